@@ -1,0 +1,61 @@
+// Package session holds the sign-in that the authorization endpoint decides on,
+// and a cookie keeper for hosts that have no sessions of their own.
+package session
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Session says who is signed in in one browser, since when and how.
+//
+// A host with sessions of its own fills one in from them; a host without uses
+// [Cookies]. The zero value is nobody.
+type Session struct {
+	// ID names this sign-in for revocation. It is bound into every code and must
+	// not be the secret that the browser holds: use a hash of it. A host that has
+	// no such id leaves it empty; the authentication time then stands in for it
+	// wherever "this sign-in and no other" is asked.
+	ID string
+
+	// Subject is the user, stable and never reused (OpenID Connect Core 1.0 §2,
+	// "sub"). Empty means that nobody is signed in.
+	Subject string
+
+	// AuthTime is when the user last proved who they are (OpenID Connect Core
+	// 1.0 §2, "auth_time"). Every sign-in resets it, one that renews an old
+	// session included; visiting a page does not. It decides prompt=login and
+	// max_age, so the zero time satisfies neither.
+	AuthTime time.Time
+
+	// ACR is the level the sign-in reached, AMR the methods that it used
+	// (OpenID Connect Core 1.0 §2, "acr" and "amr"). Empty means not stated.
+	ACR string
+	AMR []string
+
+	// SecondFactorPending marks a sign-in that is not finished: the password was
+	// right, the second factor is missing. Such a session is treated as nobody's.
+	SecondFactorPending bool
+
+	// Data is the host's own and opaque to usher. It is copied into every code
+	// that this session leads to, so that the token endpoint finds it there.
+	Data []byte
+}
+
+// SignedIn reports whether the session stands for a user who has finished
+// signing in. A nil session does not.
+func (s *Session) SignedIn() bool {
+	return s != nil && s.Subject != "" && !s.SecondFactorPending
+}
+
+// LogValue keeps the session's id and data out of logs.
+func (s *Session) LogValue() slog.Value {
+	if s == nil {
+		return slog.StringValue("none")
+	}
+	return slog.GroupValue(
+		slog.String("subject", s.Subject),
+		slog.Time("auth_time", s.AuthTime),
+		slog.Bool("second_factor_pending", s.SecondFactorPending),
+	)
+}
