@@ -1,0 +1,108 @@
+// Package pkce makes and checks the two values of Proof Key for Code Exchange
+// (RFC 7636): the verifier that a client keeps to itself, and the challenge that
+// it sends with the authorization request.
+//
+// Only the S256 transform is here. A "plain" challenge is the verifier itself, so
+// whoever reads the authorization request can redeem the code (RFC 9700 §2.1.1);
+// RFC 7636 §4.2 allows it only to clients that cannot hash.
+//
+// A client calls [NewVerifier] and [Challenge]. A server calls [ValidChallenge]
+// when the authorization request arrives and [Verify] when the code is redeemed.
+// The package imports nothing but the standard library, and every function in it
+// may be called by any number of goroutines at once.
+package pkce
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+)
+
+// MethodS256 is the value of "code_challenge_method" for the challenges that this
+// package makes and checks (RFC 7636 §4.3). It is compared as bytes: "s256" is
+// another method. A request without the parameter means "plain" (RFC 7636 §4.3),
+// so a server must not read its absence as S256.
+const MethodS256 = "S256"
+
+// The lengths that RFC 7636 §4.1 sets for a verifier, and the one length that the
+// base64url form of a SHA-256 sum can have.
+const (
+	minVerifier     = 43
+	maxVerifier     = 128
+	challengeLength = 43
+)
+
+// NewVerifier returns a new verifier: 32 random bytes as 43 characters of
+// base64url without padding, which is what RFC 7636 §4.1 recommends. It cannot
+// fail: where the system has no randomness to give, crypto/rand ends the program.
+//
+// A verifier is a secret of the client until the code is redeemed, and is made
+// anew for every authorization request.
+func NewVerifier() string {
+	var random [32]byte
+	rand.Read(random[:])
+	return base64.RawURLEncoding.EncodeToString(random[:])
+}
+
+// Challenge returns the S256 challenge of a verifier: the base64url form, without
+// padding, of its SHA-256 sum (RFC 7636 §4.2). The result has 43 characters. It
+// hashes whatever it is given; see [ValidVerifier] for what may be a verifier.
+func Challenge(verifier string) string {
+	sum := sha256.Sum256([]byte(verifier))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// Verify reports whether verifier is the one that challenge was made from
+// (RFC 7636 §4.6). It is true if, and only if, the verifier is well formed and
+// challenge equals Challenge(verifier) byte for byte. A malformed or empty value
+// on either side is false, so two absent values never match: a caller for whom
+// PKCE is optional has to ask whether a challenge was sent before it asks Verify.
+//
+// The time it takes says nothing about how much of the two values agrees.
+func Verify(verifier, challenge string) bool {
+	if !ValidVerifier(verifier) || !ValidChallenge(challenge) {
+		return false
+	}
+	return subtle.ConstantTimeCompare([]byte(Challenge(verifier)), []byte(challenge)) == 1
+}
+
+// ValidVerifier reports whether s has the form of a verifier: 43 to 128
+// characters, each a letter or digit of ASCII or one of "-", ".", "_" and "~"
+// (RFC 7636 §4.1). It says nothing about how hard s is to guess.
+func ValidVerifier(s string) bool {
+	if len(s) < minVerifier || len(s) > maxVerifier {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; !base64URL(c) && c != '.' && c != '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// ValidChallenge reports whether s has the form of an S256 challenge: exactly 43
+// characters of base64url, without padding. RFC 7636 §4.2 allows up to 128
+// characters, but for the sake of "plain": a SHA-256 sum has 43 and no other
+// number.
+//
+// The last of the 43 characters carries four bits of the sum and two that are
+// unused. A challenge with either of those set is accepted here, as it has the
+// right form; no sum is ever written that way, so it never passes [Verify].
+func ValidChallenge(s string) bool {
+	if len(s) != challengeLength {
+		return false
+	}
+	for i := range len(s) {
+		if !base64URL(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// base64URL reports whether c belongs to the alphabet of RFC 4648 §5.
+func base64URL(c byte) bool {
+	return 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_'
+}
