@@ -61,10 +61,9 @@ func Challenge(verifier string) string {
 //
 // The time it takes says nothing about how much of the two values agrees.
 func Verify(verifier, challenge string) bool {
-	if !ValidVerifier(verifier) || !ValidChallenge(challenge) {
-		return false
-	}
-	return subtle.ConstantTimeCompare([]byte(Challenge(verifier)), []byte(challenge)) == 1
+	// A malformed challenge needs no check of its own: it equals no made one.
+	return ValidVerifier(verifier) &&
+		subtle.ConstantTimeCompare([]byte(Challenge(verifier)), []byte(challenge)) == 1
 }
 
 // ValidVerifier reports whether s has the form of a verifier: 43 to 128
