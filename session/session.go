@@ -1,9 +1,8 @@
-// Package session holds the sign-in that the authorization endpoint decides on,
-// and a cookie keeper for hosts that have no sessions of their own.
 package session
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -58,4 +57,11 @@ func (s *Session) LogValue() slog.Value {
 		slog.Time("auth_time", s.AuthTime),
 		slog.Bool("second_factor_pending", s.SecondFactorPending),
 	)
+}
+
+// clone returns a copy that shares no memory with s.
+func (s Session) clone() Session {
+	s.AMR = slices.Clone(s.AMR)
+	s.Data = slices.Clone(s.Data)
+	return s
 }

@@ -1,0 +1,58 @@
+// Package session holds the sign-in that the authorization endpoint decides on,
+// and a cookie keeper for hosts that have no sessions of their own.
+//
+// # Hosts that have sessions
+//
+// They need only [Session]: a function of a few lines fills one in from what the
+// host keeps, and nothing else of this package is used.
+//
+// # Hosts that have none
+//
+// They use [Cookies]. It keeps sessions in a [Store], by default in memory, and
+// gives the browser a cookie with a random value that names one of them:
+//
+//	cookies, err := session.NewCookies(session.Config{})
+//
+// The login page checks the password, or whatever the host goes by, and signs the
+// user in:
+//
+//	func login(w http.ResponseWriter, r *http.Request) {
+//		user, ok := check(r.PostFormValue("name"), r.PostFormValue("password"))
+//		if !ok {
+//			…
+//		}
+//		if _, err := cookies.SignIn(w, r, session.Session{Subject: user.ID}); err != nil {
+//			…
+//		}
+//		http.Redirect(w, r, "/", http.StatusSeeOther)
+//	}
+//
+// Everything else asks who that is:
+//
+//	s, err := cookies.Session(r)
+//	if err != nil {
+//		… // the store failed: nobody is known to be signed in
+//	}
+//	if !s.SignedIn() {
+//		… // nobody, or somebody whose second factor is missing
+//	}
+//
+// A second factor takes two sign-ins. The first, when the password was right, has
+// SecondFactorPending set, and [Session.SignedIn] is false for it. The second, when
+// the second factor was right too, has it unset, and gives the browser a new cookie
+// value, so that a value which leaked before is worth nothing after.
+//
+// Another site must not be able to post to the pages that sign in and out: it could
+// sign the browser in as somebody else, or out. [http.CrossOriginProtection] around
+// those pages sees to that.
+//
+// Two things of a host's life end sessions at once, and the host has to say so:
+// a new password and a disabled account both call [Cookies.SignOutEverywhere].
+//
+// # What is kept where
+//
+// The browser has 256 random bits and nothing else. The store has the SHA-256 sum
+// of the cookie's value as its key, so that reading the store, a backup or a log of
+// its queries lets nobody sign in. A visitor who has not signed in costs the store
+// nothing: no cookie, no record, no query.
+package session
