@@ -1,0 +1,386 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+)
+
+const (
+	defaultName     = "session"
+	defaultIdle     = 30 * time.Minute
+	defaultAbsolute = 12 * time.Hour
+)
+
+// touchInterval is the most that a session's last use may be out of date in the
+// store; see [Config.Idle].
+const touchInterval = time.Minute
+
+// valueBytes is how many random bytes a cookie's value is made of.
+const valueBytes = 32
+
+// maxCarried is how many cookies of our name are looked at in one request. A browser
+// sends one, or a few where the name has no __Host- prefix and other programs on the
+// host set it for other paths. More are an attempt to make each cost a store call.
+const maxCarried = 4
+
+// Config configures [NewCookies]. The zero value is ready for use on https.
+type Config struct {
+	// Store keeps the sessions. Nil means a [Memory] of the default size: sessions
+	// then end with the process, and no other process knows them.
+	Store Store
+
+	// Insecure is for development over plain http on a loopback address, and for
+	// nothing else: the cookie then has neither the Secure attribute nor the __Host-
+	// prefix, because not every browser takes such a cookie over http. What is lost
+	// is that the cookie travels encrypted only, and that no other host name or
+	// path of the site can set it.
+	Insecure bool
+
+	// Name names the cookie. Empty means "session". "__Host-" is put before it,
+	// which makes browsers refuse the cookie unless this very host set it over https
+	// for all its paths (RFC 6265bis §4.1.3.2); with Insecure it stands alone. It
+	// must be a token (RFC 6265 §4.1.1), and must not begin with two underscores:
+	// names of that form mean something to browsers.
+	Name string
+
+	// Idle is how long a session lasts without being used. Zero means 30 minutes, or
+	// Absolute where that is shorter. It is an error if it is negative or longer
+	// than Absolute.
+	//
+	// The store is told of a use only if the last one it knows of is a minute or a
+	// tenth of Idle ago, whichever is shorter, which makes about one write per
+	// minute for a session in constant use. (Requests that arrive together may each
+	// write once.) A session can therefore end that much earlier than Idle after its
+	// last use, and never later.
+	Idle time.Duration
+
+	// Absolute is how long a session lasts at most, however much it is used. Zero
+	// means 12 hours; a negative value is an error. A value made shorter holds at
+	// once for the sessions that are already there; one made longer does not lengthen
+	// them.
+	Absolute time.Duration
+
+	// Now tells the time. Nil means [time.Now].
+	Now func() time.Time
+
+	// Logger is told of the one failure that no method returns: that the use of a
+	// session could not be recorded. Nil discards it. No cookie value and no key is
+	// logged.
+	Logger *slog.Logger
+}
+
+// Cookies keeps the sessions of a host that has none of its own: each sign-in is a
+// record in a [Store], and the browser holds a cookie whose random value leads to it.
+// It is made by [NewCookies], and its methods may be called by any number of
+// goroutines at once.
+//
+// Its Session method is what the authorization endpoint asks; the host calls the
+// others from its login and logout pages.
+type Cookies struct {
+	store    Store
+	name     string
+	secure   bool
+	idle     time.Duration
+	absolute time.Duration
+	clock    func() time.Time
+	log      *slog.Logger
+}
+
+// NewCookies returns a keeper for the configuration, which it copies. The error names
+// the field of [Config] that is wrong.
+func NewCookies(cfg Config) (*Cookies, error) {
+	c := &Cookies{
+		store:    cfg.Store,
+		name:     cfg.Name,
+		secure:   !cfg.Insecure,
+		idle:     cfg.Idle,
+		absolute: cfg.Absolute,
+		clock:    cfg.Now,
+		log:      cfg.Logger,
+	}
+	if c.name == "" {
+		c.name = defaultName
+	}
+	if err := (&http.Cookie{Name: c.name}).Valid(); err != nil {
+		return nil, fmt.Errorf("session: Config.Name: %q is not a token", c.name)
+	}
+	if strings.HasPrefix(c.name, "__") {
+		return nil, fmt.Errorf("session: Config.Name: %q begins with two underscores", c.name)
+	}
+	if c.secure {
+		c.name = "__Host-" + c.name
+	}
+	if c.absolute == 0 {
+		c.absolute = defaultAbsolute
+	}
+	if c.absolute < 0 {
+		return nil, fmt.Errorf("session: Config.Absolute: %v is negative", c.absolute)
+	}
+	if c.idle == 0 {
+		c.idle = min(defaultIdle, c.absolute)
+	}
+	if c.idle < 0 {
+		return nil, fmt.Errorf("session: Config.Idle: %v is negative", c.idle)
+	}
+	if c.idle > c.absolute {
+		return nil, fmt.Errorf("session: Config.Idle: %v is longer than Absolute, %v", c.idle, c.absolute)
+	}
+	if c.clock == nil {
+		c.clock = time.Now
+	}
+	if c.store == nil {
+		c.store = NewMemory(MemoryConfig{Now: c.clock})
+	}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+// Session returns the session that the request's cookie leads to, and nil with a nil
+// error where there is none: the cookie is absent, malformed or there more than once
+// (nobody can say which is meant), or its session is unknown, signed out or expired.
+// Idle and absolute expiry are checked here, whatever the store still holds. The
+// value is looked for in the Cookie header and nowhere else.
+//
+// A session whose second factor is pending is returned too, so that the page for the
+// second factor knows whose it is. Ask [Session.SignedIn] before trusting one.
+//
+// An error means that the store failed, or returned another record than the one it was
+// asked for; the session is then nil, and nobody may be taken to be signed in.
+//
+// A session that is found is thereby used, which puts off its idle expiry. Should the
+// store fail to record that, the session is returned all the same and the failure
+// logged: the worst it can do is to end the session early, and the next use tries
+// again.
+//
+// The ID of the session is the key that the store keeps it under, a hash of the
+// cookie's value and never that value. The caller may keep and change what it gets.
+func (c *Cookies) Session(r *http.Request) (*Session, error) {
+	values := c.carried(r)
+	if len(values) != 1 || !wellFormed(values[0]) {
+		return nil, nil
+	}
+	ctx, key := r.Context(), storeKey(values[0])
+	rec, err := c.store.FindSession(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("session: find: %w", err)
+	}
+	if rec == nil {
+		return nil, nil
+	}
+	if rec.ID != key {
+		return nil, errors.New("session: find: the store returned another session than the one asked for")
+	}
+	now := c.now()
+	if !c.live(rec, now) {
+		return nil, nil
+	}
+	if now.Sub(rec.LastSeenAt) >= min(touchInterval, c.idle/10) {
+		if err := c.store.TouchSession(ctx, key, now); err != nil {
+			c.log.WarnContext(ctx, "session: the use of a session was not recorded", "error", err)
+		}
+	}
+	s := rec.Session.clone()
+	return &s, nil
+}
+
+// SignIn makes s the session of the browser that sent r. Call it when the user has
+// proved who they are, before anything is written to w; it sets the cookie among the
+// headers of w, and Cache-Control to no-store, as a cached copy would hand the cookie
+// to others.
+//
+// The cookie's value is 256 new random bits every time, whatever cookie the request
+// came with, and the session that it came with is deleted. So a value that somebody
+// planted in the browser, or saw before the sign-in, is never one that leads to the
+// user. Call SignIn again whenever what the session allows changes: when the second
+// factor is there too, or another role is taken. Requests that are under way in the
+// same browser at that moment find nobody signed in.
+//
+// Of s, Subject must not be empty. ID is ignored and replaced. AuthTime is set to now
+// if it is zero; give the old session's where the user proved nothing new. The session
+// that was stored is returned, with both, as r still carries the old cookie and cannot
+// be asked.
+//
+// The new session is stored first and the old one deleted then. If either fails, no
+// cookie is set and the error returned: nobody new is signed in, and the user who was
+// may or may not still be. A full [Memory] gives an error that is [ErrFull].
+//
+// Calling it twice with the same w leaves one cookie, the second, and deletes the
+// first session.
+func (c *Cookies) SignIn(w http.ResponseWriter, r *http.Request, s Session) (*Session, error) {
+	if s.Subject == "" {
+		return nil, errors.New("session: sign in: Subject is empty")
+	}
+	ctx, value, now := r.Context(), newValue(), c.now()
+	s = s.clone()
+	s.ID = storeKey(value)
+	if s.AuthTime.IsZero() {
+		s.AuthTime = now
+	}
+	s.AuthTime = storable(s.AuthTime)
+	rec := &Record{Session: s.clone(), CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(c.absolute)}
+	if err := c.store.SaveSession(ctx, s.ID, rec); err != nil {
+		return nil, fmt.Errorf("session: sign in: %w", err)
+	}
+	if err := c.deleteOld(w, r); err != nil {
+		// The new session goes again if it can. If it cannot, it waits for its
+		// expiry, and nobody has the value that leads to it.
+		return nil, fmt.Errorf("session: sign in: the old session: %w", errors.Join(err, c.store.DeleteSession(ctx, s.ID)))
+	}
+	c.setCookie(w, value)
+	return &s, nil
+}
+
+// SignOut ends the session of the browser that sent r: it is deleted from the store,
+// and the headers of w tell the browser to drop the cookie. Call it before anything is
+// written to w. Nobody being signed in is not an error.
+//
+// The cookie is dropped even if the store fails. The error then says that the session
+// is still stored: whoever else has the cookie's value can go on using it.
+func (c *Cookies) SignOut(w http.ResponseWriter, r *http.Request) error {
+	err := c.deleteOld(w, r)
+	c.setCookie(w, "")
+	if err != nil {
+		return fmt.Errorf("session: sign out: the browser drops its cookie, but the session is still stored: %w", err)
+	}
+	return nil
+}
+
+// SignOutEverywhere ends every session of the subject, in all browsers. Call it when
+// the account is disabled or deleted and when its password changes, after the change
+// itself: a sign-in that was already under way would otherwise survive it. To keep the
+// browser in which the password was changed, call [Cookies.SignIn] for it afterwards.
+//
+// After an error some of the sessions may still be there; call it again. An empty
+// subject is an error, as it would end nothing.
+func (c *Cookies) SignOutEverywhere(ctx context.Context, subject string) error {
+	if subject == "" {
+		return errors.New("session: sign out everywhere: the subject is empty")
+	}
+	if err := c.store.DeleteSessionsOf(ctx, subject); err != nil {
+		return fmt.Errorf("session: sign out everywhere: %w", err)
+	}
+	return nil
+}
+
+// live reports whether a stored record still stands for somebody. A record that lacks
+// its subject or one of its times does not.
+func (c *Cookies) live(rec *Record, now time.Time) bool {
+	return rec.Subject != "" &&
+		now.Before(rec.ExpiresAt) &&
+		now.Before(rec.CreatedAt.Add(c.absolute)) &&
+		now.Before(rec.LastSeenAt.Add(c.idle))
+}
+
+// deleteOld deletes the sessions that the request came with, and the one that an
+// earlier SignIn has put into this response. All are tried, even if one fails.
+func (c *Cookies) deleteOld(w http.ResponseWriter, r *http.Request) error {
+	values := c.carried(r)
+	for _, line := range w.Header()["Set-Cookie"] {
+		if value, ok := c.valueIn(line); ok {
+			values = append(values, value)
+		}
+	}
+	var errs []error
+	for _, value := range values {
+		if wellFormed(value) {
+			errs = append(errs, c.store.DeleteSession(r.Context(), storeKey(value)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// carried returns the values of the cookies of our name that the request came with,
+// well formed or not, maxCarried of them at most.
+//
+// It reads the header itself because net/http leaves out cookies with a malformed
+// value and strips quotes, so that it can show one cookie where there were two. Of
+// white space it knows only what RFC 6265 §4.2.1 allows: taking off more, such as a
+// no-break space, would turn a name that browsers do not protect into one with the
+// __Host- prefix.
+func (c *Cookies) carried(r *http.Request) []string {
+	var values []string
+	for _, line := range r.Header["Cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			if value, ok := c.valueIn(pair); ok && len(values) < maxCarried {
+				values = append(values, value)
+			}
+		}
+	}
+	return values
+}
+
+// valueIn returns the value of a cookie of our name, out of one pair of a Cookie
+// header or one Set-Cookie header. ok is false for other cookies.
+func (c *Cookies) valueIn(s string) (value string, ok bool) {
+	pair, _, _ := strings.Cut(s, ";")
+	name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=")
+	return value, ok && name == c.name
+}
+
+// setCookie sets the cookie in the headers of w, in place of one that is already there.
+// An empty value makes the browser drop the cookie. Otherwise it lasts until the
+// browser ends; the store ends the session if the browser does not.
+func (c *Cookies) setCookie(w http.ResponseWriter, value string) {
+	cookie := http.Cookie{
+		Name:     c.name,
+		Value:    value,
+		Path:     "/",
+		Secure:   c.secure,
+		HttpOnly: true,
+		// Strict would hide the session from the very request that a client sends the
+		// browser here with.
+		SameSite: http.SameSiteLaxMode,
+	}
+	if value == "" {
+		cookie.MaxAge = -1
+	}
+	var lines []string
+	for _, line := range w.Header()["Set-Cookie"] {
+		if _, ours := c.valueIn(line); !ours {
+			lines = append(lines, line)
+		}
+	}
+	w.Header()["Set-Cookie"] = append(lines, cookie.String())
+	w.Header().Set("Cache-Control", "no-store")
+}
+
+// now returns the time as it is stored.
+func (c *Cookies) now() time.Time { return storable(c.clock()) }
+
+// storable rounds a time down to what every store can give back unchanged.
+func storable(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+// newValue returns a value for a cookie that has not been before.
+func newValue() string {
+	var random [valueBytes]byte
+	rand.Read(random[:])
+	return base64.RawURLEncoding.EncodeToString(random[:])
+}
+
+// wellFormed reports whether value can have come from newValue, so that nothing else
+// ever costs a call to the store.
+func wellFormed(value string) bool {
+	// The length is compared first because the decoder skips line ends.
+	if len(value) != base64.RawURLEncoding.EncodedLen(valueBytes) {
+		return false
+	}
+	random, err := base64.RawURLEncoding.Strict().DecodeString(value)
+	return err == nil && len(random) == valueBytes
+}
+
+// storeKey returns the key that the session of a cookie value is stored under. A plain
+// hash is enough, without salt or stretching, because the value is 256 random bits.
+func storeKey(value string) string {
+	sum := sha256.Sum256([]byte(value))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}

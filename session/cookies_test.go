@@ -1,0 +1,1111 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode"
+)
+
+// The authorization endpoint asks who is signed in through a method of this form.
+var _ interface {
+	Session(r *http.Request) (*Session, error)
+} = (*Cookies)(nil)
+
+const cookieName = "__Host-session"
+
+// testStore is a store that counts the calls of each method and can be told to fail.
+type testStore struct {
+	Store
+
+	mu    sync.Mutex
+	calls map[string]int
+	fail  map[string]error
+}
+
+var errStore = errors.New("the disk is on fire")
+
+// failing returns a store of which the named methods fail.
+func failing(clock *testClock, methods ...string) *testStore {
+	s := &testStore{
+		Store: NewMemory(MemoryConfig{Now: clock.Now}),
+		calls: make(map[string]int),
+		fail:  make(map[string]error),
+	}
+	s.failFrom(methods...)
+	return s
+}
+
+func (s *testStore) failFrom(methods ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range methods {
+		s.fail[m] = errStore
+	}
+}
+
+func (s *testStore) called(method string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls[method]++
+	return s.fail[method]
+}
+
+// count returns how often a method was called.
+func (s *testStore) count(method string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[method]
+}
+
+func (s *testStore) SaveSession(ctx context.Context, key string, rec *Record) error {
+	if err := s.called("Save"); err != nil {
+		return err
+	}
+	return s.Store.SaveSession(ctx, key, rec)
+}
+
+func (s *testStore) FindSession(ctx context.Context, key string) (*Record, error) {
+	if err := s.called("Find"); err != nil {
+		return nil, err
+	}
+	return s.Store.FindSession(ctx, key)
+}
+
+func (s *testStore) TouchSession(ctx context.Context, key string, seen time.Time) error {
+	if err := s.called("Touch"); err != nil {
+		return err
+	}
+	return s.Store.TouchSession(ctx, key, seen)
+}
+
+func (s *testStore) DeleteSession(ctx context.Context, key string) error {
+	if err := s.called("Delete"); err != nil {
+		return err
+	}
+	return s.Store.DeleteSession(ctx, key)
+}
+
+func (s *testStore) DeleteSessionsOf(ctx context.Context, subject string) error {
+	if err := s.called("DeleteOf"); err != nil {
+		return err
+	}
+	return s.Store.DeleteSessionsOf(ctx, subject)
+}
+
+func newCookies(t testing.TB, cfg Config) *Cookies {
+	t.Helper()
+	c, err := NewCookies(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// get returns a request with the lines as its Cookie headers.
+func get(cookieLines ...string) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "https://as.example/authorize", nil)
+	for _, line := range cookieLines {
+		r.Header.Add("Cookie", line)
+	}
+	return r
+}
+
+// signIn signs a user in and returns the session and the cookie's "name=value".
+func signIn(t testing.TB, c *Cookies, r *http.Request, s Session) (*Session, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	got, err := c.SignIn(w, r, s)
+	if err != nil {
+		t.Fatalf("SignIn: %v", err)
+	}
+	lines := w.Result().Header["Set-Cookie"]
+	if len(lines) != 1 {
+		t.Fatalf("Set-Cookie %q, want one", lines)
+	}
+	pair, _, _ := strings.Cut(lines[0], ";")
+	return got, pair
+}
+
+// subject returns who is signed in, "" for nobody, and fails the test on an error.
+func subject(t testing.TB, c *Cookies, r *http.Request) string {
+	t.Helper()
+	s, err := c.Session(r)
+	if err != nil {
+		t.Fatalf("Session: %v", err)
+	}
+	if s == nil {
+		return ""
+	}
+	return s.Subject
+}
+
+// value returns the value of a "name=value" pair.
+func value(pair string) string {
+	_, v, _ := strings.Cut(pair, "=")
+	return v
+}
+
+func TestNewCookies(t *testing.T) {
+	tests := []struct {
+		rule string
+		cfg  Config
+		want string // in the error; empty for none
+	}{
+		{"the zero configuration is ready", Config{}, ""},
+		{"a token is a name", Config{Name: "my-app.session_1"}, ""},
+		{"a space is not in a token", Config{Name: "my session"}, "Config.Name"},
+		{"a semicolon is not in a token", Config{Name: "a;b"}, "Config.Name"},
+		{"an equals sign is not in a token", Config{Name: "a=b"}, "Config.Name"},
+		{"a line end is not in a token", Config{Name: "a\r\nb"}, "Config.Name"},
+		{"letters beyond ASCII are not in a token", Config{Name: "sé"}, "Config.Name"},
+		{"the prefix is not given twice", Config{Name: "__Host-session"}, "Config.Name"},
+		{"the prefix is not given to an insecure cookie", Config{Name: "__secure-session", Insecure: true}, "Config.Name"},
+		{"Idle may equal Absolute", Config{Idle: time.Hour, Absolute: time.Hour}, ""},
+		{"Idle may not be negative", Config{Idle: -1}, "Config.Idle"},
+		{"Absolute may not be negative", Config{Absolute: -1}, "Config.Absolute"},
+		{"Idle may not be longer than Absolute", Config{Idle: time.Hour + 1, Absolute: time.Hour}, "Config.Idle"},
+		{"Idle may not be longer than the default Absolute", Config{Idle: 13 * time.Hour}, "Config.Idle"},
+		{"a short Absolute takes the default Idle with it", Config{Absolute: time.Minute}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			c, err := NewCookies(tt.cfg)
+			if tt.want == "" && (err != nil || c == nil) {
+				t.Errorf("NewCookies: %v", err)
+			}
+			if tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want) || c != nil) {
+				t.Errorf("NewCookies: %v, %v; want an error that names %s", c, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestCookieAttributes(t *testing.T) {
+	tests := []struct {
+		rule    string
+		cfg     Config
+		in, out string // of SignIn, V for the value; of SignOut
+	}{
+		{
+			"https", Config{},
+			"__Host-session=V; Path=/; HttpOnly; Secure; SameSite=Lax",
+			"__Host-session=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax",
+		},
+		{
+			"https, a name of the host's", Config{Name: "id"},
+			"__Host-id=V; Path=/; HttpOnly; Secure; SameSite=Lax",
+			"__Host-id=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax",
+		},
+		{
+			"insecure", Config{Insecure: true},
+			"session=V; Path=/; HttpOnly; SameSite=Lax",
+			"session=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax",
+		},
+		{
+			"insecure, a name of the host's", Config{Insecure: true, Name: "id"},
+			"id=V; Path=/; HttpOnly; SameSite=Lax",
+			"id=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			c := newCookies(t, tt.cfg)
+			w := httptest.NewRecorder()
+			w.Header().Set("Cache-Control", "public")
+			if _, err := c.SignIn(w, get(), Session{Subject: "alice"}); err != nil {
+				t.Fatal(err)
+			}
+			line := w.Header().Get("Set-Cookie")
+			pair, _, _ := strings.Cut(line, ";")
+			if got := strings.Replace(line, value(pair), "V", 1); got != tt.in {
+				t.Errorf("signing in sets %q, want %q", got, tt.in)
+			}
+			if random, err := base64.RawURLEncoding.DecodeString(value(pair)); err != nil || len(random) != 32 {
+				t.Errorf("the value is %d bytes, %v; want 32", len(random), err)
+			}
+			if got := w.Header().Get("Cache-Control"); got != "no-store" {
+				t.Errorf("Cache-Control is %q", got)
+			}
+			if subject(t, c, get(pair)) != "alice" {
+				t.Error("the cookie signs nobody in")
+			}
+
+			w = httptest.NewRecorder()
+			if err := c.SignOut(w, get(pair)); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.Header()["Set-Cookie"]; len(got) != 1 || got[0] != tt.out {
+				t.Errorf("signing out sets %q, want %q", got, tt.out)
+			}
+			if got := w.Header().Get("Cache-Control"); got != "no-store" {
+				t.Errorf("Cache-Control is %q", got)
+			}
+		})
+	}
+}
+
+func TestSignInStoresWhatItWasGiven(t *testing.T) {
+	clock := newTestClock()
+	clock.Advance(123 * time.Nanosecond)
+	c := newCookies(t, Config{Now: clock.Now})
+	authTime := start.Add(-time.Hour).In(time.FixedZone("", 3600))
+	given := Session{
+		ID: "ignored", Subject: "alice", AuthTime: authTime,
+		ACR: "2", AMR: []string{"pwd"}, Data: []byte("data"),
+	}
+	got, pair := signIn(t, c, get(), given)
+
+	want := given
+	want.ID, want.AuthTime = storeKey(value(pair)), start.Add(-time.Hour)
+	if !reflect.DeepEqual(*got, want) {
+		t.Errorf("SignIn returned %+v, want %+v", *got, want)
+	}
+	read, err := c.Session(get(pair))
+	if err != nil || !reflect.DeepEqual(*read, want) {
+		t.Errorf("Session returned %+v, %v; want %+v", read, err, want)
+	}
+	rec := find(t, c.store, want.ID)
+	if !rec.CreatedAt.Equal(start) || !rec.LastSeenAt.Equal(start) || !rec.ExpiresAt.Equal(start.Add(12*time.Hour)) {
+		t.Errorf("the times are %v, %v and %v", rec.CreatedAt, rec.LastSeenAt, rec.ExpiresAt)
+	}
+	if read.ID == value(pair) {
+		t.Error("the session's id is the cookie's value")
+	}
+}
+
+func TestSignInSetsAuthTimeWhereItIsZero(t *testing.T) {
+	clock := newTestClock()
+	c := newCookies(t, Config{Now: clock.Now})
+	if got, _ := signIn(t, c, get(), Session{Subject: "alice"}); !got.AuthTime.Equal(start) {
+		t.Errorf("AuthTime is %v, want %v", got.AuthTime, start)
+	}
+}
+
+// sharing is a store that keeps and returns the very records that it is given.
+type sharing struct {
+	*Memory
+	records map[string]*Record
+}
+
+func (s sharing) SaveSession(_ context.Context, key string, rec *Record) error {
+	s.records[key] = rec
+	return nil
+}
+
+func (s sharing) FindSession(_ context.Context, key string) (*Record, error) {
+	return s.records[key], nil
+}
+
+func TestNothingIsShared(t *testing.T) {
+	for rule, store := range map[string]Store{
+		"with a store that copies":          NewMemory(MemoryConfig{}),
+		"with one that breaks its contract": sharing{NewMemory(MemoryConfig{}), make(map[string]*Record)},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			c := newCookies(t, Config{Store: store})
+			given := Session{Subject: "alice", AMR: []string{"pwd"}, Data: []byte("data")}
+			returned, pair := signIn(t, c, get(), given)
+			given.AMR[0], given.Data[0] = "x", 'x'
+			if returned.AMR[0] != "pwd" || returned.Data[0] != 'd' {
+				t.Error("what SignIn returned shares memory with what it was given")
+			}
+			returned.AMR[0], returned.Data[0] = "x", 'x'
+			for range 2 {
+				s, err := c.Session(get(pair))
+				if err != nil || s.AMR[0] != "pwd" || string(s.Data) != "data" {
+					t.Fatalf("Session returned %+v, %v", s, err)
+				}
+				s.AMR[0], s.Data[0], s.Subject = "x", 'x', "mallory"
+			}
+		})
+	}
+}
+
+func TestSignInRefusesAnEmptySubject(t *testing.T) {
+	store := failing(newTestClock())
+	c := newCookies(t, Config{Store: store})
+	w := httptest.NewRecorder()
+	if s, err := c.SignIn(w, get(), Session{AuthTime: start}); err == nil || s != nil {
+		t.Errorf("SignIn: %v, %v; want an error", s, err)
+	}
+	if len(w.Header()) != 0 || len(store.calls) != 0 {
+		t.Errorf("headers %v and calls %v, want neither", w.Header(), store.calls)
+	}
+}
+
+// TestWhoIsSignedIn holds the one way to be somebody: the cookie by its exact name,
+// once, with a value that SignIn gave out.
+func TestWhoIsSignedIn(t *testing.T) {
+	store := failing(newTestClock())
+	c := newCookies(t, Config{Store: store})
+	_, alice := signIn(t, c, get(), Session{Subject: "alice"})
+	_, bob := signIn(t, c, get(), Session{Subject: "bob"})
+	v := value(alice)
+	// All but the last character, of which some cannot end a value in the other case.
+	flipped := strings.Map(func(r rune) rune {
+		if unicode.IsUpper(r) {
+			return unicode.ToLower(r)
+		}
+		return unicode.ToUpper(r)
+	}, v[:42]) + v[42:]
+
+	tests := []struct {
+		rule string
+		r    *http.Request
+		want string
+		find int // calls of FindSession
+	}{
+		{"the cookie is somebody", get(alice), "alice", 1},
+		{"other cookies do not matter", get("a=b; " + alice + "; session=" + value(bob)), "alice", 1},
+		{"other cookies may be malformed", get(`junk; ="; a="b; ` + alice + ";;"), "alice", 1},
+		{"the header may come in several lines", get("a=b", alice), "alice", 1},
+		{"spaces and tabs around a cookie do not count", get(" \ta=b;\t" + alice + " \t"), "alice", 1},
+		{"no cookie", get(), "", 0},
+		{"no cookie of the name", get("a=b"), "", 0},
+		{"a name without a value", get(cookieName), "", 0},
+		{"empty value", get(cookieName + "="), "", 0},
+		{"garbage", get(cookieName + "=garbage"), "", 0},
+		{"a value chosen by somebody else", get(cookieName + "=" + newValue()), "", 1},
+		{"the store's key is not the value", get(cookieName + "=" + storeKey(v)), "", 1},
+		{"the subject is not the value", get(cookieName + "=alice"), "", 0},
+		{"SQL", get(cookieName + "=' OR '1'='1"), "", 0},
+		{"SQL after the value", get(alice + "' OR '1'='1"), "", 0},
+		{"a wildcard", get(cookieName + "=" + strings.Repeat("%", 43)), "", 0},
+		{"43 characters of a wildcard that is base64url", get(cookieName + "=" + strings.Repeat("_", 43)), "", 0},
+		{"a path", get(cookieName + "=../../../etc/passwd"), "", 0},
+		{"NUL after the value", get(alice + "\x00"), "", 0},
+		{"a line end in the value", get(alice + "\n"), "", 0},
+		{"a no-break space after the value", get(alice + "\u00a0"), "", 0},
+		{"64 kilobytes", get(cookieName + "=" + strings.Repeat("a", 64_000)), "", 0},
+		{"the value cut short", get(alice[:len(alice)-1]), "", 0},
+		{"the value and one more", get(alice + "A"), "", 0},
+		{"the value with padding", get(alice + "="), "", 0},
+		{"the value in other letter case", get(cookieName + "=" + flipped), "", 1},
+		{"a last character that 32 bytes cannot end in", get(alice[:len(alice)-1] + "B"), "", 0},
+		{"the value quoted", get(cookieName + `="` + v + `"`), "", 0},
+		{"the value percent-encoded", get(cookieName + "=%" + fmt.Sprintf("%02x", v[0]) + v[1:]), "", 0},
+		{"a space before the value", get(cookieName + "= " + v), "", 0},
+		{"the name in upper case", get(strings.ToUpper(cookieName) + "=" + v), "", 0},
+		{"the name in lower case", get(strings.ToLower(cookieName) + "=" + v), "", 0},
+		{"the name without its prefix", get("session=" + v), "", 0},
+		{"the name with another prefix", get("__Secure-session=" + v), "", 0},
+		{"the name with something before it", get("x" + alice), "", 0},
+		{"the name with something after it", get(cookieName + "x=" + v), "", 0},
+		{"the name percent-encoded", get("%5f_Host-session=" + v), "", 0},
+		{"the name after a no-break space", get("\u00a0" + alice), "", 0},
+		{"the name after a byte that some take for white space", get("\xa0" + alice), "", 0},
+		{"the name after a line end", get("\n" + alice), "", 0},
+		{"the name with a space before the equals sign", get(cookieName + " =" + v), "", 0},
+		{"the cookie inside another's value", get("a=" + alice), "", 0},
+		{"the cookie inside another's quoted value", get(`a="x, ` + alice + `"`), "", 0},
+		{"the cookie after a comma", get("a=b, " + alice), "", 0},
+		{"the cookie twice", get(alice + "; " + alice), "", 0},
+		{"the cookie twice in two lines", get(alice, alice), "", 0},
+		{"two people's cookies", get(alice + "; " + bob), "", 0},
+		{"the cookie and a malformed one", get(alice + "; " + cookieName + "=garbage"), "", 0},
+		{"the cookie and one that net/http leaves out", get(alice + "; " + cookieName + `="`), "", 0},
+		{"the cookie and an empty one", get(cookieName + "=; " + alice), "", 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			before := store.count("Find")
+			if got := subject(t, c, tt.r); got != tt.want {
+				t.Errorf("%q is signed in, want %q", got, tt.want)
+			}
+			if got := store.count("Find") - before; got != tt.find {
+				t.Errorf("the store was asked %d times, want %d", got, tt.find)
+			}
+		})
+	}
+}
+
+func TestTheCookieIsReadFromTheCookieHeaderOnly(t *testing.T) {
+	c := newCookies(t, Config{})
+	_, pair := signIn(t, c, get(), Session{Subject: "alice"})
+	query := httptest.NewRequest(http.MethodGet, "https://as.example/authorize?"+pair, nil)
+	body := httptest.NewRequest(http.MethodPost, "https://as.example/authorize", strings.NewReader(pair))
+	body.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	bearer, other, basic := get(), get(), get()
+	bearer.Header.Set("Authorization", "Bearer "+value(pair))
+	other.Header.Set("Set-Cookie", pair)
+	other.Header.Set("X-Session", value(pair))
+	basic.SetBasicAuth(cookieName, value(pair))
+	for rule, r := range map[string]*http.Request{
+		"query": query, "body": body, "bearer token": bearer, "other headers": other, "basic": basic,
+	} {
+		if got := subject(t, c, r); got != "" {
+			t.Errorf("%s: %q is signed in", rule, got)
+		}
+	}
+}
+
+func TestTheTwoKindsOfCookieAreNotMixed(t *testing.T) {
+	store := NewMemory(MemoryConfig{})
+	secure := newCookies(t, Config{Store: store})
+	insecure := newCookies(t, Config{Store: store, Insecure: true})
+	_, host := signIn(t, secure, get(), Session{Subject: "alice"})
+	_, plain := signIn(t, insecure, get(), Session{Subject: "bob"})
+	if got := subject(t, secure, get(plain)); got != "" {
+		t.Errorf("a plain cookie signs %q in on https", got)
+	}
+	if got := subject(t, insecure, get(host)); got != "" {
+		t.Errorf("a __Host- cookie signs %q in on http", got)
+	}
+}
+
+func TestFixation(t *testing.T) {
+	clock := newTestClock()
+	for _, planted := range []string{
+		cookieName + "=attackerchosen",
+		cookieName + "=" + newValue(),
+	} {
+		c := newCookies(t, Config{Now: clock.Now})
+		_, pair := signIn(t, c, get(planted), Session{Subject: "alice"})
+		if pair == planted {
+			t.Error("SignIn took the planted value over")
+		}
+		if got := subject(t, c, get(planted)); got != "" {
+			t.Errorf("the planted value signs %q in", got)
+		}
+		if got := subject(t, c, get(pair)); got != "alice" {
+			t.Errorf("the new value signs %q in, want alice", got)
+		}
+	}
+
+	// A value that is good, because the attacker has an account too.
+	c := newCookies(t, Config{Now: clock.Now})
+	mallorys, planted := signIn(t, c, get(), Session{Subject: "mallory"})
+	alices, pair := signIn(t, c, get(planted), Session{Subject: "alice"})
+	if pair == planted || alices.ID == mallorys.ID {
+		t.Error("SignIn kept the id")
+	}
+	if got := subject(t, c, get(planted)); got != "" {
+		t.Errorf("the planted value signs %q in", got)
+	}
+	if find(t, c.store, mallorys.ID) != nil {
+		t.Error("the session that the request came with is still stored")
+	}
+}
+
+func TestSecondFactor(t *testing.T) {
+	clock := newTestClock()
+	c := newCookies(t, Config{Now: clock.Now})
+	half, first := signIn(t, c, get(), Session{Subject: "alice", SecondFactorPending: true})
+	s, err := c.Session(get(first))
+	if err != nil || s == nil || !s.SecondFactorPending || s.SignedIn() {
+		t.Fatalf("after the password: %+v, %v; want alice's, pending", s, err)
+	}
+
+	clock.Advance(time.Minute)
+	s.SecondFactorPending = false
+	s.AuthTime = time.Time{}
+	full, second := signIn(t, c, get(first), *s)
+	if full.ID == half.ID || second == first {
+		t.Error("the id did not change with the privilege")
+	}
+	if s, err := c.Session(get(second)); err != nil || !s.SignedIn() || !s.AuthTime.Equal(start.Add(time.Minute)) {
+		t.Errorf("after the second factor: %+v, %v; want alice, signed in now", s, err)
+	}
+	if got := subject(t, c, get(first)); got != "" {
+		t.Errorf("the value from before the second factor signs %q in", got)
+	}
+}
+
+func TestSignInTwiceOnOneResponse(t *testing.T) {
+	store := NewMemory(MemoryConfig{})
+	c := newCookies(t, Config{Store: store})
+	w := httptest.NewRecorder()
+	w.Header().Add("Set-Cookie", "theme=dark; Path=/")
+	first, err := c.SignIn(w, get(), Session{Subject: "alice", SecondFactorPending: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Header().Add("Set-Cookie", "x__Host-session=1")
+	second, err := c.SignIn(w, get(), Session{Subject: "alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := w.Header()["Set-Cookie"]
+	if len(lines) != 3 || lines[0] != "theme=dark; Path=/" || lines[1] != "x__Host-session=1" {
+		t.Fatalf("Set-Cookie %q, want the other two and one of ours", lines)
+	}
+	pair, _, _ := strings.Cut(lines[2], ";")
+	if storeKey(value(pair)) != second.ID {
+		t.Error("the cookie is not that of the second sign-in")
+	}
+	if find(t, store, first.ID) != nil {
+		t.Error("the first session is still stored")
+	}
+
+	if err := c.SignOut(w, get()); err != nil {
+		t.Fatal(err)
+	}
+	if lines := w.Header()["Set-Cookie"]; len(lines) != 3 || !strings.HasPrefix(lines[2], cookieName+"=;") {
+		t.Errorf("Set-Cookie %q after signing out", lines)
+	}
+	if find(t, store, second.ID) != nil {
+		t.Error("the session that the response was to start is still stored")
+	}
+}
+
+func TestSignOut(t *testing.T) {
+	c := newCookies(t, Config{})
+	_, pair := signIn(t, c, get(), Session{Subject: "alice"})
+	_, elsewhere := signIn(t, c, get(), Session{Subject: "alice"})
+	if err := c.SignOut(httptest.NewRecorder(), get(pair)); err != nil {
+		t.Fatal(err)
+	}
+	if got := subject(t, c, get(pair)); got != "" {
+		t.Errorf("%q is still signed in", got)
+	}
+	if got := subject(t, c, get(elsewhere)); got != "alice" {
+		t.Errorf("%q is signed in in the other browser, want alice", got)
+	}
+	for _, line := range []string{"", pair, cookieName + "=garbage"} {
+		w := httptest.NewRecorder()
+		if err := c.SignOut(w, get(line)); err != nil {
+			t.Errorf("signing out nobody: %v", err)
+		}
+		if len(w.Header()["Set-Cookie"]) != 1 {
+			t.Error("the cookie is not dropped")
+		}
+	}
+}
+
+func TestSignOutEndsEverySessionThatTheRequestCarries(t *testing.T) {
+	store := failing(newTestClock())
+	c := newCookies(t, Config{Store: store, Insecure: true})
+	var pairs []string
+	for range maxCarried + 1 {
+		_, pair := signIn(t, c, get(), Session{Subject: "alice"})
+		pairs = append(pairs, pair)
+	}
+	if err := c.SignOut(httptest.NewRecorder(), get(strings.Join(pairs, "; "))); err != nil {
+		t.Fatal(err)
+	}
+	for i, pair := range pairs[:maxCarried] {
+		if got := subject(t, c, get(pair)); got != "" {
+			t.Errorf("%q is still signed in by cookie %d", got, i)
+		}
+	}
+	if got := store.count("Delete"); got != maxCarried {
+		t.Errorf("one request cost %d deletions, want %d at most", got, maxCarried)
+	}
+}
+
+func TestSignOutEverywhere(t *testing.T) {
+	ctx := context.Background()
+	store := failing(newTestClock())
+	c := newCookies(t, Config{Store: store})
+	_, one := signIn(t, c, get(), Session{Subject: "alice"})
+	_, two := signIn(t, c, get(), Session{Subject: "alice", SecondFactorPending: true})
+	_, bob := signIn(t, c, get(), Session{Subject: "bob"})
+	if err := c.SignOutEverywhere(ctx, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := subject(t, c, get(one)), subject(t, c, get(two)); a != "" || b != "" {
+		t.Errorf("%q and %q are still signed in", a, b)
+	}
+	if got := subject(t, c, get(bob)); got != "bob" {
+		t.Errorf("%q is signed in, want bob", got)
+	}
+	if err := c.SignOutEverywhere(ctx, ""); err == nil {
+		t.Error("an empty subject is no error")
+	}
+	store.failFrom("DeleteOf")
+	if err := c.SignOutEverywhere(ctx, "bob"); !errors.Is(err, errStore) {
+		t.Errorf("SignOutEverywhere: %v, want the store's error", err)
+	}
+}
+
+func TestTimeouts(t *testing.T) {
+	const m = time.Minute
+	tests := []struct {
+		rule           string
+		idle, absolute time.Duration
+		uses           []time.Duration // since the sign-in
+		at             time.Duration
+		want           string
+	}{
+		{"good right before the idle limit", 0, 0, nil, 30*m - time.Microsecond, "alice"},
+		{"over at the idle limit", 0, 0, nil, 30 * m, ""},
+		{"a use puts the idle limit off", 0, 0, []time.Duration{20 * m}, 50*m - time.Microsecond, "alice"},
+		{"and no further", 0, 0, []time.Duration{20 * m}, 50 * m, ""},
+		{"many uses put it off again and again", 0, 0, []time.Duration{20 * m, 40 * m, 60 * m, 80 * m}, 100 * m, "alice"},
+		{"a use after the end does not bring it back", 0, 0, []time.Duration{30 * m}, 31 * m, ""},
+		{"over at the absolute limit however much it is used", 10 * m, 20 * m, []time.Duration{5 * m, 10 * m, 15 * m}, 20 * m, ""},
+		{"good right before the absolute limit", 10 * m, 20 * m, []time.Duration{5 * m, 10 * m, 15 * m}, 20*m - time.Microsecond, "alice"},
+		{"a short idle limit is kept by uses that are a tenth of it apart", 10 * time.Second, 0, []time.Duration{time.Second, 10 * time.Second}, 19 * time.Second, "alice"},
+		{"the default idle limit is no longer than the absolute one", 0, m, nil, m, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			clock := newTestClock()
+			c := newCookies(t, Config{
+				// The store's own clock stands still, so that it purges nothing.
+				Store: NewMemory(MemoryConfig{Now: newTestClock().Now}),
+				Now:   clock.Now, Idle: tt.idle, Absolute: tt.absolute,
+			})
+			_, pair := signIn(t, c, get(), Session{Subject: "alice"})
+			for _, use := range append(tt.uses, tt.at) {
+				clock.Advance(use - clock.Now().Sub(start))
+				if use != tt.at {
+					subject(t, c, get(pair))
+				}
+			}
+			if got := subject(t, c, get(pair)); got != tt.want {
+				t.Errorf("%q is signed in, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestALoweredAbsoluteLimitHoldsForOldSessions(t *testing.T) {
+	clock := newTestClock()
+	store := NewMemory(MemoryConfig{Now: clock.Now})
+	before := newCookies(t, Config{Store: store, Now: clock.Now})
+	_, pair := signIn(t, before, get(), Session{Subject: "alice"})
+	lowered := newCookies(t, Config{Store: store, Now: clock.Now, Absolute: time.Minute})
+	raised := newCookies(t, Config{Store: store, Now: clock.Now, Idle: 13 * time.Hour, Absolute: 24 * time.Hour})
+	clock.Advance(time.Minute)
+	if got := subject(t, lowered, get(pair)); got != "" {
+		t.Errorf("%q outlived the lowered limit", got)
+	}
+	clock.Advance(12*time.Hour - time.Minute)
+	if got := subject(t, raised, get(pair)); got != "" {
+		t.Errorf("%q was kept by the raised limit", got)
+	}
+}
+
+func TestUsesAreWrittenOncePerInterval(t *testing.T) {
+	tests := []struct {
+		rule string
+		idle time.Duration
+		step time.Duration
+		uses int
+		want int
+	}{
+		{"a use right after the sign-in is not written", 0, 0, 1, 0},
+		{"uses within a minute are not written", 0, 59 * time.Second, 1, 0},
+		{"a use after a minute is written", 0, time.Minute, 1, 1},
+		{"sixty uses in a minute are written once", 0, time.Second, 60, 1},
+		{"uses over ten minutes are written ten times", 0, time.Second, 600, 10},
+		{"a short idle limit is written at its tenths", 10 * time.Second, time.Second, 5, 5},
+		{"a short idle limit is written at its tenths only", 10 * time.Second, time.Second / 2, 5, 2},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			clock := newTestClock()
+			store := failing(clock)
+			c := newCookies(t, Config{Store: store, Now: clock.Now, Idle: tt.idle})
+			_, pair := signIn(t, c, get(), Session{Subject: "alice"})
+			for range tt.uses {
+				clock.Advance(tt.step)
+				subject(t, c, get(pair))
+			}
+			if got := store.count("Touch"); got != tt.want {
+				t.Errorf("%d writes, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestAnExpiredSessionIsNotTouched(t *testing.T) {
+	clock := newTestClock()
+	store := failing(clock)
+	c := newCookies(t, Config{Store: store, Now: clock.Now})
+	_, pair := signIn(t, c, get(), Session{Subject: "alice"})
+	clock.Advance(30 * time.Minute)
+	subject(t, c, get(pair))
+	if got := store.count("Touch"); got != 0 {
+		t.Errorf("%d writes, want none", got)
+	}
+}
+
+func TestStoreFails(t *testing.T) {
+	clock := newTestClock()
+
+	t.Run("finding: an error and nobody", func(t *testing.T) {
+		c := newCookies(t, Config{Store: failing(clock, "Find"), Now: clock.Now})
+		_, pair := signIn(t, c, get(), Session{Subject: "alice"})
+		if s, err := c.Session(get(pair)); s != nil || !errors.Is(err, errStore) {
+			t.Errorf("Session: %v, %v; want the store's error", s, err)
+		}
+		if s, err := c.Session(get()); s != nil || err != nil {
+			t.Errorf("Session without a cookie: %v, %v; want nobody", s, err)
+		}
+	})
+
+	t.Run("touching: somebody, and a line in the log", func(t *testing.T) {
+		clock := newTestClock()
+		var log bytes.Buffer
+		c := newCookies(t, Config{
+			Store: failing(clock, "Touch"), Now: clock.Now,
+			Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		s, pair := signIn(t, c, get(), Session{Subject: "alice"})
+		clock.Advance(29 * time.Minute)
+		if got := subject(t, c, get(pair)); got != "alice" {
+			t.Errorf("%q is signed in, want alice", got)
+		}
+		if got := log.String(); !strings.Contains(got, errStore.Error()) ||
+			strings.Contains(got, value(pair)) || strings.Contains(got, s.ID) {
+			t.Errorf("the log says %q", got)
+		}
+		clock.Advance(time.Minute)
+		if got := subject(t, c, get(pair)); got != "" {
+			t.Errorf("%q is signed in past the last use that was recorded", got)
+		}
+	})
+
+	t.Run("saving: an error and no cookie", func(t *testing.T) {
+		store := failing(clock)
+		c := newCookies(t, Config{Store: store, Now: clock.Now})
+		_, pair := signIn(t, c, get(), Session{Subject: "alice"})
+		store.failFrom("Save")
+		w := httptest.NewRecorder()
+		if s, err := c.SignIn(w, get(pair), Session{Subject: "bob"}); s != nil || !errors.Is(err, errStore) {
+			t.Errorf("SignIn: %v, %v; want the store's error", s, err)
+		}
+		if len(w.Header()) != 0 {
+			t.Errorf("headers %v, want none", w.Header())
+		}
+		if got := subject(t, c, get(pair)); got != "alice" {
+			t.Errorf("%q is signed in, want alice as before", got)
+		}
+	})
+
+	t.Run("saving into a full store: ErrFull", func(t *testing.T) {
+		c := newCookies(t, Config{Store: NewMemory(MemoryConfig{Max: 1, Now: clock.Now}), Now: clock.Now})
+		signIn(t, c, get(), Session{Subject: "alice"})
+		w := httptest.NewRecorder()
+		if _, err := c.SignIn(w, get(), Session{Subject: "bob"}); !errors.Is(err, ErrFull) {
+			t.Errorf("SignIn: %v, want ErrFull", err)
+		}
+		if len(w.Header()) != 0 {
+			t.Errorf("headers %v, want none", w.Header())
+		}
+	})
+
+	t.Run("deleting at sign-in: an error and no cookie", func(t *testing.T) {
+		store := failing(clock)
+		c := newCookies(t, Config{Store: store, Now: clock.Now})
+		_, pair := signIn(t, c, get(), Session{Subject: "mallory"})
+		store.failFrom("Delete")
+		w := httptest.NewRecorder()
+		if s, err := c.SignIn(w, get(pair), Session{Subject: "alice"}); s != nil || !errors.Is(err, errStore) {
+			t.Errorf("SignIn: %v, %v; want the store's error", s, err)
+		}
+		if len(w.Header()) != 0 {
+			t.Errorf("headers %v, want none", w.Header())
+		}
+		if got := subject(t, c, get(pair)); got == "alice" {
+			t.Error("the old value signs alice in")
+		}
+	})
+
+	t.Run("deleting at sign-out: an error that says so, and the cookie is dropped", func(t *testing.T) {
+		store := failing(clock)
+		c := newCookies(t, Config{Store: store, Now: clock.Now})
+		_, pair := signIn(t, c, get(), Session{Subject: "alice"})
+		store.failFrom("Delete")
+		w := httptest.NewRecorder()
+		err := c.SignOut(w, get(pair))
+		if !errors.Is(err, errStore) || !strings.Contains(err.Error(), "still stored") {
+			t.Errorf("SignOut: %v, want the store's error and what it means", err)
+		}
+		if got := w.Header().Get("Set-Cookie"); !strings.HasPrefix(got, cookieName+"=; Path=/; Max-Age=0;") {
+			t.Errorf("Set-Cookie %q, want the cookie dropped", got)
+		}
+	})
+}
+
+// deleteOnce fails its first DeleteSession and hands the others on.
+type deleteOnce struct {
+	*Memory
+	failed bool
+}
+
+func (s *deleteOnce) DeleteSession(ctx context.Context, key string) error {
+	if !s.failed {
+		s.failed = true
+		return errStore
+	}
+	return s.Memory.DeleteSession(ctx, key)
+}
+
+func TestASignInThatFailsHalfwayLeavesNothingBehind(t *testing.T) {
+	m := NewMemory(MemoryConfig{})
+	c := newCookies(t, Config{Store: &deleteOnce{Memory: m}})
+	_, pair := signIn(t, c, get(), Session{Subject: "alice"})
+	if _, err := c.SignIn(httptest.NewRecorder(), get(pair), Session{Subject: "bob"}); err == nil {
+		t.Fatal("SignIn did not fail")
+	}
+	if len(m.entries) != 1 || find(t, m, storeKey(value(pair))) == nil {
+		t.Errorf("%d sessions are stored, want the old one", len(m.entries))
+	}
+}
+
+// hanging is a store that answers when the context is done, and not before.
+type hanging struct{}
+
+func (hanging) SaveSession(ctx context.Context, _ string, _ *Record) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (hanging) FindSession(ctx context.Context, _ string) (*Record, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (hanging) TouchSession(ctx context.Context, _ string, _ time.Time) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (hanging) DeleteSession(ctx context.Context, _ string) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (hanging) DeleteSessionsOf(ctx context.Context, _ string) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestStoreHangs(t *testing.T) {
+	c := newCookies(t, Config{Store: hanging{}})
+	pair := cookieName + "=" + newValue()
+	tests := []struct {
+		rule string
+		call func(r *http.Request) error
+	}{
+		{"Session", func(r *http.Request) error {
+			s, err := c.Session(r)
+			if s != nil {
+				t.Errorf("Session returned %+v", s)
+			}
+			return err
+		}},
+		{"SignIn", func(r *http.Request) error {
+			w := httptest.NewRecorder()
+			_, err := c.SignIn(w, r, Session{Subject: "alice"})
+			if len(w.Header()) != 0 {
+				t.Errorf("headers %v, want none", w.Header())
+			}
+			return err
+		}},
+		{"SignOut", func(r *http.Request) error {
+			w := httptest.NewRecorder()
+			err := c.SignOut(w, r)
+			if len(w.Header()["Set-Cookie"]) != 1 {
+				t.Error("the cookie is not dropped")
+			}
+			return err
+		}},
+		{"SignOutEverywhere", func(r *http.Request) error { return c.SignOutEverywhere(r.Context(), "alice") }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(context.Background())
+			result := make(chan error)
+			go func() { result <- tt.call(get(pair).WithContext(ctx)) }()
+			cancel()
+			if err := <-result; !errors.Is(err, context.Canceled) {
+				t.Errorf("error %v, want %v", err, context.Canceled)
+			}
+		})
+	}
+}
+
+// lying is a store that finds the same record whatever it is asked for.
+type lying struct {
+	*Memory
+	answer func(key string) *Record
+}
+
+func (s lying) FindSession(_ context.Context, key string) (*Record, error) { return s.answer(key), nil }
+
+func TestStoreLies(t *testing.T) {
+	good := func(key string) *Record { return testRecord(key, "alice") }
+	with := func(change func(*Record)) func(string) *Record {
+		return func(key string) *Record {
+			rec := good(key)
+			change(rec)
+			return rec
+		}
+	}
+	tests := []struct {
+		rule          string
+		answer        func(key string) *Record
+		found, failed bool
+	}{
+		{"a sound record is somebody", good, true, false},
+		{"no record", func(string) *Record { return nil }, false, false},
+		{"an empty record", func(string) *Record { return &Record{} }, false, true},
+		{"no subject", with(func(r *Record) { r.Subject = "" }), false, false},
+		{"another session's record", with(func(r *Record) { r.ID = testKey(1) }), false, true},
+		{"a record without its id", with(func(r *Record) { r.ID = "" }), false, true},
+		{"expired", with(func(r *Record) { r.ExpiresAt = start }), false, false},
+		{"no expiry", with(func(r *Record) { r.ExpiresAt = time.Time{} }), false, false},
+		{"no creation", with(func(r *Record) { r.CreatedAt = time.Time{} }), false, false},
+		{"created too long ago", with(func(r *Record) { r.CreatedAt = start.Add(-12 * time.Hour) }), false, false},
+		{"no last use", with(func(r *Record) { r.LastSeenAt = time.Time{} }), false, false},
+		{"used too long ago", with(func(r *Record) { r.LastSeenAt = start.Add(-30 * time.Minute) }), false, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			clock := newTestClock()
+			c := newCookies(t, Config{
+				Store: lying{NewMemory(MemoryConfig{Now: clock.Now}), tt.answer},
+				Now:   clock.Now,
+			})
+			s, err := c.Session(get(cookieName + "=" + newValue()))
+			if (s != nil) != tt.found || (err != nil) != tt.failed {
+				t.Errorf("Session: %+v, %v; want a session: %t, an error: %t", s, err, tt.found, tt.failed)
+			}
+		})
+	}
+}
+
+func TestAVisitorCostsNothing(t *testing.T) {
+	store := failing(newTestClock())
+	c := newCookies(t, Config{Store: store})
+	for range 100 {
+		subject(t, c, get("a=b"))
+	}
+	if len(store.calls) != 0 {
+		t.Errorf("the store was called: %v", store.calls)
+	}
+}
+
+func TestEverythingAtOnce(t *testing.T) {
+	clock := newTestClock()
+	c := newCookies(t, Config{Now: clock.Now})
+	_, shared := signIn(t, c, get(), Session{Subject: "shared", Data: []byte("0")})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			name := fmt.Sprint("user", i)
+			for range 30 {
+				_, pair := signIn(t, c, get(), Session{Subject: name})
+				_, next := signIn(t, c, get(pair), Session{Subject: name})
+				clock.Advance(time.Second)
+				if got := subject(t, c, get(next)); got != name {
+					t.Errorf("%q is signed in, want %q", got, name)
+				}
+				if got := subject(t, c, get(pair)); got != "" {
+					t.Errorf("%q is signed in by the old cookie", got)
+				}
+				if s, err := c.Session(get(shared)); err != nil || s == nil || s.Subject != "shared" {
+					t.Errorf("Session: %+v, %v", s, err)
+				} else {
+					s.Data[0]++
+				}
+				if err := c.SignOut(httptest.NewRecorder(), get(next)); err != nil {
+					t.Error(err)
+				}
+				if got := subject(t, c, get(next)); got != "" {
+					t.Errorf("%q is signed in after signing out", got)
+				}
+			}
+			if err := c.SignOutEverywhere(context.Background(), name); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestRacingSignInsWithOneCookieLeaveItWorthless(t *testing.T) {
+	m := NewMemory(MemoryConfig{})
+	c := newCookies(t, Config{Store: m})
+	_, old := signIn(t, c, get(), Session{Subject: "alice", SecondFactorPending: true})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() { signIn(t, c, get(old), Session{Subject: "alice"}) })
+	}
+	wg.Wait()
+	if got := subject(t, c, get(old)); got != "" {
+		t.Errorf("%q is signed in by the old cookie", got)
+	}
+	if len(m.entries) != 8 {
+		t.Errorf("%d sessions are stored, want 8", len(m.entries))
+	}
+}
+
+// FuzzSession holds, for any bytes in a Cookie header: nothing panics or fails, and
+// whoever is found signed in has a value that SignIn gave to that user, under the
+// cookie's exact name, and no other cookie of that name. In the input, ALICE and BOB
+// stand for the values that SignIn gave out, so that the fuzzer can come close.
+func FuzzSession(f *testing.F) {
+	c := newCookies(f, Config{})
+	values := make(map[string]string)
+	for _, name := range []string{"alice", "bob"} {
+		_, pair := signIn(f, c, get(), Session{Subject: name})
+		values[name] = value(pair)
+	}
+	ours := regexp.MustCompile(`;[ \t]*__Host-session=`)
+	fill := strings.NewReplacer("ALICE", values["alice"], "BOB", values["bob"])
+
+	for _, seed := range []string{
+		"", "a=b", "__Host-session=ALICE", "a=b; __Host-session=BOB; c=d",
+		"__Host-session=ALICE; __Host-session=BOB", "__Host-session=ALICE; __Host-session=\"",
+		"__HOST-SESSION=ALICE", "session=ALICE", "\u00a0__Host-session=ALICE", "\xa0__Host-session=ALICE",
+		"__Host-session=\"ALICE\"", "__Host-session= ALICE", "__Host-session=ALICE\x00", "__Host-session=ALICE\n",
+		"__Host-session==ALICE", "a=\"; __Host-session=ALICE; \"", "__Host-session=ALICEALICE", "=__Host-session=ALICE",
+		"__Host-session=' OR '1'='1", "$Version=1; __Host-session=ALICE; $Path=/", "__Host-session=ALICE,BOB",
+	} {
+		f.Add(seed, "")
+	}
+	f.Add("__Host-session=ALICE", "__Host-session=BOB")
+	f.Add("a=b", "__Host-session=BOB")
+
+	f.Fuzz(func(t *testing.T, first, second string) {
+		lines := []string{fill.Replace(first), fill.Replace(second)}
+		s, err := c.Session(get(lines...))
+		if err != nil {
+			t.Fatalf("Session: %v", err)
+		}
+		header := ";" + strings.Join(lines, ";") + ";"
+		found := len(ours.FindAllString(header, -1))
+		if s == nil {
+			if strings.Contains(header, ";__Host-session="+values["alice"]+";") && found == 1 {
+				t.Errorf("nobody is signed in by %q", lines)
+			}
+			return
+		}
+		want, ok := values[s.Subject]
+		if !ok || !strings.Contains(header, "__Host-session="+want) || found != 1 {
+			t.Errorf("%q is signed in by %q", s.Subject, lines)
+		}
+		if s.ID != storeKey(want) {
+			t.Errorf("the id of %q's session is %q", s.Subject, s.ID)
+		}
+	})
+}
+
+func BenchmarkSession(b *testing.B) {
+	c := newCookies(b, Config{})
+	_, pair := signIn(b, c, get(), Session{Subject: "alice", AMR: []string{"pwd"}})
+	r := get("theme=dark; " + pair)
+	b.ReportAllocs()
+	for b.Loop() {
+		if s, err := c.Session(r); s == nil || err != nil {
+			b.Fatal(s, err)
+		}
+	}
+}
