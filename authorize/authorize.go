@@ -1,0 +1,193 @@
+package authorize
+
+import (
+	"context"
+	"crypto"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/usher-auth/usher/authorize/internal/jose"
+	"github.com/usher-auth/usher/session"
+)
+
+// Config says how an authorization endpoint behaves. Issuer, Clients, Sessions,
+// Codes and Login are required; everything else may stay zero, which means the
+// default or that the feature is off. New copies it.
+type Config struct {
+	// Issuer is the issuer identifier (RFC 8414 §2): an https URL without query
+	// and fragment; http is allowed on loopback only, for development. It is sent
+	// as iss with every answer (RFC 9207), exactly as written here. With an http
+	// issuer, cookies lose the Secure flag and the __Host- prefix.
+	Issuer string
+
+	// Endpoint is the absolute URL under which browsers reach this handler, with
+	// any prefix and as seen from outside a proxy. Empty: Issuer + "/authorize".
+	// It is never made from the request.
+	Endpoint string
+
+	// The four interfaces of the host; see each.
+	Clients  ClientStore
+	Sessions SessionStore
+	Codes    CodeStore
+	Login    LoginRedirector
+
+	// Consent asks the user to agree. Nil: nobody is asked, and prompt=consent is
+	// answered consent_required.
+	Consent *Consent
+
+	// Interactions are further pages that a user may have to pass after login and
+	// consent, in this order. Nil: none.
+	Interactions []Interaction
+
+	// Allow is the host's access policy: may this user use this client with these
+	// scopes? It is asked whenever a code could be issued, on every path. False is
+	// access_denied, an error server_error. Nil: everyone may.
+	Allow func(ctx context.Context, s *session.Session, r *Request) (bool, error)
+
+	// IDTokenHint verifies an id_token_hint that this issuer signed, expired or
+	// not, and returns its subject (OpenID Connect Core 1.0 §3.1.2.1). An error
+	// refuses the request. Nil: a request with a hint is refused, because
+	// ignoring it could answer for another user.
+	IDTokenHint func(ctx context.Context, token string) (subject string, err error)
+
+	// Resource reports whether the client may ask for the resource (RFC 8707).
+	// False is invalid_target. Nil: resource is ignored.
+	Resource func(ctx context.Context, c *Client, resource string) (bool, error)
+
+	// ResponseTypes that the endpoint supports, of "code" and "none". Nil: code.
+	ResponseTypes []string
+
+	// Scopes that exist. A client can use those that are here and among its own.
+	// Nil: those that clients are registered for, and the metadata name none.
+	Scopes []string
+
+	// Parameters are the names of further request parameters that survive the
+	// login and that Request.Parameter returns, such as "x_method". Nil: none.
+	Parameters []string
+
+	// Keys sign the request while it waits for the user. The first signs, all
+	// verify; put a new key first and keep the old one for PendingLifetime. Nil: a
+	// random key of this process, which is enough for one process that may lose
+	// waiting requests when it restarts.
+	Keys []Key
+
+	// CodeLifetime is how long a code can be redeemed. Zero: 60 s. At most 10
+	// minutes (RFC 6749 §4.1.2).
+	CodeLifetime time.Duration
+
+	// PendingLifetime is how long the user has for login and all other pages
+	// together. Zero: 30 minutes. At most 24 hours.
+	PendingLifetime time.Duration
+
+	// ClockSkew is by how much the clock that stamps a sign-in may lag behind
+	// this one. Zero: 5 s. At most 5 minutes.
+	ClockSkew time.Duration
+
+	// Timeout is the deadline of one request, for all store calls together. Zero:
+	// 10 s.
+	Timeout time.Duration
+
+	// ErrorPage writes the page for an error that must not be sent to the client.
+	// Headers are set before the call, the status is p.Status and for the
+	// function to write. Nil: a plain page in English. See [PageError].
+	ErrorPage func(w http.ResponseWriter, r *http.Request, p PageError)
+
+	// ErrorURL sends the browser to a page of the host instead, with the query
+	// parameters error, error_description and error_id. Empty: the page is shown
+	// in place. At most one of ErrorPage and ErrorURL may be set.
+	ErrorURL string
+
+	// Logger gets one line per answer and one per failure. Nil: nothing is logged.
+	Logger *slog.Logger
+
+	// OnEvent is called once for everything that happened, for metrics, audit and
+	// traces. It must return quickly. Nil: not called.
+	OnEvent func(ctx context.Context, e Event)
+
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+}
+
+// Key signs and verifies. Set either Secret or Signer.
+type Key struct {
+	// ID is the key's "kid". Empty: one is derived from the key.
+	ID string
+
+	// Secret is for HMAC with SHA-256 (HS256): at least 32 random bytes, known to
+	// every replica and to nobody else.
+	Secret []byte
+
+	// Signer is an ECDSA P-256 key (ES256), an Ed25519 key (EdDSA) or an RSA key
+	// of at least 2,048 bits (RS256). Its public half lets a login page in
+	// another process read the request; see [Handler.PublicKeys].
+	Signer crypto.Signer
+}
+
+// Handler is the authorization endpoint. It is safe for concurrent use and starts
+// no goroutines. Mount it at one exact path: a subtree pattern such as
+// "/authorize/" makes net/http redirect with status 307.
+type Handler struct {
+	config       Config
+	origin       string // of Endpoint: scheme and authority
+	secure       bool   // the issuer is https
+	known        map[string]bool
+	interactions []Interaction // consent first, then the configuration's
+	prompts      []string      // values of prompt that are supported
+	keys         *jose.Ring
+	log          *slog.Logger
+}
+
+// New checks the configuration and returns the endpoint. The error names the
+// field that is wrong and how to mend it.
+func New(config Config) (*Handler, error) {
+	h := &Handler{config: config}
+	if err := h.setUp(); err != nil {
+		return nil, fmt.Errorf("authorize: %w", err)
+	}
+	return h, nil
+}
+
+// ServeHTTP answers one authorization request (RFC 6749 §3.1).
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), h.config.Timeout)
+	defer cancel()
+	r = r.WithContext(ctx)
+	h.respond(w, r, h.answer(r))
+}
+
+// answer takes a request the whole way. Until identify has proven a destination,
+// refuse can only lead to the error page.
+func (h *Handler) answer(r *http.Request) answer {
+	a := answer{started: h.config.Now()}
+	params, err := h.read(r)
+	if err != nil {
+		return a.refuse(err)
+	}
+	if a.resumed, params, err = h.unseal(r, params); err != nil {
+		return a.refuse(err)
+	}
+	if a.client, a.destination, err = h.identify(r.Context(), params); err != nil {
+		return a.refuse(err)
+	}
+	if a.request, err = h.validate(r.Context(), a.client, a.destination, a.resumed, params); err != nil {
+		return a.refuse(err)
+	}
+	facts, err := h.consult(r, &a)
+	if err != nil {
+		return a.refuse(err)
+	}
+	if r.Method == http.MethodPost && facts.Session == nil {
+		return h.askAgainByGET(a)
+	}
+	a.decision = Decide(facts)
+	switch a.decision.Outcome {
+	case Approve:
+		return h.approve(r.Context(), a, facts)
+	case Interact:
+		return h.interact(r, a, facts)
+	default:
+		return a.refuse(h.refusal(facts, a.decision))
+	}
+}

@@ -1,0 +1,266 @@
+package authorize
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/usher-auth/usher/authorize/internal/destination"
+	"github.com/usher-auth/usher/authorize/internal/jose"
+	oautherr "github.com/usher-auth/usher/errors"
+)
+
+// setUp checks the configuration, fills in the defaults and copies what it keeps.
+func (h *Handler) setUp() error {
+	c := &h.config
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	h.log = c.Logger
+	return errors.Join(
+		h.setUpURLs(),
+		h.setUpStores(),
+		h.setUpInteractions(),
+		h.setUpParameters(),
+		h.setUpLimits(),
+		h.setUpKeys(),
+	)
+}
+
+func (h *Handler) setUpURLs() error {
+	c := &h.config
+	issuer, err := checkURL("Issuer", c.Issuer)
+	if err != nil {
+		return err
+	}
+	if issuer.RawQuery != "" {
+		return errors.New("Issuer has a query: remove it (RFC 8414 §2)")
+	}
+	if c.Endpoint == "" {
+		c.Endpoint = defaultEndpoint(c.Issuer)
+	}
+	endpoint, err := checkURL("Endpoint", c.Endpoint)
+	if err != nil {
+		return err
+	}
+	if endpoint.RawQuery != "" {
+		return errors.New("Endpoint has a query: remove it, because the request's parameters go there")
+	}
+	if endpoint.Scheme != issuer.Scheme {
+		return errors.New("Endpoint and Issuer have different schemes: use https for both")
+	}
+	h.origin = endpoint.Scheme + "://" + endpoint.Host
+	h.secure = endpoint.Scheme == "https"
+	if c.ErrorURL != "" && c.ErrorPage != nil {
+		return errors.New("ErrorURL and ErrorPage are both set: leave one empty")
+	}
+	if c.ErrorURL != "" {
+		if c.ErrorURL, err = h.absolute(c.ErrorURL); err != nil {
+			return fmt.Errorf("ErrorURL: %w", err)
+		}
+	}
+	return nil
+}
+
+func defaultEndpoint(issuer string) string { return strings.TrimSuffix(issuer, "/") + "/authorize" }
+
+// checkURL accepts https, and http where nobody can listen in.
+func checkURL(field, text string) (*url.URL, error) {
+	if text == "" {
+		return nil, fmt.Errorf("%s is empty: set an https URL", field)
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", field, err)
+	case u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		return nil, fmt.Errorf("%s is %q: set an https URL", field, text)
+	case strings.ContainsAny(text, "#@\\ ") || u.Opaque != "":
+		return nil, fmt.Errorf("%s is %q: remove fragment, user and anything unusual", field, text)
+	case u.Scheme == "http" && !destination.IsLoopback(hostOf(u)):
+		return nil, fmt.Errorf("%s is %q: http is allowed on loopback only, use https", field, text)
+	}
+	return u, nil
+}
+
+// hostOf returns the host without its port, an IPv6 literal with its brackets.
+func hostOf(u *url.URL) string {
+	if port := u.Port(); port != "" {
+		return strings.TrimSuffix(u.Host, ":"+port)
+	}
+	return u.Host
+}
+
+// absolute makes a path absolute on the endpoint's origin and checks a URL. It
+// refuses paths that browsers take for another host.
+func (h *Handler) absolute(page string) (string, error) {
+	if strings.HasPrefix(page, "/") && !strings.HasPrefix(page, "//") && !strings.ContainsAny(page, "\\ \t\r\n") {
+		return h.origin + page, nil
+	}
+	u, err := url.Parse(page)
+	if err != nil {
+		return "", err
+	}
+	if u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !destination.IsLoopback(hostOf(u))) {
+		return "", fmt.Errorf("%.80q is neither a path nor an https URL", page)
+	}
+	return page, nil
+}
+
+func (h *Handler) setUpStores() error {
+	c := &h.config
+	var missing []error
+	for _, field := range []struct {
+		name string
+		nil  bool
+		hint string
+	}{
+		{"Clients", c.Clients == nil, "NewMemory gives one that is enough to begin with"},
+		{"Sessions", c.Sessions == nil, "use SessionFunc for the sessions that you have, or session.NewCookies"},
+		{"Codes", c.Codes == nil, "NewMemory gives one that is enough for one process"},
+		{"Login", c.Login == nil, `use LoginURL("/login")`},
+	} {
+		if field.nil {
+			missing = append(missing, fmt.Errorf("%s is nil: %s", field.name, field.hint))
+		}
+	}
+	if login, ok := c.Login.(LoginURL); ok && len(missing) == 0 && h.origin != "" {
+		if _, err := h.absolute(string(login)); err != nil {
+			missing = append(missing, fmt.Errorf("Login: %w", err))
+		}
+	}
+	return errors.Join(missing...)
+}
+
+// setUpInteractions puts consent before the host's own interactions and learns the
+// values of prompt from them.
+func (h *Handler) setUpInteractions() error {
+	if h.config.Consent != nil {
+		consent := *h.config.Consent
+		h.config.Consent = &consent
+		h.interactions = append(h.interactions, consent.interaction())
+	}
+	h.interactions = append(h.interactions, h.config.Interactions...)
+	h.prompts = []string{"none", "login", "consent", "select_account"}
+	names := map[string]bool{LoginInteraction: true}
+	for i := range h.interactions {
+		step := &h.interactions[i]
+		where := fmt.Sprintf("interaction %q", step.Name)
+		switch {
+		case !validName(step.Name):
+			return fmt.Errorf("%s: the name has to be 1 to 32 lower-case letters, digits, '-' and '_'", where)
+		case names[step.Name] || step.Name == ConsentInteraction && (i > 0 || h.config.Consent == nil):
+			return fmt.Errorf("%s: the name is taken", where)
+		case step.Needed == nil && step.Prompt == "":
+			return fmt.Errorf("%s: neither Needed nor Prompt is set, so nobody would ever see it", where)
+		case step.Prompt == "none" || step.Prompt == "login":
+			return fmt.Errorf("%s: the prompt %q has a meaning of its own", where, step.Prompt)
+		case step.Prompt != "" && !validName(step.Prompt):
+			return fmt.Errorf("%s: the prompt %q has to be 1 to 32 lower-case letters, digits, '-' and '_'", where, step.Prompt)
+		}
+		if _, err := h.absolute(step.Page); h.origin != "" && err != nil {
+			return fmt.Errorf("%s: Page: %w", where, err)
+		}
+		names[step.Name] = true
+		if step.Error == "" {
+			step.Error = oautherr.InteractionRequired
+		}
+		if step.Prompt != "" {
+			h.prompts = appendOnce(h.prompts, step.Prompt)
+		}
+	}
+	return nil
+}
+
+func validName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return len(name) >= 1 && len(name) <= 32
+}
+
+func (h *Handler) setUpParameters() error {
+	c := &h.config
+	h.known = map[string]bool{}
+	for _, name := range knownParameters {
+		h.known[name] = true
+	}
+	c.Parameters = slices.Clone(c.Parameters)
+	for _, name := range c.Parameters {
+		if !validName(name) || h.known[name] || name == "deny" {
+			return fmt.Errorf("Parameters: %q is taken, or is not 1 to 32 lower-case letters, digits, '-' and '_'", name)
+		}
+		h.known[name] = true
+	}
+	if c.ResponseTypes == nil {
+		c.ResponseTypes = []string{"code"}
+	}
+	c.ResponseTypes = slices.Clone(c.ResponseTypes)
+	for _, responseType := range c.ResponseTypes {
+		if responseType != "code" && responseType != "none" {
+			return fmt.Errorf(`ResponseTypes: %q is not supported, only "code" and "none" are`, responseType)
+		}
+	}
+	if len(c.ResponseTypes) == 0 {
+		return errors.New("ResponseTypes is empty: leave it nil for code")
+	}
+	c.Scopes = slices.Clone(c.Scopes)
+	for _, scope := range c.Scopes {
+		if !validScope(scope) {
+			return fmt.Errorf("Scopes: %q has a character that a scope may not have (RFC 6749 §3.3)", scope)
+		}
+	}
+	return nil
+}
+
+func (h *Handler) setUpLimits() error {
+	c := &h.config
+	for _, limit := range []struct {
+		name           string
+		value          *time.Duration
+		standard, most time.Duration
+	}{
+		{"CodeLifetime", &c.CodeLifetime, time.Minute, 10 * time.Minute},
+		{"PendingLifetime", &c.PendingLifetime, 30 * time.Minute, 24 * time.Hour},
+		{"ClockSkew", &c.ClockSkew, 5 * time.Second, 5 * time.Minute},
+		{"Timeout", &c.Timeout, 10 * time.Second, 5 * time.Minute},
+	} {
+		if *limit.value == 0 {
+			*limit.value = limit.standard
+		}
+		if *limit.value < 0 || *limit.value > limit.most {
+			return fmt.Errorf("%s is %s: use 0 for %s, or at most %s", limit.name, *limit.value, limit.standard, limit.most)
+		}
+	}
+	return nil
+}
+
+func (h *Handler) setUpKeys() error {
+	keys := make([]jose.Key, 0, len(h.config.Keys))
+	for _, k := range h.config.Keys {
+		keys = append(keys, jose.Key(k))
+	}
+	if len(keys) == 0 {
+		secret := make([]byte, 32)
+		rand.Read(secret)
+		keys = append(keys, jose.Key{Secret: secret})
+		h.log.Warn("authorize: Config.Keys is empty: requests that wait for the user are signed with a random key of this process, so they are lost when it restarts and unknown to other replicas")
+	}
+	ring, err := jose.NewRing(keys)
+	if err != nil {
+		return fmt.Errorf("Keys: %w", err)
+	}
+	h.keys = ring
+	return nil
+}

@@ -1,0 +1,180 @@
+package authorize
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/usher-auth/usher/authorize/internal/destination"
+	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/session"
+)
+
+// ConsentInteraction is the name of the consent page, the first after the login.
+const ConsentInteraction = "consent"
+
+// Consent asks the user to agree to what a client asks for (OpenID Connect Core
+// 1.0 §3.1.2.4). Clients that are Trusted are exempt.
+type Consent struct {
+	// Page is the URL of the consent page, absolute or a path on the endpoint's
+	// own origin. It shows at least the client's name, where the answer goes and
+	// each scope, and ends with [Handler.Grant] or [Handler.Deny].
+	Page string
+
+	// Store remembers what was agreed to. Nil: the user is asked every time.
+	// Even with a store, a public client on loopback or with a private-use scheme
+	// is asked about every time, because any program on the user's machine can
+	// pretend to be it (RFC 8252 §8.6).
+	Store ConsentStore
+}
+
+// ConsentRecord is what one user has granted one client.
+type ConsentRecord struct {
+	Subject   string
+	ClientID  string
+	Scopes    []string
+	Resources []string
+	// GrantedAt is when the user last agreed, UTC in milliseconds.
+	GrantedAt time.Time
+}
+
+// Clone returns a copy that shares no memory with c. The clone of nil is nil.
+func (c *ConsentRecord) Clone() *ConsentRecord {
+	if c == nil {
+		return nil
+	}
+	clone := *c
+	clone.Scopes = slices.Clone(c.Scopes)
+	clone.Resources = slices.Clone(c.Resources)
+	return &clone
+}
+
+// covers reports whether everything asked for has been granted.
+func (c *ConsentRecord) covers(r *Request) bool {
+	if c == nil || c.ClientID != r.ClientID {
+		return false
+	}
+	return containsAll(c.Scopes, r.Scopes) && containsAll(c.Resources, r.Resources)
+}
+
+func containsAll(all, some []string) bool {
+	for _, one := range some {
+		if !slices.Contains(all, one) {
+			return false
+		}
+	}
+	return true
+}
+
+// ConsentStore remembers consent. The rules of [ClientStore] and its neighbours
+// hold: nothing found is nil without an error, and an error approves nothing.
+type ConsentStore interface {
+	// SaveConsent stores the record in place of the one for the same subject and
+	// client, if there is one.
+	SaveConsent(ctx context.Context, c *ConsentRecord) error
+
+	// FindConsent returns the record, or nil.
+	FindConsent(ctx context.Context, subject, clientID string) (*ConsentRecord, error)
+
+	// ListConsents returns all records of a user, ordered by client id, for a page
+	// on which the user sees and revokes them. None is an empty list.
+	ListConsents(ctx context.Context, subject string) ([]*ConsentRecord, error)
+
+	// DeleteConsent forgets the record. It is no error if there is none. Codes and
+	// tokens that came of it are the host's to revoke.
+	DeleteConsent(ctx context.Context, subject, clientID string) error
+}
+
+// Grant records that the user agrees to these of the scopes asked for and sends
+// the browser back, like [Handler.Complete]. At least one scope must be granted:
+// a user who wants none says no, which is [Handler.Deny].
+func (h *Handler) Grant(w http.ResponseWriter, r *http.Request, scopes []string) {
+	h.complete(w, r, ConsentInteraction, scopes)
+}
+
+// interaction makes consent the first of the further interactions.
+func (c *Consent) interaction() Interaction {
+	return Interaction{
+		Name:   ConsentInteraction,
+		Prompt: "consent",
+		Error:  oautherr.ConsentRequired,
+		Needed: c.needed,
+		Page:   c.Page,
+	}
+}
+
+func (c *Consent) needed(ctx context.Context, s *session.Session, r *Request) (bool, error) {
+	if r.Client.Trusted {
+		return false, nil
+	}
+	covered, err := c.covered(ctx, s, r)
+	return !covered, err
+}
+
+// covered reports whether stored consent covers the request.
+func (c *Consent) covered(ctx context.Context, s *session.Session, r *Request) (bool, error) {
+	if c == nil || c.Store == nil || !s.SignedIn() || !rememberable(r) {
+		return false, nil
+	}
+	stored, err := c.Store.FindConsent(ctx, s.Subject, r.ClientID)
+	if err != nil {
+		return false, err
+	}
+	return stored != nil && stored.Subject == s.Subject && stored.covers(r), nil
+}
+
+// rememberable reports whether consent for the client means anything the next
+// time (RFC 8252 §8.6).
+func rememberable(r *Request) bool {
+	return r.Client.Trusted || !r.Client.Public || !destination.Impersonable(r.RedirectURI)
+}
+
+// remember stores what the user grants. Scopes that were asked for and are not
+// granted now are forgotten, scopes granted for other requests are kept.
+func (h *Handler) remember(r *http.Request, a *answer, granted []string) error {
+	// No destination is kept: what fails here is a page, on which the user can try
+	// again, and not an answer to the client.
+	ctx, p := r.Context(), a.resumed.params()
+	client, to, err := h.identify(ctx, p)
+	if err != nil {
+		return err
+	}
+	if a.request, err = h.validate(ctx, client, to, a.resumed, p); err != nil {
+		return err
+	}
+	if len(granted) == 0 || !containsAll(a.request.Scopes, granted) {
+		err := errors.New("Grant was called with no scopes, or with scopes that were not asked for")
+		return oautherr.ServerError.Because(err)
+	}
+	consent := h.config.Consent
+	if consent.Store == nil || !rememberable(a.request) {
+		return nil
+	}
+	record := &ConsentRecord{
+		Subject:   a.session.Subject,
+		ClientID:  client.ID,
+		Scopes:    slices.Clone(granted),
+		Resources: slices.Clone(a.request.Resources),
+		GrantedAt: h.now(),
+	}
+	before, err := consent.Store.FindConsent(ctx, record.Subject, record.ClientID)
+	if err = inTime(ctx, err); err != nil {
+		return storeFailed("ConsentStore.FindConsent", err)
+	}
+	if before != nil {
+		for _, scope := range before.Scopes {
+			if !a.request.Has(scope) {
+				record.Scopes = appendOnce(record.Scopes, scope)
+			}
+		}
+		for _, resource := range before.Resources {
+			record.Resources = appendOnce(record.Resources, resource)
+		}
+	}
+	if err := inTime(ctx, consent.Store.SaveConsent(ctx, record)); err != nil {
+		return storeFailed("ConsentStore.SaveConsent", err)
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+// Package authorize is the authorization endpoint of OAuth 2.0, OAuth 2.1 and
+// OpenID Connect as one [http.Handler] for programs that have users, sessions and a
+// login page of their own.
+//
+//	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{
+//		ID:           "wiki",
+//		Name:         "The wiki",
+//		RedirectURIs: []string{"https://wiki.example/callback"},
+//		Scopes:       []string{"openid", "profile"},
+//	}}})
+//	endpoint, err := authorize.New(authorize.Config{
+//		Issuer:   "https://accounts.example",
+//		Clients:  memory,
+//		Codes:    memory,
+//		Sessions: authorize.SessionFunc(whoIsSignedIn),
+//		Login:    authorize.LoginURL("/login"),
+//	})
+//	...
+//	mux.Handle("/authorize", endpoint)
+//
+// The login page signs the user in as it always did and then calls
+// [Handler.Resume]. The token endpoint calls [Handler.Redeem].
+//
+// # The request's way
+//
+// A request goes through these files from top to bottom; [Handler.ServeHTTP] in
+// authorize.go is the list of the steps.
+//
+//	params.go     1  read the query or the body, strictly and once
+//	pending.go       if it comes back from a page: open what was sealed
+//	client.go     2  identify the client and prove where the answer may go
+//	validate.go   3  a table of checks, each with its RFC
+//	interaction.go   ask the host who is signed in and what else is to be done
+//	decide.go     4  decide: a pure function, exported for the tests of hosts
+//	issue.go      5  issue a code; redeem it
+//	respond.go    6  the one writer of all answers
+//
+// Around them: store.go has the interfaces that a host implements, request.go the
+// values that pass through, config.go what [New] checks, errorpage.go and
+// metadata.go what their names say, event.go what is logged and reported, memory.go
+// stores for a start. consent.go is optional, as its nil field in [Config] says.
+//
+// # Where errors go
+//
+// Until a client is known and its redirect URI is proven, an error is a page for
+// the user. From then on it goes to the client. Whichever it is follows from a
+// value that only the proof can make, not from a flag.
+//
+// # Across the login
+//
+// A request that needs the user waits in the browser: as a signed JWT in the
+// parameter req, tied to the browser by a cookie. Nothing is stored for visitors
+// who are not signed in. On its return it is checked again from the beginning, and
+// the session as it is then decides.
+package authorize

@@ -1,0 +1,223 @@
+package authorize
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"html/template"
+	"net/http"
+
+	"github.com/usher-auth/usher/authorize/internal/destination"
+	oautherr "github.com/usher-auth/usher/errors"
+)
+
+// PageError is an error that the user has to be told, because there is nowhere
+// else to send it: what [Config].ErrorPage gets. All strings but Code and ErrorID
+// must be escaped.
+type PageError struct {
+	// Status is the HTTP status: 400 for a wrong request or an unknown client, 405,
+	// 413, 414 or 415 for one that cannot be read, 503 if a store failed.
+	Status int
+
+	// Code is the error code and Description a sentence in English. To localise,
+	// translate by Code; the set is that of package errors.
+	Code        oautherr.Code
+	Description string
+
+	// ErrorID is in the log line of this error too.
+	ErrorID string
+
+	// ClientName is the name of the application if it is known, for a way back.
+	ClientName string
+
+	// UILocales are the languages that a valid request asks for, best first.
+	UILocales []string
+
+	// Return is set where the error belongs to a client that nobody has vetted:
+	// the user may choose to go there. Nil otherwise.
+	Return *Return
+}
+
+// Return is the way to a client: a link to URL or, where Form is true, a form that
+// posts Fields to URL.
+type Return struct {
+	URL    string
+	Host   string
+	Form   bool
+	Fields []Field
+}
+
+// Field is a hidden field of a form.
+type Field struct{ Name, Value string }
+
+// statusError is an error of HTTP rather than of OAuth.
+type statusError struct {
+	status int
+	err    *oautherr.Error
+}
+
+func (e *statusError) Error() string { return e.err.Error() }
+func (e *statusError) Unwrap() error { return e.err }
+
+var (
+	statusMethodNotAllowed     = &statusError{http.StatusMethodNotAllowed, oautherr.InvalidRequest.With("This address answers GET and POST only.")}
+	statusTooLarge             = &statusError{http.StatusRequestEntityTooLarge, oautherr.InvalidRequest.With("The request is too large.")}
+	statusURITooLong           = &statusError{http.StatusRequestURITooLong, oautherr.InvalidRequest.With("The address is too long.")}
+	statusUnsupportedMediaType = &statusError{http.StatusUnsupportedMediaType, oautherr.InvalidRequest.With("A POST has to be of type application/x-www-form-urlencoded.")}
+)
+
+// newErrorID returns 60 random bits for a person to read out.
+func newErrorID() string { return rand.Text()[:12] }
+
+// writeErrorPage tells the user, in place or on the host's own page.
+func (h *Handler) writeErrorPage(w http.ResponseWriter, r *http.Request, a answer) {
+	if h.config.ErrorURL != "" && !a.held() {
+		page := appendQuery(h.config.ErrorURL, "error", string(a.err.Code))
+		page = appendQuery(page, "error_description", a.err.Text())
+		redirect(w, r, appendQuery(page, "error_id", a.errorID))
+		return
+	}
+	p := h.pageError(a)
+	if p.Status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", "GET, POST")
+	}
+	setPageHeaders(w.Header(), "")
+	if h.config.ErrorPage != nil {
+		h.config.ErrorPage(w, r, p)
+		return
+	}
+	writePage(w, p.Status, errorTemplate, p)
+}
+
+func (h *Handler) pageError(a answer) PageError {
+	p := PageError{Status: a.status, Code: a.err.Code, Description: a.err.Text(), ErrorID: a.errorID}
+	if p.Status == 0 {
+		p.Status = statusOf(a.err.Code)
+	}
+	if a.client != nil {
+		p.ClientName = a.client.DisplayName()
+	}
+	if a.request != nil {
+		p.UILocales = a.request.UILocales
+	}
+	if a.held() && !a.destination.IsZero() {
+		p.Return = h.wayBack(a)
+	}
+	return p
+}
+
+func statusOf(code oautherr.Code) int {
+	if code == oautherr.ServerError || code == oautherr.TemporarilyUnavailable {
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusBadRequest
+}
+
+func (h *Handler) wayBack(a answer) *Return {
+	back := &Return{URL: a.destination.URI(), Host: destination.Host(a.destination.URI())}
+	fields := h.fields(a)
+	if a.destination.Mode() != destination.FormPost {
+		back.URL = a.destination.Location(fields)
+		return back
+	}
+	back.Form = true
+	for _, f := range fields {
+		back.Fields = append(back.Fields, Field(f))
+	}
+	return back
+}
+
+// writeFormPost answers by a form that posts itself (OAuth 2.0 Form Post Response
+// Mode).
+func writeFormPost(w http.ResponseWriter, to destination.Destination, fields []destination.Field) {
+	setPageHeaders(w.Header(), "script-src '"+sourceHash(submitScript)+"'; ")
+	writePage(w, http.StatusOK, formPostTemplate, struct {
+		Action template.URL
+		Host   string
+		Fields []destination.Field
+		Script template.JS
+	}{
+		// A proven destination with http or https; html/template would otherwise
+		// re-encode the registered bytes.
+		Action: template.URL(to.URI()),
+		Host:   destination.Host(to.URI()),
+		Fields: fields,
+		Script: submitScript,
+	})
+}
+
+// setPageHeaders sets what pages need beside the headers of every answer. There is
+// no form-action: Chromium applies it to the whole chain of redirects after a form
+// and would silently stop the answer to the client.
+func setPageHeaders(header http.Header, script string) {
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Frame-Options", "DENY")
+	header.Set("Content-Security-Policy",
+		"default-src 'none'; "+script+"style-src '"+sourceHash(pageStyle)+"'; frame-ancestors 'none'; base-uri 'none'")
+}
+
+func sourceHash(source string) string {
+	sum := sha256.Sum256([]byte(source))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// writePage renders first, so that a page is written whole or not at all.
+func writePage(w http.ResponseWriter, status int, page *template.Template, data any) {
+	var body bytes.Buffer
+	if err := page.Execute(&body, data); err != nil {
+		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		return
+	}
+	w.WriteHeader(status)
+	w.Write(body.Bytes())
+}
+
+const pageStyle = `body{font:1rem/1.5 system-ui,sans-serif;color:#1c1e21;background:#f5f6f7;margin:0}` +
+	`main{max-width:32rem;margin:12vh auto;padding:2rem;background:#fff;border:1px solid #dcdfe3;border-radius:.5rem}` +
+	`h1{font-size:1.3rem;margin:0 0 1rem}small{color:#5f6670}button{font:inherit;padding:.5rem 1rem}` +
+	`@media(max-width:36rem){main{margin:0;border:0;border-radius:0}}`
+
+const submitScript = `document.forms[0].submit()`
+
+const pageHead = `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{template "title" .}}</title>
+<style>` + pageStyle + `</style>
+</head>
+`
+
+var errorTemplate = template.Must(template.New("error").Parse(`{{define "title"}}Sign-in cannot continue{{end}}` + pageHead + `<body>
+<main>
+<h1>Sign-in cannot continue</h1>
+<p>{{.Description}}</p>
+{{with .Return}}<p>You can return to {{.Host}}, which nobody has verified.</p>
+{{if .Form}}<form method="post" action="{{.Action}}">
+{{range .Fields}}<input type="hidden" name="{{.Name}}" value="{{.Value}}">
+{{end}}<button>Return to {{.Host}}</button>
+</form>{{else}}<p><a href="{{.Action}}" rel="noreferrer">Return to {{.Host}}</a></p>{{end}}
+{{else}}<p>Go back to {{with .ClientName}}{{.}}{{else}}the application{{end}} and try again. If this happens again, tell the people who run it.</p>
+{{end}}<p><small>{{.Code}} &middot; {{.ErrorID}}</small></p>
+</main>
+</body>
+</html>
+`))
+
+var formPostTemplate = template.Must(template.New("form_post").Parse(`{{define "title"}}Continue{{end}}` + pageHead + `<body>
+<main>
+<form method="post" action="{{.Action}}">
+{{range .Fields}}<input type="hidden" name="{{.Name}}" value="{{.Value}}">
+{{end}}<noscript><p>You are going on to {{.Host}}.</p><button>Continue</button></noscript>
+</form>
+</main>
+<script>{{.Script}}</script>
+</body>
+</html>
+`))
+
+// Action is the URL for templates: it was proven, so its bytes stay as they are.
+func (r *Return) Action() template.URL { return template.URL(r.URL) }

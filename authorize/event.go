@@ -1,0 +1,148 @@
+package authorize
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	oautherr "github.com/usher-auth/usher/errors"
+)
+
+// EventKind says what happened. The set is closed.
+type EventKind string
+
+const (
+	// EventApproved: a code, or for response_type=none an empty answer, went to the
+	// client.
+	EventApproved EventKind = "approved"
+	// EventRefused: an error went to the client.
+	EventRefused EventKind = "refused"
+	// EventErrorPage: the user saw an error page.
+	EventErrorPage EventKind = "error_page"
+	// EventInteraction: the user was sent to the page named in Event.Interaction.
+	EventInteraction EventKind = "interaction"
+	// EventAskedAgain: a POST without a session was sent on to GET.
+	EventAskedAgain EventKind = "asked_again"
+	// EventRedeemed: a code was redeemed.
+	EventRedeemed EventKind = "redeemed"
+	// EventNotRedeemed: a redemption was refused.
+	EventNotRedeemed EventKind = "not_redeemed"
+	// EventReplayed: a code was presented a second time.
+	EventReplayed EventKind = "replayed"
+)
+
+// Event is one thing that happened. It holds no code, state, verifier, hint,
+// cookie or full URL. Empty fields are not known or do not apply.
+type Event struct {
+	Kind         EventKind
+	Time         time.Time
+	Duration     time.Duration // of the whole request; zero for redemptions
+	ErrorID      string        // the one on the error page
+	ClientID     string        // as stored, never as merely claimed
+	RedirectHost string
+	Subject      string
+	SessionID    string
+	Scopes       []string
+	ResponseType string
+	ResponseMode string
+	Interaction  string
+	Reason       Reason
+	Code         oautherr.Code // of the error
+	Err          error         // the error with its cause, for the log only
+}
+
+// report logs what happened and tells the host.
+func (h *Handler) report(ctx context.Context, e Event) {
+	if h.config.OnEvent != nil {
+		h.config.OnEvent(ctx, e)
+	}
+	level := e.level()
+	if !h.log.Enabled(ctx, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 12)
+	for _, a := range []slog.Attr{
+		slog.String("client_id", e.ClientID),
+		slog.String("redirect_host", e.RedirectHost),
+		slog.String("subject", e.Subject),
+		slog.String("response_type", e.ResponseType),
+		slog.String("interaction", e.Interaction),
+		slog.String("reason", string(e.Reason)),
+		slog.String("error_id", e.ErrorID),
+	} {
+		if a.Value.String() != "" {
+			attrs = append(attrs, a)
+		}
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.Any("error", e.Err))
+	}
+	if e.Duration != 0 {
+		attrs = append(attrs, slog.Duration("duration", e.Duration))
+	}
+	h.log.LogAttrs(ctx, level, "authorization "+string(e.Kind), attrs...)
+}
+
+// level is Error where the host has to look, Warn where a client or an attacker
+// did something wrong.
+func (e Event) level() slog.Level {
+	switch {
+	case e.Code == oautherr.ServerError || e.Code == oautherr.TemporarilyUnavailable:
+		return slog.LevelError
+	case e.Kind == EventReplayed || e.Kind == EventErrorPage || e.Kind == EventNotRedeemed:
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+// event describes an answer.
+func (a answer) event(now time.Time) Event {
+	e := Event{Kind: a.kind(), Time: a.started.UTC(), Duration: now.Sub(a.started), Reason: a.decision.Reason, ErrorID: a.errorID}
+	if a.client != nil {
+		e.ClientID = a.client.ID
+	}
+	if a.request != nil {
+		e.Scopes, e.ResponseType, e.ResponseMode = a.request.Scopes, a.request.ResponseType, a.request.ResponseMode
+		e.RedirectHost = a.request.RedirectHost()
+	}
+	if a.session != nil {
+		e.Subject, e.SessionID = a.session.Subject, a.session.ID
+	}
+	if a.err != nil {
+		e.Err, e.Code = a.err, a.err.Code
+	}
+	if a.page != "" {
+		e.Interaction = a.decision.Interaction
+	}
+	return e
+}
+
+func (a answer) kind() EventKind {
+	switch {
+	case a.err == nil && a.approved:
+		return EventApproved
+	case a.err == nil && a.decision.Outcome == Interact:
+		return EventInteraction
+	case a.err == nil:
+		return EventAskedAgain
+	case a.destination.IsZero() || a.held():
+		return EventErrorPage
+	}
+	return EventRefused
+}
+
+func (h *Handler) reportRedemption(ctx context.Context, r Redemption, code *Code, err error) {
+	e := Event{Kind: EventRedeemed, Time: h.config.Now().UTC()}
+	if code != nil {
+		e.ClientID, e.Subject, e.SessionID, e.Scopes = code.ClientID, code.Subject, code.SessionID, code.Scopes
+	}
+	var replay *Replay
+	switch {
+	case errors.As(err, &replay):
+		e.Kind, e.Code, e.Err = EventReplayed, oautherr.InvalidGrant, err
+	case err != nil:
+		e.Kind, e.Code, e.Err = EventNotRedeemed, oautherr.Of(err).Code, err
+	}
+	h.report(ctx, e)
+}

@@ -1,0 +1,252 @@
+// Package jose signs and verifies compact JWTs. It is the only importer of jwx,
+// and nothing of jwx shows in its signatures, so that a change of library is a
+// change of this package.
+//
+// Claims are Go structs that encoding/json writes: claim names are fixed by struct
+// tags and never come from a request.
+package jose
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/lestrrat-go/jwx/v2/jwa"
+	"github.com/lestrrat-go/jwx/v2/jwk"
+	"github.com/lestrrat-go/jwx/v2/jws"
+)
+
+// MaxSize is the longest JWT that is signed or looked at, in bytes.
+const MaxSize = 8000
+
+// ErrTooLarge says that a JWT is longer than MaxSize.
+var ErrTooLarge = fmt.Errorf("longer than %d bytes", MaxSize)
+
+// Key is a secret for HS256 or a signer for ES256, EdDSA or RS256. An empty ID is
+// derived from the key.
+type Key struct {
+	ID     string
+	Secret []byte
+	Signer crypto.Signer
+}
+
+// Ring holds keys: the first signs, all verify.
+type Ring struct {
+	keys []key
+}
+
+type key struct {
+	id     string
+	alg    jwa.SignatureAlgorithm
+	sign   any // nil: verifies only
+	verify any
+}
+
+// NewRing checks the keys. There must be at least one.
+func NewRing(keys []Key) (*Ring, error) {
+	if len(keys) == 0 {
+		return nil, errors.New("no key")
+	}
+	ring := &Ring{}
+	for i, k := range keys {
+		made, err := newKey(k)
+		if err != nil {
+			return nil, fmt.Errorf("key %d: %w", i, err)
+		}
+		if _, err := ring.find(made.id); err == nil {
+			return nil, fmt.Errorf("key %d: two keys have the ID %q", i, made.id)
+		}
+		ring.keys = append(ring.keys, made)
+	}
+	return ring, nil
+}
+
+func newKey(k Key) (key, error) {
+	switch {
+	case k.Signer != nil && k.Secret != nil:
+		return key{}, errors.New("has both a Secret and a Signer: set one")
+	case k.Signer != nil:
+		made, err := publicKey(k.ID, k.Signer.Public())
+		made.sign = k.Signer
+		return made, err
+	case len(k.Secret) < 32:
+		return key{}, fmt.Errorf("has a Secret of %d bytes: use at least 32 random ones", len(k.Secret))
+	}
+	made := key{id: k.ID, alg: jwa.HS256, sign: k.Secret, verify: k.Secret}
+	if made.id == "" {
+		mac := hmac.New(sha256.New, k.Secret)
+		mac.Write([]byte("usher key id"))
+		made.id = base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:12])
+	}
+	return made, nil
+}
+
+func publicKey(id string, public crypto.PublicKey) (key, error) {
+	made := key{id: id, verify: public}
+	switch public := public.(type) {
+	case *ecdsa.PublicKey:
+		if public.Curve != elliptic.P256() {
+			return key{}, fmt.Errorf("is an ECDSA key on %s: use P-256", public.Curve.Params().Name)
+		}
+		made.alg = jwa.ES256
+	case ed25519.PublicKey:
+		made.alg = jwa.EdDSA
+	case *rsa.PublicKey:
+		if public.N.BitLen() < 2048 {
+			return key{}, fmt.Errorf("is an RSA key of %d bits: use at least 2048", public.N.BitLen())
+		}
+		made.alg = jwa.RS256
+	default:
+		return key{}, fmt.Errorf("is of type %T: use ECDSA P-256, Ed25519 or RSA", public)
+	}
+	if made.id != "" {
+		return made, nil
+	}
+	imported, err := jwk.FromRaw(public)
+	if err != nil {
+		return key{}, err
+	}
+	thumbprint, err := imported.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return key{}, err
+	}
+	made.id = base64.RawURLEncoding.EncodeToString(thumbprint)
+	return made, nil
+}
+
+func (r *Ring) find(id string) (key, error) {
+	for _, k := range r.keys {
+		if k.id == id {
+			return k, nil
+		}
+	}
+	return key{}, errors.New("signed with a key that is not known")
+}
+
+// Sign returns the claims as a JWT of the given type. It fails with ErrTooLarge
+// when that would be longer than MaxSize.
+func (r *Ring) Sign(typ string, claims any) (string, error) {
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", err
+	}
+	k := r.keys[0]
+	headers := jws.NewHeaders()
+	if err := errors.Join(headers.Set(jws.TypeKey, typ), headers.Set(jws.KeyIDKey, k.id)); err != nil {
+		return "", err
+	}
+	signed, err := jws.Sign(payload, jws.WithKey(k.alg, k.sign, jws.WithProtectedHeaders(headers)))
+	if err != nil {
+		return "", err
+	}
+	if len(signed) > MaxSize {
+		return "", ErrTooLarge
+	}
+	return string(signed), nil
+}
+
+// header has every member that a JWT of ours can have. Others make it not ours.
+type header struct {
+	Algorithm string `json:"alg"`
+	Type      string `json:"typ"`
+	KeyID     string `json:"kid"`
+}
+
+// Verify checks the type and the signature of a JWT and reads its claims. It does
+// not judge the claims.
+func (r *Ring) Verify(typ, token string, claims any) error {
+	if len(token) > MaxSize {
+		return ErrTooLarge
+	}
+	// The library would accept other serialisations and header extensions too;
+	// what is not exactly of our own making is refused before it sees the token.
+	encoded, _, ok := strings.Cut(token, ".")
+	if !ok || strings.Count(token, ".") != 2 {
+		return errors.New("not a compact JWT")
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
+	if err != nil {
+		return errors.New("malformed JWT header")
+	}
+	var h header
+	decoder := json.NewDecoder(strings.NewReader(string(raw)))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&h); err != nil {
+		return errors.New("malformed JWT header")
+	}
+	if h.Type != typ {
+		return fmt.Errorf("a JWT of type %.40q, not %q", h.Type, typ)
+	}
+	k, err := r.find(h.KeyID)
+	if err != nil {
+		return err
+	}
+	if h.Algorithm != k.alg.String() {
+		return errors.New("signed with another algorithm than the key's")
+	}
+	payload, err := jws.Verify([]byte(token), jws.WithKey(k.alg, k.verify))
+	if err != nil {
+		return errors.New("the signature is wrong")
+	}
+	return json.Unmarshal(payload, claims)
+}
+
+// Public returns the public halves of the asymmetric keys as a JWK Set (RFC 7517).
+func (r *Ring) Public() ([]byte, error) {
+	set := jwk.NewSet()
+	for _, k := range r.keys {
+		if k.alg == jwa.HS256 {
+			continue
+		}
+		imported, err := jwk.FromRaw(k.verify)
+		if err != nil {
+			return nil, err
+		}
+		err = errors.Join(
+			imported.Set(jwk.KeyIDKey, k.id),
+			imported.Set(jwk.AlgorithmKey, k.alg),
+			imported.Set(jwk.KeyUsageKey, jwk.ForSignature),
+			set.AddKey(imported),
+		)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(set)
+}
+
+// ParsePublic returns a ring that verifies with the public keys of a JWK Set, at
+// most 64 KiB of it, and that cannot sign. Keys of other kinds are left out.
+func ParsePublic(set []byte) (*Ring, error) {
+	if len(set) > 64<<10 {
+		return nil, errors.New("the JWK Set is larger than 64 KiB")
+	}
+	parsed, err := jwk.Parse(set)
+	if err != nil {
+		return nil, fmt.Errorf("the JWK Set is malformed: %w", err)
+	}
+	ring := &Ring{}
+	for i := range parsed.Len() {
+		entry, _ := parsed.Key(i)
+		var raw any
+		if err := entry.Raw(&raw); err != nil {
+			continue
+		}
+		if k, err := publicKey(entry.KeyID(), raw); err == nil {
+			ring.keys = append(ring.keys, k)
+		}
+	}
+	if len(ring.keys) == 0 {
+		return nil, errors.New("the JWK Set has no public key that can verify")
+	}
+	return ring, nil
+}

@@ -1,0 +1,189 @@
+package authorize
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/pkce"
+)
+
+// approve issues a code, or nothing for response_type=none.
+func (h *Handler) approve(ctx context.Context, a answer, f Facts) answer {
+	a.approved = true
+	if a.request.ResponseType == "none" {
+		return a
+	}
+	code, record := newCode(), h.codeRecord(a, f)
+	err := inTime(ctx, h.config.Codes.SaveCode(ctx, hash(code), record))
+	if err != nil {
+		return a.refuse(storeFailed("CodeStore.SaveCode", err))
+	}
+	a.code = code
+	return a
+}
+
+// newCode returns 256 random bits, more than can be guessed (RFC 6749 §10.10).
+func newCode() string {
+	random := make([]byte, 32)
+	rand.Read(random)
+	return base64.RawURLEncoding.EncodeToString(random)
+}
+
+func (h *Handler) codeRecord(a answer, f Facts) *Code {
+	r, s, now := a.request, f.Session, h.now()
+	return &Code{
+		ClientID:        r.ClientID,
+		RedirectURI:     r.RedirectURI,
+		RedirectURISent: r.redirectURISent,
+		Challenge:       r.CodeChallenge,
+		Scopes:          a.grantedScopes(),
+		Resources:       r.Resources,
+		Subject:         s.Subject,
+		AuthTime:        millis(s.AuthTime),
+		ACR:             s.ACR,
+		AMR:             slices.Clone(s.AMR),
+		Nonce:           r.Nonce,
+		Claims:          r.Claims,
+		SessionID:       s.ID,
+		Data:            slices.Clone(s.Data),
+		IssuedAt:        now,
+		ExpiresAt:       now.Add(h.config.CodeLifetime),
+	}
+}
+
+// grantedScopes are those asked for, or fewer if the user ticked fewer.
+func (a answer) grantedScopes() []string {
+	consent := a.resumed.completion(ConsentInteraction, a.session)
+	if consent == nil {
+		return a.request.Scopes
+	}
+	return slices.DeleteFunc(slices.Clone(a.request.Scopes), func(scope string) bool {
+		return !slices.Contains(consent.Scopes, scope)
+	})
+}
+
+// now is the clock in the precision that records have.
+func (h *Handler) now() time.Time { return millis(h.config.Now()) }
+
+func millis(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC().Truncate(time.Millisecond)
+}
+
+// Redemption is what a client presents at the token endpoint (RFC 6749 §4.1.3).
+type Redemption struct {
+	// Code is the authorization code.
+	Code string
+
+	// ClientID is the client that the host has authenticated, or that a public
+	// client claims to be. Never take it from the code.
+	ClientID string
+
+	// RedirectURI is the parameter redirect_uri; empty when it was not sent. It
+	// may be missing only where PKCE was used (OAuth 2.1 §4.1.3) or where the
+	// authorization request had none either.
+	RedirectURI string
+
+	// Verifier is the parameter code_verifier; empty when it was not sent.
+	Verifier string
+}
+
+// LogValue keeps code and verifier out of logs.
+func (r Redemption) LogValue() slog.Value { return slog.StringValue("redemption by " + r.ClientID) }
+
+// String keeps code and verifier out of logs.
+func (r Redemption) String() string { return r.LogValue().String() }
+
+// Replay is the error of [Handler.Redeem] for a code that was redeemed before by
+// the same client with the same redirect URI and verifier. It means that the code
+// leaked: revoke what was issued for it (RFC 6749 §4.1.2). errors.Is finds
+// oautherr.InvalidGrant in it, which is what the client is told.
+type Replay struct {
+	// Code is the record, with UsedAt set.
+	Code *Code
+}
+
+// Error says when the code was used first.
+func (r *Replay) Error() string {
+	return fmt.Sprintf("%s: the code was used before, at %s", oautherr.InvalidGrant, r.Code.UsedAt.Format(time.RFC3339))
+}
+
+// Unwrap returns oautherr.InvalidGrant.
+func (r *Replay) Unwrap() error { return oautherr.InvalidGrant }
+
+// Redeem exchanges a code for what it stands for, once. It is what a token endpoint
+// calls after it has authenticated the client and before it issues anything.
+//
+// Client, redirect URI, expiry and PKCE (RFC 7636 §4.6: a verifier is needed if,
+// and only if, a challenge was sent) are checked first, and what fails there does
+// not use the code up. The errors are oautherr.InvalidGrant for all of these,
+// *[Replay] for a code that was redeemed before, and oautherr.ServerError or
+// oautherr.TemporarilyUnavailable if the store failed: the client gets nothing
+// then. ctx bounds the store calls, together with [Config].Timeout.
+func (h *Handler) Redeem(ctx context.Context, r Redemption) (*Code, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.config.Timeout)
+	defer cancel()
+	code, err := h.redeem(ctx, r)
+	h.reportRedemption(ctx, r, code, err)
+	if err != nil {
+		return nil, err
+	}
+	return code, nil
+}
+
+func (h *Handler) redeem(ctx context.Context, r Redemption) (*Code, error) {
+	key, now := hash(r.Code), h.now()
+	found, err := h.config.Codes.FindCode(ctx, key)
+	if err = inTime(ctx, err); err != nil {
+		return nil, storeFailed("CodeStore.FindCode", err)
+	}
+	if err := found.matches(r); err != nil {
+		return found, oautherr.InvalidGrant.Because(err)
+	}
+	if !found.UsedAt.IsZero() {
+		return found, &Replay{Code: found}
+	}
+	if !now.Before(found.ExpiresAt) {
+		return found, oautherr.InvalidGrant.Because(errors.New("the code has expired"))
+	}
+	code, taken, err := h.config.Codes.TakeCode(ctx, key, now)
+	if err = inTime(ctx, err); err != nil {
+		return found, storeFailed("CodeStore.TakeCode", err)
+	}
+	if err := code.matches(r); err != nil {
+		return found, storeFailed("CodeStore.TakeCode", fmt.Errorf("not the record that FindCode returned: %w", err))
+	}
+	if !taken {
+		return code, &Replay{Code: code}
+	}
+	return code, nil
+}
+
+// matches reports what is wrong with a redemption, apart from the time and from
+// earlier use. A nil code matches nothing.
+func (c *Code) matches(r Redemption) error {
+	switch {
+	case c == nil:
+		return errors.New("no such code")
+	case c.ClientID != r.ClientID || r.ClientID == "":
+		return errors.New("the code belongs to another client")
+	case r.RedirectURI != "" && r.RedirectURI != c.RedirectURI:
+		return errors.New("redirect_uri is not the one of the authorization request")
+	case r.RedirectURI == "" && c.RedirectURISent && c.Challenge == "":
+		return errors.New("redirect_uri is missing")
+	case c.Challenge == "" && r.Verifier != "":
+		return errors.New("a code_verifier without a code_challenge")
+	case c.Challenge != "" && !pkce.Verify(r.Verifier, c.Challenge):
+		return errors.New("code_verifier is missing or wrong")
+	}
+	return nil
+}

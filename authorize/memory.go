@@ -1,0 +1,229 @@
+package authorize
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Memory keeps clients, codes and consents in this process: the embedded default.
+// It is a [ClientStore], [CodeStore] and [ConsentStore], bounded and safe for
+// concurrent use. Everything in it is gone when the process ends.
+type Memory struct {
+	maxCodes, maxConsents int
+	keepUsed              time.Duration
+	now                   func() time.Time
+
+	mu       sync.Mutex
+	clients  map[string]*Client
+	codes    map[string]*Code
+	expiry   []expiring // codes in the order of their saving
+	consents map[consentKey]*ConsentRecord
+}
+
+type expiring struct {
+	hash string
+	at   time.Time
+}
+
+type consentKey struct{ subject, clientID string }
+
+// MemoryConfig sizes a [Memory]. The zero value is fine.
+type MemoryConfig struct {
+	// Clients are there from the beginning. [Memory.PutClient] adds more.
+	Clients []Client
+
+	// MaxCodes and MaxConsents bound what is kept. Zero: 100,000 of each.
+	MaxCodes    int
+	MaxConsents int
+
+	// KeepUsed is how long past its expiry a code is remembered, so that a replay
+	// can be told from an unknown code. Zero: 10 minutes.
+	KeepUsed time.Duration
+
+	// Now is the clock by which space is reclaimed. Nil: time.Now.
+	Now func() time.Time
+}
+
+// ErrFull says that a [Memory] has reached its bound. Codes that can still be
+// redeemed are never dropped to make room.
+var ErrFull = errors.New("the in-memory store is full")
+
+// NewMemory returns a store with the given clients. It panics if two of them have
+// the same ID, which is a mistake in the program.
+func NewMemory(config MemoryConfig) *Memory {
+	m := &Memory{
+		maxCodes:    cmp.Or(config.MaxCodes, 100_000),
+		maxConsents: cmp.Or(config.MaxConsents, 100_000),
+		keepUsed:    cmp.Or(config.KeepUsed, 10*time.Minute),
+		now:         config.Now,
+		clients:     map[string]*Client{},
+		codes:       map[string]*Code{},
+		consents:    map[consentKey]*ConsentRecord{},
+	}
+	if m.now == nil {
+		m.now = time.Now
+	}
+	for _, c := range config.Clients {
+		if m.clients[c.ID] != nil {
+			panic("authorize: two clients have the ID " + c.ID)
+		}
+		m.PutClient(c)
+	}
+	return m
+}
+
+// PutClient stores a client in place of the one with the same ID.
+func (m *Memory) PutClient(c Client) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.clients[c.ID] = c.clone()
+}
+
+// DeleteClient removes a client. It is no error if there is none.
+func (m *Memory) DeleteClient(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.clients, id)
+}
+
+func (c *Client) clone() *Client {
+	clone := *c
+	clone.RedirectURIs = slices.Clone(c.RedirectURIs)
+	clone.Scopes = slices.Clone(c.Scopes)
+	clone.DefaultScopes = slices.Clone(c.DefaultScopes)
+	clone.ResponseTypes = slices.Clone(c.ResponseTypes)
+	return &clone
+}
+
+// Client implements [ClientStore].
+func (m *Memory) Client(ctx context.Context, id string) (*Client, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.clients[id]
+	if c == nil {
+		return nil, nil
+	}
+	return c.clone(), nil
+}
+
+// SaveCode implements [CodeStore]. It fails with [ErrFull] at the bound.
+func (m *Memory) SaveCode(ctx context.Context, hash string, code *Code) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reclaim()
+	if m.codes[hash] != nil {
+		return errors.New("the code is there already")
+	}
+	if len(m.codes) >= m.maxCodes {
+		return ErrFull
+	}
+	m.codes[hash] = code.Clone()
+	m.expiry = append(m.expiry, expiring{hash, code.ExpiresAt})
+	return nil
+}
+
+// reclaim forgets the oldest codes whose time is over. When the store is full, a
+// code that merely is remembered as used or expired goes before its time.
+func (m *Memory) reclaim() {
+	now := m.now()
+	for len(m.expiry) > 0 {
+		oldest := m.expiry[0]
+		over := now.After(oldest.at.Add(m.keepUsed))
+		if !over && (len(m.codes) < m.maxCodes || !now.After(oldest.at)) {
+			return
+		}
+		delete(m.codes, oldest.hash)
+		m.expiry = m.expiry[1:]
+	}
+}
+
+// FindCode implements [CodeStore].
+func (m *Memory) FindCode(ctx context.Context, hash string) (*Code, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.codes[hash].Clone(), nil
+}
+
+// TakeCode implements [CodeStore].
+func (m *Memory) TakeCode(ctx context.Context, hash string, at time.Time) (*Code, bool, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, false, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	code := m.codes[hash]
+	if code == nil {
+		return nil, false, nil
+	}
+	taken := code.UsedAt.IsZero()
+	if taken {
+		code.UsedAt = at
+	}
+	return code.Clone(), taken, nil
+}
+
+// SaveConsent implements [ConsentStore]. It fails with [ErrFull] at the bound.
+func (m *Memory) SaveConsent(ctx context.Context, c *ConsentRecord) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := consentKey{c.Subject, c.ClientID}
+	if m.consents[key] == nil && len(m.consents) >= m.maxConsents {
+		return ErrFull
+	}
+	m.consents[key] = c.Clone()
+	return nil
+}
+
+// FindConsent implements [ConsentStore].
+func (m *Memory) FindConsent(ctx context.Context, subject, clientID string) (*ConsentRecord, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.consents[consentKey{subject, clientID}].Clone(), nil
+}
+
+// ListConsents implements [ConsentStore].
+func (m *Memory) ListConsents(ctx context.Context, subject string) ([]*ConsentRecord, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found := []*ConsentRecord{}
+	for key, c := range m.consents {
+		if key.subject == subject {
+			found = append(found, c.Clone())
+		}
+	}
+	slices.SortFunc(found, func(a, b *ConsentRecord) int { return cmp.Compare(a.ClientID, b.ClientID) })
+	return found, nil
+}
+
+// DeleteConsent implements [ConsentStore].
+func (m *Memory) DeleteConsent(ctx context.Context, subject, clientID string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.consents, consentKey{subject, clientID})
+	return nil
+}

@@ -1,0 +1,71 @@
+package authorize
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+)
+
+// Metadata returns the members of the server metadata (RFC 8414 §2, OpenID Connect
+// Discovery 1.0 §3) that this endpoint answers for, from the configuration it runs
+// with. The map is the caller's to add to: token_endpoint, jwks_uri and the rest.
+func (h *Handler) Metadata() map[string]any {
+	m := map[string]any{
+		"issuer":                                         h.config.Issuer,
+		"authorization_endpoint":                         h.config.Endpoint,
+		"response_types_supported":                       slices.Clone(h.config.ResponseTypes),
+		"response_modes_supported":                       []string{"query", "form_post"},
+		"code_challenge_methods_supported":               []string{"S256"},
+		"authorization_response_iss_parameter_supported": true,
+		"claims_parameter_supported":                     true,
+		"request_parameter_supported":                    false,
+		"request_uri_parameter_supported":                false, // absent would mean true
+		"prompt_values_supported":                        h.promptsOnOffer(),
+	}
+	if h.config.Scopes != nil {
+		m["scopes_supported"] = slices.Clone(h.config.Scopes)
+	}
+	return m
+}
+
+// promptsOnOffer leaves out consent where no page could ask for it.
+func (h *Handler) promptsOnOffer() []string {
+	return slices.DeleteFunc(slices.Clone(h.prompts), func(prompt string) bool {
+		return prompt == "consent" && h.config.Consent == nil
+	})
+}
+
+// MetadataHandler serves Metadata as JSON, with the members of more added or, where
+// both have one, put in its place. Mount it at /.well-known/openid-configuration
+// and /.well-known/oauth-authorization-server (RFC 8414 §3: for an issuer with a
+// path, the latter goes between host and path). Browsers of any origin may read it.
+func (h *Handler) MetadataHandler(more map[string]any) http.Handler {
+	m := h.Metadata()
+	maps.Copy(m, more)
+	body, err := json.Marshal(m)
+	return jsonHandler(body, err)
+}
+
+// PublicKeys serves the public halves of [Config].Keys as a JWK Set (RFC 7517), for
+// [PendingReader] in another process. HMAC secrets are not in it. These keys are
+// not those of the host's ID tokens.
+func (h *Handler) PublicKeys() http.Handler {
+	body, err := h.keys.Public()
+	return jsonHandler(body, err)
+}
+
+// jsonHandler serves a public document that does not change while the process runs.
+func jsonHandler(body []byte, err error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err != nil {
+			http.Error(w, "the document cannot be written: "+err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Set("Cache-Control", "public, max-age=300")
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Write(body)
+	})
+}

@@ -1,0 +1,148 @@
+package authorize
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	oautherr "github.com/usher-auth/usher/errors"
+)
+
+// maxInput is how many bytes of a query or a body are read.
+const maxInput = 64 << 10
+
+// knownParameters are those of the protocol: they may come once (RFC 6749 §3.1),
+// resource alone may repeat (RFC 8707 §2). "req" is this package's own. Others,
+// unless [Config].Parameters names them, are ignored.
+var knownParameters = []string{
+	"response_type", "client_id", "redirect_uri", "scope", "state", "response_mode",
+	"code_challenge", "code_challenge_method", "nonce", "prompt", "max_age", "display",
+	"ui_locales", "claims_locales", "id_token_hint", "login_hint", "acr_values", "claims",
+	"request", "request_uri", "registration", "resource", "authorization_details",
+	"dpop_jkt", "req",
+}
+
+type param struct{ name, value string }
+
+// params are the known parameters of one request.
+type params struct {
+	list     []param  // decoded, in order of arrival, empty values left out
+	repeated []string // those that came twice or in the wrong place
+	denied   bool     // deny=1, which only counts beside req
+}
+
+// get returns the value of the parameter, or nothing if it is absent or repeated:
+// of two values neither can be trusted.
+func (p params) get(name string) string {
+	for _, x := range p.list {
+		if x.name == name && !p.twice(name) {
+			return x.value
+		}
+	}
+	return ""
+}
+
+func (p params) all(name string) []string {
+	var values []string
+	for _, x := range p.list {
+		if x.name == name {
+			values = append(values, x.value)
+		}
+	}
+	return values
+}
+
+func (p params) twice(name string) bool { return slices.Contains(p.repeated, name) }
+
+// read returns the parameters of the query of a GET or of the body of a POST.
+// What cannot be read without doubt is refused, never dropped: the rest of the
+// request would mean something else.
+func (h *Handler) read(r *http.Request) (params, error) {
+	if strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") {
+		return params{}, oautherr.InvalidRequest.With("This address cannot be fetched ahead of time.")
+	}
+	switch r.Method {
+	case http.MethodGet:
+		return h.parse(r.URL.RawQuery, statusURITooLong)
+	case http.MethodPost:
+		return h.readBody(r)
+	}
+	return params{}, statusMethodNotAllowed
+}
+
+func (h *Handler) readBody(r *http.Request) (params, error) {
+	mediaType, options, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	charset := options["charset"]
+	if err != nil || mediaType != "application/x-www-form-urlencoded" ||
+		charset != "" && !strings.EqualFold(charset, "utf-8") || r.Header.Get("Content-Encoding") != "" {
+		return params{}, statusUnsupportedMediaType
+	}
+	query, err := h.parse(r.URL.RawQuery, statusURITooLong)
+	if err != nil {
+		return params{}, err
+	}
+	// One byte more than allowed tells a body that is too long.
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxInput))
+	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
+		return params{}, statusTooLarge
+	} else if err != nil {
+		return params{}, oautherr.InvalidRequest.Because(err)
+	}
+	p, err := h.parse(string(body), statusTooLarge)
+	if err != nil {
+		return params{}, err
+	}
+	// A parameter in the query of a POST is one too many, wherever else it is.
+	for _, x := range query.list {
+		p.list = append(p.list, x)
+		p.repeated = appendOnce(p.repeated, x.name)
+	}
+	return p, nil
+}
+
+// parse splits a query or form body. Unlike net/url it drops nothing: a semicolon,
+// a malformed escape or a byte that has to be escaped is an error.
+func (h *Handler) parse(raw string, tooLong error) (params, error) {
+	if len(raw) > maxInput {
+		return params{}, tooLong
+	}
+	for i := range len(raw) {
+		if c := raw[i]; c <= 0x20 || c >= 0x7f || c == ';' {
+			return params{}, oautherr.InvalidRequest.With("The request has a character that must be percent-encoded.")
+		}
+	}
+	p := params{list: make([]param, 0, 12)}
+	for pair := range strings.SplitSeq(raw, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(name)
+		if err != nil {
+			return params{}, errEscape
+		}
+		if value, err = url.QueryUnescape(value); err != nil {
+			return params{}, errEscape
+		}
+		switch {
+		case name == "deny":
+			p.denied = value == "1"
+		case value == "" || !h.known[name]:
+		case name != "resource" && slices.ContainsFunc(p.list, func(x param) bool { return x.name == name }):
+			p.repeated = appendOnce(p.repeated, name)
+		default:
+			p.list = append(p.list, param{name, value})
+		}
+	}
+	return p, nil
+}
+
+var errEscape = oautherr.InvalidRequest.With("The request has a malformed percent-encoding.")
+
+func appendOnce(list []string, name string) []string {
+	if slices.Contains(list, name) {
+		return list
+	}
+	return append(list, name)
+}

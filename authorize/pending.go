@@ -1,0 +1,523 @@
+package authorize
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/usher-auth/usher/authorize/internal/destination"
+	"github.com/usher-auth/usher/authorize/internal/jose"
+	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/session"
+)
+
+// A request that needs the user waits outside this process: it is sealed into a
+// signed JWT that travels through the host's pages as the parameter req, and is
+// opened and judged anew when the browser brings it back. Nothing is stored. A
+// cookie ties it to the browser that started it.
+
+// sealedType keeps these JWTs apart from all others that the same keys may sign.
+const sealedType = "usher-request+jwt"
+
+// sealed are the claims of req.
+type sealed struct {
+	Issuer    string `json:"iss"`
+	Audience  string `json:"aud"`
+	ID        string `json:"jti"`
+	IssuedAt  int64  `json:"iat"`
+	ExpiresAt int64  `json:"exp"`
+
+	// Params are the known parameters of the request, without id_token_hint, of
+	// which only the subject that it proved goes along.
+	Params      map[string][]string `json:"params"`
+	HintSubject string              `json:"hint_sub,omitempty"`
+
+	// Page and Reason say which interaction the browser was sent to, and why.
+	Page   string `json:"page"`
+	Reason Reason `json:"reason"`
+
+	// Browser is the hash of the secret in the cookie.
+	Browser string `json:"browser"`
+
+	// AuthTime is that of the session found first, in milliseconds; 0: nobody.
+	AuthTime int64 `json:"auth_time,omitempty"`
+
+	// Done are the interactions completed so far.
+	Done []completed `json:"done,omitempty"`
+}
+
+// completed counts for one sign-in of one user only.
+type completed struct {
+	Name    string   `json:"name"`
+	Subject string   `json:"sub"`
+	Session string   `json:"session"` // hash, see sessionHash
+	Scopes  []string `json:"scopes,omitempty"`
+}
+
+// Pending is a request that waits for the user, as the host's pages see it.
+type Pending struct {
+	// Request is what the client asked for. For [PendingReader] its Client is nil.
+	// It was valid when it was sealed and is checked again before anything is
+	// approved. Escape every value on a page.
+	Request *Request
+
+	// Interaction is the name of the page that the user was sent to,
+	// [LoginInteraction] or one of the host's; Reason is why.
+	Interaction string
+	Reason      Reason
+
+	// IssuedAt is when the request first arrived, ExpiresAt when it is too late
+	// to bring it back.
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+
+	// Sealed is the request as a signed JWT. A page keeps it in the parameter req
+	// of its own form or URL.
+	Sealed string
+
+	// ResumeURL is where to send the browser, with a 303, when the user is done,
+	// DenyURL when the user said no. [Handler.Resume] and [Handler.Deny] do it.
+	ResumeURL string
+	DenyURL   string
+}
+
+// LogValue keeps the sealed request out of logs.
+func (p *Pending) LogValue() slog.Value {
+	if p == nil {
+		return slog.StringValue("none")
+	}
+	return slog.GroupValue(slog.String("interaction", p.Interaction), slog.Any("request", p.Request))
+}
+
+// String keeps the sealed request out of logs.
+func (p *Pending) String() string { return p.LogValue().String() }
+
+// Pending returns the request in the req parameter of r: of the query, or of the
+// body where the host has parsed a form. It is for the host's pages in this
+// process. It does not look at the browser; [Handler.Resume] leads to that check.
+// An error means that req is missing, expired or not of this endpoint's making,
+// and that the user has to start again in the application.
+func (h *Handler) Pending(r *http.Request) (*Pending, error) {
+	req := reqOf(r)
+	s, err := h.reader(h.keys).open(req)
+	if err != nil {
+		return nil, err
+	}
+	p := pendingOf(s, req, h.config.Endpoint)
+	client, err := h.config.Clients.Client(r.Context(), p.Request.ClientID)
+	if err != nil {
+		return nil, storeFailed("ClientStore.Client", err)
+	}
+	if client == nil || client.Disabled {
+		return nil, oautherr.InvalidClient.Because(errors.New("the client is gone since the request began"))
+	}
+	p.Request.Client = client
+	p.Request.Scopes = effectiveScopes(p.Request)
+	return p, nil
+}
+
+// Resume sends the browser back to the endpoint, where the request goes on with
+// whoever is signed in by then. Call it when the user has signed in. r carries req
+// as for [Handler.Pending].
+func (h *Handler) Resume(w http.ResponseWriter, r *http.Request) {
+	h.backToEndpoint(w, r, reqOf(r), "")
+}
+
+// Deny sends the browser back with the user's no: the client gets access_denied.
+func (h *Handler) Deny(w http.ResponseWriter, r *http.Request) {
+	h.backToEndpoint(w, r, reqOf(r), "&deny=1")
+}
+
+// Complete records that the user has passed the interaction with this name and
+// sends the browser back. It counts for this request and for the sign-in that r
+// carries, no other. A browser that did not start the request gets the error page.
+// Call it in answer to a POST.
+//
+// For consent call [Handler.Grant] instead.
+func (h *Handler) Complete(w http.ResponseWriter, r *http.Request, name string) {
+	h.complete(w, r, name, nil)
+}
+
+func (h *Handler) complete(w http.ResponseWriter, r *http.Request, name string, scopes []string) {
+	ctx, cancel := context.WithTimeout(r.Context(), h.config.Timeout)
+	defer cancel()
+	r = r.WithContext(ctx)
+	a := answer{started: h.config.Now()}
+	req, err := h.resealCompleted(r, &a, name, scopes)
+	if err != nil {
+		h.respond(w, r, a.refuse(err))
+		return
+	}
+	h.backToEndpoint(w, r, req, "")
+}
+
+func (h *Handler) resealCompleted(r *http.Request, a *answer, name string, scopes []string) (req string, err error) {
+	if !slices.ContainsFunc(h.interactions, func(i Interaction) bool { return i.Name == name }) {
+		return "", oautherr.ServerError.Because(fmt.Errorf("Complete was called for %q: no interaction has that name", name))
+	}
+	if a.resumed, err = h.openInBrowser(r, reqOf(r)); err != nil {
+		return "", err
+	}
+	s, err := h.config.Sessions.Session(r)
+	if err = inTime(r.Context(), err); err != nil {
+		return "", storeFailed("SessionStore.Session", err)
+	}
+	if !s.SignedIn() {
+		return "", errNotSignedIn
+	}
+	a.session = s
+	if name == ConsentInteraction {
+		if err := h.remember(r, a, scopes); err != nil {
+			return "", err
+		}
+	}
+	next := *a.resumed
+	next.Done = slices.DeleteFunc(slices.Clone(next.Done), func(c completed) bool { return c.Name == name })
+	next.Done = append(next.Done, completed{Name: name, Subject: s.Subject, Session: sessionHash(s), Scopes: scopes})
+	return h.seal(&next)
+}
+
+var errNotSignedIn = oautherr.LoginRequired.With("You are not signed in any more. Go back to the application and start again.")
+
+func (h *Handler) backToEndpoint(w http.ResponseWriter, r *http.Request, req, suffix string) {
+	if req == "" {
+		h.respond(w, r, answer{started: h.config.Now()}.refuse(errNoRequest))
+		return
+	}
+	setHeaders(w.Header())
+	redirect(w, r, h.config.Endpoint+"?req="+url.QueryEscape(req)+suffix)
+}
+
+// reqOf finds req where a host's page has it.
+func reqOf(r *http.Request) string {
+	if req := r.URL.Query().Get("req"); req != "" {
+		return req
+	}
+	return r.PostForm.Get("req")
+}
+
+// unseal replaces the parameters of a request that comes back from a page by those
+// that were sealed. Beside req only deny counts.
+func (h *Handler) unseal(r *http.Request, p params) (*sealed, params, error) {
+	req := p.get("req")
+	if req == "" && !p.twice("req") {
+		p.denied = false
+		return nil, p, nil
+	}
+	if r.Method != http.MethodGet {
+		return nil, params{}, errNoRequest
+	}
+	s, err := h.openInBrowser(r, req)
+	if err != nil {
+		return nil, params{}, err
+	}
+	original := s.params()
+	original.denied = p.denied
+	return s, original, nil
+}
+
+// openInBrowser opens req and makes sure that this browser started it: otherwise
+// someone could start a request, let another person finish it and use the answer.
+func (h *Handler) openInBrowser(r *http.Request, req string) (*sealed, error) {
+	s, err := h.reader(h.keys).open(req)
+	if err != nil {
+		return nil, err
+	}
+	cookies := r.CookiesNamed(h.cookieName(s.ID))
+	if len(cookies) != 1 {
+		return nil, errOtherBrowser
+	}
+	_, secret, _ := strings.Cut(cookies[0].Value, ".")
+	if subtle.ConstantTimeCompare([]byte(hash(secret)), []byte(s.Browser)) != 1 {
+		return nil, errOtherBrowser
+	}
+	return s, nil
+}
+
+var (
+	errNoRequest    = oautherr.InvalidRequest.With("There is no request to go on with. Go back to the application and start again.")
+	errExpired      = oautherr.InvalidRequest.With("This took too long, or the link is damaged. Go back to the application and start again.")
+	errOtherBrowser = oautherr.InvalidRequest.With("This sign-in was answered already, was pushed out by newer ones or began in another browser. Go back to the application and start again.")
+)
+
+// interact seals the request and sends the browser to the page.
+func (h *Handler) interact(r *http.Request, a answer, f Facts) answer {
+	next := sealed{}
+	if a.resumed != nil {
+		next = *a.resumed
+	} else {
+		secret := rand.Text()
+		next = h.newSealed(a.request, f.Session, hash(secret))
+		a.cookies = h.pendingCookies(r, next.ID, secret, a.started)
+	}
+	next.Page, next.Reason = a.decision.Interaction, a.decision.Reason
+	req, err := h.seal(&next)
+	if err != nil {
+		return a.refuse(err)
+	}
+	page, err := h.pageURL(r.Context(), pendingOf(&next, req, h.config.Endpoint))
+	if err != nil {
+		return a.refuse(err)
+	}
+	a.page = page
+	return a
+}
+
+// pageURL asks the login redirector or the interaction for its page and makes a
+// path absolute, so that the browser cannot be led to another host by it.
+func (h *Handler) pageURL(ctx context.Context, p *Pending) (string, error) {
+	page, err := "", error(nil)
+	if p.Interaction == LoginInteraction {
+		page, err = h.config.Login.LoginPage(ctx, p)
+	} else {
+		i := slices.IndexFunc(h.interactions, func(i Interaction) bool { return i.Name == p.Interaction })
+		page = appendQuery(h.interactions[i].Page, "req", p.Sealed)
+	}
+	if err = inTime(ctx, err); err != nil {
+		return "", storeFailed("LoginRedirector.LoginPage", err)
+	}
+	if page, err = h.absolute(page); err != nil {
+		return "", oautherr.ServerError.Because(fmt.Errorf("the page of %q: %w", p.Interaction, err))
+	}
+	return page, nil
+}
+
+func (h *Handler) newSealed(r *Request, s *session.Session, browser string) sealed {
+	now := h.config.Now()
+	next := sealed{
+		Issuer:      h.config.Issuer,
+		Audience:    h.config.Endpoint,
+		ID:          rand.Text(),
+		IssuedAt:    now.Unix(),
+		ExpiresAt:   now.Add(h.config.PendingLifetime).Unix(),
+		Params:      map[string][]string{},
+		HintSubject: r.hintSubject,
+		Browser:     browser,
+	}
+	for _, x := range r.params.list {
+		if x.name != "id_token_hint" {
+			next.Params[x.name] = append(next.Params[x.name], x.value)
+		}
+	}
+	if s != nil && !s.AuthTime.IsZero() {
+		next.AuthTime = s.AuthTime.UnixMilli()
+	}
+	return next
+}
+
+func (h *Handler) seal(s *sealed) (string, error) {
+	req, err := h.keys.Sign(sealedType, s)
+	if errors.Is(err, jose.ErrTooLarge) {
+		return "", oautherr.InvalidRequest.With("The request is too long to be kept while the user signs in.")
+	}
+	if err != nil {
+		return "", oautherr.ServerError.Because(fmt.Errorf("signing the request: %w", err))
+	}
+	return req, nil
+}
+
+// params gives the sealed parameters back in a fixed order.
+func (s *sealed) params() params {
+	p := params{}
+	names := make([]string, 0, len(s.Params))
+	for name := range s.Params {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		for _, value := range s.Params[name] {
+			p.list = append(p.list, param{name, value})
+		}
+	}
+	return p
+}
+
+// resumedFacts is what a decision needs of it; nil on the first visit.
+func (s *sealed) resumedFacts() *Resumed {
+	if s == nil {
+		return nil
+	}
+	resumed := &Resumed{Since: time.Unix(s.IssuedAt, 0)}
+	if s.AuthTime != 0 {
+		resumed.AuthTime = time.UnixMilli(s.AuthTime)
+	}
+	return resumed
+}
+
+// completion returns the record of an interaction if it counts for the session.
+func (s *sealed) completion(name string, by *session.Session) *completed {
+	if s == nil || by == nil {
+		return nil
+	}
+	for i, c := range s.Done {
+		if c.Name == name && c.Subject == by.Subject && c.Session == sessionHash(by) {
+			return &s.Done[i]
+		}
+	}
+	return nil
+}
+
+// sessionHash stands for one sign-in: its id, or its time where the host has none.
+func sessionHash(s *session.Session) string {
+	if s.ID != "" {
+		return hash("id " + s.ID)
+	}
+	return hash("auth_time " + strconv.FormatInt(s.AuthTime.UnixMilli(), 10))
+}
+
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// PendingReader reads the sealed request on a page in another process, which needs
+// no store and no secret: only the public keys of the endpoint. It works with
+// asymmetric [Config].Keys. The page returns the user to Pending.ResumeURL.
+type PendingReader struct {
+	issuer   string
+	endpoint string
+	keys     *jose.Ring
+	now      func() time.Time
+}
+
+// NewPendingReader returns a reader for the endpoint with this issuer and endpoint
+// URL (as in [Config], where an empty one is Issuer + "/authorize"). keys is the
+// JWK Set that [Handler.PublicKeys] serves, fetched by the host. now is the clock;
+// nil: time.Now.
+func NewPendingReader(issuer, endpoint string, keys []byte, now func() time.Time) (*PendingReader, error) {
+	ring, err := jose.ParsePublic(keys)
+	if err != nil {
+		return nil, fmt.Errorf("authorize: %w", err)
+	}
+	if endpoint == "" {
+		endpoint = defaultEndpoint(issuer)
+	}
+	if now == nil {
+		now = time.Now
+	}
+	return &PendingReader{issuer, endpoint, ring, now}, nil
+}
+
+// Read returns the request in req. An error means that it is missing, expired,
+// signed with a key that is not in the set, or not of this endpoint's making.
+func (p *PendingReader) Read(req string) (*Pending, error) {
+	s, err := p.open(req)
+	if err != nil {
+		return nil, err
+	}
+	return pendingOf(s, req, p.endpoint), nil
+}
+
+func (h *Handler) reader(keys *jose.Ring) *PendingReader {
+	return &PendingReader{h.config.Issuer, h.config.Endpoint, keys, h.config.Now}
+}
+
+func (p *PendingReader) open(req string) (*sealed, error) {
+	if req == "" {
+		return nil, errNoRequest
+	}
+	s := &sealed{}
+	if err := p.keys.Verify(sealedType, req, s); err != nil {
+		return nil, &oautherr.Error{Code: errExpired.Code, Description: errExpired.Description, Cause: err}
+	}
+	now := p.now().Unix()
+	if s.Issuer != p.issuer || s.Audience != p.endpoint || now >= s.ExpiresAt {
+		err := fmt.Errorf("req is for %q, expired at %d, now is %d", s.Audience, s.ExpiresAt, now)
+		return nil, &oautherr.Error{Code: errExpired.Code, Description: errExpired.Description, Cause: err}
+	}
+	return s, nil
+}
+
+func pendingOf(s *sealed, req, endpoint string) *Pending {
+	resume := endpoint + "?req=" + url.QueryEscape(req)
+	p := &Pending{
+		Request:     newRequest(s.params()),
+		Interaction: s.Page,
+		Reason:      s.Reason,
+		IssuedAt:    time.Unix(s.IssuedAt, 0).UTC(),
+		ExpiresAt:   time.Unix(s.ExpiresAt, 0).UTC(),
+		Sealed:      req,
+		ResumeURL:   resume,
+		DenyURL:     resume + "&deny=1",
+	}
+	p.Request.Subject = s.HintSubject
+	if p.Request.Subject == "" {
+		p.Request.Subject, _ = claimedSubject(p.Request.Claims)
+	}
+	return p
+}
+
+// maxPendingCookies is how many requests can wait in one browser. One more pushes
+// out the oldest, whose tab gets a page that says how to start again.
+const maxPendingCookies = 8
+
+func (h *Handler) cookiePrefix() string {
+	if h.secure {
+		return "__Host-usher-"
+	}
+	return "usher-"
+}
+
+func (h *Handler) cookieName(id string) string { return h.cookiePrefix() + id }
+
+// pendingCookies returns the cookie for a new request and, where the browser has
+// too many, the removal of the oldest ones. The value starts with the time, so
+// that the oldest can be told.
+func (h *Handler) pendingCookies(r *http.Request, id, secret string, now time.Time) []*http.Cookie {
+	cookies := []*http.Cookie{h.pendingCookie(id, strconv.FormatInt(now.UnixMilli(), 10)+"."+secret, int(h.config.PendingLifetime/time.Second))}
+	type old struct {
+		name string
+		at   int64
+	}
+	var waiting []old
+	for _, c := range r.Cookies() {
+		if strings.HasPrefix(c.Name, h.cookiePrefix()) && len(c.Name) == len(h.cookieName(id)) {
+			at, _, _ := strings.Cut(c.Value, ".")
+			since, _ := strconv.ParseInt(at, 10, 64)
+			waiting = append(waiting, old{c.Name, since})
+		}
+	}
+	slices.SortFunc(waiting, func(a, b old) int { return int(min(max(a.at-b.at, -1), 1)) })
+	for len(waiting) >= maxPendingCookies {
+		cookies = append(cookies, h.pendingCookie(strings.TrimPrefix(waiting[0].name, h.cookiePrefix()), "", -1))
+		waiting = waiting[1:]
+	}
+	return cookies
+}
+
+func (h *Handler) pendingCookie(id, value string, maxAge int) *http.Cookie {
+	return &http.Cookie{
+		Name:     h.cookieName(id),
+		Value:    value,
+		Path:     "/",
+		MaxAge:   maxAge,
+		Secure:   h.secure,
+		HttpOnly: true,
+		SameSite: http.SameSiteLaxMode,
+	}
+}
+
+// appendQuery adds a parameter to a URL of the configuration.
+func appendQuery(target, name, value string) string {
+	target, fragment, found := strings.Cut(target, "#")
+	separator := "?"
+	if strings.Contains(target, "?") {
+		separator = "&"
+	}
+	target += separator + name + "=" + destination.Escape(value)
+	if found {
+		target += "#" + fragment
+	}
+	return target
+}

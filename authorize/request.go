@@ -1,0 +1,327 @@
+package authorize
+
+import (
+	"encoding/json"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/usher-auth/usher/authorize/internal/destination"
+)
+
+// Client is an application that may ask for authorization (RFC 6749 §2). Every
+// field is checked when it is used, not only when the client is registered.
+type Client struct {
+	// ID is the client_id (RFC 6749 §2.2).
+	ID string
+
+	// Name is shown to the user on consent and error pages. Empty: the ID is.
+	Name string
+
+	// Public marks a client that cannot keep a secret (RFC 6749 §2.1). PKCE is
+	// then always required.
+	Public bool
+
+	// RedirectURIs are compared with the request byte for byte. Each is an https
+	// URL, an http URL on loopback, or a private-use scheme with a dot in it
+	// (RFC 8252 §7); [CheckRedirectURI] says what is wrong with one. Empty: the
+	// client can never be answered.
+	RedirectURIs []string
+
+	// DefaultRedirectURI lets a request leave redirect_uri out when exactly one
+	// is registered and openid is not asked for (RFC 6749 §3.1.2.3).
+	DefaultRedirectURI bool
+
+	// Native lets the port of a registered http://127.0.0.1 or http://[::1] URI
+	// vary (RFC 8252 §7.3).
+	Native bool
+
+	// LocalhostAnyPort extends Native to http://localhost (RFC 8252 §8.3 advises
+	// against it; MCP clients and many command-line tools need it).
+	LocalhostAnyPort bool
+
+	// Scopes are those that the client may ask for (RFC 6749 §3.3). Empty: none.
+	Scopes []string
+
+	// DefaultScopes stand in when a request has no scope. Empty: such a request
+	// is refused with invalid_scope. They must be among Scopes.
+	DefaultScopes []string
+
+	// ResponseTypes are those that the client may ask for, of "code" and "none".
+	// Nil: code only. An empty, non-nil list: none at all.
+	ResponseTypes []string
+
+	// PKCEOptional lets a confidential client leave PKCE out (RFC 9700 §2.1.1
+	// allows it where a nonce does the work). Half or malformed PKCE is refused
+	// all the same.
+	PKCEOptional bool
+
+	// RequireState refuses a request without state.
+	RequireState bool
+
+	// RequirePushed refuses every request that was not pushed (RFC 9126 §6). A
+	// configuration that accepts no pushed requests refuses all of them.
+	RequirePushed bool
+
+	// Trusted marks an application of the host's own: consent is asked for only
+	// when the request says prompt=consent, and offline_access is granted without
+	// it.
+	Trusted bool
+
+	// Unvetted marks a client that nobody of the host has looked at, such as one
+	// registered dynamically. An error is shown to the user on a page with a link
+	// instead of being sent to its redirect URI at once, so that the endpoint is
+	// no open redirector (RFC 9700 §4.11.2).
+	Unvetted bool
+
+	// Disabled refuses everything, as if the client were unknown.
+	Disabled bool
+}
+
+// DisplayName returns the name to show to the user: Name, or the ID without one.
+func (c *Client) DisplayName() string {
+	if c.Name != "" {
+		return c.Name
+	}
+	return c.ID
+}
+
+// mayUse reports whether the client is registered for the response type.
+func (c *Client) mayUse(responseType string) bool {
+	if c.ResponseTypes == nil {
+		return responseType == "code"
+	}
+	return slices.Contains(c.ResponseTypes, responseType)
+}
+
+// Request is a valid authorization request (RFC 6749 §4.1.1, OpenID Connect Core
+// 1.0 §3.1.2.1). It is read-only. The values in it come from the client: escape
+// them on every page.
+type Request struct {
+	// ClientID names who asks. Client is that client as it is stored now; nil
+	// where a request is read without a store, as by [PendingReader].
+	ClientID string
+	Client   *Client
+
+	// RedirectURI is where the answer will go.
+	RedirectURI string
+
+	// ResponseType is "code" or "none"; ResponseMode is "query" or "form_post",
+	// or empty where the request leaves it to the server, which means query.
+	ResponseType string
+	ResponseMode string
+
+	// Scopes are those asked for, each once, in the order asked.
+	Scopes []string
+
+	// State is returned to the client as it is. Nonce belongs into the ID token.
+	// Both are empty when they were not sent.
+	State string
+	Nonce string
+
+	// CodeChallenge is an S256 challenge (RFC 7636 §4.3), or empty.
+	CodeChallenge       string
+	CodeChallengeMethod string
+
+	// Prompt has the values of prompt: none, login, consent, select_account or
+	// one that an [Interaction] of the host names.
+	Prompt []string
+
+	// MaxAge is how old a sign-in may be, in seconds. Nil: any age.
+	MaxAge *int64
+
+	// Subject is the user that the client wants an answer for, proven by its
+	// id_token_hint or named in claims. Empty: any user.
+	Subject string
+
+	// The rest is for the host's pages and passed through: what to fill in as the
+	// user's name, the languages of the page and of the claims, the levels of
+	// authentication wanted (in order of preference), the kind of display, and the
+	// claims asked for as JSON (OpenID Connect Core 1.0 §5.5), nil when absent.
+	LoginHint     string
+	UILocales     []string
+	ClaimsLocales []string
+	ACRValues     []string
+	Display       string
+	Claims        json.RawMessage
+
+	// Resources are the resource indicators (RFC 8707 §2), which count only where
+	// [Config].Resource is set.
+	Resources []string
+
+	redirectURISent bool
+	hintSubject     string // proven by id_token_hint
+	params          params
+}
+
+// Has reports whether the scope was asked for.
+func (r *Request) Has(scope string) bool { return slices.Contains(r.Scopes, scope) }
+
+// Prompts reports whether prompt has the value.
+func (r *Request) Prompts(value string) bool { return slices.Contains(r.Prompt, value) }
+
+// RedirectHost returns the host of the redirect URI for a person to read, or its
+// scheme where it has none. Consent pages must show it (RFC 8252 §8.6).
+func (r *Request) RedirectHost() string { return destination.Host(r.RedirectURI) }
+
+// Parameter returns the value of one of the parameters that [Config].Parameters
+// names, or of any parameter of the protocol; empty when it was not sent.
+func (r *Request) Parameter(name string) string { return r.params.get(name) }
+
+// String and LogValue keep state, nonce and hints out of logs.
+func (r *Request) String() string { return r.LogValue().String() }
+
+// LogValue logs who asks for what, and no secrets.
+func (r *Request) LogValue() slog.Value {
+	if r == nil {
+		return slog.StringValue("none")
+	}
+	return slog.GroupValue(
+		slog.String("client_id", r.ClientID),
+		slog.String("redirect_host", r.RedirectHost()),
+		slog.String("response_type", r.ResponseType),
+		slog.String("scope", strings.Join(r.Scopes, " ")),
+		slog.String("prompt", strings.Join(r.Prompt, " ")),
+	)
+}
+
+// newRequest reads the parameters into a Request. It does not judge: what cannot
+// be read stays at its zero value, and a check in validate.go refuses it.
+func newRequest(p params) *Request {
+	r := &Request{
+		ClientID:            p.get("client_id"),
+		RedirectURI:         p.get("redirect_uri"),
+		ResponseType:        responseType(p.get("response_type")),
+		ResponseMode:        p.get("response_mode"),
+		Scopes:              list(p.get("scope")),
+		State:               p.get("state"),
+		Nonce:               p.get("nonce"),
+		CodeChallenge:       p.get("code_challenge"),
+		CodeChallengeMethod: p.get("code_challenge_method"),
+		Prompt:              list(p.get("prompt")),
+		LoginHint:           p.get("login_hint"),
+		UILocales:           list(p.get("ui_locales")),
+		ClaimsLocales:       list(p.get("claims_locales")),
+		ACRValues:           list(p.get("acr_values")),
+		Resources:           p.all("resource"),
+		redirectURISent:     p.get("redirect_uri") != "",
+		params:              p,
+	}
+	if age, err := maxAge(p.get("max_age")); err == nil {
+		r.MaxAge = age
+	}
+	switch display := p.get("display"); display {
+	case "page", "popup", "touch", "wap":
+		r.Display = display
+	}
+	if claims := p.get("claims"); claims != "" {
+		r.Claims = json.RawMessage(claims)
+	}
+	return r
+}
+
+// maxList is how many bytes a space-separated list may have. A longer one is not
+// even split, so that nobody can make us compare thousands of values.
+const maxList = 4096
+
+// list splits a space-separated list and drops what is there twice. Only the
+// space separates: any other white space stays in the value and is refused there.
+func list(text string) []string {
+	if text == "" {
+		return nil
+	}
+	if len(text) > maxList {
+		return []string{text}
+	}
+	values := make([]string, 0, 4)
+	for value := range strings.SplitSeq(text, " ") {
+		if value != "" && !slices.Contains(values, value) {
+			values = append(values, value)
+		}
+	}
+	return values
+}
+
+// responseType brings the values into one order, which does not matter on the
+// wire (RFC 6749 §3.1.1).
+func responseType(text string) string {
+	if !strings.Contains(text, " ") {
+		return text
+	}
+	values := list(text)
+	slices.Sort(values)
+	return strings.Join(values, " ")
+}
+
+// maxAge reads ASCII digits that fit an int64. Anything else is an error, never
+// "no limit".
+func maxAge(text string) (*int64, error) {
+	if text == "" {
+		return nil, nil
+	}
+	for i := range len(text) {
+		if text[i] < '0' || text[i] > '9' {
+			return nil, strconv.ErrSyntax
+		}
+	}
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return nil, err
+	}
+	return &seconds, nil
+}
+
+// Code is what an authorization code stands for (RFC 6749 §4.1.2): the record
+// that a [CodeStore] keeps under the code's hash and that [Handler.Redeem]
+// returns.
+type Code struct {
+	// ClientID, RedirectURI and Challenge bind the code to who asked. Challenge
+	// is empty if the request had none. RedirectURISent says whether redirect_uri
+	// was in the request or was the client's only one.
+	ClientID        string
+	RedirectURI     string
+	RedirectURISent bool
+	Challenge       string
+
+	// Scopes and Resources are what was granted.
+	Scopes    []string
+	Resources []string
+
+	// Subject, AuthTime, ACR, AMR and Nonce belong into the ID token.
+	Subject  string
+	AuthTime time.Time
+	ACR      string
+	AMR      []string
+	Nonce    string
+
+	// Claims is the claims parameter as it was sent, nil without one.
+	Claims json.RawMessage
+
+	// SessionID and Data are the session's id and the host's own data, for
+	// revocation.
+	SessionID string
+	Data      []byte
+
+	// IssuedAt and ExpiresAt bound the code's life. UsedAt is zero until it is
+	// redeemed. All are UTC with a precision of milliseconds.
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+	UsedAt    time.Time
+}
+
+// Clone returns a copy that shares no memory with c, for stores to keep. The
+// clone of nil is nil.
+func (c *Code) Clone() *Code {
+	if c == nil {
+		return nil
+	}
+	clone := *c
+	clone.Scopes = slices.Clone(c.Scopes)
+	clone.Resources = slices.Clone(c.Resources)
+	clone.AMR = slices.Clone(c.AMR)
+	clone.Claims = slices.Clone(c.Claims)
+	clone.Data = slices.Clone(c.Data)
+	return &clone
+}

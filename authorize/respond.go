@@ -1,0 +1,155 @@
+package authorize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/usher-auth/usher/authorize/internal/destination"
+	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/session"
+)
+
+// answer is what is known of a request so far and what is to be said. It is a
+// value that grows on the way through the spine; respond alone writes it.
+type answer struct {
+	started time.Time
+	resumed *sealed // nil on a first visit
+
+	client      *Client
+	destination destination.Destination // zero: nothing is proven, so only a page
+	request     *Request
+	session     *session.Session
+	interacted  bool // the user has done something for this request
+	decision    Decision
+
+	err      *oautherr.Error // a refusal
+	status   int             // of the error page, 0: by the error's code
+	errorID  string
+	approved bool
+	code     string
+	page     string // a URL of the configuration to go on to
+	cookies  []*http.Cookie
+}
+
+// refuse ends the way with an error. Where it goes depends on how far it got: to
+// the client if there is a destination, to the error page if not.
+func (a answer) refuse(err error) answer {
+	a.err = oautherr.Of(err)
+	a.approved, a.code, a.page, a.cookies = false, "", "", nil
+	var status *statusError
+	if errors.As(err, &status) {
+		a.status = status.status
+	}
+	return a
+}
+
+// refusal adds to a decision's error what only the log should say.
+func (h *Handler) refusal(f Facts, d Decision) error {
+	if d.Reason != ReasonStaleSignIn {
+		return d.Error
+	}
+	return d.Error.Because(fmt.Errorf(
+		"a new sign-in is stamped %s, before the request of %s less the clock skew of %s: let the host's clock and AuthTime agree with this one, or raise Config.ClockSkew",
+		f.Session.AuthTime.UTC().Format(time.RFC3339), f.Resumed.Since.UTC().Format(time.RFC3339), h.config.ClockSkew))
+}
+
+// held reports whether the error is shown to the user rather than sent to a client
+// that nobody has vetted (RFC 9700 §4.11.2).
+func (a answer) held() bool {
+	return a.err != nil && a.client != nil && a.client.Unvetted && !a.interacted
+}
+
+// askAgainByGET sends a POST without a session to our own GET: browsers leave the
+// session cookie off a POST that comes from another site.
+func (h *Handler) askAgainByGET(a answer) answer {
+	target := h.config.Endpoint
+	for i, x := range a.request.params.list {
+		separator := "&"
+		if i == 0 {
+			separator = "?"
+		}
+		target += separator + x.name + "=" + destination.Escape(x.value)
+	}
+	if len(target) > maxURL {
+		return a.refuse(oautherr.InvalidRequest.With("The request is too long to be sent on by GET."))
+	}
+	a.page = target
+	return a
+}
+
+// maxURL is the longest URL that is made for a browser to follow.
+const maxURL = 8000
+
+// respond writes every answer there is.
+func (h *Handler) respond(w http.ResponseWriter, r *http.Request, a answer) {
+	setHeaders(w.Header())
+	for _, cookie := range a.cookies {
+		http.SetCookie(w, cookie)
+	}
+	switch {
+	case a.page != "":
+		redirect(w, r, a.page)
+	case a.destination.IsZero() || a.held():
+		a.errorID = newErrorID()
+		h.writeErrorPage(w, r, a)
+	default:
+		h.answerClient(w, r, a)
+	}
+	h.report(context.WithoutCancel(r.Context()), a.event(h.config.Now()))
+}
+
+// answerClient delivers a code or an error where the destination says.
+func (h *Handler) answerClient(w http.ResponseWriter, r *http.Request, a answer) {
+	if a.resumed != nil {
+		// Answered: the sealed request is of no more use to this browser.
+		http.SetCookie(w, h.pendingCookie(a.resumed.ID, "", -1))
+	}
+	fields := h.fields(a)
+	if a.destination.Mode() == destination.FormPost {
+		writeFormPost(w, a.destination, fields)
+		return
+	}
+	redirect(w, r, a.destination.Location(fields))
+}
+
+func (h *Handler) fields(a answer) []destination.Field {
+	if a.err != nil {
+		return a.destination.Fields(h.config.Issuer,
+			destination.Field{Name: "error", Value: string(a.err.Code)},
+			destination.Field{Name: "error_description", Value: a.err.Text()})
+	}
+	return a.destination.Fields(h.config.Issuer, destination.Field{Name: "code", Value: a.code})
+}
+
+// setHeaders sets what holds for everything that is written: nothing is cached and
+// no address with a code or a request in it leaks as a referrer.
+func setHeaders(header http.Header) {
+	header.Set("Cache-Control", "no-store")
+	header.Set("Pragma", "no-cache")
+	header.Set("Referrer-Policy", "no-referrer")
+}
+
+// redirect is the one place that writes Location. 302 answers a GET and 303 a
+// POST, so that a browser never posts the user's form on to the client, as it
+// would with 307 (RFC 9700 §4.12).
+func redirect(w http.ResponseWriter, r *http.Request, location string) {
+	w.Header().Set("Location", location)
+	status := http.StatusFound
+	if r.Method == http.MethodPost {
+		status = http.StatusSeeOther
+	}
+	w.WriteHeader(status)
+}
+
+// storeFailed is the error for a store or a function of the host that could not
+// say: the client reads that something failed, the log what and why.
+func storeFailed(operation string, err error) *oautherr.Error {
+	code := oautherr.ServerError
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, oautherr.TemporarilyUnavailable) {
+		code = oautherr.TemporarilyUnavailable
+	}
+	return code.Because(fmt.Errorf("%s: %w", operation, err))
+}

@@ -1,0 +1,93 @@
+package authorize
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/usher-auth/usher/session"
+)
+
+// The four interfaces that a host implements. What holds for all of them:
+//
+//   - Nothing found is nil and a nil error. An error means that the store could
+//     not say, and then nothing is approved.
+//   - An error reaches the client as server_error. One that wraps
+//     [context.DeadlineExceeded] or oautherr.TemporarilyUnavailable reaches it as
+//     temporarily_unavailable. The text of the error goes to the log only.
+//   - The context carries the request's deadline. A store stops when it is done
+//     and returns its error.
+//   - Methods are called from many goroutines at once. Values are handed over:
+//     neither side changes one afterwards, so a store that keeps one keeps a copy.
+
+// ClientStore knows the applications that may ask (RFC 6749 §2).
+type ClientStore interface {
+	// Client returns the client with this id, byte for byte. The id is hostile
+	// input of up to 2,048 printable ASCII characters. Nil means that there is no
+	// such client, which the user sees as an error page. An error is a page with
+	// status 503, because without the client there is nowhere to send an error.
+	// What is returned is not trusted: every value in it is checked again.
+	Client(ctx context.Context, id string) (*Client, error)
+}
+
+// SessionStore knows who is signed in.
+type SessionStore interface {
+	// Session returns the session of the browser that sent r. Nil means that
+	// nobody is signed in; a bad, unknown or expired cookie is nobody too, not an
+	// error. It is called at most once per request, and only after the request
+	// was found valid, so a host may create a user in it. It must not read the
+	// request's body.
+	Session(r *http.Request) (*session.Session, error)
+}
+
+// SessionFunc makes a function a [SessionStore], for hosts that have sessions.
+type SessionFunc func(r *http.Request) (*session.Session, error)
+
+// Session calls f.
+func (f SessionFunc) Session(r *http.Request) (*session.Session, error) { return f(r) }
+
+// CodeStore keeps authorization codes. It never sees one: it is given the hash,
+// which is the SHA-256 of the code in 43 characters of base64url.
+//
+// Which clock decides: the handler's. Every time that a store compares comes to
+// it as an argument or in a record. A store's own clock may only reclaim space.
+type CodeStore interface {
+	// SaveCode stores a new code. It fails if the hash is there already, and it
+	// fails rather than drop a code that is still redeemable.
+	SaveCode(ctx context.Context, hash string, code *Code) error
+
+	// FindCode returns the code as stored, used or not, and changes nothing. Nil
+	// means that the hash was never stored or was reclaimed. A code is kept until
+	// its ExpiresAt at least, a used one preferably for some time longer, so that
+	// a replay can be told from an unknown code.
+	FindCode(ctx context.Context, hash string) (*Code, error)
+
+	// TakeCode marks the code as used at the time at and reports whether this
+	// call did it. Of any number of concurrent calls, on any number of replicas,
+	// exactly one gets taken == true. The later ones get the record, with the
+	// UsedAt of the one that won, and false. An unknown hash is nil and false.
+	// An error means that it is not known whether the code was taken; the caller
+	// then refuses, and a store must make sure that the code cannot be taken a
+	// second time.
+	TakeCode(ctx context.Context, hash string, at time.Time) (code *Code, taken bool, err error)
+}
+
+// LoginRedirector knows the page where the user signs in.
+type LoginRedirector interface {
+	// LoginPage returns the URL to send the browser to: absolute, or a path on
+	// the endpoint's own origin. It must hand the page p.Sealed, which is the
+	// request as a signed JWT, by convention in the query parameter req.
+	// [LoginURL] does all of this. The URL must not be made from the request's
+	// Host header or from what the client sent.
+	LoginPage(ctx context.Context, p *Pending) (string, error)
+}
+
+// LoginURL is the ready-made [LoginRedirector]: the URL of a login page, absolute
+// or a path such as "/login" on the endpoint's own origin. The sealed request is
+// appended to it as req.
+type LoginURL string
+
+// LoginPage returns the URL with req=<JWT> appended.
+func (u LoginURL) LoginPage(_ context.Context, p *Pending) (string, error) {
+	return appendQuery(string(u), "req", p.Sealed), nil
+}

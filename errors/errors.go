@@ -1,0 +1,193 @@
+// Package errors names the error codes of OAuth 2.0 and OpenID Connect and
+// carries one together with its two texts: what the client may read, and the
+// cause that only the log gets.
+//
+// Import it as oautherr, so that the standard errors package keeps its name:
+//
+//	import oautherr "github.com/usher-auth/usher/errors"
+//
+// A [Code] is itself an error, so the standard package finds it anywhere in a
+// chain: errors.Is(err, oautherr.InvalidScope).
+//
+// Whether an error may be sent to the client's redirect URI is not a property
+// of the error. It depends on how far the request had been proven, and only the
+// endpoint knows that.
+package errors
+
+import (
+	"errors"
+	"log/slog"
+)
+
+// A Code is one of the error codes below. It is an error and a comparable value.
+type Code string
+
+// The error codes of the authorization endpoint (RFC 6749 §4.1.2.1).
+const (
+	InvalidRequest          Code = "invalid_request"
+	UnauthorizedClient      Code = "unauthorized_client"
+	AccessDenied            Code = "access_denied"
+	UnsupportedResponseType Code = "unsupported_response_type"
+	InvalidScope            Code = "invalid_scope"
+	ServerError             Code = "server_error"
+	TemporarilyUnavailable  Code = "temporarily_unavailable"
+)
+
+// The error codes that OpenID Connect Core 1.0 §3.1.2.6 adds, and one of OpenID
+// Connect Core Error Code unmet_authentication_requirements 1.0.
+const (
+	InteractionRequired             Code = "interaction_required"
+	LoginRequired                   Code = "login_required"
+	AccountSelectionRequired        Code = "account_selection_required"
+	ConsentRequired                 Code = "consent_required"
+	InvalidRequestURI               Code = "invalid_request_uri"
+	InvalidRequestObject            Code = "invalid_request_object"
+	RequestNotSupported             Code = "request_not_supported"
+	RequestURINotSupported          Code = "request_uri_not_supported"
+	RegistrationNotSupported        Code = "registration_not_supported"
+	UnmetAuthenticationRequirements Code = "unmet_authentication_requirements"
+)
+
+// The error codes of further specifications.
+const (
+	InvalidTarget               Code = "invalid_target"                // RFC 8707 §2
+	InvalidAuthorizationDetails Code = "invalid_authorization_details" // RFC 9396 §5
+	InvalidGrant                Code = "invalid_grant"                 // RFC 6749 §5.2, at redemption
+)
+
+// Codes that are shown on the error page and never sent to a redirect URI:
+// without a known client and a proven redirect URI there is nowhere to send them.
+const (
+	InvalidClient       Code = "invalid_client"
+	RedirectURIMismatch Code = "redirect_uri_mismatch"
+)
+
+// Error returns the code as it stands on the wire.
+func (c Code) Error() string { return string(c) }
+
+// Description says in one sentence what the code means. It is what the client
+// reads when nothing more precise is known; empty for a code of your own.
+func (c Code) Description() string { return descriptions[c] }
+
+// With returns an error of this code whose Description is text.
+func (c Code) With(text string) *Error { return &Error{Code: c, Description: text} }
+
+// Because returns an error of this code whose Cause is err: the log says why,
+// the client reads only the code's own description.
+func (c Code) Because(err error) *Error { return &Error{Code: c, Cause: err} }
+
+// Error is a refusal with its two texts.
+type Error struct {
+	// Code goes to the client as the error parameter.
+	Code Code
+
+	// Description goes to the client as error_description. It may hold only what
+	// RFC 6749 §4.1.2.1 allows, so never anything from the request. Empty means
+	// the code's own description.
+	Description string
+
+	// Cause goes to the log and nowhere else. Nil means there is no more to say.
+	Cause error
+}
+
+// Error returns code, description and cause in one line, for logs.
+func (e *Error) Error() string {
+	text := string(e.Code)
+	if d := e.Text(); d != "" {
+		text += ": " + d
+	}
+	if e.Cause != nil {
+		text += ": " + e.Cause.Error()
+	}
+	return text
+}
+
+// Text returns what the client may read: the description, or the code's own.
+// Characters that RFC 6749 §4.1.2.1 forbids are replaced by a question mark.
+func (e *Error) Text() string {
+	text := e.Description
+	if text == "" {
+		text = e.Code.Description()
+	}
+	for i := range len(text) {
+		if !allowedInDescription(text[i]) {
+			return replaceForbidden(text)
+		}
+	}
+	return text
+}
+
+// Unwrap makes errors.Is and errors.As find both the code and the cause.
+func (e *Error) Unwrap() []error {
+	if e.Cause == nil {
+		return []error{e.Code}
+	}
+	return []error{e.Code, e.Cause}
+}
+
+// LogValue gives the log the code, the description and the cause apart.
+func (e *Error) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String("code", string(e.Code)), slog.String("description", e.Text())}
+	if e.Cause != nil {
+		attrs = append(attrs, slog.String("cause", e.Cause.Error()))
+	}
+	return slog.GroupValue(attrs...)
+}
+
+// Of returns err as an *Error. An error without a code inside becomes a
+// [ServerError] with err as its cause; nil stays nil.
+func Of(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	var c Code
+	if errors.As(err, &c) {
+		return &Error{Code: c, Cause: err}
+	}
+	return ServerError.Because(err)
+}
+
+// allowedInDescription is the character set of RFC 6749 §4.1.2.1:
+// %x20-21 / %x23-5B / %x5D-7E.
+func allowedInDescription(b byte) bool {
+	return b >= 0x20 && b <= 0x7e && b != '"' && b != '\\'
+}
+
+func replaceForbidden(text string) string {
+	out := []byte(text)
+	for i, b := range out {
+		if !allowedInDescription(b) {
+			out[i] = '?'
+		}
+	}
+	return string(out)
+}
+
+var descriptions = map[Code]string{
+	InvalidRequest:                  "The request is missing a parameter, repeats one or is malformed.",
+	UnauthorizedClient:              "The client may not ask for this kind of answer.",
+	AccessDenied:                    "The user or the server refused the request.",
+	UnsupportedResponseType:         "The server does not support this response type.",
+	InvalidScope:                    "A requested scope is missing, unknown or not open to this client.",
+	ServerError:                     "The server met an unexpected condition.",
+	TemporarilyUnavailable:          "The server cannot answer at the moment. Try again later.",
+	InteractionRequired:             "The user has to do something, but the request forbids showing a page.",
+	LoginRequired:                   "The user has to sign in, but the request forbids showing a page.",
+	AccountSelectionRequired:        "The user has to choose an account, but the request forbids showing a page.",
+	ConsentRequired:                 "The user has to agree, but the request forbids showing a page.",
+	InvalidRequestURI:               "The request_uri is unknown, used, expired or invalid.",
+	InvalidRequestObject:            "The request object is invalid.",
+	RequestNotSupported:             "The request parameter is not supported.",
+	RequestURINotSupported:          "The request_uri parameter is not supported.",
+	RegistrationNotSupported:        "The registration parameter is not supported.",
+	UnmetAuthenticationRequirements: "The user could not sign in at the level that was asked for.",
+	InvalidTarget:                   "The requested resource is invalid, unknown or not open to this client.",
+	InvalidAuthorizationDetails:     "The authorization_details are invalid or of an unknown type.",
+	InvalidGrant:                    "The code is unknown, expired, used or was issued to someone else.",
+	InvalidClient:                   "The application is not known here.",
+	RedirectURIMismatch:             "The address to return to is not one that the application has registered.",
+}
