@@ -48,10 +48,7 @@ func (s *Session) SignedIn() bool {
 }
 
 // LogValue keeps the session's id and data out of logs.
-func (s *Session) LogValue() slog.Value {
-	if s == nil {
-		return slog.StringValue("none")
-	}
+func (s Session) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("subject", s.Subject),
 		slog.Time("auth_time", s.AuthTime),
