@@ -311,6 +311,17 @@ type Code struct {
 	UsedAt    time.Time
 }
 
+// LogValue keeps nonce, challenge, session and the host's data out of logs.
+func (c Code) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("client_id", c.ClientID),
+		slog.String("subject", c.Subject),
+		slog.String("scope", strings.Join(c.Scopes, " ")),
+		slog.Time("expires_at", c.ExpiresAt),
+		slog.Time("used_at", c.UsedAt),
+	)
+}
+
 // Clone returns a copy that shares no memory with c, for stores to keep. The
 // clone of nil is nil.
 func (c *Code) Clone() *Code {
