@@ -70,6 +70,13 @@ var (
 // newErrorID returns 60 random bits for a person to read out.
 func newErrorID() string { return rand.Text()[:12] }
 
+// ShowError shows the error page for err, with all that belongs to it: the headers,
+// the log line and the event. It is for the host's own pages, above all for an error
+// of [Handler.Pending].
+func (h *Handler) ShowError(w http.ResponseWriter, r *http.Request, err error) {
+	h.respond(w, r, answer{started: h.config.Now()}.refuse(err))
+}
+
 // writeErrorPage tells the user, in place or on the host's own page.
 func (h *Handler) writeErrorPage(w http.ResponseWriter, r *http.Request, a answer) {
 	if h.config.ErrorURL != "" && !a.held() {

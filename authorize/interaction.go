@@ -65,7 +65,9 @@ func (h *Handler) consult(r *http.Request, a *answer) (Facts, error) {
 			Done:   a.resumed.completion(interaction.Name, s) != nil,
 		}
 	}
-	a.interacted = facts.interacted()
+	if a.familiar, err = h.familiar(ctx, a, facts); err != nil {
+		return Facts{}, storeFailed("ConsentStore.FindConsent", err)
+	}
 	if _, ok := facts.login(); facts.Denied || !ok {
 		// Another user may come back from the login: what the host thinks of this
 		// one does not matter.
@@ -89,6 +91,16 @@ func (h *Handler) consult(r *http.Request, a *answer) (Facts, error) {
 		facts.Steps[i].Needed = needed
 	}
 	return facts, nil
+}
+
+// familiar reports whether the user has dealt with the client, for this request or,
+// as stored consent proves, before. It is asked for unvetted clients only.
+func (h *Handler) familiar(ctx context.Context, a *answer, f Facts) (bool, error) {
+	if !a.client.Unvetted || f.interacted() {
+		return true, nil
+	}
+	covered, err := h.config.Consent.covered(ctx, f.Session, a.request)
+	return covered, inTime(ctx, err)
 }
 
 // interacted reports whether the user has done something for this very request.

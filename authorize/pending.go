@@ -107,7 +107,8 @@ func (p *Pending) String() string { return p.LogValue().String() }
 // body where the host has parsed a form. It is for the host's pages in this
 // process. It does not look at the browser; [Handler.Resume] leads to that check.
 // An error means that req is missing, expired or not of this endpoint's making,
-// and that the user has to start again in the application.
+// and that the user has to start again in the application: [Handler.ShowError] says
+// so.
 func (h *Handler) Pending(r *http.Request) (*Pending, error) {
 	req := reqOf(r)
 	s, err := h.reader(h.keys).open(req)
@@ -192,7 +193,7 @@ var errNotSignedIn = oautherr.LoginRequired.With("You are not signed in any more
 
 func (h *Handler) backToEndpoint(w http.ResponseWriter, r *http.Request, req, suffix string) {
 	if req == "" {
-		h.respond(w, r, answer{started: h.config.Now()}.refuse(errNoRequest))
+		h.ShowError(w, r, errNoRequest)
 		return
 	}
 	setHeaders(w.Header())

@@ -22,7 +22,7 @@ type answer struct {
 	destination destination.Destination // zero: nothing is proven, so only a page
 	request     *Request
 	session     *session.Session
-	interacted  bool // the user has done something for this request
+	familiar    bool // the user has dealt with the client
 	decision    Decision
 
 	err      *oautherr.Error // a refusal
@@ -59,7 +59,7 @@ func (h *Handler) refusal(f Facts, d Decision) error {
 // held reports whether the error is shown to the user rather than sent to a client
 // that nobody has vetted (RFC 9700 §4.11.2).
 func (a answer) held() bool {
-	return a.err != nil && a.client != nil && a.client.Unvetted && !a.interacted
+	return a.err != nil && a.client != nil && a.client.Unvetted && !a.familiar
 }
 
 // askAgainByGET sends a POST without a session to our own GET: browsers leave the

@@ -232,11 +232,17 @@ func checkHints(s *subject) error {
 	return nil
 }
 
+// maxResources bounds how often the host is asked in one request.
+const maxResources = 20
+
 // checkResources asks the host about each resource (RFC 8707 §2).
 func (h *Handler) checkResources(ctx context.Context, r *Request) error {
 	if h.config.Resource == nil {
 		r.Resources = nil
 		return nil
+	}
+	if len(r.Resources) > maxResources {
+		return oautherr.InvalidTarget.With("There are more than 20 resources.")
 	}
 	for _, resource := range r.Resources {
 		u, err := url.Parse(resource)
