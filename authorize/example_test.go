@@ -1,0 +1,191 @@
+package authorize_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"time"
+
+	"github.com/usher-auth/usher/authorize"
+	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/pkce"
+	"github.com/usher-auth/usher/session"
+)
+
+const verifier = "1tBnEmtSImyCykPHxHYBdzpSFhKEj0Q1LuiHd4fdDlY"
+
+// requestURL is what a client sends the browser to.
+func requestURL(extra ...string) string {
+	query := url.Values{
+		"response_type":         {"code"},
+		"client_id":             {"wiki"},
+		"redirect_uri":          {"https://wiki.example/callback"},
+		"scope":                 {"openid"},
+		"code_challenge":        {pkce.Challenge(verifier)},
+		"code_challenge_method": {pkce.MethodS256},
+	}
+	for i := 0; i < len(extra); i += 2 {
+		query.Set(extra[i], extra[i+1])
+	}
+	return "https://accounts.example/authorize?" + query.Encode()
+}
+
+// exampleConfig is an endpoint on which alice is signed in.
+func exampleConfig() authorize.Config {
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{
+		ID:           "wiki",
+		Name:         "The wiki",
+		RedirectURIs: []string{"https://wiki.example/callback"},
+		Scopes:       []string{"openid", "profile"},
+	}}})
+	alice := func(*http.Request) (*session.Session, error) {
+		return &session.Session{Subject: "alice", AuthTime: time.Now().Add(-time.Hour)}, nil
+	}
+	return authorize.Config{
+		Issuer:   "https://accounts.example",
+		Clients:  memory,
+		Codes:    memory,
+		Sessions: authorize.SessionFunc(alice),
+		Login:    authorize.LoginURL("/login"),
+	}
+}
+
+// visit returns where the endpoint sends a browser.
+func visit(h http.Handler, target string) *url.URL {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", target, nil))
+	location, err := w.Result().Location()
+	if err != nil {
+		return &url.URL{}
+	}
+	return location
+}
+
+func ExampleNew() {
+	endpoint, err := authorize.New(exampleConfig())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	answer := visit(endpoint, requestURL("state", "af0ifjsldkj"))
+	fmt.Println(answer.Host, answer.Query().Get("state"), answer.Query().Get("iss"), len(answer.Query().Get("code")))
+	// Output: wiki.example af0ifjsldkj https://accounts.example 43
+}
+
+// New says which field is wrong and what to do.
+func ExampleNew_misconfigured() {
+	config := exampleConfig()
+	config.Issuer = "http://accounts.example"
+	_, err := authorize.New(config)
+	fmt.Println(err)
+	// Output: authorize: Issuer is "http://accounts.example": http is allowed on loopback only, use https
+}
+
+func ExampleHandler_Redeem() {
+	endpoint, err := authorize.New(exampleConfig())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	redemption := authorize.Redemption{
+		Code:        visit(endpoint, requestURL()).Query().Get("code"),
+		ClientID:    "wiki",
+		RedirectURI: "https://wiki.example/callback",
+		Verifier:    verifier,
+	}
+	code, err := endpoint.Redeem(context.Background(), redemption)
+	fmt.Println(code.Subject, code.Scopes, err)
+
+	_, err = endpoint.Redeem(context.Background(), redemption)
+	var replay *authorize.Replay
+	fmt.Println(errors.As(err, &replay), errors.Is(err, oautherr.InvalidGrant))
+	// Output:
+	// alice [openid] <nil>
+	// true true
+}
+
+// The decision can be tested without HTTP: this user signed in an hour ago, and the
+// client accepts a minute.
+func ExampleDecide() {
+	minute := int64(60)
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	decision := authorize.Decide(authorize.Facts{
+		Request: &authorize.Request{ResponseType: "code", MaxAge: &minute},
+		Session: &session.Session{Subject: "alice", AuthTime: now.Add(-time.Hour)},
+		Now:     now,
+	})
+	fmt.Println(decision.Outcome == authorize.Interact, decision.Interaction, decision.Reason)
+	// Output: true login max_age
+}
+
+// Users have to accept new terms before any client gets an answer.
+func ExampleInteraction() {
+	accepted := map[string]bool{}
+	config := exampleConfig()
+	config.Interactions = []authorize.Interaction{{
+		Name: "terms",
+		Needed: func(_ context.Context, s *session.Session, _ *authorize.Request) (bool, error) {
+			return !accepted[s.Subject], nil
+		},
+		Page: "/terms",
+	}}
+	endpoint, err := authorize.New(config)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(visit(endpoint, requestURL()).Path)
+	fmt.Println(visit(endpoint, requestURL("prompt", "none")).Query().Get("error"))
+	accepted["alice"] = true
+	fmt.Println(visit(endpoint, requestURL()).Host)
+	// Output:
+	// /terms
+	// interaction_required
+	// wiki.example
+}
+
+// A login page in another process reads the request with the public keys only.
+func ExamplePendingReader() {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	config := exampleConfig()
+	config.Keys = []authorize.Key{{Signer: key}}
+	endpoint, err := authorize.New(config)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	keys := httptest.NewRecorder()
+	endpoint.PublicKeys().ServeHTTP(keys, httptest.NewRequest("GET", "/keys", nil))
+	loginPage := visit(endpoint, requestURL("prompt", "login", "login_hint", "alice@example.com"))
+
+	reader, err := authorize.NewPendingReader("https://accounts.example", "", keys.Body.Bytes(), nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	pending, err := reader.Read(loginPage.Query().Get("req"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(pending.Request.ClientID, pending.Request.LoginHint, pending.Reason)
+	// Output: wiki alice@example.com prompt_login
+}
+
+func ExampleCheckRedirectURI() {
+	fmt.Println(authorize.CheckRedirectURI("https://app.example/callback"))
+	fmt.Println(authorize.CheckRedirectURI("http://app.example/callback"))
+	// Output:
+	// <nil>
+	// redirect URI "http://app.example/callback" uses http on a host that is not loopback
+}
