@@ -36,9 +36,11 @@
 //	respond.go    6  the one writer of all answers
 //
 // Around them: store.go has the interfaces that a host implements, request.go the
-// values that pass through, config.go what [New] checks, errorpage.go and
-// metadata.go what their names say, event.go what is logged and reported, memory.go
-// stores for a start. consent.go is optional, as its nil field in [Config] says.
+// values that pass through, config.go what [New] checks, browser.go the cookie that
+// ties a waiting request to its browser, reader.go and introspect.go how login pages
+// in other processes read one, errorpage.go and metadata.go what their names say,
+// event.go what is logged and reported, memory.go stores for a start. consent.go is
+// optional, as its nil field in [Config] says.
 //
 // # Where errors go
 //

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -228,24 +227,6 @@ func (h *Handler) unseal(r *http.Request, p params) (*sealed, params, error) {
 	return s, original, nil
 }
 
-// openInBrowser opens req and makes sure that this browser started it: otherwise
-// someone could start a request, let another person finish it and use the answer.
-func (h *Handler) openInBrowser(r *http.Request, req string) (*sealed, error) {
-	s, err := h.reader(h.keys).open(req)
-	if err != nil {
-		return nil, err
-	}
-	cookies := r.CookiesNamed(h.cookieName(s.ID))
-	if len(cookies) != 1 {
-		return nil, errOtherBrowser
-	}
-	_, secret, _ := strings.Cut(cookies[0].Value, ".")
-	if subtle.ConstantTimeCompare([]byte(hash(secret)), []byte(s.Browser)) != 1 {
-		return nil, errOtherBrowser
-	}
-	return s, nil
-}
-
 var (
 	errNoRequest    = oautherr.InvalidRequest.With("There is no request to go on with. Go back to the application and start again.")
 	errExpired      = oautherr.InvalidRequest.With("This took too long, or the link is damaged. Go back to the application and start again.")
@@ -380,133 +361,6 @@ func sessionHash(s *session.Session) string {
 func hash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
-}
-
-// PendingReader reads the sealed request on a page in another process, which needs
-// no store and no secret: only the public keys of the endpoint. It works with
-// asymmetric [Config].Keys. The page returns the user to Pending.ResumeURL.
-type PendingReader struct {
-	issuer   string
-	endpoint string
-	keys     *jose.Ring
-	now      func() time.Time
-}
-
-// NewPendingReader returns a reader for the endpoint with this issuer and endpoint
-// URL (as in [Config], where an empty one is Issuer + "/authorize"). keys is the
-// JWK Set that [Handler.PublicKeys] serves, fetched by the host. now is the clock;
-// nil: time.Now.
-func NewPendingReader(issuer, endpoint string, keys []byte, now func() time.Time) (*PendingReader, error) {
-	ring, err := jose.ParsePublic(keys)
-	if err != nil {
-		return nil, fmt.Errorf("authorize: %w", err)
-	}
-	if endpoint == "" {
-		endpoint = defaultEndpoint(issuer)
-	}
-	if now == nil {
-		now = time.Now
-	}
-	return &PendingReader{issuer, endpoint, ring, now}, nil
-}
-
-// Read returns the request in req. An error means that it is missing, expired,
-// signed with a key that is not in the set, or not of this endpoint's making.
-func (p *PendingReader) Read(req string) (*Pending, error) {
-	s, err := p.open(req)
-	if err != nil {
-		return nil, err
-	}
-	return pendingOf(s, req, p.endpoint), nil
-}
-
-func (h *Handler) reader(keys *jose.Ring) *PendingReader {
-	return &PendingReader{h.config.Issuer, h.config.Endpoint, keys, h.config.Now}
-}
-
-func (p *PendingReader) open(req string) (*sealed, error) {
-	if req == "" {
-		return nil, errNoRequest
-	}
-	s := &sealed{}
-	if err := p.keys.Verify(sealedType, req, s); err != nil {
-		return nil, &oautherr.Error{Code: errExpired.Code, Description: errExpired.Description, Cause: err}
-	}
-	now := p.now().Unix()
-	if s.Issuer != p.issuer || s.Audience != p.endpoint || now >= s.ExpiresAt {
-		err := fmt.Errorf("req is for %q, expired at %d, now is %d", s.Audience, s.ExpiresAt, now)
-		return nil, &oautherr.Error{Code: errExpired.Code, Description: errExpired.Description, Cause: err}
-	}
-	return s, nil
-}
-
-func pendingOf(s *sealed, req, endpoint string) *Pending {
-	resume := endpoint + "?req=" + url.QueryEscape(req)
-	p := &Pending{
-		Request:     newRequest(s.params()),
-		Interaction: s.Page,
-		Reason:      s.Reason,
-		IssuedAt:    time.Unix(s.IssuedAt, 0).UTC(),
-		ExpiresAt:   time.Unix(s.ExpiresAt, 0).UTC(),
-		Sealed:      req,
-		ResumeURL:   resume,
-		DenyURL:     resume + "&deny=1",
-	}
-	p.Request.Subject = s.HintSubject
-	if p.Request.Subject == "" {
-		p.Request.Subject, _ = claimedSubject(p.Request.Claims)
-	}
-	return p
-}
-
-// maxPendingCookies is how many requests can wait in one browser. One more pushes
-// out the oldest, whose tab gets a page that says how to start again.
-const maxPendingCookies = 8
-
-func (h *Handler) cookiePrefix() string {
-	if h.secure {
-		return "__Host-usher-"
-	}
-	return "usher-"
-}
-
-func (h *Handler) cookieName(id string) string { return h.cookiePrefix() + id }
-
-// pendingCookies returns the cookie for a new request and, where the browser has
-// too many, the removal of the oldest ones. The value starts with the time, so
-// that the oldest can be told.
-func (h *Handler) pendingCookies(r *http.Request, id, secret string, now time.Time) []*http.Cookie {
-	cookies := []*http.Cookie{h.pendingCookie(id, strconv.FormatInt(now.UnixMilli(), 10)+"."+secret, int(h.config.PendingLifetime/time.Second))}
-	type old struct {
-		name string
-		at   int64
-	}
-	var waiting []old
-	for _, c := range r.Cookies() {
-		if strings.HasPrefix(c.Name, h.cookiePrefix()) && len(c.Name) == len(h.cookieName(id)) {
-			at, _, _ := strings.Cut(c.Value, ".")
-			since, _ := strconv.ParseInt(at, 10, 64)
-			waiting = append(waiting, old{c.Name, since})
-		}
-	}
-	slices.SortFunc(waiting, func(a, b old) int { return int(min(max(a.at-b.at, -1), 1)) })
-	for len(waiting) >= maxPendingCookies {
-		cookies = append(cookies, h.pendingCookie(strings.TrimPrefix(waiting[0].name, h.cookiePrefix()), "", -1))
-		waiting = waiting[1:]
-	}
-	return cookies
-}
-
-func (h *Handler) pendingCookie(id, value string, maxAge int) *http.Cookie {
-	return &http.Cookie{
-		Name:     h.cookieName(id),
-		Value:    value,
-		Path:     "/",
-		MaxAge:   maxAge,
-		Secure:   h.secure,
-		HttpOnly: true,
-		SameSite: http.SameSiteLaxMode,
-	}
 }
 
 // appendQuery adds a parameter to a URL of the configuration.

@@ -1,0 +1,82 @@
+package authorize
+
+import (
+	"crypto/subtle"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A sealed request is tied to the browser that started it: a cookie holds a secret
+// whose hash is sealed. There is one cookie per request, so that many tabs can wait
+// at once.
+
+// openInBrowser opens req and makes sure that this browser started it: otherwise
+// someone could start a request, let another person finish it and use the answer.
+func (h *Handler) openInBrowser(r *http.Request, req string) (*sealed, error) {
+	s, err := h.reader(h.keys).open(req)
+	if err != nil {
+		return nil, err
+	}
+	cookies := r.CookiesNamed(h.cookieName(s.ID))
+	if len(cookies) != 1 {
+		return nil, errOtherBrowser
+	}
+	_, secret, _ := strings.Cut(cookies[0].Value, ".")
+	if subtle.ConstantTimeCompare([]byte(hash(secret)), []byte(s.Browser)) != 1 {
+		return nil, errOtherBrowser
+	}
+	return s, nil
+}
+
+// maxPendingCookies is how many requests can wait in one browser. One more pushes
+// out the oldest, whose tab gets a page that says how to start again.
+const maxPendingCookies = 8
+
+func (h *Handler) cookiePrefix() string {
+	if h.secure {
+		return "__Host-usher-"
+	}
+	return "usher-"
+}
+
+func (h *Handler) cookieName(id string) string { return h.cookiePrefix() + id }
+
+// pendingCookies returns the cookie for a new request and, where the browser has
+// too many, the removal of the oldest ones. The value starts with the time, so
+// that the oldest can be told.
+func (h *Handler) pendingCookies(r *http.Request, id, secret string, now time.Time) []*http.Cookie {
+	cookies := []*http.Cookie{h.pendingCookie(id, strconv.FormatInt(now.UnixMilli(), 10)+"."+secret, int(h.config.PendingLifetime/time.Second))}
+	type old struct {
+		name string
+		at   int64
+	}
+	var waiting []old
+	for _, c := range r.Cookies() {
+		if strings.HasPrefix(c.Name, h.cookiePrefix()) && len(c.Name) == len(h.cookieName(id)) {
+			at, _, _ := strings.Cut(c.Value, ".")
+			since, _ := strconv.ParseInt(at, 10, 64)
+			waiting = append(waiting, old{c.Name, since})
+		}
+	}
+	slices.SortFunc(waiting, func(a, b old) int { return int(min(max(a.at-b.at, -1), 1)) })
+	for len(waiting) >= maxPendingCookies {
+		cookies = append(cookies, h.pendingCookie(strings.TrimPrefix(waiting[0].name, h.cookiePrefix()), "", -1))
+		waiting = waiting[1:]
+	}
+	return cookies
+}
+
+func (h *Handler) pendingCookie(id, value string, maxAge int) *http.Cookie {
+	return &http.Cookie{
+		Name:     h.cookieName(id),
+		Value:    value,
+		Path:     "/",
+		MaxAge:   maxAge,
+		Secure:   h.secure,
+		HttpOnly: true,
+		SameSite: http.SameSiteLaxMode,
+	}
+}

@@ -1,0 +1,87 @@
+package authorize
+
+import (
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/usher-auth/usher/authorize/internal/jose"
+	oautherr "github.com/usher-auth/usher/errors"
+)
+
+// PendingReader reads the sealed request on a page in another process, which needs
+// no store and no secret: only the public keys of the endpoint. It works with
+// asymmetric [Config].Keys. The page returns the user to Pending.ResumeURL.
+type PendingReader struct {
+	issuer   string
+	endpoint string
+	keys     *jose.Ring
+	now      func() time.Time
+}
+
+// NewPendingReader returns a reader for the endpoint with this issuer and endpoint
+// URL (as in [Config], where an empty one is Issuer + "/authorize"). keys is the
+// JWK Set that [Handler.PublicKeys] serves, fetched by the host. now is the clock;
+// nil: time.Now.
+func NewPendingReader(issuer, endpoint string, keys []byte, now func() time.Time) (*PendingReader, error) {
+	ring, err := jose.ParsePublic(keys)
+	if err != nil {
+		return nil, fmt.Errorf("authorize: %w", err)
+	}
+	if endpoint == "" {
+		endpoint = defaultEndpoint(issuer)
+	}
+	if now == nil {
+		now = time.Now
+	}
+	return &PendingReader{issuer, endpoint, ring, now}, nil
+}
+
+// Read returns the request in req. An error means that it is missing, expired,
+// signed with a key that is not in the set, or not of this endpoint's making.
+func (p *PendingReader) Read(req string) (*Pending, error) {
+	s, err := p.open(req)
+	if err != nil {
+		return nil, err
+	}
+	return pendingOf(s, req, p.endpoint), nil
+}
+
+func (h *Handler) reader(keys *jose.Ring) *PendingReader {
+	return &PendingReader{h.config.Issuer, h.config.Endpoint, keys, h.config.Now}
+}
+
+func (p *PendingReader) open(req string) (*sealed, error) {
+	if req == "" {
+		return nil, errNoRequest
+	}
+	s := &sealed{}
+	if err := p.keys.Verify(sealedType, req, s); err != nil {
+		return nil, &oautherr.Error{Code: errExpired.Code, Description: errExpired.Description, Cause: err}
+	}
+	now := p.now().Unix()
+	if s.Issuer != p.issuer || s.Audience != p.endpoint || now >= s.ExpiresAt {
+		err := fmt.Errorf("req is for %q, expired at %d, now is %d", s.Audience, s.ExpiresAt, now)
+		return nil, &oautherr.Error{Code: errExpired.Code, Description: errExpired.Description, Cause: err}
+	}
+	return s, nil
+}
+
+func pendingOf(s *sealed, req, endpoint string) *Pending {
+	resume := endpoint + "?req=" + url.QueryEscape(req)
+	p := &Pending{
+		Request:     newRequest(s.params()),
+		Interaction: s.Page,
+		Reason:      s.Reason,
+		IssuedAt:    time.Unix(s.IssuedAt, 0).UTC(),
+		ExpiresAt:   time.Unix(s.ExpiresAt, 0).UTC(),
+		Sealed:      req,
+		ResumeURL:   resume,
+		DenyURL:     resume + "&deny=1",
+	}
+	p.Request.Subject = s.HintSubject
+	if p.Request.Subject == "" {
+		p.Request.Subject, _ = claimedSubject(p.Request.Claims)
+	}
+	return p
+}
