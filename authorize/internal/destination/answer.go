@@ -2,6 +2,7 @@ package destination
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -14,7 +15,7 @@ type Field struct{ Name, Value string }
 // values are left out.
 func (d Destination) Fields(issuer string, given ...Field) []Field {
 	fields := make([]Field, 0, len(given)+2)
-	for _, f := range append(given, Field{"state", d.state}, Field{"iss", issuer}) {
+	for _, f := range slices.Concat(given, []Field{{"state", d.state}, {"iss", issuer}}) {
 		if f.Value != "" {
 			fields = append(fields, f)
 		}
@@ -28,9 +29,9 @@ func (d Destination) Location(fields []Field) string {
 	var b strings.Builder
 	b.WriteString(d.uri)
 	separator := byte('?')
-	if strings.Contains(d.uri, "?") {
+	if _, query, found := strings.Cut(d.uri, "?"); found {
 		separator = '&'
-		if last := d.uri[len(d.uri)-1]; last == '?' || last == '&' {
+		if query == "" || query[len(query)-1] == '&' {
 			separator = 0
 		}
 	}

@@ -159,6 +159,8 @@ func Check(uri string) error {
 		return errors.New("has a scheme that is neither https nor a private-use one such as com.example.app")
 	case rest == "" || rest == "/" || rest == "//":
 		return errors.New("has nothing after its scheme")
+	case strings.HasPrefix(rest, "//") && strings.Contains(authorityOf(rest[2:]), "@"):
+		return errors.New("has user information")
 	}
 	return checkQuery(rest)
 }
@@ -168,10 +170,7 @@ func checkAuthority(scheme, rest string) error {
 	if !ok {
 		return errors.New("has no host")
 	}
-	authority := rest
-	if i := strings.IndexAny(rest, "/?"); i >= 0 {
-		authority = rest[:i]
-	}
+	authority := authorityOf(rest)
 	if strings.Contains(authority, "@") {
 		return errors.New("has user information")
 	}
@@ -189,6 +188,14 @@ func checkAuthority(scheme, rest string) error {
 		return errors.New("uses http on a host that is not loopback")
 	}
 	return nil
+}
+
+// authorityOf returns what stands before the path and the query.
+func authorityOf(rest string) string {
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		return rest[:i]
+	}
+	return rest
 }
 
 // checkQuery refuses a query that already has a parameter of an answer: the
@@ -284,7 +291,8 @@ func Impersonable(uri string) bool {
 	if err != nil {
 		return true
 	}
-	host := u.Hostname()
+	// Browsers ignore the case and a trailing dot.
+	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || isLoopbackAddr(host)
 }
 
