@@ -1,0 +1,565 @@
+package destination
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestMatch(t *testing.T) {
+	for _, c := range []struct {
+		rule       string
+		requested  string
+		registered string
+		flags      string // n: native, l: localhost too, d: default to the single one
+		ok         bool
+	}{
+		{"the same bytes", "https://app.example/cb", "https://app.example/cb", "", true},
+		{"the same bytes, with a query", "https://app.example/cb?a=1&b=%2e", "https://app.example/cb?a=1&b=%2e", "", true},
+		{"private-use scheme", "com.example.app:/cb", "com.example.app:/cb", "", true},
+		{"http on loopback without being native", "http://127.0.0.1:8080/cb", "http://127.0.0.1:8080/cb", "", true},
+
+		{"another host", "https://evil.example/cb", "https://app.example/cb", "", false},
+		{"a host that begins alike", "https://app.example.evil.example/cb", "https://app.example/cb", "", false},
+		{"a host that ends alike", "https://evilapp.example/cb", "https://app.example/cb", "", false},
+		{"the registered one as user information", "https://app.example@evil.example/cb", "https://app.example/cb", "", false},
+		{"several at signs", "https://app.example@@evil.example/cb", "https://app.example/cb", "", false},
+		{"a backslash for a slash", `https://app.example\@evil.example/cb`, "https://app.example/cb", "", false},
+		{"a path below", "https://app.example/cb/more", "https://app.example/cb", "", false},
+		{"a path above", "https://app.example/", "https://app.example/cb", "", false},
+		{"a trailing slash more", "https://app.example/cb/", "https://app.example/cb", "", false},
+		{"a trailing slash less", "https://app.example", "https://app.example/", "", false},
+		{"dot segments", "https://app.example/x/../cb", "https://app.example/cb", "", false},
+		{"dot segments, encoded", "https://app.example/cb/%2e%2e/cb", "https://app.example/cb", "", false},
+		{"dot segments, encoded twice", "https://app.example/cb/%252e%252e/x", "https://app.example/cb", "", false},
+		{"a path parameter", "https://app.example/cb;x", "https://app.example/cb", "", false},
+		{"an encoded letter", "https://app.example/%63b", "https://app.example/cb", "", false},
+		{"hex digits in the other case", "https://app.example/%2F", "https://app.example/%2f", "", false},
+		{"path in the other case", "https://app.example/CB", "https://app.example/cb", "", false},
+		{"host in the other case", "https://APP.example/cb", "https://app.example/cb", "", false},
+		{"scheme in the other case", "HTTPS://app.example/cb", "https://app.example/cb", "", false},
+		{"another scheme", "http://app.example/cb", "https://app.example/cb", "", false},
+		{"the default port written out", "https://app.example:443/cb", "https://app.example/cb", "", false},
+		{"an empty port", "https://app.example:/cb", "https://app.example/cb", "", false},
+		{"a trailing dot", "https://app.example./cb", "https://app.example/cb", "", false},
+		{"a query more", "https://app.example/cb?a=1", "https://app.example/cb", "", false},
+		{"an empty query more", "https://app.example/cb?", "https://app.example/cb", "", false},
+		{"a query less", "https://app.example/cb", "https://app.example/cb?a=1", "", false},
+		{"the query in another order", "https://app.example/cb?b=2&a=1", "https://app.example/cb?a=1&b=2", "", false},
+		{"a fragment", "https://app.example/cb#f", "https://app.example/cb", "", false},
+		{"an empty fragment", "https://app.example/cb#", "https://app.example/cb", "", false},
+		{"a space before", " https://app.example/cb", "https://app.example/cb", "", false},
+		{"a space behind", "https://app.example/cb ", "https://app.example/cb", "", false},
+		{"a line break behind", "https://app.example/cb\r\n", "https://app.example/cb", "", false},
+		{"a NUL behind", "https://app.example/cb\x00", "https://app.example/cb", "", false},
+		{"a registered pattern is no pattern", "https://appXexample/cb", "https://app.example/cb", "", false},
+		{"a registered wildcard is none", "https://a.app.example/cb", "https://*.app.example/cb", "", false},
+		{"a registered wildcard, asked for as it is", "https://*.app.example/cb", "https://*.app.example/cb", "", false},
+		{"a registered script", "javascript:alert(1)", "javascript:alert(1)", "", false},
+		{"a registered fragment", "https://app.example/cb#f", "https://app.example/cb#f", "", false},
+		{"a registered http URI that is not loopback", "http://app.example/cb", "http://app.example/cb", "", false},
+		{"nothing registered", "https://app.example/cb", "", "", false},
+		{"one of several", "https://app.example/cb2", "https://app.example/cb https://app.example/cb2", "", true},
+		{"joined by the separator of this table", "https://app.example/cb https://app.example/cb2", "https://app.example/cb https://app.example/cb2", "", false},
+
+		{"absent", "", "https://app.example/cb", "", false},
+		{"absent, with a default", "", "https://app.example/cb", "d", true},
+		{"absent, with two registered", "", "https://app.example/cb https://app.example/cb2", "d", false},
+		{"absent, with none registered", "", "", "d", false},
+		{"absent, with an unusable default", "", "javascript:alert(1)", "d", false},
+
+		{"another port, not native", "http://127.0.0.1:9/cb", "http://127.0.0.1/cb", "", false},
+		{"another port", "http://127.0.0.1:49152/cb", "http://127.0.0.1/cb", "n", true},
+		{"another port than the registered", "http://127.0.0.1:49152/cb", "http://127.0.0.1:8080/cb", "n", true},
+		{"no port where one is registered", "http://127.0.0.1/cb", "http://127.0.0.1:8080/cb", "n", true},
+		{"port 1", "http://127.0.0.1:1/cb", "http://127.0.0.1/cb", "n", true},
+		{"port 65535", "http://127.0.0.1:65535/cb", "http://127.0.0.1/cb", "n", true},
+		{"port 65536", "http://127.0.0.1:65536/cb", "http://127.0.0.1/cb", "n", false},
+		{"port 99999", "http://127.0.0.1:99999/cb", "http://127.0.0.1/cb", "n", false},
+		{"port of six digits", "http://127.0.0.1:100000/cb", "http://127.0.0.1/cb", "n", false},
+		{"port that overflows", "http://127.0.0.1:18446744073709551617/cb", "http://127.0.0.1/cb", "n", false},
+		{"port 0", "http://127.0.0.1:0/cb", "http://127.0.0.1/cb", "n", false},
+		{"port with a leading zero", "http://127.0.0.1:080/cb", "http://127.0.0.1/cb", "n", false},
+		{"empty port", "http://127.0.0.1:/cb", "http://127.0.0.1/cb", "n", false},
+		{"port with a sign", "http://127.0.0.1:+80/cb", "http://127.0.0.1/cb", "n", false},
+		{"port that is a word", "http://127.0.0.1:http/cb", "http://127.0.0.1/cb", "n", false},
+		{"port in other digits", "http://127.0.0.1:٨٠/cb", "http://127.0.0.1/cb", "n", false},
+		{"port and a letter", "http://127.0.0.1:80a/cb", "http://127.0.0.1/cb", "n", false},
+		{"two ports", "http://127.0.0.1:80:80/cb", "http://127.0.0.1/cb", "n", false},
+		{"user information before the port", "http://127.0.0.1:80@evil.example/cb", "http://127.0.0.1/cb", "n", false},
+		{"user information", "http://user@127.0.0.1:80/cb", "http://127.0.0.1/cb", "n", false},
+		{"another path", "http://127.0.0.1:80/other", "http://127.0.0.1/cb", "n", false},
+		{"an encoded path", "http://127.0.0.1:80/%63b", "http://127.0.0.1/cb", "n", false},
+		{"path in the other case", "http://127.0.0.1:80/CB", "http://127.0.0.1/cb", "n", false},
+		{"a query more", "http://127.0.0.1:80/cb?a=1", "http://127.0.0.1/cb", "n", false},
+		{"an empty query more", "http://127.0.0.1:80/cb?", "http://127.0.0.1/cb", "n", false},
+		{"a fragment", "http://127.0.0.1:80/cb#", "http://127.0.0.1/cb", "n", false},
+		{"the query as registered", "http://127.0.0.1:80/cb?a=1", "http://127.0.0.1/cb?a=1", "n", true},
+		{"no path, as registered", "http://127.0.0.1:80", "http://127.0.0.1", "n", true},
+		{"a query without a path, as registered", "http://127.0.0.1:80?a=1", "http://127.0.0.1?a=1", "n", true},
+		{"a host that begins like loopback", "http://127.0.0.1.evil.example/cb", "http://127.0.0.1/cb", "n", false},
+		{"a host that begins like loopback, with a port", "http://127.0.0.1.evil.example:80/cb", "http://127.0.0.1/cb", "n", false},
+		{"another loopback address", "http://127.0.0.2:80/cb", "http://127.0.0.1/cb", "n", false},
+		{"127.0.0.2 is registered: exact only", "http://127.0.0.2:80/cb", "http://127.0.0.2/cb", "n", false},
+		{"a shorter spelling", "http://127.1:80/cb", "http://127.0.0.1/cb", "n", false},
+		{"a decimal spelling", "http://2130706433:80/cb", "http://127.0.0.1/cb", "n", false},
+		{"a trailing dot", "http://127.0.0.1.:80/cb", "http://127.0.0.1/cb", "n", false},
+		{"https", "https://127.0.0.1:80/cb", "http://127.0.0.1/cb", "n", false},
+		{"https is registered: exact only", "https://127.0.0.1:80/cb", "https://127.0.0.1/cb", "n", false},
+		{"scheme in the other case", "HTTP://127.0.0.1:80/cb", "http://127.0.0.1/cb", "n", false},
+		{"IPv6, another port", "http://[::1]:80/cb", "http://[::1]/cb", "n", true},
+		{"IPv6 in full", "http://[0:0:0:0:0:0:0:1]:80/cb", "http://[::1]/cb", "n", false},
+		{"IPv6 without brackets", "http://::1:80/cb", "http://[::1]/cb", "n", false},
+		{"IPv6 with a zone", "http://[::1%25lo]:80/cb", "http://[::1]/cb", "n", false},
+		{"IPv4 mapped", "http://[::ffff:127.0.0.1]:80/cb", "http://127.0.0.1/cb", "n", false},
+		{"IPv6 for IPv4", "http://[::1]:80/cb", "http://127.0.0.1/cb", "nl", false},
+		{"IPv4 for IPv6", "http://127.0.0.1:80/cb", "http://[::1]/cb", "nl", false},
+		{"localhost for IPv4", "http://localhost:80/cb", "http://127.0.0.1/cb", "nl", false},
+		{"IPv4 for localhost", "http://127.0.0.1:80/cb", "http://localhost/cb", "nl", false},
+		{"localhost, not allowed", "http://localhost:80/cb", "http://localhost/cb", "n", false},
+		{"localhost, allowed", "http://localhost:80/cb", "http://localhost/cb", "nl", true},
+		{"localhost, allowed but not native", "http://localhost:80/cb", "http://localhost/cb", "l", false},
+		{"localhost in the other case", "http://LOCALHOST:80/cb", "http://localhost/cb", "nl", false},
+		{"localhost with a trailing dot", "http://localhost.:80/cb", "http://localhost/cb", "nl", false},
+		{"a host that begins like localhost", "http://localhost.evil.example:80/cb", "http://localhost/cb", "nl", false},
+		{"a host that ends like localhost", "http://evil.localhost:80/cb", "http://localhost/cb", "nl", false},
+		{"localhost as user information", "http://localhost:80@evil.example/cb", "http://localhost/cb", "nl", false},
+		{"a private-use scheme has no port", "com.example.app://host:80/cb", "com.example.app://host/cb", "nl", false},
+		{"a registered response parameter, another port", "http://127.0.0.1:80/cb?code=x", "http://127.0.0.1/cb?code=x", "n", false},
+		{"the second of several", "http://[::1]:80/cb", "http://127.0.0.1/cb http://[::1]/cb", "n", true},
+		{"the path of one and the host of another", "http://[::1]:80/a", "http://127.0.0.1/a http://[::1]/b", "n", false},
+	} {
+		reg := Registration{
+			URIs:             strings.Fields(c.registered),
+			Native:           strings.Contains(c.flags, "n"),
+			LocalhostAnyPort: strings.Contains(c.flags, "l"),
+			DefaultSingle:    strings.Contains(c.flags, "d"),
+		}
+		to, err := Match(c.requested, reg, Query, "s")
+		if (err == nil) != c.ok {
+			t.Errorf("%s: Match(%q) with %q: %v, want ok=%v", c.rule, c.requested, c.registered, err, c.ok)
+			continue
+		}
+		want := c.requested
+		if want == "" {
+			want = c.registered
+		}
+		if c.ok && to.URI() != want || !c.ok && to != (Destination{}) {
+			t.Errorf("%s: the destination is %q, want %q", c.rule, to.URI(), want)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for _, c := range []struct {
+		rule, uri string
+		ok        bool
+	}{
+		{"https", "https://app.example/cb", true},
+		{"no path", "https://app.example", true},
+		{"a port", "https://app.example:8443/cb", true},
+		{"a query", "https://app.example/cb?tenant=1&x=a+b", true},
+		{"an encoded query with a semicolon", "https://q.example/odd?d=%2e%2e&s=1;2", true},
+		{"an address", "https://192.0.2.1/cb", true},
+		{"an IPv6 address", "https://[2001:db8::1]:8443/cb", true},
+		{"an underscore in the host", "https://my_app.example/cb", true},
+		{"an IDN in ASCII", "https://xn--bcher-kva.example/cb", true},
+		{"an apostrophe in the path", "https://app.example/it's", true},
+
+		{"empty", "", false},
+		{"relative path", "/cb", false},
+		{"relative to the scheme", "//app.example/cb", false},
+		{"no scheme", "app.example/cb", false},
+		{"nothing before the colon", "://app.example/cb", false},
+		{"a scheme that begins with a digit", "1a.example:/cb", false},
+		{"a scheme with a space", "https ://app.example/cb", false},
+		{"no host", "https:///cb", false},
+		{"no authority", "https:/cb", false},
+		{"opaque", "https:app.example", false},
+		{"only the scheme", "https://", false},
+		{"scheme in upper case", "HTTPS://app.example/cb", false},
+		{"fragment", "https://app.example/cb#f", false},
+		{"empty fragment", "https://app.example/cb#", false},
+		{"user information", "https://user@app.example/cb", false},
+		{"user and password", "https://user:pw@app.example/cb", false},
+		{"empty user information", "https://@app.example/cb", false},
+		{"several at signs", "https://a@b@app.example/cb", false},
+		{"an at sign in the path is none", "https://app.example/@me", true},
+		{"wildcard host", "https://*.app.example/cb", false},
+		{"wildcard path", "https://app.example/*", false},
+		{"wildcard query", "https://app.example/cb?x=*", false},
+		{"wildcard scheme", "*://app.example/cb", false},
+		{"only a wildcard", "*", false},
+		{"http", "http://app.example/cb", false},
+		{"http on an address of the private network", "http://192.168.0.1/cb", false},
+		{"http on a host that begins like loopback", "http://127.0.0.1.evil.example/cb", false},
+		{"http on a host that begins like localhost", "http://localhost.evil.example/cb", false},
+		{"http on a host that ends like localhost", "http://evillocalhost/cb", false},
+		{"http on 0.0.0.0", "http://0.0.0.0/cb", false},
+		{"http on an unfinished address", "http://127.1/cb", false},
+		{"http on localhost with a trailing dot", "http://localhost./cb", false},
+		{"http on LOCALHOST", "http://LOCALHOST/cb", false},
+		{"http on loopback", "http://127.0.0.1/cb", true},
+		{"http on loopback, elsewhere in the network", "http://127.8.9.10:80/cb", true},
+		{"http on loopback IPv6", "http://[::1]/cb", true},
+		{"http on loopback IPv6 with a zone", "http://[::1%25lo]/cb", false},
+		{"http on loopback IPv6, mapped", "http://[::ffff:127.0.0.1]/cb", false},
+		{"http on loopback IPv6 without brackets", "http://::1/cb", false},
+		{"http on IPv4 with brackets", "http://[127.0.0.1]/cb", false},
+		{"http on localhost", "http://localhost:8080/cb", true},
+		{"http below localhost", "http://app.localhost/cb", true},
+		{"an open bracket", "https://[::1/cb", false},
+		{"brackets of nothing", "https://[]/cb", false},
+		{"a host of dots", "https://../cb", false},
+		{"a host with two dots", "https://app..example/cb", false},
+		{"a host that begins with a dot", "https://.app.example/cb", false},
+		{"a host that begins with a hyphen", "https://-app.example/cb", false},
+		{"a host with a percent", "https://app%2eexample/cb", false},
+		{"a host that is too long", "https://" + strings.Repeat("a", 254) + "/cb", false},
+		{"port 0", "https://app.example:0/cb", false},
+		{"port 65536", "https://app.example:65536/cb", false},
+		{"an empty port", "https://app.example:/cb", false},
+		{"a backslash", `https://app.example\cb`, false},
+		{"a backslash for the authority", `https:\\app.example/cb`, false},
+		{"a space", "https://app.example/c b", false},
+		{"a tab", "https://app.example/c\tb", false},
+		{"a line break", "https://app.example/c\r\nb", false},
+		{"a NUL", "https://app.example/c\x00b", false},
+		{"DEL", "https://app.example/c\x7fb", false},
+		{"not ASCII", "https://bücher.example/cb", false},
+		{"a quote", `https://app.example/c"b`, false},
+		{"an angle bracket", "https://app.example/<b>", false},
+		{"a template", "https://app.example/${x}", false},
+		{"half an escape", "https://app.example/%2", false},
+		{"an escape that is none", "https://app.example/%zz", false},
+		{"a lone percent", "https://app.example/%", false},
+
+		{"javascript", "javascript:alert(1)", false},
+		{"javascript in mixed case", "JaVaScRiPt:alert(1)", false},
+		{"javascript with an authority", "javascript://app.example/%0aalert(1)", false},
+		{"data", "data:text/html,x", false},
+		{"vbscript", "vbscript:x", false},
+		{"file", "file:///etc/passwd", false},
+		{"blob", "blob:https://app.example/x", false},
+		{"about", "about:blank", false},
+		{"view-source", "view-source:https://app.example", false},
+		{"intent", "intent://x", false},
+		{"mailto", "mailto:a@b.example", false},
+		{"urn", "urn:ietf:wg:oauth:2.0:oob", false},
+		{"ftp", "ftp://app.example/cb", false},
+		{"ws", "wss://app.example/cb", false},
+		{"a scheme without a dot", "myapp:/cb", false},
+		{"private use", "com.example.app:/cb", true},
+		{"private use with a host", "com.example.app://cb", true},
+		{"private use with a path alone", "com.example.app:cb", true},
+		{"private use in upper case", "com.Example.app:/cb", false},
+		{"private use with nothing behind it", "com.example.app:", false},
+		{"private use with a slash behind it", "com.example.app:/", false},
+		{"private use with two slashes behind it", "com.example.app://", false},
+		{"private use with a fragment", "com.example.app:/cb#f", false},
+		{"private use with user information", "com.example.app://user@host/cb", false},
+		{"private use, an at sign in the path", "com.example.app:/@me", true},
+		{"private use with code in the query", "com.example.app:/cb?code=x", false},
+
+		{"code in the query", "https://app.example/cb?code=x", false},
+		{"code without a value", "https://app.example/cb?code", false},
+		{"code with an empty value", "https://app.example/cb?a=1&code=", false},
+		{"state", "https://app.example/cb?state=x", false},
+		{"iss", "https://app.example/cb?iss=x", false},
+		{"error", "https://app.example/cb?error=x", false},
+		{"error_description", "https://app.example/cb?error_description=x", false},
+		{"error_uri", "https://app.example/cb?error_uri=x", false},
+		{"response", "https://app.example/cb?response=x", false},
+		{"id_token", "https://app.example/cb?id_token=x", false},
+		{"access_token", "https://app.example/cb?access_token=x", false},
+		{"session_state", "https://app.example/cb?session_state=x", false},
+		{"code, encoded", "https://app.example/cb?%63ode=x", false},
+		{"code, encoded in full", "https://app.example/cb?%63%6F%64%65=x", false},
+		{"code behind a semicolon", "https://app.example/cb?a=1;code=x", false},
+		{"code behind an encoded separator is a value", "https://app.example/cb?a=1%26code=x", true},
+		{"a name that begins like code", "https://app.example/cb?code2=x", true},
+		{"code as a value", "https://app.example/cb?a=code", true},
+		{"code behind a second question mark is a value", "https://app.example/cb?a=1?code=x", true},
+		{"code as a path", "https://app.example/code=x", true},
+	} {
+		if err := Check(c.uri); (err == nil) != c.ok {
+			t.Errorf("%s: Check(%q): %v, want ok=%v", c.rule, c.uri, err, c.ok)
+		}
+	}
+}
+
+func TestCheckAcceptsEveryResponseParameterNowhere(t *testing.T) {
+	for _, name := range responseParameters {
+		if Check("https://app.example/cb?"+name+"=x") == nil {
+			t.Errorf("%s is accepted in a registered query", name)
+		}
+	}
+}
+
+func TestLocationAppendsToTheRegisteredBytes(t *testing.T) {
+	for _, c := range []struct{ rule, uri, want string }{
+		{"no query", "https://a.example/cb", "https://a.example/cb?code=c&state=s&iss=i"},
+		{"no path", "https://a.example", "https://a.example?code=c&state=s&iss=i"},
+		{"a query stays", "https://a.example/cb?x=a+b&y=%2e", "https://a.example/cb?x=a+b&y=%2e&code=c&state=s&iss=i"},
+		{"a question mark at the end", "https://a.example/cb?", "https://a.example/cb?code=c&state=s&iss=i"},
+		{"an ampersand at the end", "https://a.example/cb?x=1&", "https://a.example/cb?x=1&code=c&state=s&iss=i"},
+		{"a value that ends in a question mark", "https://a.example/cb?x=why?", "https://a.example/cb?x=why?&code=c&state=s&iss=i"},
+		{"a query that is a question mark", "https://a.example/cb??", "https://a.example/cb??&code=c&state=s&iss=i"},
+		{"an ampersand at the end of the path", "https://a.example/cb&", "https://a.example/cb&?code=c&state=s&iss=i"},
+		{"an equals sign at the end", "https://a.example/cb?x=", "https://a.example/cb?x=&code=c&state=s&iss=i"},
+		{"a semicolon at the end", "https://a.example/cb?x=1;", "https://a.example/cb?x=1;&code=c&state=s&iss=i"},
+		{"private use", "com.example.app:/cb", "com.example.app:/cb?code=c&state=s&iss=i"},
+	} {
+		to, err := Match(c.uri, Registration{URIs: []string{c.uri}}, Query, "s")
+		if err != nil {
+			t.Errorf("%s: %v", c.rule, err)
+			continue
+		}
+		got := to.Location(to.Fields("i", Field{"code", "c"}))
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", c.rule, got, c.want)
+		}
+	}
+}
+
+func TestValuesSurviveTheLocation(t *testing.T) {
+	for _, value := range []string{"a b", "a+b", "a&b=c", "a%20b", "a#b", "a?b", "é€𝄞", "<script>", `'"`, "a/b:c@d;e,f$g"} {
+		to, err := Match("https://a.example/cb", Registration{URIs: []string{"https://a.example/cb"}}, Query, value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		location := to.Location(to.Fields("https://as.example"))
+		u, err := url.Parse(location)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := u.Query().Get("state"); got != value {
+			t.Errorf("the state %q arrives as %q", value, got)
+		}
+		if strings.ContainsAny(u.RawQuery, "+ \"'<>#") {
+			t.Errorf("the state %q is sent as %q, which readers decode differently", value, u.RawQuery)
+		}
+	}
+}
+
+func TestFields(t *testing.T) {
+	for _, c := range []struct {
+		rule  string
+		state string
+		given []Field
+		want  []Field
+	}{
+		{"in the order given, then state, then iss", "s", []Field{{"error", "e"}, {"error_description", "d"}}, []Field{{"error", "e"}, {"error_description", "d"}, {"state", "s"}, {"iss", "i"}}},
+		{"no state if there was none", "", []Field{{"code", "c"}}, []Field{{"code", "c"}, {"iss", "i"}}},
+		{"empty values are left out", "s", []Field{{"code", ""}}, []Field{{"state", "s"}, {"iss", "i"}}},
+		{"iss always", "", nil, []Field{{"iss", "i"}}},
+	} {
+		to := Destination{uri: "https://a.example/", state: c.state}
+		if diff := cmp.Diff(c.want, to.Fields("i", c.given...)); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", c.rule, diff)
+		}
+	}
+}
+
+func TestFieldsKeepsTheCallersSlice(t *testing.T) {
+	given := make([]Field, 1, 4)
+	given[0] = Field{"code", "c"}
+	Destination{uri: "https://a.example/", state: "s"}.Fields("i", given...)
+	if got := given[:3][1]; got != (Field{}) {
+		t.Errorf("Fields wrote %v behind the slice that it was given", got)
+	}
+}
+
+func TestStateIsReturnedOnlyIfItCanBeByteForByte(t *testing.T) {
+	for _, c := range []struct {
+		rule, state string
+		ok          bool
+	}{
+		{"absent", "", true},
+		{"one byte", "x", true},
+		{"8192 bytes", strings.Repeat("x", 8192), true},
+		{"8193 bytes", strings.Repeat("x", 8193), false},
+		{"UTF-8", "é€𝄞", true},
+		{"not UTF-8", "a\xff", false},
+		{"half a rune", "a\xe2\x82", false},
+		{"a surrogate", "\xed\xa0\x80", false},
+		{"line feed", "a\nb", false},
+		{"carriage return", "a\rb", false},
+		{"tab", "a\tb", false},
+		{"NUL", "a\x00b", false},
+		{"DEL", "a\x7fb", false},
+		{"space", "a b", true},
+		{"markup", `"><script>`, true},
+	} {
+		if got := ValidState(c.state); got != c.ok {
+			t.Errorf("%s: ValidState is %v, want %v", c.rule, got, c.ok)
+		}
+		to, err := Match("https://a.example/cb", Registration{URIs: []string{"https://a.example/cb"}}, Query, c.state)
+		if err != nil {
+			t.Errorf("%s: the state made the redirect URI wrong: %v", c.rule, err)
+		}
+		if want := map[bool]string{true: c.state}[c.ok]; to.State() != want {
+			t.Errorf("%s: the state to return is %q, want %q", c.rule, to.State(), want)
+		}
+	}
+}
+
+func TestMode(t *testing.T) {
+	for _, c := range []struct {
+		rule, uri string
+		asked     Mode
+		want      Mode
+	}{
+		{"none asked", "https://a.example/cb", "", Query},
+		{"query", "https://a.example/cb", Query, Query},
+		{"form_post", "https://a.example/cb", FormPost, FormPost},
+		{"form_post on loopback", "http://127.0.0.1/cb", FormPost, FormPost},
+		{"form_post to a private-use scheme", "com.example.app:/cb", FormPost, Query},
+		{"fragment", "https://a.example/cb", "fragment", Query},
+		{"in the other case", "https://a.example/cb", "FORM_POST", Query},
+	} {
+		to, err := Match(c.uri, Registration{URIs: []string{c.uri}}, c.asked, "")
+		if err != nil || to.Mode() != c.want {
+			t.Errorf("%s: %q (%v), want %q", c.rule, to.Mode(), err, c.want)
+		}
+	}
+}
+
+func TestTheZeroValueHasNoAddress(t *testing.T) {
+	if d := (Destination{}); !d.IsZero() || d.URI() != "" || d.State() != "" {
+		t.Errorf("%+v", d)
+	}
+	if to, err := Match("https://a.example/", Registration{URIs: []string{"https://a.example/"}}, "", ""); err != nil || to.IsZero() {
+		t.Errorf("a proven destination is zero: %v", err)
+	}
+}
+
+func TestImpersonable(t *testing.T) {
+	for _, c := range []struct {
+		rule, uri string
+		want      bool
+	}{
+		{"https", "https://app.example/cb", false},
+		{"a host that begins like localhost", "https://localhost.example/cb", false},
+		{"a host that ends like localhost", "https://notlocalhost/cb", false},
+		{"private use", "com.example.app:/cb", true},
+		{"IPv4 loopback", "http://127.0.0.1:80/cb", true},
+		{"IPv4 loopback, elsewhere in the network", "http://127.3.2.1/cb", true},
+		{"IPv6 loopback", "http://[::1]:80/cb", true},
+		{"localhost", "http://localhost/cb", true},
+		{"below localhost", "http://app.localhost/cb", true},
+		{"https on loopback", "https://127.0.0.1/cb", true},
+		{"https on localhost", "https://localhost/cb", true},
+		{"https on localhost in the other case", "https://LocalHost/cb", true},
+		{"https on localhost with a trailing dot", "https://localhost./cb", true},
+		{"https on loopback, mapped", "https://[::ffff:127.0.0.1]/cb", true},
+		{"no URL at all", "https://[", true},
+	} {
+		if got := Impersonable(c.uri); got != c.want {
+			t.Errorf("%s: Impersonable(%q) is %v, want %v", c.rule, c.uri, got, c.want)
+		}
+	}
+}
+
+func TestHostIsForAPersonToRead(t *testing.T) {
+	for _, c := range []struct{ rule, uri, want string }{
+		{"https", "https://app.example/cb?a=1", "app.example"},
+		{"a port belongs to it", "http://127.0.0.1:8080/cb", "127.0.0.1:8080"},
+		{"private use: the scheme", "com.example.app:/cb", "com.example.app"},
+		{"private use with a host: the scheme all the same", "com.example.app://bank.example/cb", "com.example.app"},
+		{"no URL", "https://[", ""},
+		{"empty", "", ""},
+	} {
+		if got := Host(c.uri); got != c.want {
+			t.Errorf("%s: Host(%q) is %q, want %q", c.rule, c.uri, got, c.want)
+		}
+	}
+}
+
+// The property that everything else stands on: whatever is asked for and whatever
+// is registered, an answer goes to registered bytes, of which at most the digits of
+// a port differ.
+func FuzzMatch(f *testing.F) {
+	for _, seed := range []struct {
+		requested, registered, state string
+		flags                        byte
+	}{
+		{"https://a.example/cb", "https://a.example/cb", "s", 0},
+		{"http://127.0.0.1:5/cb", "http://127.0.0.1/cb", "s", 3},
+		{"http://[::1]:5/cb?a=1", "http://[::1]:6/cb?a=1", "", 3},
+		{"http://localhost:5", "http://localhost", "é", 7},
+		{"", "https://a.example/cb?x=why?", "s", 8},
+		{"http://127.0.0.1:80@evil.example/", "http://127.0.0.1/", "s", 7},
+	} {
+		f.Add(seed.requested, seed.registered, "https://b.example/", seed.state, seed.flags)
+	}
+	f.Fuzz(func(t *testing.T, requested, registered, other, state string, flags byte) {
+		reg := Registration{
+			URIs:             []string{other, registered},
+			Native:           flags&1 != 0,
+			LocalhostAnyPort: flags&4 != 0,
+			DefaultSingle:    flags&8 != 0,
+		}
+		if flags&16 != 0 {
+			reg.URIs = reg.URIs[1:]
+		}
+		to, err := Match(requested, reg, Mode([]Mode{"", Query, FormPost}[flags%3]), state)
+		if err != nil {
+			if !to.IsZero() {
+				t.Fatalf("an error and the destination %q", to.URI())
+			}
+			return
+		}
+		uri := to.URI()
+		if requested != "" && uri != requested {
+			t.Fatalf("asked for %q, goes to %q", requested, uri)
+		}
+		exact := slices.Contains(reg.URIs, uri)
+		if !exact && !slices.ContainsFunc(reg.URIs, func(r string) bool { return reg.Native && differsInPortAlone(uri, r) }) {
+			t.Fatalf("%q is not one of %q", uri, reg.URIs)
+		}
+		if err := Check(uri); err != nil {
+			t.Fatalf("goes to %q, which cannot be registered: %v", uri, err)
+		}
+		location := to.Location(to.Fields("https://as.example", Field{"code", "c"}))
+		rest, ok := strings.CutPrefix(location, uri)
+		if !ok || strings.ContainsAny(rest, "#/\r\n \\") {
+			t.Fatalf("the location %q does not begin with %q and go on with a query", location, uri)
+		}
+		u, err := url.Parse(location)
+		if err != nil {
+			t.Fatalf("the location is no URL: %v", err)
+		}
+		// A registered query may hold what net/url drops, so only what was added counts.
+		values, _ := url.ParseQuery(u.RawQuery)
+		for name, want := range map[string]string{"code": "c", "iss": "https://as.example", "state": to.State()} {
+			if want != "" && (len(values[name]) != 1 || values[name][0] != want) {
+				t.Fatalf("%s is %q in %q, want %q once", name, values[name], location, want)
+			}
+		}
+		if to.State() != state && ValidState(state) {
+			t.Fatalf("the state %q became %q", state, to.State())
+		}
+	})
+}
+
+// differsInPortAlone is written another way than the code that it checks.
+func differsInPortAlone(a, b string) bool {
+	for _, host := range []string{"http://127.0.0.1", "http://[::1]", "http://localhost"} {
+		if !strings.HasPrefix(a, host) || !strings.HasPrefix(b, host) {
+			continue
+		}
+		return withoutPort(a[len(host):]) == withoutPort(b[len(host):])
+	}
+	return false
+}
+
+func withoutPort(rest string) string {
+	if !strings.HasPrefix(rest, ":") {
+		return rest
+	}
+	return strings.TrimLeft(rest[1:], "0123456789")
+}
