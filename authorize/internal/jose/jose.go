@@ -7,6 +7,7 @@
 package jose
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -81,9 +82,10 @@ func newKey(k Key) (key, error) {
 	case len(k.Secret) < 32:
 		return key{}, fmt.Errorf("has a Secret of %d bytes: use at least 32 random ones", len(k.Secret))
 	}
-	made := key{id: k.ID, alg: jwa.HS256, sign: k.Secret, verify: k.Secret}
+	secret := bytes.Clone(k.Secret) // the caller may wipe its own
+	made := key{id: k.ID, alg: jwa.HS256, sign: secret, verify: secret}
 	if made.id == "" {
-		mac := hmac.New(sha256.New, k.Secret)
+		mac := hmac.New(sha256.New, secret)
 		mac.Write([]byte("usher key id"))
 		made.id = base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:12])
 	}
