@@ -172,7 +172,8 @@ func (r *Ring) Verify(typ, token string, claims any) error {
 	// The library would accept other serialisations and header extensions too;
 	// what is not exactly of our own making is refused before it sees the token.
 	encoded, _, ok := strings.Cut(token, ".")
-	if !ok || strings.Count(token, ".") != 2 {
+	// Decoders of base64 skip line breaks.
+	if !ok || strings.Count(token, ".") != 2 || strings.ContainsAny(token, "\r\n") {
 		return errors.New("not a compact JWT")
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
