@@ -2,6 +2,7 @@ package authorize
 
 import (
 	"cmp"
+	"container/heap"
 	"context"
 	"errors"
 	"slices"
@@ -20,13 +21,8 @@ type Memory struct {
 	mu       sync.Mutex
 	clients  map[string]*Client
 	codes    map[string]*Code
-	expiry   []expiring // codes in the order of their saving
+	expiry   expiryHeap // one entry for each code
 	consents map[consentKey]*ConsentRecord
-}
-
-type expiring struct {
-	hash string
-	at   time.Time
 }
 
 type consentKey struct{ subject, clientID string }
@@ -36,15 +32,19 @@ type MemoryConfig struct {
 	// Clients are there from the beginning. [Memory.PutClient] adds more.
 	Clients []Client
 
-	// MaxCodes and MaxConsents bound what is kept. Zero: 100,000 of each.
+	// MaxCodes and MaxConsents bound what is kept. Zero or less: 100,000 of each.
+	// A code with little in Data takes about a kilobyte.
 	MaxCodes    int
 	MaxConsents int
 
 	// KeepUsed is how long past its expiry a code is remembered, so that a replay
-	// can be told from an unknown code. Zero: 10 minutes.
+	// can be told from an unknown code, unless the store is full before. Zero or
+	// less: 10 minutes.
 	KeepUsed time.Duration
 
-	// Now is the clock by which space is reclaimed. Nil: time.Now.
+	// Now is the clock by which space is reclaimed. It has to be that of
+	// [Config].Now, or codes may go before their time. It must not call the store.
+	// Nil: time.Now.
 	Now func() time.Time
 }
 
@@ -56,9 +56,9 @@ var ErrFull = errors.New("the in-memory store is full")
 // the same ID, which is a mistake in the program.
 func NewMemory(config MemoryConfig) *Memory {
 	m := &Memory{
-		maxCodes:    cmp.Or(config.MaxCodes, 100_000),
-		maxConsents: cmp.Or(config.MaxConsents, 100_000),
-		keepUsed:    cmp.Or(config.KeepUsed, 10*time.Minute),
+		maxCodes:    cmp.Or(max(config.MaxCodes, 0), 100_000),
+		maxConsents: cmp.Or(max(config.MaxConsents, 0), 100_000),
+		keepUsed:    cmp.Or(max(config.KeepUsed, 0), 10*time.Minute),
 		now:         config.Now,
 		clients:     map[string]*Client{},
 		codes:       map[string]*Code{},
@@ -128,23 +128,55 @@ func (m *Memory) SaveCode(ctx context.Context, hash string, code *Code) error {
 		return ErrFull
 	}
 	m.codes[hash] = code.Clone()
-	m.expiry = append(m.expiry, expiring{hash, code.ExpiresAt})
+	heap.Push(&m.expiry, expiring{hash, code.ExpiresAt})
 	return nil
 }
 
-// reclaim forgets the oldest codes whose time is over. When the store is full, a
-// code that merely is remembered as used or expired goes before its time.
+// reclaimStep is how many codes one call reclaims at most, which keeps every call
+// short. Each call adds one, so that reclaiming keeps up.
+const reclaimStep = 16
+
+// reclaim forgets codes whose time is over, those that expire first first. When the
+// store is full, a code that is expired and merely remembered goes before its time;
+// one that is not expired stays, used or not.
 func (m *Memory) reclaim() {
 	now := m.now()
-	for len(m.expiry) > 0 {
-		oldest := m.expiry[0]
-		over := now.After(oldest.at.Add(m.keepUsed))
-		if !over && (len(m.codes) < m.maxCodes || !now.After(oldest.at)) {
+	for range reclaimStep {
+		if len(m.expiry) == 0 {
 			return
 		}
-		delete(m.codes, oldest.hash)
-		m.expiry = m.expiry[1:]
+		next := m.expiry[0]
+		over := now.After(next.at.Add(m.keepUsed))
+		if !over && (len(m.codes) < m.maxCodes || now.Before(next.at)) {
+			return
+		}
+		heap.Pop(&m.expiry)
+		delete(m.codes, next.hash)
 	}
+}
+
+// expiring says when a stored code expires.
+type expiring struct {
+	hash string
+	at   time.Time
+}
+
+// expiryHeap has the code that expires first on top. Codes need not arrive in that
+// order: endpoints with different lifetimes may share a store.
+type expiryHeap []expiring
+
+func (h expiryHeap) Len() int           { return len(h) }
+func (h expiryHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h expiryHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *expiryHeap) Push(x any)        { *h = append(*h, x.(expiring)) }
+
+// Pop clears the place that it frees, so that the hash is not kept alive.
+func (h *expiryHeap) Pop() any {
+	last := len(*h) - 1
+	popped := (*h)[last]
+	(*h)[last] = expiring{}
+	*h = (*h)[:last]
+	return popped
 }
 
 // FindCode implements [CodeStore].
@@ -200,7 +232,8 @@ func (m *Memory) FindConsent(ctx context.Context, subject, clientID string) (*Co
 	return m.consents[consentKey{subject, clientID}].Clone(), nil
 }
 
-// ListConsents implements [ConsentStore].
+// ListConsents implements [ConsentStore]. It looks at every record there is, because
+// users rarely ask.
 func (m *Memory) ListConsents(ctx context.Context, subject string) ([]*ConsentRecord, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
