@@ -1,0 +1,228 @@
+package authorizetest
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	// maxRedirects is where Chromium gives up too.
+	maxRedirects = 20
+	// maxBody is how much of a page is read.
+	maxBody = 16 << 20
+	// patience is how long one request may take.
+	patience = 30 * time.Second
+)
+
+// Browser is a web browser without scripts and without pictures. It keeps cookies
+// as browsers do, with Secure, SameSite, Path, Domain, expiry and the prefixes
+// __Host- and __Secure-; it follows redirects; it sends Referer, Origin and
+// Sec-Fetch-Site; and it stops a form where Chromium would because of the page's
+// form-action.
+//
+// What it leaves out: it takes the last two labels of a host name for its site,
+// follows no <meta http-equiv="refresh">, and checks no field that is required. A
+// page that submits itself by a script is submitted by [Page.Submit].
+//
+// Name the sites first. After that the methods may be called by several goroutines
+// at once, which are then the tabs of one browser.
+type Browser struct {
+	sites   map[string]http.RoundTripper
+	cookies *cookies
+}
+
+// NewBrowser returns a browser without cookies and without sites.
+func NewBrowser() *Browser {
+	return &Browser{sites: map[string]http.RoundTripper{}, cookies: newCookies()}
+}
+
+// Handle makes h the site of the origin, such as "https://accounts.example" or
+// "http://localhost:8080". Nothing is sent over a network. With https, r.TLS is
+// set. A panic of h reaches the test. Handle panics if origin is not scheme, host
+// and optional port, or has a site already.
+func (b *Browser) Handle(origin string, h http.Handler) { b.Connect(origin, inProcess{h}) }
+
+// Connect makes the origin a site that is reached through t, such as that of an
+// httptest.Server; nil is [http.DefaultTransport]. It panics as Handle does.
+func (b *Browser) Connect(origin string, t http.RoundTripper) {
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" || *u != (url.URL{Scheme: u.Scheme, Host: u.Host}) || u.Scheme != "https" && u.Scheme != "http" {
+		panic(fmt.Sprintf("authorizetest: %q is not an origin such as https://accounts.example", origin))
+	}
+	if b.sites[originOf(u)] != nil {
+		panic(fmt.Sprintf("authorizetest: the origin %s has a site already", origin))
+	}
+	if t == nil {
+		t = http.DefaultTransport
+	}
+	b.sites[originOf(u)] = t
+}
+
+// Open goes to an address that the user has typed, or from a bookmark: all cookies
+// go along, SameSite=Strict included. It returns the page where the redirects end,
+// whatever its status. An error means that there is none: the address is of no
+// site of this browser, there were more than 20 redirects or one that no browser
+// follows, or a connection failed.
+func (b *Browser) Open(address string) (*Page, error) {
+	return b.start("", address, navigation{method: http.MethodGet})
+}
+
+// OpenFrom follows a link to the address on the page from, which needs no handler.
+// From another site, cookies with SameSite=Strict are left out. Errors are those
+// of Open.
+func (b *Browser) OpenFrom(from, address string) (*Page, error) {
+	return b.start(from, address, navigation{method: http.MethodGet})
+}
+
+// PostFrom submits a form on the page from, which needs no handler. From another
+// site, only cookies with SameSite=None go along. Errors are those of Open.
+func (b *Browser) PostFrom(from, address string, form url.Values) (*Page, error) {
+	return b.start(from, address, navigation{method: http.MethodPost, body: encode(form)})
+}
+
+func (b *Browser) start(from, address string, n navigation) (*Page, error) {
+	var err error
+	if n.url, err = url.Parse(address); err != nil {
+		return nil, fmt.Errorf("authorizetest: %w", err)
+	}
+	if from != "" || n.method == http.MethodPost {
+		if n.from, err = url.Parse(from); err != nil {
+			return nil, fmt.Errorf("authorizetest: the page before: %w", err)
+		}
+		if n.from.Host == "" {
+			return nil, fmt.Errorf("authorizetest: the page before, %q, is not an absolute URL", from)
+		}
+	}
+	if b.sites[originOf(n.url)] == nil {
+		return nil, fmt.Errorf("authorizetest: no site has the origin %s: name it with Handle or Connect", originOf(n.url))
+	}
+	return b.navigate(&n)
+}
+
+// Cookies returns the names and values of the cookies that a request from the same
+// site to the address would carry. A malformed address has none.
+func (b *Browser) Cookies(address string) []*http.Cookie {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil
+	}
+	return b.cookies.get(u, false, http.MethodGet)
+}
+
+// SetCookies puts cookies into the browser as if a page at the address had set
+// them, a session of the host for instance. Those that a browser would not take
+// are dropped, such as a __Host- cookie without Secure and Path.
+func (b *Browser) SetCookies(address string, set ...*http.Cookie) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return fmt.Errorf("authorizetest: %w", err)
+	}
+	b.cookies.set(u, set)
+	return nil
+}
+
+// navigate follows the redirects to their end.
+func (b *Browser) navigate(n *navigation) (*Page, error) {
+	for {
+		n.trail = append(n.trail, n.method+" "+withoutQuery(n.url.String()))
+		if len(n.trail) > maxRedirects {
+			last := n.trail[len(n.trail)-4:]
+			return nil, fmt.Errorf("authorizetest: more than %d redirects, the last of them %s", maxRedirects, strings.Join(last, ", "))
+		}
+		if err := n.blocked(); err != nil {
+			return nil, fmt.Errorf("authorizetest: %w", err)
+		}
+		if n.from != nil {
+			n.site = max(n.site, relate(n.from, n.url))
+		}
+		next, page, err := b.visit(n)
+		if err != nil {
+			return nil, fmt.Errorf("authorizetest: %w", err)
+		}
+		if next == nil {
+			return page, nil
+		}
+		n = next
+	}
+}
+
+// visit makes one request. It returns what is next, or the page.
+func (b *Browser) visit(n *navigation) (*navigation, *Page, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	r, err := n.request(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	site := b.sites[originOf(n.url)]
+	if site == nil {
+		page := b.newPage(r, n)
+		page.Left = true
+		return nil, page, nil
+	}
+	for _, cookie := range b.cookies.get(n.url, n.crossSite(), n.method) {
+		r.AddCookie(cookie)
+	}
+	res, err := site.RoundTrip(r)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s %s: %w", n.method, withoutQuery(n.url.String()), err)
+	}
+	defer res.Body.Close()
+	b.cookies.set(n.url, res.Cookies())
+	next, err := n.follow(res)
+	if next != nil || err != nil {
+		return next, nil, err
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody+1))
+	if err == nil && len(body) > maxBody {
+		err = errors.New("the page is too large")
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading %s: %w", withoutQuery(n.url.String()), err)
+	}
+	page := b.newPage(r, n)
+	page.Status, page.Header, page.Body = res.StatusCode, res.Header, string(body)
+	page.policy = policyOf(res.Header, "")
+	page.read()
+	return nil, page, nil
+}
+
+func (b *Browser) newPage(r *http.Request, n *navigation) *Page {
+	// The request can be read by Check, as often as one likes.
+	r = r.WithContext(context.Background())
+	r.Body = io.NopCloser(strings.NewReader(n.body))
+	return &Page{Request: r, URL: r.URL, Header: http.Header{}, browser: b}
+}
+
+// inProcess serves requests as a server would.
+type inProcess struct{ handler http.Handler }
+
+// RoundTrip gives the handler a request that looks as if it had been received.
+func (p inProcess) RoundTrip(out *http.Request) (*http.Response, error) {
+	in := out.Clone(out.Context())
+	target, err := url.ParseRequestURI(out.URL.RequestURI())
+	if err != nil {
+		return nil, err
+	}
+	in.URL, in.RequestURI, in.Host = target, out.URL.RequestURI(), out.URL.Host
+	in.GetBody = nil
+	in.RemoteAddr = "192.0.2.1:1234"
+	if out.URL.Scheme == "https" {
+		in.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, ServerName: out.URL.Hostname()}
+	}
+	w := httptest.NewRecorder()
+	w.Body = new(bytes.Buffer)
+	p.handler.ServeHTTP(w, in)
+	res := w.Result()
+	res.Request = out
+	return res, nil
+}

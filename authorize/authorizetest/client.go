@@ -1,0 +1,286 @@
+package authorizetest
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/usher-auth/usher/authorize"
+	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/pkce"
+)
+
+// Client is an application that asks for authorization, as far as the
+// authorization endpoint sees it (RFC 6749 §4.1). Its methods change nothing in it.
+type Client struct {
+	// Issuer is the server's issuer identifier, which every answer must carry as
+	// iss (RFC 9207 §2.4). It must be set.
+	Issuer string
+
+	// Endpoint is the authorization endpoint. Empty: Issuer + "/authorize".
+	Endpoint string
+
+	// ID is the client_id, RedirectURI where answers are expected. Both must be
+	// set, even for a flow that leaves redirect_uri out of its request.
+	ID          string
+	RedirectURI string
+
+	// Scopes are asked for. Empty: the request has no scope. With openid among
+	// them it has a nonce.
+	Scopes []string
+}
+
+// Flow is one authorization request and what is needed to check its answer.
+type Flow struct {
+	// URL is the request as a link, for [Browser.Open].
+	URL string
+
+	// Endpoint and Params are the same request in two parts, for
+	// [Browser.PostFrom] or a pushed request. Changing them changes neither URL
+	// nor what Check expects.
+	Endpoint string
+	Params   url.Values
+
+	// State, Nonce and Verifier are this flow's own, empty where the request has
+	// none. The nonce is to be found in the ID token.
+	State    string
+	Nonce    string
+	Verifier string
+
+	issuer       string
+	clientID     string
+	sentURI      string // redirect_uri as sent, empty if it was not
+	destination  string
+	responseType string
+	formPost     bool
+}
+
+// Start makes a new request for a code: with a state, S256 PKCE and the rest of
+// what the client is. The changes are made to its parameters in turn: values
+// replace the parameter, and a name without values leaves it out.
+//
+//	client.Start(url.Values{"prompt": {"none"}, "response_mode": {"form_post"}})
+//	client.Start(url.Values{"code_challenge": nil, "code_challenge_method": nil})
+//
+// Verifier is empty when the changes leave the challenge out or set another.
+func (c *Client) Start(changes ...url.Values) *Flow {
+	verifier := pkce.NewVerifier()
+	p := url.Values{
+		"response_type":         {"code"},
+		"client_id":             {c.ID},
+		"redirect_uri":          {c.RedirectURI},
+		"state":                 {rand.Text()},
+		"code_challenge":        {pkce.Challenge(verifier)},
+		"code_challenge_method": {pkce.MethodS256},
+	}
+	if len(c.Scopes) > 0 {
+		p.Set("scope", strings.Join(c.Scopes, " "))
+	}
+	if slices.Contains(c.Scopes, "openid") {
+		p.Set("nonce", rand.Text())
+	}
+	for _, change := range changes {
+		for name, values := range change {
+			p[name] = slices.Clone(values)
+			if len(values) == 0 {
+				delete(p, name)
+			}
+		}
+	}
+	if p.Get("code_challenge") != pkce.Challenge(verifier) {
+		verifier = ""
+	}
+	f := &Flow{
+		Endpoint:     cmp.Or(c.Endpoint, strings.TrimSuffix(c.Issuer, "/")+"/authorize"),
+		Params:       p,
+		State:        p.Get("state"),
+		Nonce:        p.Get("nonce"),
+		Verifier:     verifier,
+		issuer:       c.Issuer,
+		clientID:     p.Get("client_id"),
+		sentURI:      p.Get("redirect_uri"),
+		destination:  cmp.Or(p.Get("redirect_uri"), c.RedirectURI),
+		responseType: p.Get("response_type"),
+		formPost:     p.Get("response_mode") == "form_post",
+	}
+	separator := "?"
+	if strings.Contains(f.Endpoint, "?") {
+		separator = "&"
+	}
+	f.URL = f.Endpoint + separator + p.Encode()
+	return f
+}
+
+// Redemption is what the client presents at the token endpoint for the code.
+func (f *Flow) Redemption(code string) authorize.Redemption {
+	return authorize.Redemption{Code: code, ClientID: f.clientID, RedirectURI: f.sentURI, Verifier: f.Verifier}
+}
+
+// Check returns the code of the answer that r brings to the redirect URI: in the
+// query of a GET or, if form_post was asked for, in the body of a POST, which can
+// still be read afterwards. r is the Request of a [Page] that left, or what the
+// handler of a client is called with.
+//
+// The answer must come to the redirect URI, in the mode asked for and without a
+// fragment, with no parameter twice, and with the state and the issuer of this
+// flow (RFC 6749 §4.1.2, RFC 9207 §2.4). Then it holds either exactly one code,
+// which is returned, or an error, which comes back as an *oautherr.Error and so
+// is found with errors.Is(err, oautherr.AccessDenied). An error that is not an
+// *oautherr.Error says what is wrong with the answer. For response_type=none the
+// code is empty.
+func (f *Flow) Check(r *http.Request) (code string, err error) {
+	at := *r.URL
+	if at.Scheme == "" { // as in a server
+		at.Host = r.Host
+		at.Scheme, _, _ = strings.Cut(f.destination, ":")
+	}
+	if r.Method != http.MethodPost {
+		return f.CheckURL(at.String())
+	}
+	if !f.formPost {
+		return "", errors.New("the answer came as a POST, which was not asked for")
+	}
+	rest, err := f.after(at.String())
+	if err != nil {
+		return "", err
+	}
+	if rest != "" {
+		return "", fmt.Errorf("the answer was posted to %s, which is more than the redirect URI", at.Redacted())
+	}
+	if r.PostForm != nil {
+		return f.verify(r.PostForm)
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
+	if err != nil {
+		return "", fmt.Errorf("reading the answer: %w", err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	values, err := url.ParseQuery(string(body))
+	if err != nil {
+		return "", fmt.Errorf("the answer is malformed: %w", err)
+	}
+	return f.verify(values)
+}
+
+// CheckURL is Check for an answer in a URL, such as a Location header.
+func (f *Flow) CheckURL(answer string) (code string, err error) {
+	if strings.Contains(answer, "#") {
+		return "", errors.New("the answer has a fragment")
+	}
+	rest, err := f.after(answer)
+	if err != nil {
+		return "", err
+	}
+	if f.formPost {
+		return "", errors.New("the answer came in the query, though form_post was asked for")
+	}
+	values, err := url.ParseQuery(rest)
+	if err != nil {
+		return "", fmt.Errorf("the answer is malformed: %w", err)
+	}
+	return f.verify(values)
+}
+
+// after returns the query that follows the redirect URI in the address of the
+// answer, and an error if it is not there that the answer went.
+func (f *Flow) after(answer string) (string, error) {
+	expected, err := normalURL(f.destination)
+	if err != nil {
+		return "", fmt.Errorf("the redirect URI: %w", err)
+	}
+	address, err := normalURL(answer)
+	if err != nil {
+		return "", fmt.Errorf("the address of the answer: %w", err)
+	}
+	rest, found := strings.CutPrefix(address, expected)
+	if found && rest == "" {
+		return "", nil
+	}
+	if last := expected[len(expected)-1]; found && (last == '?' || last == '&') {
+		return rest, nil
+	}
+	separator := "?"
+	if strings.Contains(expected, "?") {
+		separator = "&"
+	}
+	query, separated := strings.CutPrefix(rest, separator)
+	if !found || !separated {
+		return "", fmt.Errorf("this is not the redirect URI %s but %s", f.destination, withoutQuery(answer))
+	}
+	return query, nil
+}
+
+// normalURL writes a URL as it looks after a browser and a server have handled it.
+func normalURL(text string) (string, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "", err
+	}
+	if u.Host != "" && u.Path == "" {
+		u.Path = "/"
+	}
+	return u.String(), nil
+}
+
+func withoutQuery(address string) string {
+	address, _, _ = strings.Cut(address, "?")
+	return address
+}
+
+// verify checks that the answer is for this flow before it looks at what it says.
+func (f *Flow) verify(answer url.Values) (code string, err error) {
+	for name, values := range answer {
+		if len(values) != 1 {
+			return "", fmt.Errorf("the answer has %s %d times", name, len(values))
+		}
+	}
+	if iss := answer.Get("iss"); iss != f.issuer || iss == "" {
+		return "", fmt.Errorf("the answer has the iss %q, want %q", iss, f.issuer)
+	}
+	if state := answer.Get("state"); state != f.State || answer.Has("state") != (f.State != "") {
+		return "", fmt.Errorf("the answer has the state %q, want %q", state, f.State)
+	}
+	if answer.Has("error") {
+		return "", f.refused(answer)
+	}
+	code = answer.Get("code")
+	switch {
+	case f.responseType == "none" && answer.Has("code"):
+		return "", errors.New("the answer has a code, which was not asked for")
+	case f.responseType != "none" && code == "":
+		return "", errors.New("the answer has neither a code nor an error")
+	}
+	return code, nil
+}
+
+// refused returns the error in an answer (RFC 6749 §4.1.2.1).
+func (f *Flow) refused(answer url.Values) error {
+	code, text := answer.Get("error"), answer.Get("error_description")
+	switch {
+	case answer.Has("code"):
+		return errors.New("the answer has both a code and an error")
+	case code == "" || !printable(code):
+		return fmt.Errorf("the answer has the error %q, which is no error code", code)
+	case !printable(text):
+		return fmt.Errorf("the answer has an error_description with characters that it may not have: %q", text)
+	}
+	return &oautherr.Error{Code: oautherr.Code(code), Description: text}
+}
+
+// printable reports whether text has only the characters that RFC 6749 §4.1.2.1
+// allows in an error and its description.
+func printable(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}

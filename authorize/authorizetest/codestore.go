@@ -1,0 +1,404 @@
+package authorizetest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/authorize"
+)
+
+// TestCodeStore holds a store to the contract of [authorize.CodeStore], in one
+// subtest for each rule. open returns the store for one subtest; it may be the same
+// every time and need not be empty, because every subtest makes keys of its own.
+// Codes are dated by the real clock, so a store's own clock must not be far off.
+//
+// It starts 50 goroutines that race for one code, several times. It cannot see what
+// a store does when its process or its network fails.
+func TestCodeStore(t *testing.T, open func(t *testing.T) authorize.CodeStore) {
+	t.Helper()
+	testRules(t, codeRules, open)
+}
+
+var codeRules = []rule[authorize.CodeStore]{
+	{"a saved code is found with every field", codeRoundTrip},
+	{"a code with the least in it is found as it is", codeRoundTripOfLittle},
+	{"64 KiB of data and of claims are kept", codeRoundTripOfMuch},
+	{"an unknown hash is nil without an error", codeUnknown},
+	{"hashes are compared as bytes", codeSimilarHashes},
+	{"a hash that is there is refused and the code kept", codeDuplicate},
+	{"a used hash is refused too", codeDuplicateOfUsed},
+	{"of concurrent calls that save a hash one succeeds", codeDuplicateRace},
+	{"the first to take a code gets it and it is marked", codeTake},
+	{"a code can be taken once and the later calls learn when", codeTakeTwice},
+	{"of concurrent takers one wins and the others get the record", codeTakeRace},
+	{"taking one code leaves the others alone", codeTakeOne},
+	{"the handler's clock is taken and not the store's", codeForeignClock},
+	{"what was saved is not shared with the caller", codeSavedCopy},
+	{"what was returned is not shared with the store", codeReturnedCopy},
+	{"a context that is over is an error and changes nothing", codeContext},
+}
+
+// sampleCode returns a code with something in every field that the handler sets.
+func sampleCode() *authorize.Code {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	return &authorize.Code{
+		ClientID:        "client " + awkward,
+		RedirectURI:     "https://client.example/cb?a=%20b&c='\";",
+		RedirectURISent: true,
+		Challenge:       newKey(),
+		Scopes:          []string{"openid", "a,b", "{c}", "https://api.example/read", "'"},
+		Resources:       []string{"https://api.example/", "urn:a,b"},
+		Subject:         "subject " + awkward,
+		AuthTime:        now.Add(-time.Hour - time.Millisecond),
+		ACR:             "urn:acr " + awkward,
+		AMR:             []string{"pwd", "otp", "a,b"},
+		Nonce:           "nonce " + awkward,
+		Claims:          json.RawMessage(`{ "id_token" : {"b":null,"a":1e3 , "a":"é\u0000"} } `),
+		SessionID:       "session " + awkward,
+		Data:            manyBytes(512),
+		IssuedAt:        now,
+		ExpiresAt:       now.Add(10*time.Minute + time.Millisecond),
+	}
+}
+
+func compareCodes(got, want *authorize.Code) error {
+	if got == nil {
+		return errors.New("the code is not there")
+	}
+	var d difference
+	d.text("ClientID", got.ClientID, want.ClientID)
+	d.text("RedirectURI", got.RedirectURI, want.RedirectURI)
+	d.flag("RedirectURISent", got.RedirectURISent, want.RedirectURISent)
+	d.text("Challenge", got.Challenge, want.Challenge)
+	d.list("Scopes", got.Scopes, want.Scopes)
+	d.list("Resources", got.Resources, want.Resources)
+	d.text("Subject", got.Subject, want.Subject)
+	d.utc("AuthTime", got.AuthTime, want.AuthTime)
+	d.text("ACR", got.ACR, want.ACR)
+	d.list("AMR", got.AMR, want.AMR)
+	d.text("Nonce", got.Nonce, want.Nonce)
+	d.text("Claims", string(got.Claims), string(want.Claims))
+	d.text("SessionID", got.SessionID, want.SessionID)
+	d.text("Data", string(got.Data), string(want.Data))
+	d.utc("IssuedAt", got.IssuedAt, want.IssuedAt)
+	d.utc("ExpiresAt", got.ExpiresAt, want.ExpiresAt)
+	d.utc("UsedAt", got.UsedAt, want.UsedAt)
+	return d.error()
+}
+
+func saveCode(ctx context.Context, s authorize.CodeStore, hash string, code *authorize.Code) error {
+	if err := s.SaveCode(ctx, hash, code.Clone()); err != nil {
+		return fmt.Errorf("SaveCode: %w", err)
+	}
+	return nil
+}
+
+// wantCode checks what is stored under the hash; nil is nothing.
+func wantCode(ctx context.Context, s authorize.CodeStore, hash string, want *authorize.Code) error {
+	got, err := s.FindCode(ctx, hash)
+	switch {
+	case err != nil:
+		return fmt.Errorf("FindCode: %w", err)
+	case want == nil && got != nil:
+		return errors.New("FindCode found a code where there should be none")
+	case want == nil:
+		return nil
+	}
+	if err := compareCodes(got, want); err != nil {
+		return fmt.Errorf("FindCode: %w", err)
+	}
+	return nil
+}
+
+// wantTake takes a code and checks the answer; nil is no code.
+func wantTake(ctx context.Context, s authorize.CodeStore, hash string, at time.Time, want *authorize.Code, taken bool) error {
+	got, won, err := s.TakeCode(ctx, hash, at)
+	switch {
+	case err != nil:
+		return fmt.Errorf("TakeCode: %w", err)
+	case won != taken:
+		return fmt.Errorf("TakeCode says that the code was taken by this call: %t, want %t", won, taken)
+	case want == nil && got != nil:
+		return errors.New("TakeCode returned a code where there should be none")
+	case want == nil:
+		return nil
+	}
+	if err := compareCodes(got, want); err != nil {
+		return fmt.Errorf("TakeCode: %w", err)
+	}
+	return nil
+}
+
+// used is the code as it is once it has been taken.
+func used(code *authorize.Code, at time.Time) *authorize.Code {
+	code = code.Clone()
+	code.UsedAt = at
+	return code
+}
+
+func roundTrip(ctx context.Context, s authorize.CodeStore, code *authorize.Code) error {
+	hash, at := newKey(), code.IssuedAt.Add(time.Second)
+	return first(
+		saveCode(ctx, s, hash, code),
+		wantCode(ctx, s, hash, code),
+		wantTake(ctx, s, hash, at, used(code, at), true),
+		wantCode(ctx, s, hash, used(code, at)),
+	)
+}
+
+func codeRoundTrip(ctx context.Context, s authorize.CodeStore) error {
+	return roundTrip(ctx, s, sampleCode())
+}
+
+func codeRoundTripOfLittle(ctx context.Context, s authorize.CodeStore) error {
+	sample := sampleCode()
+	none := &authorize.Code{IssuedAt: sample.IssuedAt, ExpiresAt: sample.ExpiresAt}
+	empty := none.Clone()
+	empty.Scopes, empty.Resources, empty.AMR, empty.Data = []string{}, []string{}, []string{}, []byte{}
+	return first(roundTrip(ctx, s, none), roundTrip(ctx, s, empty))
+}
+
+func codeRoundTripOfMuch(ctx context.Context, s authorize.CodeStore) error {
+	code := sampleCode()
+	code.Data = manyBytes(64 << 10)
+	code.Claims = json.RawMessage(`{"a":"` + strings.Repeat("x", 64<<10-8) + `"}`)
+	return roundTrip(ctx, s, code)
+}
+
+func codeUnknown(ctx context.Context, s authorize.CodeStore) error {
+	hash, at := newKey(), time.Now().UTC().Truncate(time.Millisecond)
+	return first(
+		wantCode(ctx, s, hash, nil),
+		wantTake(ctx, s, hash, at, nil, false),
+		wantCode(ctx, s, hash, nil),
+		saveCode(ctx, s, hash, sampleCode()),
+	)
+}
+
+func codeSimilarHashes(ctx context.Context, s authorize.CodeStore) error {
+	hash, code := newKey(), sampleCode()
+	if err := saveCode(ctx, s, hash, code); err != nil {
+		return err
+	}
+	for _, similar := range similarKeys(hash) {
+		err := first(
+			wantCode(ctx, s, similar, nil),
+			wantTake(ctx, s, similar, code.IssuedAt, nil, false),
+		)
+		if err != nil {
+			return fmt.Errorf("with %q for %q: %w", similar, hash, err)
+		}
+	}
+	return first(saveCode(ctx, s, similarKeys(hash)[0], code), wantCode(ctx, s, hash, code))
+}
+
+func codeDuplicate(ctx context.Context, s authorize.CodeStore) error {
+	hash, code, other := newKey(), sampleCode(), sampleCode()
+	other.Subject = "mallory"
+	if err := saveCode(ctx, s, hash, code); err != nil {
+		return err
+	}
+	if s.SaveCode(ctx, hash, other) == nil {
+		return errors.New("SaveCode accepted a hash that is there")
+	}
+	return wantCode(ctx, s, hash, code)
+}
+
+func codeDuplicateOfUsed(ctx context.Context, s authorize.CodeStore) error {
+	hash, code := newKey(), sampleCode()
+	at := code.IssuedAt.Add(time.Second)
+	if err := first(saveCode(ctx, s, hash, code), wantTake(ctx, s, hash, at, used(code, at), true)); err != nil {
+		return err
+	}
+	if s.SaveCode(ctx, hash, code) == nil {
+		return errors.New("SaveCode accepted the hash of a used code, which can now be used again")
+	}
+	return wantCode(ctx, s, hash, used(code, at))
+}
+
+func codeDuplicateRace(ctx context.Context, s authorize.CodeStore) error {
+	for range rounds {
+		hash, code := newKey(), sampleCode()
+		var won atomic.Int64
+		var winner atomic.Value
+		err := race(func(i int) error {
+			mine := code.Clone()
+			mine.Nonce = fmt.Sprint("saver ", i)
+			if s.SaveCode(ctx, hash, mine) == nil {
+				won.Add(1)
+				winner.Store(mine.Nonce)
+			}
+			return nil
+		})
+		if n := won.Load(); n != 1 {
+			return fmt.Errorf("%d of %d calls saved a code under one hash, want 1", n, takers)
+		}
+		code.Nonce = winner.Load().(string)
+		if err := first(err, wantCode(ctx, s, hash, code)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func codeTake(ctx context.Context, s authorize.CodeStore) error {
+	hash, code := newKey(), sampleCode()
+	at := code.IssuedAt.Add(time.Second + time.Millisecond)
+	return first(
+		saveCode(ctx, s, hash, code),
+		wantTake(ctx, s, hash, at, used(code, at), true),
+		wantCode(ctx, s, hash, used(code, at)),
+	)
+}
+
+func codeTakeTwice(ctx context.Context, s authorize.CodeStore) error {
+	hash, code := newKey(), sampleCode()
+	at := code.IssuedAt.Add(time.Second)
+	if err := first(saveCode(ctx, s, hash, code), wantTake(ctx, s, hash, at, used(code, at), true)); err != nil {
+		return err
+	}
+	// At a later time, at the same and, from a replica that lags, at an earlier one.
+	for _, again := range []time.Duration{time.Minute, 0, -time.Second} {
+		if err := wantTake(ctx, s, hash, at.Add(again), used(code, at), false); err != nil {
+			return fmt.Errorf("taken again after %v: %w", again, err)
+		}
+	}
+	return wantCode(ctx, s, hash, used(code, at))
+}
+
+func codeTakeRace(ctx context.Context, s authorize.CodeStore) error {
+	for range rounds {
+		hash, code := newKey(), sampleCode()
+		if err := saveCode(ctx, s, hash, code); err != nil {
+			return err
+		}
+		records := make([]*authorize.Code, takers)
+		var won, winner atomic.Int64
+		err := race(func(i int) error {
+			record, taken, err := s.TakeCode(ctx, hash, code.IssuedAt.Add(time.Duration(i+1)*time.Millisecond))
+			if taken {
+				won.Add(1)
+				winner.Store(int64(i))
+			}
+			records[i] = record
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("TakeCode: %w", err)
+		}
+		if n := won.Load(); n != 1 {
+			return fmt.Errorf("%d of %d concurrent calls took the code, want 1", n, takers)
+		}
+		want := used(code, code.IssuedAt.Add(time.Duration(winner.Load()+1)*time.Millisecond))
+		for i, record := range records {
+			if err := compareCodes(record, want); err != nil {
+				return fmt.Errorf("concurrent call %d, when %d took the code: %w", i, winner.Load(), err)
+			}
+		}
+		if err := wantCode(ctx, s, hash, want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func codeTakeOne(ctx context.Context, s authorize.CodeStore) error {
+	one, other, code := newKey(), newKey(), sampleCode()
+	at := code.IssuedAt.Add(time.Second)
+	return first(
+		saveCode(ctx, s, one, code),
+		saveCode(ctx, s, other, code),
+		wantTake(ctx, s, one, at, used(code, at), true),
+		wantCode(ctx, s, other, code),
+		wantTake(ctx, s, other, at, used(code, at), true),
+	)
+}
+
+// codeForeignClock has a handler whose clock is an hour ahead.
+func codeForeignClock(ctx context.Context, s authorize.CodeStore) error {
+	code := sampleCode()
+	code.IssuedAt, code.ExpiresAt = code.IssuedAt.Add(time.Hour), code.ExpiresAt.Add(time.Hour)
+	return roundTrip(ctx, s, code)
+}
+
+// spoil changes all that a code shares with copies of it that are none.
+func spoil(code *authorize.Code) {
+	code.Subject, code.UsedAt = "mallory", code.IssuedAt
+	code.Scopes[0], code.Resources[0], code.AMR[0] = "x", "x", "x"
+	code.Claims[0], code.Data[0] = 'x', code.Data[0]+1
+}
+
+func codeSavedCopy(ctx context.Context, s authorize.CodeStore) error {
+	hash, code := newKey(), sampleCode()
+	given := code.Clone()
+	if err := s.SaveCode(ctx, hash, given); err != nil {
+		return fmt.Errorf("SaveCode: %w", err)
+	}
+	if err := compareCodes(given, code); err != nil {
+		return fmt.Errorf("SaveCode changed what it was given: %w", err)
+	}
+	spoil(given)
+	return wantCode(ctx, s, hash, code)
+}
+
+func codeReturnedCopy(ctx context.Context, s authorize.CodeStore) error {
+	hash, code := newKey(), sampleCode()
+	at := code.IssuedAt.Add(time.Second)
+	if err := saveCode(ctx, s, hash, code); err != nil {
+		return err
+	}
+	found, err := s.FindCode(ctx, hash)
+	if err := first(err, compareCodes(found, code)); err != nil {
+		return fmt.Errorf("FindCode: %w", err)
+	}
+	spoil(found)
+	if err := wantCode(ctx, s, hash, code); err != nil {
+		return fmt.Errorf("after a change to what FindCode returned: %w", err)
+	}
+	for range 2 { // as the one that takes it and as a later one
+		taken, _, err := s.TakeCode(ctx, hash, at)
+		if err := first(err, compareCodes(taken, used(code, at))); err != nil {
+			return fmt.Errorf("TakeCode: %w", err)
+		}
+		spoil(taken)
+		if err := wantCode(ctx, s, hash, used(code, at)); err != nil {
+			return fmt.Errorf("after a change to what TakeCode returned: %w", err)
+		}
+	}
+	return nil
+}
+
+func codeContext(ctx context.Context, s authorize.CodeStore) error {
+	hash, code := newKey(), sampleCode()
+	at := code.IssuedAt.Add(time.Second)
+	if err := saveCode(ctx, s, hash, code); err != nil {
+		return err
+	}
+	for want, ended := range endedContexts(ctx) {
+		unsaved := newKey()
+		_, findErr := s.FindCode(ended, hash)
+		_, taken, takeErr := s.TakeCode(ended, hash, at)
+		if taken {
+			return errors.New("TakeCode with a context that was over took the code")
+		}
+		err := first(
+			wantErrors(want, map[string]error{
+				"SaveCode": s.SaveCode(ended, unsaved, code.Clone()),
+				"FindCode": findErr,
+				"TakeCode": takeErr,
+			}),
+			wantCode(ctx, s, unsaved, nil),
+			wantCode(ctx, s, hash, code),
+		)
+		if err != nil {
+			return err
+		}
+	}
+	return wantTake(ctx, s, hash, at, used(code, at), true)
+}

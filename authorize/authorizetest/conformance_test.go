@@ -1,0 +1,767 @@
+package authorizetest
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/session"
+)
+
+// broken is a store that breaks its contract, and a rule that must notice.
+type broken[S any] struct {
+	fault string
+	open  func() S
+	rule  string
+}
+
+// testBroken checks that the rule fails for the broken store, that a sound store
+// passes all rules, and that there is a broken store for every rule: a rule that
+// cannot fail checks nothing.
+func testBroken[S any](t *testing.T, rules []rule[S], sound func() S, stores []broken[S]) {
+	t.Helper()
+	byName := map[string]rule[S]{}
+	for _, r := range rules {
+		if _, ok := byName[r.name]; ok {
+			t.Errorf("two rules are named %q", r.name)
+		}
+		byName[r.name] = r
+		if err := r.check(t.Context(), sound()); err != nil {
+			t.Errorf("%s: a sound store fails: %v", r.name, err)
+		}
+	}
+	untested := maps.Clone(byName)
+	for _, b := range stores {
+		t.Run(b.fault, func(t *testing.T) {
+			r, ok := byName[b.rule]
+			if !ok {
+				t.Fatalf("there is no rule %q", b.rule)
+			}
+			delete(untested, b.rule)
+			err := r.check(t.Context(), b.open())
+			if err == nil {
+				t.Fatalf("%q passes", b.rule)
+			}
+			if message := err.Error(); len(message) < 15 || len(message) > 20_000 {
+				t.Errorf("the message is of little use: %s", message)
+			}
+		})
+	}
+	if len(untested) > 0 {
+		t.Errorf("no broken store for %q", slices.Sorted(maps.Keys(untested)))
+	}
+}
+
+// codes is a code store of which single methods can be replaced.
+type codes struct {
+	authorize.CodeStore
+	save func(ctx context.Context, hash string, code *authorize.Code) error
+	find func(ctx context.Context, hash string) (*authorize.Code, error)
+	take func(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error)
+}
+
+func (c *codes) SaveCode(ctx context.Context, hash string, code *authorize.Code) error {
+	if c.save != nil {
+		return c.save(ctx, hash, code)
+	}
+	return c.CodeStore.SaveCode(ctx, hash, code)
+}
+
+func (c *codes) FindCode(ctx context.Context, hash string) (*authorize.Code, error) {
+	if c.find != nil {
+		return c.find(ctx, hash)
+	}
+	return c.CodeStore.FindCode(ctx, hash)
+}
+
+func (c *codes) TakeCode(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
+	if c.take != nil {
+		return c.take(ctx, hash, at)
+	}
+	return c.CodeStore.TakeCode(ctx, hash, at)
+}
+
+func soundCodes() authorize.CodeStore { return authorize.NewMemory(authorize.MemoryConfig{}) }
+
+// codesWith returns a function that opens a store with one fault.
+func codesWith(fault func(c *codes, sound authorize.CodeStore)) func() authorize.CodeStore {
+	return func() authorize.CodeStore {
+		sound := soundCodes()
+		c := &codes{CodeStore: sound}
+		fault(c, sound)
+		return c
+	}
+}
+
+// savingChanged opens a store that changes what it is given to save.
+func savingChanged(change func(code *authorize.Code)) func() authorize.CodeStore {
+	return codesWith(func(c *codes, sound authorize.CodeStore) {
+		c.save = func(ctx context.Context, hash string, code *authorize.Code) error {
+			code = code.Clone()
+			change(code)
+			return sound.SaveCode(ctx, hash, code)
+		}
+	})
+}
+
+// otherHash opens a store that keeps everything under another hash.
+func otherHash(change func(hash string) string) func() authorize.CodeStore {
+	return codesWith(func(c *codes, sound authorize.CodeStore) {
+		c.save = func(ctx context.Context, hash string, code *authorize.Code) error {
+			return sound.SaveCode(ctx, change(hash), code)
+		}
+		c.find = func(ctx context.Context, hash string) (*authorize.Code, error) {
+			return sound.FindCode(ctx, change(hash))
+		}
+		c.take = func(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
+			return sound.TakeCode(ctx, change(hash), at)
+		}
+	})
+}
+
+// sharedCodes keeps and returns the very records that it is given.
+type sharedCodes struct {
+	mu    sync.Mutex
+	codes map[string]*authorize.Code
+	// copySaved and copyFound make it share on one side only.
+	copySaved, copyFound bool
+	// overwrite lets a hash be saved again, onlyUsed only that of a used code.
+	overwrite, onlyUsed bool
+}
+
+func (s *sharedCodes) SaveCode(ctx context.Context, hash string, code *authorize.Code) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.codes[hash]
+	if old != nil && (!s.overwrite || s.onlyUsed && old.UsedAt.IsZero()) {
+		return errors.New("duplicate")
+	}
+	if s.copySaved {
+		code = code.Clone()
+	}
+	s.codes[hash] = code
+	return ctx.Err()
+}
+
+func (s *sharedCodes) FindCode(ctx context.Context, hash string) (*authorize.Code, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	code := s.codes[hash]
+	if s.copyFound {
+		code = code.Clone()
+	}
+	return code, ctx.Err()
+}
+
+func (s *sharedCodes) TakeCode(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	code := s.codes[hash]
+	if code == nil {
+		return nil, false, ctx.Err()
+	}
+	taken := code.UsedAt.IsZero()
+	if taken {
+		code.UsedAt = at
+	}
+	return code, taken, ctx.Err()
+}
+
+// sharing opens one that copies on one side or neither.
+func sharing(copySaved, copyFound bool) func() authorize.CodeStore {
+	return func() authorize.CodeStore {
+		return &sharedCodes{codes: map[string]*authorize.Code{}, copySaved: copySaved, copyFound: copyFound}
+	}
+}
+
+// overwriting opens one that copies and lets a hash be saved again.
+func overwriting(replaceUsed bool) func() authorize.CodeStore {
+	return func() authorize.CodeStore {
+		return &sharedCodes{
+			codes: map[string]*authorize.Code{}, copySaved: true, copyFound: true, overwrite: true, onlyUsed: replaceUsed,
+		}
+	}
+}
+
+// yieldOften makes it all but certain that other goroutines run in between.
+func yieldOften() {
+	for range 200 {
+		runtime.Gosched()
+	}
+}
+
+func TestTheCodeRulesFindEveryFault(t *testing.T) {
+	const (
+		everyField = "a saved code is found with every field"
+		takeOnce   = "a code can be taken once and the later calls learn when"
+		takeRace   = "of concurrent takers one wins and the others get the record"
+		ended      = "a context that is over is an error and changes nothing"
+	)
+	lower, upper := strings.ToLower, strings.ToUpper
+	testBroken(t, codeRules, soundCodes, []broken[authorize.CodeStore]{
+		{"loses the nonce", savingChanged(func(c *authorize.Code) { c.Nonce = "" }), everyField},
+		{"trims", savingChanged(func(c *authorize.Code) { c.ACR = strings.TrimSpace(c.ACR) }), everyField},
+		{"joins the scopes with commas", savingChanged(func(c *authorize.Code) { c.Scopes = strings.Split(strings.Join(c.Scopes, ","), ",") }), everyField},
+		{"sorts", savingChanged(func(c *authorize.Code) { slices.Sort(c.AMR) }), everyField},
+		{"loses the resources", savingChanged(func(c *authorize.Code) { c.Resources = nil }), everyField},
+		{"loses a flag", savingChanged(func(c *authorize.Code) { c.RedirectURISent = false }), everyField},
+		{"writes the claims anew", savingChanged(func(c *authorize.Code) {
+			var claims any
+			json.Unmarshal(c.Claims, &claims)
+			c.Claims, _ = json.Marshal(claims)
+		}), everyField},
+		{"takes data for text", savingChanged(func(c *authorize.Code) { c.Data = []byte(strings.ToValidUTF8(string(c.Data), "?")) }), everyField},
+		{"rounds to seconds", savingChanged(func(c *authorize.Code) { c.ExpiresAt = c.ExpiresAt.Truncate(time.Second) }), everyField},
+		{"has local time", savingChanged(func(c *authorize.Code) { c.AuthTime = c.AuthTime.In(time.FixedZone("CET", 3600)) }), everyField},
+		{"knows no zero time", savingChanged(func(c *authorize.Code) {
+			c.AuthTime = time.Unix(max(c.AuthTime.Unix(), 0), int64(c.AuthTime.Nanosecond())).UTC()
+		}), "a code with the least in it is found as it is"},
+		{"cuts off what is long", savingChanged(func(c *authorize.Code) { c.Data = c.Data[:min(len(c.Data), 65535)] }), "64 KiB of data and of claims are kept"},
+		{"cuts off long claims", savingChanged(func(c *authorize.Code) { c.Claims = c.Claims[:min(len(c.Claims), 65535)] }), "64 KiB of data and of claims are kept"},
+		{"finds something for everything", codesWith(func(c *codes, _ authorize.CodeStore) {
+			c.find = func(context.Context, string) (*authorize.Code, error) { return &authorize.Code{}, nil }
+		}), "an unknown hash is nil without an error"},
+		{"has an error for nothing", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.find = func(ctx context.Context, hash string) (*authorize.Code, error) {
+				code, err := sound.FindCode(ctx, hash)
+				if code == nil {
+					err = cmp.Or(err, errors.New("no rows"))
+				}
+				return code, err
+			}
+		}), "an unknown hash is nil without an error"},
+		{"has an error for taking nothing", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.take = func(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
+				code, taken, err := sound.TakeCode(ctx, hash, at)
+				if code == nil {
+					err = cmp.Or(err, errors.New("no rows"))
+				}
+				return code, taken, err
+			}
+		}), "an unknown hash is nil without an error"},
+		{"remembers what was not there", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.take = func(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
+				code, taken, err := sound.TakeCode(ctx, hash, at)
+				if code == nil {
+					sound.SaveCode(ctx, hash, &authorize.Code{UsedAt: at, ExpiresAt: at.Add(time.Hour)})
+				}
+				return code, taken, err
+			}
+		}), "an unknown hash is nil without an error"},
+		{"ignores upper case", otherHash(lower), "hashes are compared as bytes"},
+		{"ignores lower case", otherHash(upper), "hashes are compared as bytes"},
+		{"cuts hashes off", otherHash(func(hash string) string { return hash[len(hash)-1:] }), "hashes are compared as bytes"},
+		{"overwrites", overwriting(false), "a hash that is there is refused and the code kept"},
+		{"drops duplicates silently", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.save = func(ctx context.Context, hash string, code *authorize.Code) error {
+				if old, _ := sound.FindCode(ctx, hash); old != nil {
+					return nil
+				}
+				return sound.SaveCode(ctx, hash, code)
+			}
+		}), "a hash that is there is refused and the code kept"},
+		{"makes used codes new", overwriting(true), "a used hash is refused too"},
+		{"looks before it saves", func() authorize.CodeStore {
+			s := overwriting(false)()
+			return &codes{CodeStore: s, save: func(ctx context.Context, hash string, code *authorize.Code) error {
+				if old, _ := s.FindCode(ctx, hash); old != nil {
+					return errors.New("duplicate")
+				}
+				yieldOften()
+				return s.SaveCode(ctx, hash, code)
+			}}
+		}, "of concurrent calls that save a hash one succeeds"},
+		{"deletes what is taken", codesWith(func(c *codes, sound authorize.CodeStore) {
+			var gone sync.Map
+			c.find = func(ctx context.Context, hash string) (*authorize.Code, error) {
+				if _, ok := gone.Load(hash); ok {
+					return nil, nil
+				}
+				return sound.FindCode(ctx, hash)
+			}
+			c.take = func(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
+				gone.Store(hash, true)
+				return sound.TakeCode(ctx, hash, at)
+			}
+		}), "the first to take a code gets it and it is marked"},
+		{"returns the record as it was before", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.take = func(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
+				before, _ := sound.FindCode(ctx, hash)
+				_, taken, err := sound.TakeCode(ctx, hash, at)
+				return before, taken, err
+			}
+		}), "the first to take a code gets it and it is marked"},
+		{"lets everyone win", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.take = func(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
+				code, _, err := sound.TakeCode(ctx, hash, at)
+				return code, code != nil, err
+			}
+		}), takeOnce},
+		{"forgets used codes", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.take = func(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
+				code, taken, err := sound.TakeCode(ctx, hash, at)
+				if !taken {
+					code = nil
+				}
+				return code, taken, err
+			}
+		}), takeOnce},
+		{"has an error for a used code", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.take = func(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
+				code, taken, err := sound.TakeCode(ctx, hash, at)
+				if code != nil && !taken {
+					err = errors.New("used")
+				}
+				return code, taken, err
+			}
+		}), takeOnce},
+		{"gives the last use and not the first", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.take = func(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
+				code, taken, err := sound.TakeCode(ctx, hash, at)
+				if code != nil {
+					code.UsedAt = at
+				}
+				return code, taken, err
+			}
+		}), takeOnce},
+		{"looks before it takes", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.take = func(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
+				before, _ := sound.FindCode(ctx, hash)
+				yieldOften()
+				code, _, err := sound.TakeCode(ctx, hash, at)
+				return code, before != nil && before.UsedAt.IsZero(), err
+			}
+		}), takeRace},
+		{"gives up under contention", codesWith(func(c *codes, sound authorize.CodeStore) {
+			var mu sync.Mutex
+			c.take = func(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
+				if !mu.TryLock() {
+					return nil, false, errors.New("serialization failure")
+				}
+				defer mu.Unlock()
+				yieldOften()
+				return sound.TakeCode(ctx, hash, at)
+			}
+		}), takeRace},
+		{"has one mark for all codes", codesWith(func(c *codes, sound authorize.CodeStore) {
+			var once sync.Once
+			c.take = func(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
+				mine := false
+				once.Do(func() { mine = true })
+				if !mine {
+					code, err := sound.FindCode(ctx, hash)
+					return code, false, err
+				}
+				return sound.TakeCode(ctx, hash, at)
+			}
+		}), "taking one code leaves the others alone"},
+		{"marks with its own clock", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.take = func(ctx context.Context, hash string, _ time.Time) (*authorize.Code, bool, error) {
+				return sound.TakeCode(ctx, hash, time.Now().UTC().Truncate(time.Millisecond))
+			}
+		}), "the handler's clock is taken and not the store's"},
+		{"keeps what it was given", sharing(false, true), "what was saved is not shared with the caller"},
+		{"returns what it keeps", sharing(true, false), "what was returned is not shared with the store"},
+		{"returns from TakeCode what it keeps", sharing(true, true), "what was returned is not shared with the store"},
+		{"saves although its context is over", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.save = func(ctx context.Context, hash string, code *authorize.Code) error {
+				return cmp.Or(sound.SaveCode(context.WithoutCancel(ctx), hash, code), ctx.Err())
+			}
+		}), ended},
+		{"finds although its context is over", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.find = func(ctx context.Context, hash string) (*authorize.Code, error) {
+				return sound.FindCode(context.WithoutCancel(ctx), hash)
+			}
+		}), ended},
+		{"takes although its context is over", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.take = func(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
+				return sound.TakeCode(context.WithoutCancel(ctx), hash, at)
+			}
+		}), ended},
+		{"takes and then says that its context is over", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.take = func(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
+				code, taken, _ := sound.TakeCode(context.WithoutCancel(ctx), hash, at)
+				if ctx.Err() != nil {
+					return nil, false, ctx.Err()
+				}
+				return code, taken, nil
+			}
+		}), ended},
+		{"has an error of its own for a context that is over", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.find = func(ctx context.Context, hash string) (*authorize.Code, error) {
+				code, err := sound.FindCode(ctx, hash)
+				if err != nil {
+					err = errors.New("timeout")
+				}
+				return code, err
+			}
+		}), ended},
+	})
+}
+
+// consents is a consent store with one fault.
+type consents struct {
+	mu      sync.Mutex
+	records map[string]*authorize.ConsentRecord
+	fault   string
+}
+
+func (s *consents) key(subject, clientID string) string {
+	switch s.fault {
+	case "one key of two":
+		return subject + ":" + clientID
+	case "ignores case":
+		return strings.ToLower(subject) + "\n" + clientID
+	case "trims":
+		return subject + "\n" + strings.TrimSpace(clientID)
+	case "one record of a user":
+		return subject
+	}
+	return fmt.Sprintf("%q %q", subject, clientID)
+}
+
+// over reports whether the method has to stop for its context.
+func (s *consents) over(ctx context.Context, method string) error {
+	if s.fault == method+" ignores the context" {
+		return nil
+	}
+	return ctx.Err()
+}
+
+func (s *consents) SaveConsent(ctx context.Context, c *authorize.ConsentRecord) error {
+	if err := s.over(ctx, "save"); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key, kept := s.key(c.Subject, c.ClientID), c.Clone()
+	old := s.records[key]
+	switch {
+	case s.fault == "keeps what it is given":
+		kept = c
+	case s.fault == "loses resources":
+		kept.Resources = nil
+	case s.fault == "makes nothing one":
+		kept.Scopes = strings.Split(strings.Join(kept.Scopes, "\n"), "\n")
+	case s.fault == "keeps fifty":
+		kept.Scopes = kept.Scopes[:min(len(kept.Scopes), 50)]
+	case old != nil && s.fault == "adds":
+		kept.Scopes = append(old.Clone().Scopes, kept.Scopes...)
+	case old != nil && s.fault == "keeps the latest" && kept.GrantedAt.Before(old.GrantedAt):
+		return nil
+	case old != nil && s.fault == "mixes":
+		kept.Resources = old.Clone().Resources
+	}
+	s.records[key] = kept
+	return nil
+}
+
+func (s *consents) FindConsent(ctx context.Context, subject, clientID string) (*authorize.ConsentRecord, error) {
+	if err := s.over(ctx, "find"); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := s.records[s.key(subject, clientID)]
+	switch {
+	case found == nil && s.fault == "finds an error":
+		return nil, errors.New("no rows")
+	case s.fault == "returns what it keeps":
+		return found, nil
+	}
+	return found.Clone(), nil
+}
+
+func (s *consents) ListConsents(ctx context.Context, subject string) ([]*authorize.ConsentRecord, error) {
+	if err := s.over(ctx, "list"); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := []*authorize.ConsentRecord{}
+	for _, c := range s.records {
+		if c.Subject == subject || s.fault == "lists everybody's" {
+			found = append(found, c.Clone())
+		}
+	}
+	if len(found) == 0 && s.fault == "lists an error" {
+		return nil, errors.New("no rows")
+	}
+	slices.SortFunc(found, func(a, b *authorize.ConsentRecord) int {
+		if s.fault == "sorts as people do" {
+			return cmp.Compare(strings.ToLower(a.ClientID), strings.ToLower(b.ClientID))
+		}
+		return cmp.Compare(a.ClientID, b.ClientID)
+	})
+	if s.fault == "lists what it keeps" {
+		for i, c := range found {
+			found[i] = s.records[s.key(c.Subject, c.ClientID)]
+		}
+	}
+	return found, nil
+}
+
+func (s *consents) DeleteConsent(ctx context.Context, subject, clientID string) error {
+	if err := s.over(ctx, "delete"); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.records[s.key(subject, clientID)] == nil && s.fault == "deletes an error" {
+		return errors.New("no rows")
+	}
+	for key, c := range s.records {
+		all := s.fault == "deletes the user's" && c.Subject == subject || s.fault == "deletes the client's" && c.ClientID == clientID
+		if all || s.fault != "deletes nothing" && key == s.key(subject, clientID) {
+			delete(s.records, key)
+		}
+	}
+	return nil
+}
+
+func TestTheConsentRulesFindEveryFault(t *testing.T) {
+	open := func(fault string) func() authorize.ConsentStore {
+		return func() authorize.ConsentStore {
+			return &consents{records: map[string]*authorize.ConsentRecord{}, fault: fault}
+		}
+	}
+	var stores []broken[authorize.ConsentStore]
+	for _, c := range []struct{ fault, rule string }{
+		{"loses resources", "a saved record is found with every field"},
+		{"makes nothing one", "a record without scopes and resources is found as it is"},
+		{"keeps fifty", "a hundred scopes and resources are kept in order"},
+		{"finds an error", "what is not there is nil, an empty list and no error to delete"},
+		{"lists an error", "what is not there is nil, an empty list and no error to delete"},
+		{"deletes an error", "what is not there is nil, an empty list and no error to delete"},
+		{"adds", "saving again replaces the record"},
+		{"keeps the latest", "saving again replaces the record"},
+		{"mixes", "of concurrent calls that save one record a whole one stays"},
+		{"one key of two", "users and clients are compared as bytes"},
+		{"ignores case", "users and clients are compared as bytes"},
+		{"trims", "users and clients are compared as bytes"},
+		{"one record of a user", "users and clients are compared as bytes"},
+		{"sorts as people do", "a list has all of the user's records by the bytes of the client id"},
+		{"lists everybody's", "a list has all of the user's records by the bytes of the client id"},
+		{"deletes nothing", "deleting a record leaves the others alone"},
+		{"deletes the user's", "deleting a record leaves the others alone"},
+		{"deletes the client's", "deleting a record leaves the others alone"},
+		{"keeps what it is given", "what was saved is not shared with the caller"},
+		{"returns what it keeps", "what was returned is not shared with the store"},
+		{"lists what it keeps", "what was returned is not shared with the store"},
+		{"save ignores the context", "a context that is over is an error and changes nothing"},
+		{"find ignores the context", "a context that is over is an error and changes nothing"},
+		{"list ignores the context", "a context that is over is an error and changes nothing"},
+		{"delete ignores the context", "a context that is over is an error and changes nothing"},
+	} {
+		stores = append(stores, broken[authorize.ConsentStore]{c.fault, open(c.fault), c.rule})
+	}
+	testBroken(t, consentRules, open(""), stores)
+}
+
+// sessions is a session store with one fault.
+type sessions struct {
+	mu      sync.Mutex
+	records map[string]*session.Record
+	fault   string
+}
+
+func (s *sessions) key(key string) string {
+	if s.fault == "ignores case" {
+		return strings.ToLower(key)
+	}
+	return key
+}
+
+func (s *sessions) over(ctx context.Context, method string) error {
+	if s.fault == method+" ignores the context" {
+		return nil
+	}
+	return ctx.Err()
+}
+
+func (s *sessions) SaveSession(ctx context.Context, key string, rec *session.Record) error {
+	if err := s.over(ctx, "save"); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	taken := s.records[s.key(key)] != nil
+	if s.fault == "looks before it saves" {
+		s.mu.Unlock()
+		yieldOften()
+		s.mu.Lock()
+	}
+	if taken && s.fault != "overwrites" {
+		return errors.New("duplicate")
+	}
+	kept := copySession(rec)
+	switch s.fault {
+	case "keeps what it is given":
+		kept = rec
+	case "loses the second factor":
+		kept.SecondFactorPending = false
+	case "loses the id":
+		kept.ID = ""
+	case "rounds to milliseconds":
+		kept.ExpiresAt = kept.ExpiresAt.Truncate(time.Millisecond)
+	case "knows no zero time":
+		kept.AuthTime = time.Unix(max(kept.AuthTime.Unix(), 0), int64(kept.AuthTime.Nanosecond()))
+	case "cuts off what is long":
+		kept.Data = kept.Data[:min(len(kept.Data), 65535)]
+	case "takes subjects for text":
+		kept.Subject = strings.ToValidUTF8(kept.Subject, "?")
+	}
+	s.records[s.key(key)] = kept
+	return nil
+}
+
+func (s *sessions) FindSession(ctx context.Context, key string) (*session.Record, error) {
+	if err := s.over(ctx, "find"); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := s.records[s.key(key)]
+	switch {
+	case found == nil && s.fault == "finds an error":
+		return nil, errors.New("no rows")
+	case found == nil:
+		return nil, nil
+	case s.fault == "returns what it keeps":
+		return found, nil
+	}
+	return copySession(found), nil
+}
+
+func (s *sessions) TouchSession(ctx context.Context, key string, seen time.Time) error {
+	if err := s.over(ctx, "touch"); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rec := s.records[s.key(key)]
+	switch {
+	case rec == nil && s.fault == "touches an error":
+		return errors.New("no rows")
+	case rec == nil && s.fault == "brings back":
+		s.records[s.key(key)] = &session.Record{LastSeenAt: seen}
+	case rec == nil || s.fault == "touches nothing":
+	case s.fault == "looks before it touches":
+		later := seen.After(rec.LastSeenAt)
+		s.mu.Unlock()
+		yieldOften()
+		s.mu.Lock()
+		if later {
+			rec.LastSeenAt = seen
+		}
+	case seen.After(rec.LastSeenAt) || s.fault == "moves back":
+		rec.LastSeenAt = seen
+		if s.fault == "lengthens" {
+			rec.ExpiresAt = seen.Add(time.Hour)
+		}
+	}
+	return nil
+}
+
+func (s *sessions) DeleteSession(ctx context.Context, key string) error {
+	if err := s.over(ctx, "delete"); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rec := s.records[s.key(key)]
+	switch {
+	case rec == nil && s.fault == "deletes an error":
+		return errors.New("no rows")
+	case rec == nil || s.fault == "deletes nothing":
+	case s.fault == "deletes all of the user's":
+		maps.DeleteFunc(s.records, func(_ string, r *session.Record) bool { return r.Subject == rec.Subject })
+	default:
+		delete(s.records, s.key(key))
+	}
+	return nil
+}
+
+func (s *sessions) DeleteSessionsOf(ctx context.Context, subject string) error {
+	if err := s.over(ctx, "deleteOf"); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := 20
+	maps.DeleteFunc(s.records, func(_ string, r *session.Record) bool {
+		switch {
+		case s.fault == "ignores the case of subjects":
+			return strings.EqualFold(r.Subject, subject)
+		case s.fault == "takes subjects for patterns":
+			return strings.HasPrefix(r.Subject, strings.TrimSuffix(subject, "%"))
+		case s.fault == "deletes twenty" && r.Subject == subject:
+			left--
+			return left >= 0
+		}
+		return r.Subject == subject
+	})
+	return nil
+}
+
+func TestTheSessionRulesFindEveryFault(t *testing.T) {
+	open := func(fault string) func() session.Store {
+		return func() session.Store { return &sessions{records: map[string]*session.Record{}, fault: fault} }
+	}
+	var stores []broken[session.Store]
+	for _, c := range []struct{ fault, rule string }{
+		{"loses the second factor", "a saved record is found with every field"},
+		{"loses the id", "a saved record is found with every field"},
+		{"rounds to milliseconds", "a saved record is found with every field"},
+		{"knows no zero time", "a record with the least in it is found as it is"},
+		{"cuts off what is long", "64 KiB of data are kept"},
+		{"finds an error", "an unknown key is nil without an error"},
+		{"touches an error", "an unknown key is nil without an error"},
+		{"deletes an error", "an unknown key is nil without an error"},
+		{"ignores case", "keys are compared as bytes"},
+		{"overwrites", "a key in use is refused and the record kept"},
+		{"looks before it saves", "of concurrent calls that save under a key one succeeds"},
+		{"touches nothing", "touching moves the last use and nothing else"},
+		{"lengthens", "touching moves the last use and nothing else"},
+		{"moves back", "touching never moves the last use back"},
+		{"looks before it touches", "of concurrent touches the latest counts"},
+		{"brings back", "touching brings nothing back"},
+		{"deletes nothing", "deleting removes one record and its key is free"},
+		{"deletes all of the user's", "deleting removes one record and its key is free"},
+		{"deletes twenty", "deleting a subject's sessions removes all of them and no other"},
+		{"takes subjects for text", "subjects are compared as bytes and may be any"},
+		{"ignores the case of subjects", "subjects are compared as bytes and may be any"},
+		{"takes subjects for patterns", "subjects are compared as bytes and may be any"},
+		{"keeps what it is given", "what was saved is not shared with the caller"},
+		{"returns what it keeps", "what was returned is not shared with the store"},
+		{"returns what it keeps", "what was returned is not shared with the store"},
+		{"save ignores the context", "a context that is over is an error and changes nothing"},
+		{"find ignores the context", "a context that is over is an error and changes nothing"},
+		{"touch ignores the context", "a context that is over is an error and changes nothing"},
+		{"delete ignores the context", "a context that is over is an error and changes nothing"},
+		{"deleteOf ignores the context", "a context that is over is an error and changes nothing"},
+	} {
+		stores = append(stores, broken[session.Store]{c.fault, open(c.fault), c.rule})
+	}
+	testBroken(t, sessionRules, open(""), stores)
+}
+
+// The exported functions, on stores that are sound. That each rule can fail is
+// tested above.
+func TestSoundStoresPass(t *testing.T) {
+	memory := authorize.NewMemory(authorize.MemoryConfig{}) // one for all subtests
+	TestCodeStore(t, func(*testing.T) authorize.CodeStore { return memory })
+	TestConsentStore(t, func(*testing.T) authorize.ConsentStore { return memory })
+	sessions := session.NewMemory(session.MemoryConfig{})
+	TestSessionStore(t, func(*testing.T) session.Store { return sessions })
+}

@@ -1,0 +1,391 @@
+package authorizetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/session"
+)
+
+// TestSessionStore holds a store to the contract of [session.Store], in one subtest
+// for each rule. open returns the store for one subtest; it may be the same every
+// time and need not be empty, because every subtest makes keys and users of its
+// own. Sessions are dated by the real clock, so a store's own clock must not be far
+// off.
+func TestSessionStore(t *testing.T, open func(t *testing.T) session.Store) {
+	t.Helper()
+	testRules(t, sessionRules, open)
+}
+
+var sessionRules = []rule[session.Store]{
+	{"a saved record is found with every field", sessionRoundTrip},
+	{"a record with the least in it is found as it is", sessionRoundTripOfLittle},
+	{"64 KiB of data are kept", sessionRoundTripOfMuch},
+	{"an unknown key is nil without an error", sessionUnknown},
+	{"keys are compared as bytes", sessionSimilarKeys},
+	{"a key in use is refused and the record kept", sessionDuplicate},
+	{"of concurrent calls that save under a key one succeeds", sessionDuplicateRace},
+	{"touching moves the last use and nothing else", sessionTouch},
+	{"touching never moves the last use back", sessionTouchBack},
+	{"of concurrent touches the latest counts", sessionTouchRace},
+	{"touching brings nothing back", sessionTouchDeleted},
+	{"deleting removes one record and its key is free", sessionDelete},
+	{"deleting a subject's sessions removes all of them and no other", sessionDeleteOf},
+	{"subjects are compared as bytes and may be any", sessionSubjects},
+	{"what was saved is not shared with the caller", sessionSavedCopy},
+	{"what was returned is not shared with the store", sessionReturnedCopy},
+	{"a context that is over is an error and changes nothing", sessionContext},
+}
+
+// sampleSession returns the record of a new user under a new key, with something in
+// every field.
+func sampleSession() *session.Record {
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	return &session.Record{
+		Session: session.Session{
+			ID:                  newKey(),
+			Subject:             newKey() + awkward,
+			AuthTime:            now.Add(-time.Minute - time.Microsecond),
+			ACR:                 "urn:acr " + awkward,
+			AMR:                 []string{"pwd", "otp", "a,b", "{c}", "'"},
+			SecondFactorPending: true,
+			Data:                manyBytes(512),
+		},
+		CreatedAt:  now.Add(-time.Second),
+		LastSeenAt: now,
+		ExpiresAt:  now.Add(time.Hour + time.Microsecond),
+	}
+}
+
+// copySession returns a copy that shares no memory with the record.
+func copySession(rec *session.Record) *session.Record {
+	c := *rec
+	c.AMR = append([]string(nil), rec.AMR...)
+	c.Data = append([]byte(nil), rec.Data...)
+	return &c
+}
+
+func compareSessions(got, want *session.Record) error {
+	if got == nil {
+		return errors.New("the record is not there")
+	}
+	var d difference
+	d.text("ID", got.ID, want.ID)
+	d.text("Subject", got.Subject, want.Subject)
+	d.time("AuthTime", got.AuthTime, want.AuthTime)
+	d.text("ACR", got.ACR, want.ACR)
+	d.list("AMR", got.AMR, want.AMR)
+	d.flag("SecondFactorPending", got.SecondFactorPending, want.SecondFactorPending)
+	d.text("Data", string(got.Data), string(want.Data))
+	d.time("CreatedAt", got.CreatedAt, want.CreatedAt)
+	d.time("LastSeenAt", got.LastSeenAt, want.LastSeenAt)
+	d.time("ExpiresAt", got.ExpiresAt, want.ExpiresAt)
+	return d.error()
+}
+
+func saveSessions(ctx context.Context, s session.Store, records ...*session.Record) error {
+	for _, rec := range records {
+		if err := s.SaveSession(ctx, rec.ID, copySession(rec)); err != nil {
+			return fmt.Errorf("SaveSession: %w", err)
+		}
+	}
+	return nil
+}
+
+// wantSessions checks that the records are found as they are here.
+func wantSessions(ctx context.Context, s session.Store, want ...*session.Record) error {
+	for _, rec := range want {
+		got, err := s.FindSession(ctx, rec.ID)
+		if err := first(err, compareSessions(got, rec)); err != nil {
+			return fmt.Errorf("FindSession: %w", err)
+		}
+	}
+	return nil
+}
+
+func wantNoSession(ctx context.Context, s session.Store, key string) error {
+	got, err := s.FindSession(ctx, key)
+	if err != nil {
+		return fmt.Errorf("FindSession: %w", err)
+	}
+	if got != nil {
+		return fmt.Errorf("FindSession found the session of %.80q under %q, want none", got.Subject, key)
+	}
+	return nil
+}
+
+func sessionRoundTrip(ctx context.Context, s session.Store) error {
+	one, two := sampleSession(), sampleSession()
+	two.SecondFactorPending = false
+	return first(saveSessions(ctx, s, one, two), wantSessions(ctx, s, one, two, one))
+}
+
+func sessionRoundTripOfLittle(ctx context.Context, s session.Store) error {
+	sample := sampleSession()
+	none := &session.Record{CreatedAt: sample.CreatedAt, LastSeenAt: sample.LastSeenAt, ExpiresAt: sample.ExpiresAt}
+	none.ID, none.Subject = sample.ID, sample.Subject
+	empty := copySession(none)
+	empty.ID, empty.AMR, empty.Data = newKey(), []string{}, []byte{}
+	return first(saveSessions(ctx, s, none, empty), wantSessions(ctx, s, none, empty))
+}
+
+func sessionRoundTripOfMuch(ctx context.Context, s session.Store) error {
+	rec := sampleSession()
+	rec.Data = manyBytes(64 << 10)
+	return first(saveSessions(ctx, s, rec), wantSessions(ctx, s, rec))
+}
+
+func sessionUnknown(ctx context.Context, s session.Store) error {
+	rec := sampleSession()
+	return first(
+		wantNoSession(ctx, s, rec.ID),
+		named("TouchSession", s.TouchSession(ctx, rec.ID, rec.LastSeenAt)),
+		named("DeleteSession", s.DeleteSession(ctx, rec.ID)),
+		named("DeleteSessionsOf", s.DeleteSessionsOf(ctx, rec.Subject)),
+		wantNoSession(ctx, s, rec.ID),
+		saveSessions(ctx, s, rec),
+	)
+}
+
+func sessionSimilarKeys(ctx context.Context, s session.Store) error {
+	rec, other := sampleSession(), sampleSession()
+	other.ID = similarKeys(rec.ID)[0]
+	if err := saveSessions(ctx, s, rec); err != nil {
+		return err
+	}
+	for _, key := range similarKeys(rec.ID) {
+		err := first(
+			wantNoSession(ctx, s, key),
+			named("TouchSession", s.TouchSession(ctx, key, rec.LastSeenAt.Add(time.Minute))),
+			named("DeleteSession", s.DeleteSession(ctx, key)),
+			wantSessions(ctx, s, rec),
+		)
+		if err != nil {
+			return fmt.Errorf("with %q for %q: %w", key, rec.ID, err)
+		}
+	}
+	return first(saveSessions(ctx, s, other), wantSessions(ctx, s, rec, other))
+}
+
+func sessionDuplicate(ctx context.Context, s session.Store) error {
+	rec, other := sampleSession(), sampleSession()
+	other.ID = rec.ID
+	if err := saveSessions(ctx, s, rec); err != nil {
+		return err
+	}
+	if s.SaveSession(ctx, rec.ID, copySession(other)) == nil {
+		return errors.New("SaveSession accepted a key that is in use")
+	}
+	return wantSessions(ctx, s, rec)
+}
+
+func sessionDuplicateRace(ctx context.Context, s session.Store) error {
+	for range rounds {
+		rec := sampleSession()
+		subject := rec.Subject
+		var won, winner atomic.Int64
+		err := race(func(i int) error {
+			mine := copySession(rec)
+			mine.Subject = fmt.Sprint(subject, i)
+			if s.SaveSession(ctx, mine.ID, mine) == nil {
+				won.Add(1)
+				winner.Store(int64(i))
+			}
+			return nil
+		})
+		if n := won.Load(); n != 1 {
+			return fmt.Errorf("%d of %d calls saved a session under one key, want 1", n, takers)
+		}
+		rec.Subject = fmt.Sprint(subject, winner.Load())
+		if err := first(err, wantSessions(ctx, s, rec)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sessionTouch(ctx context.Context, s session.Store) error {
+	rec, other := sampleSession(), sampleSession()
+	other.Subject = rec.Subject
+	seen := rec.LastSeenAt.Add(time.Minute + time.Microsecond)
+	touched := copySession(rec)
+	touched.LastSeenAt = seen
+	return first(
+		saveSessions(ctx, s, rec, other),
+		named("TouchSession", s.TouchSession(ctx, rec.ID, seen)),
+		wantSessions(ctx, s, touched, other),
+	)
+}
+
+func sessionTouchBack(ctx context.Context, s session.Store) error {
+	rec := sampleSession()
+	latest := copySession(rec)
+	latest.LastSeenAt = rec.LastSeenAt.Add(time.Minute)
+	return first(
+		saveSessions(ctx, s, rec),
+		named("TouchSession", s.TouchSession(ctx, rec.ID, rec.LastSeenAt.Add(-time.Minute))),
+		wantSessions(ctx, s, rec),
+		named("TouchSession", s.TouchSession(ctx, rec.ID, latest.LastSeenAt)),
+		named("TouchSession", s.TouchSession(ctx, rec.ID, latest.LastSeenAt.Add(-time.Microsecond))),
+		wantSessions(ctx, s, latest),
+	)
+}
+
+func sessionTouchRace(ctx context.Context, s session.Store) error {
+	for range rounds {
+		rec := sampleSession()
+		if err := saveSessions(ctx, s, rec); err != nil {
+			return err
+		}
+		at := func(i int) time.Time { return rec.LastSeenAt.Add(time.Duration(i*17%takers+1) * time.Microsecond) }
+		if err := race(func(i int) error { return s.TouchSession(ctx, rec.ID, at(i)) }); err != nil {
+			return fmt.Errorf("TouchSession: %w", err)
+		}
+		touched := copySession(rec)
+		touched.LastSeenAt = rec.LastSeenAt.Add(takers * time.Microsecond)
+		if err := wantSessions(ctx, s, touched); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sessionTouchDeleted(ctx context.Context, s session.Store) error {
+	rec := sampleSession()
+	return first(
+		saveSessions(ctx, s, rec),
+		named("DeleteSession", s.DeleteSession(ctx, rec.ID)),
+		named("TouchSession", s.TouchSession(ctx, rec.ID, rec.LastSeenAt.Add(time.Minute))),
+		wantNoSession(ctx, s, rec.ID),
+	)
+}
+
+func sessionDelete(ctx context.Context, s session.Store) error {
+	rec, other := sampleSession(), sampleSession()
+	other.Subject = rec.Subject
+	return first(
+		saveSessions(ctx, s, rec, other),
+		named("DeleteSession", s.DeleteSession(ctx, rec.ID)),
+		wantNoSession(ctx, s, rec.ID),
+		wantSessions(ctx, s, other),
+		named("DeleteSession", s.DeleteSession(ctx, rec.ID)),
+		saveSessions(ctx, s, rec),
+		wantSessions(ctx, s, rec, other),
+	)
+}
+
+func sessionDeleteOf(ctx context.Context, s session.Store) error {
+	other, deleted := sampleSession(), sampleSession()
+	var all []*session.Record
+	for range 25 {
+		rec := sampleSession()
+		rec.Subject = deleted.Subject
+		all = append(all, rec)
+	}
+	err := first(
+		saveSessions(ctx, s, all...),
+		saveSessions(ctx, s, other),
+		named("DeleteSession", s.DeleteSession(ctx, all[3].ID)),
+		named("DeleteSessionsOf", s.DeleteSessionsOf(ctx, deleted.Subject)),
+		wantSessions(ctx, s, other),
+	)
+	for _, rec := range all {
+		err = first(err, wantNoSession(ctx, s, rec.ID))
+	}
+	// A session that comes afterwards stays, under an old key too.
+	return first(err,
+		saveSessions(ctx, s, deleted, all[0]),
+		wantSessions(ctx, s, deleted, all[0]),
+		named("DeleteSessionsOf", s.DeleteSessionsOf(ctx, deleted.Subject)),
+		wantNoSession(ctx, s, all[0].ID),
+	)
+}
+
+func sessionSubjects(ctx context.Context, s session.Store) error {
+	user := newKey()
+	var all []*session.Record
+	for _, name := range []string{
+		"alice", "Alice", "alice ", "alic_", "%", "\u00e9", "e\u0301", "e", "ss", "ß", "", "a:b", "a\x00b", "a\xffb", strings.Repeat("x", 200),
+	} {
+		rec := sampleSession()
+		rec.Subject = user + name
+		all = append(all, rec)
+	}
+	if err := first(saveSessions(ctx, s, all...), wantSessions(ctx, s, all...)); err != nil {
+		return err
+	}
+	for i, rec := range all {
+		err := first(
+			named("DeleteSessionsOf", s.DeleteSessionsOf(ctx, rec.Subject)),
+			wantNoSession(ctx, s, rec.ID),
+			wantSessions(ctx, s, all[i+1:]...),
+		)
+		if err != nil {
+			return fmt.Errorf("deleting the sessions of %q: %w", rec.Subject, err)
+		}
+	}
+	return nil
+}
+
+// spoilSession changes all that a record shares with copies of it that are none.
+func spoilSession(rec *session.Record) {
+	rec.LastSeenAt, rec.SecondFactorPending = rec.LastSeenAt.Add(time.Hour), false
+	rec.AMR[0], rec.Data[0] = "x", rec.Data[0]+1
+}
+
+func sessionSavedCopy(ctx context.Context, s session.Store) error {
+	rec := sampleSession()
+	given := copySession(rec)
+	if err := s.SaveSession(ctx, rec.ID, given); err != nil {
+		return fmt.Errorf("SaveSession: %w", err)
+	}
+	if err := compareSessions(given, rec); err != nil {
+		return fmt.Errorf("SaveSession changed what it was given: %w", err)
+	}
+	spoilSession(given)
+	return wantSessions(ctx, s, rec)
+}
+
+func sessionReturnedCopy(ctx context.Context, s session.Store) error {
+	rec := sampleSession()
+	if err := saveSessions(ctx, s, rec); err != nil {
+		return err
+	}
+	found, err := s.FindSession(ctx, rec.ID)
+	if err := first(err, compareSessions(found, rec)); err != nil {
+		return fmt.Errorf("FindSession: %w", err)
+	}
+	spoilSession(found)
+	return wantSessions(ctx, s, rec)
+}
+
+func sessionContext(ctx context.Context, s session.Store) error {
+	rec := sampleSession()
+	if err := saveSessions(ctx, s, rec); err != nil {
+		return err
+	}
+	for want, ended := range endedContexts(ctx) {
+		fresh := sampleSession()
+		_, findErr := s.FindSession(ended, rec.ID)
+		err := first(
+			wantErrors(want, map[string]error{
+				"SaveSession":      s.SaveSession(ended, fresh.ID, copySession(fresh)),
+				"FindSession":      findErr,
+				"TouchSession":     s.TouchSession(ended, rec.ID, rec.LastSeenAt.Add(time.Minute)),
+				"DeleteSession":    s.DeleteSession(ended, rec.ID),
+				"DeleteSessionsOf": s.DeleteSessionsOf(ended, rec.Subject),
+			}),
+			wantNoSession(ctx, s, fresh.ID),
+			wantSessions(ctx, s, rec),
+		)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
