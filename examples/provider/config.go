@@ -1,0 +1,263 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/usher-auth/usher/authorize"
+)
+
+// config is the JSON file. A pointer tells a field that is absent from one that is
+// empty.
+type config struct {
+	// Issuer is the issuer identifier. Absent: the address that is listened on.
+	Issuer *string `json:"issuer"`
+
+	// CodeLifetimeSeconds is how long a code can be redeemed. Absent: 60.
+	CodeLifetimeSeconds *int `json:"code_lifetime_seconds"`
+
+	Clients []clientConfig `json:"clients"`
+	Users   []userConfig   `json:"users"`
+}
+
+type clientConfig struct {
+	ID               string   `json:"id"`
+	Secret           string   `json:"secret"`
+	Name             string   `json:"name"`
+	RedirectURIs     []string `json:"redirect_uris"`
+	Scopes           []string `json:"scopes"`
+	ResponseTypes    []string `json:"response_types"` // absent: code
+	Public           bool     `json:"public"`
+	Native           bool     `json:"native"`
+	LocalhostAnyPort bool     `json:"localhost_any_port"`
+	PKCE             *string  `json:"pkce"` // absent: required
+	RequireState     bool     `json:"require_state"`
+	Trusted          bool     `json:"trusted"`
+	Disabled         bool     `json:"disabled"`
+}
+
+type userConfig struct {
+	Username string                     `json:"username"`
+	Password string                     `json:"password"`
+	Claims   map[string]json.RawMessage `json:"claims"`
+}
+
+// parseConfig reads and checks a file. The error names every field that is wrong.
+func parseConfig(text []byte) (*config, error) {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	c := &config{}
+	if err := decoder.Decode(c); err != nil {
+		return nil, explain(err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is something after the end of the object")
+	}
+	return c, c.check()
+}
+
+// explain says in the words of the file what has the wrong type.
+func explain(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) && wrong.Field != "" {
+		return fmt.Errorf("%s: a %s cannot stand here, %s is wanted", wrong.Field, wrong.Value, wrong.Type)
+	}
+	return err
+}
+
+// problems collects what is wrong, each with the path of its field.
+type problems struct {
+	at   string // the path so far, with a dot at its end
+	list []error
+}
+
+func (p *problems) add(field, format string, values ...any) {
+	p.list = append(p.list, fmt.Errorf("%s%s: %s", p.at, field, fmt.Sprintf(format, values...)))
+}
+
+func (c *config) check() error {
+	p := &problems{}
+	if c.Issuer != nil {
+		if err := checkIssuer(*c.Issuer); err != nil {
+			p.add("issuer", "%v", err)
+		}
+	}
+	if s := c.CodeLifetimeSeconds; s != nil && (*s < 1 || *s > 600) {
+		p.add("code_lifetime_seconds", "%d is not between 1 and 600", *s)
+	}
+	if c.Clients == nil {
+		p.add("clients", "is missing")
+	}
+	if c.Users == nil {
+		p.add("users", "is missing")
+	}
+	ids, names := map[string]bool{}, map[string]bool{}
+	for i, client := range c.Clients {
+		p.at = fmt.Sprintf("clients[%d].", i)
+		if ids[client.ID] {
+			p.add("id", "%q is there twice", client.ID)
+		}
+		ids[client.ID] = true
+		client.check(p)
+	}
+	for i, user := range c.Users {
+		p.at = fmt.Sprintf("users[%d].", i)
+		if names[user.Username] {
+			p.add("username", "%q is there twice", user.Username)
+		}
+		names[user.Username] = true
+		user.check(p)
+	}
+	return errors.Join(p.list...)
+}
+
+// checkIssuer looks at what the routes need; authorize.New looks at the rest.
+func checkIssuer(issuer string) error {
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return err
+	}
+	if u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return fmt.Errorf("%q is not an http or https URL", issuer)
+	}
+	if strings.ContainsAny(issuer, "?#@{}%") {
+		return fmt.Errorf("%q has a query, a fragment, a user or an unusual character", issuer)
+	}
+	if u.Path != "" && u.Path != "/" && u.Path != path.Clean(u.Path) {
+		return fmt.Errorf("%q has an unusual path: write it without a slash at the end", issuer)
+	}
+	return nil
+}
+
+func (c *clientConfig) check(p *problems) {
+	if !printable(c.ID) {
+		p.add("id", "%q is not 1 to 2048 printable ASCII characters", c.ID)
+	}
+	if c.Public && c.Secret != "" {
+		p.add("secret", "a public client has none")
+	}
+	if !c.Public && c.Secret == "" {
+		p.add("secret", `is missing; without one the client is "public": true`)
+	}
+	if c.RedirectURIs == nil {
+		p.add("redirect_uris", "is missing")
+	}
+	for i, uri := range c.RedirectURIs {
+		if err := authorize.CheckRedirectURI(uri); err != nil {
+			p.add(fmt.Sprintf("redirect_uris[%d]", i), "%v", err)
+		}
+	}
+	if c.Scopes == nil {
+		p.add("scopes", "is missing")
+	}
+	for i, scope := range c.Scopes {
+		if !printable(scope) || strings.ContainsAny(scope, ` "\`) {
+			p.add(fmt.Sprintf("scopes[%d]", i), "%q is not a scope (RFC 6749 §3.3)", scope)
+		}
+	}
+	for i, responseType := range c.ResponseTypes {
+		if responseType != "code" && responseType != "none" {
+			p.add(fmt.Sprintf("response_types[%d]", i), `%q is neither "code" nor "none"`, responseType)
+		}
+	}
+	switch {
+	case c.PKCE == nil || *c.PKCE == "required":
+	case *c.PKCE != "optional":
+		p.add("pkce", `%q is neither "required" nor "optional"`, *c.PKCE)
+	case c.Public:
+		p.add("pkce", `"optional" is for clients with a secret`)
+	}
+	if c.LocalhostAnyPort && !c.Native {
+		p.add("localhost_any_port", `is for clients with "native": true`)
+	}
+}
+
+func (u *userConfig) check(p *problems) {
+	if u.Username == "" {
+		p.add("username", "is missing")
+	}
+	if u.Password == "" {
+		p.add("password", "is missing")
+	}
+	for name := range u.Claims {
+		if slices.Contains(protocolClaims, name) {
+			p.add("claims."+name, "the provider sets this itself")
+		}
+	}
+}
+
+func printable(text string) bool {
+	for i := range len(text) {
+		if text[i] < 0x20 || text[i] > 0x7e {
+			return false
+		}
+	}
+	return text != "" && len(text) <= 2048
+}
+
+func (c *config) issuerOr(address string) string {
+	if c.Issuer != nil {
+		return *c.Issuer
+	}
+	return address
+}
+
+// codeLifetime is zero where the library's default holds.
+func (c *config) codeLifetime() time.Duration {
+	if c.CodeLifetimeSeconds == nil {
+		return 0
+	}
+	return time.Duration(*c.CodeLifetimeSeconds) * time.Second
+}
+
+// scopes are all that some client may ask for, responseTypes likewise.
+func (c *config) scopes() []string {
+	scopes := []string{}
+	for _, client := range c.Clients {
+		scopes = append(scopes, client.Scopes...)
+	}
+	slices.Sort(scopes)
+	return slices.Compact(scopes)
+}
+
+func (c *config) responseTypes() []string {
+	types := []string{}
+	for _, client := range c.Clients {
+		types = append(types, client.registration().ResponseTypes...)
+	}
+	slices.Sort(types)
+	if types = slices.Compact(types); len(types) == 0 {
+		return []string{"code"}
+	}
+	return types
+}
+
+// registration is the client as the authorization endpoint knows it.
+func (c *clientConfig) registration() authorize.Client {
+	responseTypes := c.ResponseTypes
+	if responseTypes == nil {
+		responseTypes = []string{"code"}
+	}
+	return authorize.Client{
+		ID:               c.ID,
+		Name:             c.Name,
+		Public:           c.Public,
+		RedirectURIs:     c.RedirectURIs,
+		Native:           c.Native,
+		LocalhostAnyPort: c.LocalhostAnyPort,
+		Scopes:           c.Scopes,
+		ResponseTypes:    responseTypes,
+		PKCEOptional:     c.PKCE != nil && *c.PKCE == "optional",
+		RequireState:     c.RequireState,
+		Trusted:          c.Trusted,
+		Disabled:         c.Disabled,
+	}
+}

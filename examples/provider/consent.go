@@ -1,0 +1,104 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/session"
+)
+
+// consentPage is what consent.html shows.
+type consentPage struct {
+	Client  string
+	Subject string
+	Host    string // where the answer goes
+	Local   bool   // to a program on the user's own device
+	Scopes  []scopeLine
+	Req     string
+}
+
+type scopeLine struct{ Name, Meaning string }
+
+// meanings are for people. A scope that is not here belongs to an API that this
+// provider knows nothing of.
+var meanings = map[string]string{
+	"openid":         "Know which account is yours here",
+	"profile":        "See your name and profile",
+	"email":          "See your email address",
+	"address":        "See your postal address",
+	"phone":          "See your phone number",
+	"offline_access": "Keep its access while you are away",
+}
+
+// showConsent asks whether the client may have what it asks for.
+func (s *server) showConsent(w http.ResponseWriter, r *http.Request) {
+	pending, current, ok := s.consentFor(w, r)
+	if !ok {
+		return
+	}
+	s.show(w, http.StatusOK, "consent", consentPageFor(pending, current))
+}
+
+// decideConsent takes the form.
+func (s *server) decideConsent(w http.ResponseWriter, r *http.Request) {
+	if err := readPageForm(w, r); err != nil {
+		s.endpoint.ShowError(w, r, err)
+		return
+	}
+	pending, current, ok := s.consentFor(w, r)
+	if !ok {
+		return
+	}
+	// Whoever signed in in another tab meanwhile has not read the page yet.
+	asked := r.PostForm.Get("account")
+	sameUser := asked == "" || asked == current.Subject
+	switch decision := r.PostForm.Get("decision"); {
+	case decision == "deny":
+		s.endpoint.Deny(w, r)
+	case decision == "allow" && sameUser:
+		s.endpoint.Grant(w, r, pending.Request.Scopes)
+	default:
+		s.show(w, http.StatusBadRequest, "consent", consentPageFor(pending, current))
+	}
+}
+
+// consentFor finds out what is asked and who is asked. If ok is false, it has
+// answered: without anybody signed in, the endpoint sees to that first.
+func (s *server) consentFor(w http.ResponseWriter, r *http.Request) (p *authorize.Pending, current *session.Session, ok bool) {
+	pending, err := s.endpoint.Pending(r)
+	if err != nil {
+		s.endpoint.ShowError(w, r, err)
+		return nil, nil, false
+	}
+	current, err = s.sessions.Session(r)
+	if err != nil {
+		s.endpoint.ShowError(w, r, err)
+		return nil, nil, false
+	}
+	if !current.SignedIn() {
+		s.endpoint.Resume(w, r)
+		return nil, nil, false
+	}
+	return pending, current, true
+}
+
+func consentPageFor(pending *authorize.Pending, current *session.Session) consentPage {
+	request := pending.Request
+	page := consentPage{
+		Client:  request.Client.DisplayName(),
+		Subject: current.Subject,
+		Host:    request.RedirectHost(),
+		// http is for loopback only, and every other scheme but https for apps.
+		Local: !strings.HasPrefix(request.RedirectURI, "https:"),
+		Req:   pending.Sealed,
+	}
+	for _, scope := range request.Scopes {
+		meaning := meanings[scope]
+		if meaning == "" {
+			meaning = "Use a service that knows this name"
+		}
+		page.Scopes = append(page.Scopes, scopeLine{Name: scope, Meaning: meaning})
+	}
+	return page
+}

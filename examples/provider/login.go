@@ -1,0 +1,199 @@
+package main
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"net/url"
+
+	"github.com/usher-auth/usher/authorize"
+	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/session"
+)
+
+// passwordACR is the level that a password reaches, passwordAMR how (RFC 8176 §2).
+const (
+	passwordACR = "1"
+	passwordAMR = "pwd"
+)
+
+// maxForm is the most that a form may have.
+const maxForm = 64 << 10
+
+// loginPage is what login.html shows.
+type loginPage struct {
+	Client   string // empty: nobody asked
+	Why      string // a sentence for those who are signed in already
+	Username string
+	Wrong    bool
+	Req      string // goes back with the form
+}
+
+// showLogin asks for user name and password. Who comes here with a request has been
+// sent by the endpoint and has to sign in, signed in already or not.
+func (s *server) showLogin(w http.ResponseWriter, r *http.Request) {
+	if !r.URL.Query().Has("req") {
+		s.showLoginAlone(w, r)
+		return
+	}
+	pending, err := s.endpoint.Pending(r)
+	if err != nil {
+		s.endpoint.ShowError(w, r, err)
+		return
+	}
+	s.show(w, http.StatusOK, "login", loginPageFor(pending))
+}
+
+// showLoginAlone is for those who come of their own accord.
+func (s *server) showLoginAlone(w http.ResponseWriter, r *http.Request) {
+	current, err := s.sessions.Session(r)
+	if err != nil {
+		s.endpoint.ShowError(w, r, err)
+		return
+	}
+	if current.SignedIn() {
+		s.showStatus(w, r)
+		return
+	}
+	s.show(w, http.StatusOK, "login", loginPage{})
+}
+
+func loginPageFor(pending *authorize.Pending) loginPage {
+	page := loginPage{
+		Client:   pending.Request.Client.DisplayName(),
+		Username: pending.Request.LoginHint,
+		Req:      pending.Sealed,
+	}
+	if page.Username == "" {
+		page.Username = pending.Request.Subject
+	}
+	switch pending.Reason {
+	case authorize.ReasonPromptLogin:
+		page.Why = "The application wants to be sure that it is you. Please sign in again."
+	case authorize.ReasonMaxAge:
+		page.Why = "You signed in a while ago. Please sign in again."
+	case authorize.ReasonOtherUser:
+		page.Why = "The application asks for another account than the one you are signed in with."
+	case authorize.ReasonPromptSelectAccount:
+		page.Why = "Sign in with the account that you want to use."
+	}
+	return page
+}
+
+// signIn takes the form. Sign-ins are not counted here: a real provider slows down
+// whoever tries passwords, by user name and by address.
+func (s *server) signIn(w http.ResponseWriter, r *http.Request) {
+	if err := readPageForm(w, r); err != nil {
+		s.endpoint.ShowError(w, r, err)
+		return
+	}
+	page := loginPage{}
+	if carriesRequest(r) {
+		pending, err := s.endpoint.Pending(r)
+		if err != nil {
+			s.endpoint.ShowError(w, r, err)
+			return
+		}
+		page = loginPageFor(pending)
+		if r.PostForm.Get("decision") == "deny" {
+			s.endpoint.Deny(w, r)
+			return
+		}
+	}
+	username := r.PostForm.Get("username")
+	if !s.passwordIsRight(username, r.PostForm.Get("password")) {
+		s.log.Warn("sign-in failed")
+		page.Username, page.Wrong = username, true
+		s.show(w, http.StatusForbidden, "login", page)
+		return
+	}
+	_, err := s.sessions.SignIn(w, r, session.Session{Subject: username, ACR: passwordACR, AMR: []string{passwordAMR}})
+	if err != nil {
+		s.endpoint.ShowError(w, r, err)
+		return
+	}
+	s.log.Info("signed in", "subject", username)
+	if page.Req == "" {
+		s.redirect(w, r, "/login")
+		return
+	}
+	s.endpoint.Resume(w, r)
+}
+
+// passwordIsRight takes as long for a user who does not exist as for a wrong
+// password. A real provider keeps a slow hash, such as Argon2, for both.
+func (s *server) passwordIsRight(username, password string) bool {
+	u, exists := s.users[username] // without one, the hash is all zeros, which no password has
+	sum := sha256.Sum256([]byte(password))
+	return subtle.ConstantTimeCompare(sum[:], u.passwordHash[:]) == 1 && exists
+}
+
+// statusPage is what status.html shows, logoutPage what logout.html does.
+type (
+	statusPage struct{ Subject, SignedOut string }
+	logoutPage struct{ Subject string }
+)
+
+// showStatus says who is signed in.
+func (s *server) showStatus(w http.ResponseWriter, r *http.Request) {
+	current, err := s.sessions.Session(r)
+	if err != nil {
+		s.endpoint.ShowError(w, r, err)
+		return
+	}
+	page := statusPage{}
+	if current.SignedIn() {
+		page.Subject = current.Subject
+	}
+	s.show(w, http.StatusOK, "status", page)
+}
+
+// showLogout asks before it signs out, because any page can send a browser here.
+func (s *server) showLogout(w http.ResponseWriter, r *http.Request) {
+	current, err := s.sessions.Session(r)
+	if err != nil {
+		s.endpoint.ShowError(w, r, err)
+		return
+	}
+	if !current.SignedIn() {
+		s.showStatus(w, r)
+		return
+	}
+	s.show(w, http.StatusOK, "logout", logoutPage{Subject: current.Subject})
+}
+
+func (s *server) signOut(w http.ResponseWriter, r *http.Request) {
+	if err := s.sessions.SignOut(w, r); err != nil {
+		s.endpoint.ShowError(w, r, err)
+		return
+	}
+	s.show(w, http.StatusOK, "status", statusPage{SignedOut: "You are signed out."})
+}
+
+// carriesRequest tells a form that belongs to a request from one that does not.
+func carriesRequest(r *http.Request) bool {
+	return r.URL.Query().Has("req") || r.PostForm.Get("req") != ""
+}
+
+// readPageForm reads the form of a page into r.PostForm.
+func readPageForm(w http.ResponseWriter, r *http.Request) error {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		return oautherr.InvalidRequest.Because(err)
+	}
+	return nil
+}
+
+// redirect goes to a page of the provider itself.
+func (s *server) redirect(w http.ResponseWriter, r *http.Request, page string) {
+	http.Redirect(w, r, s.origin+s.path+page, http.StatusSeeOther)
+}
+
+// host is what the user sees in the address bar.
+func (s *server) host() string {
+	u, err := url.Parse(s.origin)
+	if err != nil {
+		return s.origin
+	}
+	return u.Host
+}

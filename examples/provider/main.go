@@ -1,0 +1,106 @@
+// Command provider is a small but complete OpenID provider for development and for
+// tests of clients: users, clients and passwords come from one JSON file, everything
+// else lives in memory and ends with the process.
+//
+// The files, in the order in which a sign-in passes through them:
+//
+//	config.go     the JSON file
+//	server.go     what is mounted where
+//	login.go      the pages for signing in and out
+//	consent.go    the page on which the user agrees
+//	token.go      codes for tokens
+//	clientauth.go which client calls
+//	idtoken.go    the key, ID tokens and the JWK Set
+//	accesstoken.go access tokens, until they expire or are revoked
+//	userinfo.go   what a token tells about its user
+//	pages.go      how pages are written
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+//go:embed default.json
+var defaultConfig []byte
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
+	file := flag.String("config", "", "JSON file with clients and users; without it there are alice, bob and two demo clients")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *addr, *file); err != nil {
+		fmt.Fprintln(os.Stderr, "provider:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx ends.
+func run(ctx context.Context, addr, file string) error {
+	cfg, err := loadConfig(file)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	address := "http://" + listener.Addr().String()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	provider, err := newServer(options{config: cfg, issuer: cfg.issuerOr(address), log: log, now: time.Now})
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening on", address)
+	return serve(ctx, listener, provider.routes(), log)
+}
+
+func loadConfig(file string) (*config, error) {
+	if file == "" {
+		return parseConfig(defaultConfig)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := parseConfig(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return cfg, nil
+}
+
+// serve answers requests until ctx ends, and then finishes those under way.
+func serve(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      20 * time.Second,
+		IdleTimeout:       time.Minute,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		stopped <- server.Shutdown(grace)
+	}()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
+}

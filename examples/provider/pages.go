@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"html/template"
+	"net/http"
+)
+
+//go:embed pages
+var pageFiles embed.FS
+
+// style is inlined, so that a page needs nothing else to look as it should.
+var style = mustRead("pages/style.css")
+
+var pages = map[string]*template.Template{
+	"login":   parsePage("login"),
+	"consent": parsePage("consent"),
+	"logout":  parsePage("logout"),
+	"status":  parsePage("status"),
+	"denied":  parsePage("denied"),
+}
+
+func mustRead(name string) string {
+	text, err := pageFiles.ReadFile(name)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// parsePage puts the page into the frame that all pages have.
+func parsePage(name string) *template.Template {
+	functions := template.FuncMap{"style": func() template.CSS { return template.CSS(style) }}
+	frame := template.New("frame").Funcs(functions)
+	return template.Must(frame.Parse(mustRead("pages/frame.html") + mustRead("pages/"+name+".html")))
+}
+
+// policy has no form-action: Chromium applies it to the whole chain of redirects
+// that follows a form, and so would stop the answer on its way to the client.
+var policy = func() string {
+	sum := sha256.Sum256([]byte(style))
+	source := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	return "default-src 'none'; style-src " + source + "; frame-ancestors 'none'; base-uri 'none'"
+}()
+
+// frame is what every page shows around its own content.
+type frame struct {
+	Host string // where the user is
+	Path string // before every link
+	Page any
+}
+
+// show writes a page, whole or not at all.
+func (s *server) show(w http.ResponseWriter, status int, name string, page any) {
+	var body bytes.Buffer
+	if err := pages[name].Execute(&body, frame{Host: s.host(), Path: s.path, Page: page}); err != nil {
+		s.log.Error("a page cannot be written", "page", name, "error", err)
+		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		return
+	}
+	header := w.Header()
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Content-Security-Policy", policy)
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Frame-Options", "DENY")
+	header.Set("Cache-Control", "no-store")
+	header.Set("Pragma", "no-cache")
+	// Not no-referrer: browsers would then send "Origin: null" with the form.
+	header.Set("Referrer-Policy", "same-origin")
+	w.WriteHeader(status)
+	w.Write(body.Bytes())
+}
+
+// deniedPage answers a form that another site has posted.
+func (s *server) deniedPage(w http.ResponseWriter, _ *http.Request) {
+	s.show(w, http.StatusForbidden, "denied", nil)
+}

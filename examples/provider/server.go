@@ -1,0 +1,204 @@
+package main
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/session"
+)
+
+type options struct {
+	config *config
+	issuer string
+	key    *rsa.PrivateKey // nil: a new one
+	log    *slog.Logger
+	now    func() time.Time
+}
+
+// server is the provider.
+type server struct {
+	issuer   string
+	origin   string // of the issuer
+	path     string // of the issuer, "" or "/prefix"
+	clients  map[string]client
+	users    map[string]user
+	endpoint *authorize.Handler
+	sessions *session.Cookies
+	tokens   *accessTokens
+	key      *signingKey
+	log      *slog.Logger
+	now      func() time.Time
+}
+
+// client is what the token endpoint knows of a client.
+type client struct {
+	id         string
+	public     bool
+	disabled   bool
+	secretHash [sha256.Size]byte
+}
+
+func newServer(o options) (*server, error) {
+	issuer, err := url.Parse(o.issuer)
+	if err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	s := &server{
+		issuer:  o.issuer,
+		origin:  issuer.Scheme + "://" + issuer.Host,
+		path:    strings.TrimSuffix(issuer.Path, "/"),
+		clients: map[string]client{},
+		users:   map[string]user{},
+		tokens:  newAccessTokens(o.now),
+		log:     o.log,
+		now:     o.now,
+	}
+	for _, c := range o.config.Clients {
+		s.clients[c.ID] = client{id: c.ID, public: c.Public, disabled: c.Disabled, secretHash: sha256.Sum256([]byte(c.Secret))}
+	}
+	for _, u := range o.config.Users {
+		s.users[u.Username] = user{passwordHash: sha256.Sum256([]byte(u.Password)), claims: u.Claims}
+	}
+	if o.key == nil {
+		if o.key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+			return nil, err
+		}
+	}
+	s.key = newSigningKey(o.key)
+	s.sessions, err = session.NewCookies(session.Config{
+		Name:     "provider-session",
+		Insecure: issuer.Scheme == "http",
+		Now:      o.now,
+		Logger:   o.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, s.newEndpoint(o)
+}
+
+func (s *server) newEndpoint(o options) error {
+	var clients []authorize.Client
+	for _, c := range o.config.Clients {
+		clients = append(clients, c.registration())
+	}
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: clients, Now: o.now})
+	endpoint, err := authorize.New(authorize.Config{
+		Issuer:        o.issuer,
+		Clients:       memory,
+		Codes:         memory,
+		Sessions:      s.sessions,
+		Login:         authorize.LoginURL(s.path + "/login"),
+		Consent:       &authorize.Consent{Page: s.path + "/consent", Store: memory},
+		IDTokenHint:   s.verifyHint,
+		ResponseTypes: o.config.responseTypes(),
+		Scopes:        o.config.scopes(),
+		CodeLifetime:  o.config.codeLifetime(),
+		Logger:        o.log,
+		Now:           o.now,
+	})
+	if err != nil {
+		// The file was checked, so what New can still refuse is the issuer.
+		return fmt.Errorf("issuer: %w", err)
+	}
+	s.endpoint = endpoint
+	return nil
+}
+
+// routes mounts everything under the path of the issuer.
+func (s *server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(s.path+"/authorize", s.endpoint)
+
+	// Other sites may send the browser to the endpoint above, even by POST, but
+	// must not post the forms of these pages.
+	protection := http.NewCrossOriginProtection()
+	protection.SetDenyHandler(http.HandlerFunc(s.deniedPage))
+	page := func(pattern string, show http.HandlerFunc) {
+		method, route, _ := strings.Cut(pattern, " ")
+		mux.Handle(method+" "+s.path+route, protection.Handler(show))
+	}
+	page("GET /{$}", s.showStatus)
+	page("GET /login", s.showLogin)
+	page("POST /login", s.signIn)
+	page("GET /consent", s.showConsent)
+	page("POST /consent", s.decideConsent)
+	page("GET /logout", s.showLogout)
+	page("POST /logout", s.signOut)
+
+	// What browsers of any origin may call: nothing here looks at a cookie.
+	open := func(methods, route string, h http.Handler) {
+		for _, method := range strings.Split(methods, " ") {
+			mux.Handle(method+" "+route, allowOrigins(h))
+		}
+		mux.Handle("OPTIONS "+route, allowOrigins(preflight(methods)))
+	}
+	open("POST", s.path+"/token", http.HandlerFunc(s.token))
+	open("GET POST", s.path+"/userinfo", http.HandlerFunc(s.userinfo))
+	open("GET", s.path+"/jwks", http.HandlerFunc(s.jwks))
+	for _, route := range s.wellKnown() {
+		open("GET", route, s.endpoint.MetadataHandler(s.metadata()))
+	}
+	return mux
+}
+
+// wellKnown are the addresses of the metadata. With a path in the issuer, OpenID
+// Connect Discovery 1.0 §4.1 puts its own behind the path, and RFC 8414 §3.1 puts
+// all before it; clients look in both places.
+func (s *server) wellKnown() []string {
+	routes := []string{
+		s.path + "/.well-known/openid-configuration",
+		s.path + "/.well-known/oauth-authorization-server",
+	}
+	if s.path != "" {
+		routes = append(routes,
+			"/.well-known/openid-configuration"+s.path,
+			"/.well-known/oauth-authorization-server"+s.path)
+	}
+	return routes
+}
+
+// metadata is what the provider adds to the metadata of the authorization endpoint.
+func (s *server) metadata() map[string]any {
+	base := s.origin + s.path
+	return map[string]any{
+		"token_endpoint":                        base + "/token",
+		"userinfo_endpoint":                     base + "/userinfo",
+		"jwks_uri":                              base + "/jwks",
+		"grant_types_supported":                 []string{"authorization_code"},
+		"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post", "none"},
+		"subject_types_supported":               []string{"public"},
+		"id_token_signing_alg_values_supported": []string{"RS256"},
+		"acr_values_supported":                  []string{passwordACR},
+		"claim_types_supported":                 []string{"normal"},
+		"claims_supported":                      s.claimsSupported(),
+	}
+}
+
+// allowOrigins lets scripts of any origin read the answer (CORS). They send no
+// cookies, and what is served needs none.
+func allowOrigins(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Set("Access-Control-Expose-Headers", "WWW-Authenticate")
+		h.ServeHTTP(w, r)
+	})
+}
+
+// preflight tells a browser which requests it may make.
+func preflight(methods string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Methods", strings.ReplaceAll(methods, " ", ", "))
+		w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+		w.Header().Set("Access-Control-Max-Age", "600")
+		w.WriteHeader(http.StatusNoContent)
+	})
+}
