@@ -1,0 +1,203 @@
+package authorize_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// corpusOutcome is one way in which a request may end. Empty members are not looked
+// at.
+type corpusOutcome struct {
+	Kind           string
+	Error          string
+	LocationPrefix string `json:"location_prefix"`
+	Params         map[string]string
+	Delivery       string
+	Status         corpusStatuses
+}
+
+// corpusExpectation is what a case expects: one outcome, or else one of also_ok, and
+// in no case anything of must_not.
+type corpusExpectation struct {
+	corpusOutcome
+	MustNot []string        `json:"must_not"`
+	AlsoOK  []corpusOutcome `json:"also_ok"`
+}
+
+// corpusStatuses is a number or a list of them.
+type corpusStatuses []int
+
+func (s *corpusStatuses) UnmarshalJSON(text []byte) error {
+	one := 0
+	if json.Unmarshal(text, &one) == nil {
+		*s = corpusStatuses{one}
+		return nil
+	}
+	var list []int
+	err := json.Unmarshal(text, &list)
+	*s = list
+	return err
+}
+
+// expand replaces the placeholders of an expectation.
+func (e corpusExpectation) expand(w *corpusWorld) (corpusExpectation, error) {
+	var errs []error
+	expand := func(text string) string {
+		text, err := w.expand(text)
+		errs = append(errs, err)
+		return text
+	}
+	outcome := func(o corpusOutcome) corpusOutcome {
+		o.LocationPrefix = expand(o.LocationPrefix)
+		params := map[string]string{}
+		for name, value := range o.Params {
+			params[name] = expand(value)
+		}
+		o.Params = params
+		return o
+	}
+	expanded := corpusExpectation{corpusOutcome: outcome(e.corpusOutcome)}
+	for _, form := range e.MustNot {
+		expanded.MustNot = append(expanded.MustNot, expand(form))
+	}
+	for _, o := range e.AlsoOK {
+		expanded.AlsoOK = append(expanded.AlsoOK, outcome(o))
+	}
+	return expanded, errors.Join(errs...)
+}
+
+// judge compares an answer with the expectation.
+func (e corpusExpectation) judge(a *corpusAnswer) corpusVerdict {
+	verdict := corpusVerdict{problems: e.forbidden(a)}
+	wrong := append(e.differences(a), e.undelivered(a)...)
+	if len(wrong) == 0 {
+		return verdict
+	}
+	for _, also := range e.AlsoOK {
+		if len(also.differences(a)) == 0 {
+			verdict.only = a.String()
+			return verdict
+		}
+	}
+	verdict.problems = append(verdict.problems, wrong...)
+	return verdict
+}
+
+// differences says in what the answer is another outcome.
+func (o corpusOutcome) differences(a *corpusAnswer) (wrong []string) {
+	differ := func(what string, got, want any) {
+		wrong = append(wrong, fmt.Sprintf("%s: got %.300s, want %.300s", what, fmt.Sprint(got), fmt.Sprint(want)))
+	}
+	if a.kind != o.Kind {
+		differ("kind", a, o.Kind)
+	}
+	if o.Error != "" && a.param("error") != o.Error {
+		differ("error", a.param("error"), o.Error)
+	}
+	if !strings.HasPrefix(a.target, o.LocationPrefix) {
+		differ("location_prefix", a.target, o.LocationPrefix)
+	}
+	for name, want := range o.Params {
+		if got := a.param(name); got != want {
+			differ("params "+name, strconv.Quote(got), strconv.Quote(want))
+		}
+	}
+	switch {
+	case len(o.Status) > 0 && !slices.Contains(o.Status, a.status):
+		differ("status", a.status, o.Status)
+	case len(o.Status) == 0 && a.status >= 500:
+		differ("status", a.status, "one below 500")
+	}
+	return wrong
+}
+
+// undelivered says whether the answer came in another way than expected. Where the
+// case names none, a form is right only if the request asked for one.
+func (o corpusOutcome) undelivered(a *corpusAnswer) []string {
+	switch {
+	case o.Delivery == "" && a.form && !a.asked.formPost:
+		return []string{"delivery: got a form that nobody asked for"}
+	case o.Delivery == "form_post" && !a.form:
+		return []string{"delivery: got no form, want form_post"}
+	case o.Delivery != "" && o.Delivery != "form_post":
+		return []string{"delivery: the runner does not know " + o.Delivery}
+	}
+	return nil
+}
+
+// forbidden says what of must_not is there.
+func (e corpusExpectation) forbidden(a *corpusAnswer) (wrong []string) {
+	for _, form := range e.MustNot {
+		found, err := a.matches(form)
+		if err != nil {
+			wrong = append(wrong, fmt.Sprintf("must_not %s: %v", form, err))
+		}
+		if found {
+			wrong = append(wrong, fmt.Sprintf("must_not %s: it is there (status %d, target %.300q)", form, a.status, a.target))
+		}
+	}
+	return wrong
+}
+
+// matches reports whether what a must_not form describes is there.
+func (a *corpusAnswer) matches(form string) (bool, error) {
+	what, rest, _ := strings.Cut(form, ":")
+	if rest == "" && what != "canary" {
+		return false, errors.New("the form is incomplete")
+	}
+	switch what {
+	case "param":
+		return a.has(rest), nil
+	case "location":
+		return corpusContainsFold(a.withoutChance(a.header.Get("Location")), rest), nil
+	case "header":
+		_, found := a.header[http.CanonicalHeaderKey(rest)]
+		return found, nil
+	case "header-missing":
+		name, sub, _ := strings.Cut(rest, ":")
+		values, found := a.header[http.CanonicalHeaderKey(name)]
+		return !found || !corpusContainsFold(strings.Join(values, ","), sub), nil
+	case "body":
+		return corpusContainsFold(a.withoutChance(a.body), rest), nil
+	case "set-cookie":
+		return slices.ContainsFunc(a.header["Set-Cookie"], func(line string) bool {
+			name, _, _ := strings.Cut(line, "=")
+			return name == rest
+		}), nil
+	case "status":
+		if class, ok := strings.CutSuffix(rest, "xx"); ok {
+			return strconv.Itoa(a.status/100) == class, nil
+		}
+		return strconv.Itoa(a.status) == rest, nil
+	case "canary":
+		return a.fetched > 0, nil
+	}
+	return false, errors.New("the runner does not know this form")
+}
+
+func corpusContainsFold(text, sub string) bool {
+	return strings.Contains(strings.ToLower(text), strings.ToLower(sub))
+}
+
+// withoutChance takes out what is random and of the endpoint's own making: the code
+// that it stored, the sealed request, the number of an error page. Otherwise a short
+// text would be found in them once in a few thousand runs.
+func (a *corpusAnswer) withoutChance(text string) string {
+	for _, saved := range a.codes {
+		if code := a.param("code"); corpusHash(code) == saved.hash {
+			text = strings.ReplaceAll(text, code, "(code)")
+		}
+	}
+	if req := a.param("req"); a.kind == corpusLoginRedirect && strings.Count(req, ".") == 2 {
+		text = strings.ReplaceAll(text, req, "(req)")
+	}
+	for _, id := range a.errorIDs {
+		text = strings.ReplaceAll(text, id, "(id)")
+	}
+	return text
+}

@@ -1,0 +1,316 @@
+package authorize_test
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"html"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// corpusInvariants hold for every answer, whatever the case expects. Each returns
+// what is wrong, or nothing.
+var corpusInvariants = []struct {
+	name  string
+	check func(a *corpusAnswer) string
+}{
+	{"1 (no 500, no 307, no CORS)", corpusSound},
+	{"2 (parameters)", corpusParameters},
+	{"3 (where the answer goes)", corpusDestination},
+	{"4 (error_description)", corpusDescription},
+	{"5 (headers)", corpusHeaders},
+	{"6 (HTML)", corpusHTML},
+	{"6 (time and memory)", corpusCost},
+	{"7 (cookies)", corpusCookies},
+	{"8 (nothing stays behind)", corpusNothingLeft},
+}
+
+// corpusSound: a panic has no answer and is found before.
+func corpusSound(a *corpusAnswer) string {
+	redirected := a.status >= 300 && a.status < 400
+	switch {
+	case a.status == http.StatusInternalServerError:
+		return "status 500"
+	case redirected && a.status != http.StatusFound && a.status != http.StatusSeeOther:
+		return fmt.Sprintf("status %d", a.status)
+	case redirected && a.method == "POST" && a.status != http.StatusSeeOther:
+		return fmt.Sprintf("a POST is redirected with status %d: the browser may post it again", a.status)
+	}
+	for name := range a.header {
+		if strings.HasPrefix(name, "Access-Control-Allow-") {
+			return name
+		}
+	}
+	return ""
+}
+
+// corpusParameters: what a client finds in an answer.
+func corpusParameters(a *corpusAnswer) string {
+	if a.kind != corpusCodeRedirect && a.kind != corpusErrorRedirect {
+		return ""
+	}
+	for _, p := range a.params {
+		if a.count(p.name) > 1 {
+			return p.name + " is there twice"
+		}
+	}
+	switch {
+	case a.has("code") && a.has("error"):
+		return "both code and error"
+	case a.asked.state == "" && a.has("state"):
+		return fmt.Sprintf("state is %.80q, and the request had none that can be used", a.param("state"))
+	case a.param("state") != a.asked.state:
+		return fmt.Sprintf("state is %.80q, not %.80q", a.param("state"), a.asked.state)
+	case a.param("iss") != corpusIssuer:
+		return fmt.Sprintf("iss is %q", a.param("iss"))
+	}
+	return ""
+}
+
+// corpusDestination is stricter than the host that the corpus asks for: an answer
+// goes to a redirect URI that is registered for this client, byte for byte with only
+// a loopback port apart, or to a page of the model.
+func corpusDestination(a *corpusAnswer) string {
+	if location := a.header.Get("Location"); location != "" && (a.status < 300 || a.status > 399) {
+		return fmt.Sprintf("Location with status %d", a.status)
+	}
+	if a.target == "" || a.kind == corpusLoginRedirect || a.kind == corpusAskedAgain {
+		return ""
+	}
+	for _, uri := range a.registered {
+		target, registered := a.target, uri
+		if t, ok := corpusWithoutPort(target); ok {
+			if r, ok := corpusWithoutPort(registered); ok {
+				target, registered = t, r
+			}
+		}
+		rest, ok := strings.CutPrefix(target, registered)
+		if ok && (rest == "" || !a.form && strings.ContainsAny(rest[:1], "?&#")) {
+			return ""
+		}
+	}
+	return fmt.Sprintf("the answer goes to %.200q, and registered is %.200q", a.target, a.registered)
+}
+
+var corpusHTTPAuthority = regexp.MustCompile(`^http://([^/?#]*)`)
+
+// corpusWithoutPort cuts the port out of an http URL on loopback.
+func corpusWithoutPort(uri string) (string, bool) {
+	authority := corpusHTTPAuthority.FindString(uri)
+	u, err := url.Parse(authority)
+	if authority == "" || err != nil {
+		return "", false
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	if u.Hostname() != "localhost" && (err != nil || !addr.IsLoopback()) {
+		return "", false
+	}
+	return strings.TrimSuffix(authority, ":"+u.Port()) + uri[len(authority):], true
+}
+
+// corpusOwnWords may stand in an error_description though a request has them too.
+var corpusOwnWords = []string{
+	"code", "none", "token", "openid", "scope", "state", "nonce", "prompt", "login", "consent",
+	"query", "form_post", "page", "S256", "plain", "client", "request", "https", "http",
+}
+
+// corpusDescription: RFC 6749 §4.1.2.1 names the characters. That nothing of the
+// request is in it can be seen of values that are long enough and no words of the
+// protocol.
+func corpusDescription(a *corpusAnswer) string {
+	description := a.param("error_description")
+	for i := range len(description) {
+		if c := description[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
+			return fmt.Sprintf("the byte %#x is not allowed in it", c)
+		}
+	}
+	for _, value := range a.asked.values {
+		if len(value) >= 4 && strings.Contains(description, value) &&
+			!slices.Contains(corpusOwnWords, value) && !corpusParameterName(value) {
+			return fmt.Sprintf("%q comes from the request", value)
+		}
+	}
+	return ""
+}
+
+// corpusParameterName: the name of a parameter helps the client's developer, and is
+// one of a fixed list, not what the request chose.
+func corpusParameterName(name string) bool {
+	return slices.Contains([]string{
+		"response_type", "client_id", "redirect_uri", "response_mode", "code_challenge",
+		"code_challenge_method", "max_age", "display", "ui_locales", "claims_locales", "id_token_hint",
+		"login_hint", "acr_values", "claims", "request_uri", "registration", "resource",
+		"authorization_details", "dpop_jkt",
+	}, name)
+}
+
+// corpusHeaders: what net/http refuses in front of the endpoint has no headers of
+// ours.
+func corpusHeaders(a *corpusAnswer) string {
+	if !a.reached {
+		return ""
+	}
+	policy := strings.ToLower(a.header.Get("Content-Security-Policy"))
+	switch {
+	case !strings.Contains(a.header.Get("Cache-Control"), "no-store"):
+		return fmt.Sprintf("Cache-Control is %q", a.header.Get("Cache-Control"))
+	case a.header.Get("Referrer-Policy") != "no-referrer":
+		return fmt.Sprintf("Referrer-Policy is %q", a.header.Get("Referrer-Policy"))
+	case a.body != "" && a.header.Get("Content-Type") == "":
+		return "no Content-Type"
+	case !a.html():
+		return ""
+	case !strings.Contains(policy, "frame-ancestors 'none'"):
+		return "no frame-ancestors 'none'"
+	case strings.Contains(policy, "form-action"):
+		return "form-action, which stops the answer to the client in some browsers"
+	case a.header.Get("X-Content-Type-Options") != "nosniff":
+		return "no nosniff"
+	}
+	return ""
+}
+
+var corpusOwnCode = regexp.MustCompile(`(?is)<(script|style)>.*?</(script|style)>`)
+
+// corpusHTML looks for pieces of what was sent that begin with a character that can
+// end a text or an attribute, and for code that the policy of the page does not name
+// by its hash.
+func corpusHTML(a *corpusAnswer) string {
+	if !a.html() {
+		return ""
+	}
+	page, raw := corpusDecode(corpusOwnCode.ReplaceAllString(a.body, ""))
+	for _, value := range a.asked.values {
+		if piece := corpusRawPiece(value, page, raw); piece != "" {
+			return fmt.Sprintf("%q comes from the request, unescaped", piece)
+		}
+	}
+	policy := a.header.Get("Content-Security-Policy")
+	for _, tag := range corpusTags(a.body) {
+		if (tag.name == "script" || tag.name == "style") && !strings.Contains(policy, "'sha256-"+corpusSHA256(tag.text)+"'") {
+			return fmt.Sprintf("a <%s> that the policy does not name", tag.name)
+		}
+		for name := range tag.attr {
+			if strings.HasPrefix(name, "on") || name == "src" {
+				return fmt.Sprintf("<%s> has the attribute %s", tag.name, name)
+			}
+		}
+	}
+	return ""
+}
+
+// corpusRawPiece returns a piece of the value that begins with a special character and
+// stands in the page as it was sent.
+func corpusRawPiece(value, page string, raw []bool) string {
+	last := ""
+	for i := range len(value) {
+		if strings.IndexByte(`<>"'&`, value[i]) < 0 {
+			continue
+		}
+		piece := value[i:min(i+16, len(value))]
+		if piece == last || len(piece) < 4 {
+			continue
+		}
+		last = piece
+		for from := 0; ; from++ {
+			at := strings.Index(page[from:], piece)
+			if at < 0 {
+				break
+			}
+			if from += at; raw[from] {
+				return piece
+			}
+		}
+	}
+	return ""
+}
+
+var corpusEntity = regexp.MustCompile(`&[#0-9A-Za-z]+;`)
+
+// corpusDecode decodes a page and says of every byte whether it stood there as it is.
+func corpusDecode(page string) (text string, raw []bool) {
+	var b strings.Builder
+	add := func(part string, asItIs bool) {
+		b.WriteString(part)
+		for range len(part) {
+			raw = append(raw, asItIs)
+		}
+	}
+	from := 0
+	for _, at := range corpusEntity.FindAllStringIndex(page, -1) {
+		add(page[from:at[0]], true)
+		add(html.UnescapeString(page[at[0]:at[1]]), false)
+		from = at[1]
+	}
+	add(page[from:], true)
+	return b.String(), raw
+}
+
+func corpusSHA256(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// corpusHash is what the code store is given instead of the code.
+func corpusHash(code string) string {
+	sum := sha256.Sum256([]byte(code))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+func corpusCost(a *corpusAnswer) string {
+	switch {
+	case a.elapsed > time.Second:
+		return fmt.Sprintf("took %s", a.elapsed)
+	case a.allocated > 8<<20:
+		return fmt.Sprintf("allocated %d bytes", a.allocated)
+	}
+	return ""
+}
+
+func corpusCookies(a *corpusAnswer) string {
+	for _, line := range a.header["Set-Cookie"] {
+		c, err := http.ParseSetCookie(line)
+		switch {
+		case err != nil:
+			return err.Error()
+		case !c.Secure || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode && c.SameSite != http.SameSiteStrictMode:
+			return fmt.Sprintf("%s is not Secure, HttpOnly and SameSite", c.Name)
+		}
+	}
+	return ""
+}
+
+// corpusNothingLeft: only an answer with a code stores one, namely this one for the
+// user who is signed in, and only a visit to a page lets a request wait.
+func corpusNothingLeft(a *corpusAnswer) string {
+	want := 0
+	if a.kind == corpusCodeRedirect {
+		want = 1
+	}
+	if len(a.codes) != want {
+		return fmt.Sprintf("%d codes were stored for %s", len(a.codes), a)
+	}
+	for _, saved := range a.codes {
+		switch {
+		case saved.hash != corpusHash(a.param("code")):
+			return "the stored hash is not that of the code"
+		case a.subject != "" && saved.code.Subject != a.subject:
+			return fmt.Sprintf("the code is for %q, and signed in is %q", saved.code.Subject, a.subject)
+		}
+	}
+	if a.kind == corpusLoginRedirect {
+		return ""
+	}
+	for _, line := range a.header["Set-Cookie"] {
+		if c, err := http.ParseSetCookie(line); err != nil || c.MaxAge >= 0 {
+			return "a cookie is set: " + line
+		}
+	}
+	return ""
+}

@@ -1,0 +1,304 @@
+package authorize_test
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/session"
+)
+
+// The model that the cases are written for. The consent page lies below the login
+// page because the corpus takes any interaction for a login.
+const (
+	corpusIssuer   = "https://as.example"
+	corpusEndpoint = corpusIssuer + "/authorize"
+	corpusLogin    = corpusIssuer + "/login"
+)
+
+var corpusStart = time.Date(2026, time.March, 4, 5, 6, 7, 0, time.UTC)
+
+// corpusScopes are known and allowed to all. admin is known and allowed to nobody.
+var corpusScopes = []string{"openid", "profile", "email", "offline_access", "api:read", "api:write"}
+
+// corpusClients are the clients of the model. One that is not here is confidential
+// and gets the redirect URIs of its case.
+//
+// native and nativelh are trusted: the corpus counts consent as given, and consent
+// is never remembered for a public client on loopback or with a private-use scheme
+// (RFC 8252 §8.6), so that is the only way for them not to be asked.
+var corpusClients = []authorize.Client{
+	{ID: "web", RedirectURIs: []string{"https://app.example/cb"}},
+	{ID: "spa", Public: true, RedirectURIs: []string{"https://spa.example/cb", "https://spa.example/cb2"}},
+	{ID: "native", Public: true, Native: true, Trusted: true, RedirectURIs: []string{"http://127.0.0.1/cb", "http://[::1]/cb", "com.example.app:/oauth2redirect"}},
+	{ID: "nativelh", Public: true, Native: true, LocalhostAnyPort: true, Trusted: true, RedirectURIs: []string{"http://localhost/cb"}},
+	{ID: "q", RedirectURIs: []string{"https://q.example/cb?tenant=1&x=a+b", "https://q.example/odd?d=%2e%2e&s=1;2"}},
+	{ID: "legacy", PKCEOptional: true, RedirectURIs: []string{"https://legacy.example/cb"}},
+	{ID: "tp", RedirectURIs: []string{"https://tp.example/cb"}},
+	{ID: "noredir", Public: true},
+	{ID: "evil", Public: true, RedirectURIs: []string{"https://evil.example/cb"}},
+	{ID: "disabled", Disabled: true},
+	{ID: "nocode", ResponseTypes: []string{}},
+	{ID: "par", RequirePushed: true, RedirectURIs: []string{"https://par.example/cb"}},
+}
+
+// corpusSessions are the values of "session" and of {COOKIE_VALUE:…}.
+var corpusSessions = map[string]struct {
+	subject string
+	age     time.Duration // since the user signed in
+	half    bool          // the second factor is missing
+	expired bool
+	revoked bool
+}{
+	"alice":           {subject: "alice", age: time.Minute},
+	"alice_old":       {subject: "alice", age: 2 * time.Hour},
+	"alice_noconsent": {subject: "alice_noconsent", age: time.Minute},
+	"bob":             {subject: "bob", age: time.Minute},
+	"expired":         {subject: "alice", age: 13 * time.Hour, expired: true},
+	"revoked":         {subject: "alice", age: time.Minute, revoked: true},
+	"mfa_pending":     {subject: "alice", age: time.Minute, half: true},
+}
+
+// corpusWorld is an endpoint with its host and a user's browser, made anew for
+// every case.
+type corpusWorld struct {
+	run     *corpusRunner
+	client  string // those of the case, for steps that name none
+	session string
+
+	clock   *corpusClock
+	memory  *authorize.Memory
+	handler *authorize.Handler
+	cookies *session.Cookies
+	browser *corpusBrowser
+	canary  *corpusCanary
+
+	saved       map[string]string               // what setup steps saved: RESUME, CODE, …
+	origins     map[string]corpusAsked          // the requests behind saved RESUMEs
+	redemptions map[string]authorize.Redemption // how saved codes are redeemed
+	problems    []string                        // broken invariants of all answers so far
+
+	mu       sync.Mutex
+	codes    []corpusSavedCode // all that were stored
+	errorIDs []string
+	resource []string // all that were asked about
+}
+
+type corpusSavedCode struct {
+	hash string
+	code *authorize.Code
+}
+
+// newWorld builds the model on the public API of the packages, as a host would.
+func (run *corpusRunner) newWorld(c *corpusCase) (*corpusWorld, error) {
+	w := &corpusWorld{
+		run:         run,
+		client:      c.Client,
+		session:     c.Session,
+		clock:       &corpusClock{now: corpusStart},
+		browser:     newCorpusBrowser(),
+		saved:       map[string]string{},
+		origins:     map[string]corpusAsked{},
+		redemptions: map[string]authorize.Redemption{},
+	}
+	w.memory = authorize.NewMemory(authorize.MemoryConfig{Now: w.clock.Now})
+	known := false
+	for _, client := range corpusClients {
+		known = known || client.ID == c.Client
+		w.putClient(client, c)
+	}
+	if !known {
+		w.putClient(authorize.Client{ID: c.Client}, c)
+	}
+	var err error
+	if w.cookies, err = session.NewCookies(session.Config{Now: w.clock.Now}); err != nil {
+		return nil, err
+	}
+	w.handler, err = authorize.New(authorize.Config{
+		Issuer:      corpusIssuer,
+		Endpoint:    corpusEndpoint,
+		Clients:     corpusClientStore{w.memory},
+		Codes:       corpusCodeStore{w.memory, w},
+		Sessions:    w.cookies,
+		Login:       authorize.LoginURL("/login"),
+		Consent:     &authorize.Consent{Page: "/login/consent", Store: corpusConsents{w.memory, w}},
+		IDTokenHint: corpusHintSubject,
+		Resource:    w.allowResource,
+		Scopes:      append([]string{"admin"}, corpusScopes...),
+		Keys:        []authorize.Key{{Secret: []byte("a secret of the test, 32 bytes or more")}},
+		OnEvent:     w.onEvent,
+		Now:         w.clock.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	w.run.serve(w.handler)
+	return w, nil
+}
+
+// putClient stores a client. The redirect URIs of the case hold for its client.
+func (w *corpusWorld) putClient(client authorize.Client, c *corpusCase) {
+	client.Name = "The application " + client.ID
+	client.Scopes = corpusScopes
+	if client.ID == c.Client {
+		client.RedirectURIs = c.RedirectURIs
+	}
+	w.memory.PutClient(client)
+}
+
+// redirectURIs returns what is registered now.
+func (w *corpusWorld) redirectURIs(client string) []string {
+	c, err := w.memory.Client(context.Background(), client)
+	if err != nil || c == nil {
+		return nil
+	}
+	return c.RedirectURIs
+}
+
+func (w *corpusWorld) close() {
+	if w.canary != nil {
+		w.canary.close()
+	}
+}
+
+// corpusClock stands still unless a step moves it.
+type corpusClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *corpusClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *corpusClock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// corpusClientStore fails for one client, with a text that nobody but the log may
+// see.
+type corpusClientStore struct{ *authorize.Memory }
+
+func (s corpusClientStore) Client(ctx context.Context, id string) (*authorize.Client, error) {
+	if id == "storeerr" {
+		return nil, errors.New("sql: connection refused by 10.0.0.7; panic: goroutine 1 [running]")
+	}
+	return s.Memory.Client(ctx, id)
+}
+
+// corpusCodeStore remembers all that it is given.
+type corpusCodeStore struct {
+	*authorize.Memory
+	w *corpusWorld
+}
+
+func (s corpusCodeStore) SaveCode(ctx context.Context, hash string, code *authorize.Code) error {
+	s.w.mu.Lock()
+	s.w.codes = append(s.w.codes, corpusSavedCode{hash, code.Clone()})
+	s.w.mu.Unlock()
+	return s.Memory.SaveCode(ctx, hash, code)
+}
+
+// dump is all that the code store was ever given.
+func (w *corpusWorld) dump() (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var b strings.Builder
+	for _, c := range w.codes {
+		text, err := json.Marshal(c.code)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(&b, c.hash, string(text), string(c.code.Data))
+	}
+	return b.String(), nil
+}
+
+// corpusConsents says that everybody has agreed to everything, except for the
+// client tp and the user alice_noconsent.
+type corpusConsents struct {
+	*authorize.Memory
+	w *corpusWorld
+}
+
+func (s corpusConsents) FindConsent(_ context.Context, subject, clientID string) (*authorize.ConsentRecord, error) {
+	if clientID == "tp" || subject == "alice_noconsent" {
+		return nil, nil
+	}
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	return &authorize.ConsentRecord{Subject: subject, ClientID: clientID, Scopes: corpusScopes, Resources: s.w.resource}, nil
+}
+
+// allowResource knows https://api.example and what is below it, and remembers what
+// was asked for as agreed to.
+func (w *corpusWorld) allowResource(_ context.Context, _ *authorize.Client, resource string) (bool, error) {
+	if !strings.HasPrefix(resource, "https://api.example/") && resource != "https://api.example" {
+		return false, nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.resource = append(w.resource, resource)
+	return true, nil
+}
+
+func (w *corpusWorld) onEvent(_ context.Context, e authorize.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if e.ErrorID != "" {
+		w.errorIDs = append(w.errorIDs, e.ErrorID)
+	}
+}
+
+var corpusHintKey = []byte("signs the ID tokens of the model")
+
+// corpusHintSubject accepts ID tokens that the model signed (HS256) and nothing
+// else: no garbage, no unsigned token.
+func corpusHintSubject(_ context.Context, token string) (string, error) {
+	signed, signature, ok := corpusCutLast(token, ".")
+	if !ok || signature != corpusSignature(signed) {
+		return "", errors.New("not a token of this issuer")
+	}
+	_, payload, _ := strings.Cut(signed, ".")
+	text, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil {
+		return "", err
+	}
+	var claims struct{ Iss, Sub string }
+	if err := json.Unmarshal(text, &claims); err != nil || claims.Iss != corpusIssuer {
+		return "", errors.New("not an ID token of this issuer")
+	}
+	return claims.Sub, nil
+}
+
+func corpusHint(subject string) string {
+	encode := base64.RawURLEncoding.EncodeToString
+	signed := encode([]byte(`{"alg":"HS256"}`)) + "." + encode(fmt.Appendf(nil, `{"iss":%q,"sub":%q}`, corpusIssuer, subject))
+	return signed + "." + corpusSignature(signed)
+}
+
+func corpusSignature(signed string) string {
+	mac := hmac.New(sha256.New, corpusHintKey)
+	mac.Write([]byte(signed))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+func corpusCutLast(text, sep string) (before, after string, ok bool) {
+	i := strings.LastIndex(text, sep)
+	if i < 0 {
+		return text, "", false
+	}
+	return text[:i], text[i+len(sep):], true
+}

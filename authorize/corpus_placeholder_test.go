@@ -1,0 +1,90 @@
+package authorize_test
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+var corpusPlaceholder = regexp.MustCompile(`\{([A-Z][A-Z0-9_]*)(?::([^{}]*))?\}`)
+
+// expand replaces placeholders. One that is unknown is an error: the request would
+// not be the one that is meant. {PORT} is the port of the canary, a server that
+// nobody may call.
+func (w *corpusWorld) expand(text string) (string, error) {
+	var errs []error
+	text = corpusPlaceholder.ReplaceAllStringFunc(text, func(placeholder string) string {
+		parts := corpusPlaceholder.FindStringSubmatch(placeholder)
+		value, err := w.placeholder(parts[1], parts[2])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("placeholder %s: %w", placeholder, err))
+		}
+		return value
+	})
+	return text, errors.Join(errs...)
+}
+
+func (w *corpusWorld) placeholder(name, argument string) (string, error) {
+	switch name {
+	case "ISS":
+		return corpusIssuer, nil
+	case "LOGIN":
+		return corpusLogin, nil
+	case "PORT":
+		return w.canaryPort()
+	case "REPEAT":
+		text, count, ok := corpusCutLast(argument, ":")
+		n, err := strconv.Atoi(count)
+		if !ok || err != nil || n < 0 || n > 64<<20 {
+			return "", errors.New("want {REPEAT:text:N}")
+		}
+		return strings.Repeat(text, n), nil
+	case "COOKIE_NAME":
+		return corpusChange(corpusSessionCookie, argument)
+	case "COOKIE_VALUE":
+		sessionName, change, _ := strings.Cut(argument, ":")
+		value, err := w.cookieOf(sessionName)
+		if err != nil {
+			return "", err
+		}
+		return corpusChange(value, change)
+	}
+	value, ok := w.saved[name]
+	if !ok {
+		return "", errors.New("unknown, and no setup step saved it")
+	}
+	return corpusChange(value, argument)
+}
+
+// corpusChange spoils a value that is right. Flipping changes the highest bit that a
+// character of base64url stands for, so that it never is mere padding.
+func corpusChange(value, change string) (string, error) {
+	if value == "" {
+		return "", errors.New("the value is empty")
+	}
+	last := len(value) - 1
+	switch change {
+	case "":
+		return value, nil
+	case "upper":
+		return strings.ToUpper(value), nil
+	case "truncate":
+		return value[:last], nil
+	case "flip-last":
+		return value[:last] + corpusFlip(value[last]), nil
+	case "flip-first":
+		return corpusFlip(value[0]) + value[1:], nil
+	}
+	return "", fmt.Errorf("unknown change %q", change)
+}
+
+func corpusFlip(c byte) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	i := strings.IndexByte(alphabet, c)
+	if i < 0 {
+		return "A"
+	}
+	return alphabet[i^32 : i^32+1]
+}

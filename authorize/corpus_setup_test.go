@@ -1,0 +1,325 @@
+package authorize_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/usher-auth/usher/authorize"
+	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/session"
+)
+
+// corpusStep is one thing that happens before the request of a stateful case. Which
+// members count depends on Do.
+type corpusStep struct {
+	Do      string
+	Client  string
+	Session string
+	Save    string
+	Expect  string
+
+	QueryAdd string `json:"query_add"` // authorize, code: appended as it is
+	NoPKCE   bool   `json:"no_pkce"`   // authorize, code
+
+	As         string // login
+	NewBrowser bool   `json:"new_browser"`
+	WithCookie string `json:"with_cookie"`
+
+	Seconds float64  // advance
+	URIs    []string // client_set_redirects
+
+	Resume string // resume: what was saved, RESUME by default
+
+	Code        string          // redeem: what was saved, CODE by default
+	Verifier    json.RawMessage // absent: the right one; null: none
+	RedirectURI json.RawMessage `json:"redirect_uri"` // the same
+	Parallel    int
+	ExpectOK    *int `json:"expect_ok"`
+
+	MustNotContain string `json:"must_not_contain"` // store_dump
+}
+
+// The verifier and challenge of RFC 7636 appendix B, which the corpus uses.
+const (
+	corpusVerifier  = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+	corpusChallenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+)
+
+// do runs a step. A verb that is not known is an error, as is one that did not do
+// what the case relies on.
+func (w *corpusWorld) do(step corpusStep) error {
+	switch step.Do {
+	case "authorize":
+		return w.doAuthorize(step)
+	case "login":
+		return w.doLogin(step)
+	case "logout":
+		rec := httptest.NewRecorder()
+		if err := w.cookies.SignOut(rec, w.browser.visit()); err != nil {
+			return err
+		}
+		w.browser.session = ""
+		return w.browser.keep(rec.Header())
+	case "resume":
+		return w.doResume(step)
+	case "advance":
+		w.clock.advance(time.Duration(step.Seconds * float64(time.Second)))
+		return nil
+	case "client_delete":
+		w.memory.DeleteClient(step.client(w))
+		return nil
+	case "client_set_redirects":
+		return w.doSetRedirects(step)
+	case "code":
+		return w.doCode(step)
+	case "redeem":
+		return w.doRedeem(step)
+	case "store_dump":
+		return w.doStoreDump(step)
+	}
+	return errors.New("unknown verb")
+}
+
+// client is that of the step, or of the case.
+func (step corpusStep) client(w *corpusWorld) string {
+	if step.Client != "" {
+		return step.Client
+	}
+	return w.client
+}
+
+// request is a right request of the step's client.
+func (step corpusStep) request(w *corpusWorld) (corpusRequest, error) {
+	client := step.client(w)
+	uris := w.redirectURIs(client)
+	if len(uris) == 0 {
+		return corpusRequest{}, fmt.Errorf("the client %q has no redirect URI", client)
+	}
+	query := "response_type=code&client_id=" + url.QueryEscape(client) + "&redirect_uri=" + url.QueryEscape(uris[0]) +
+		"&scope=openid&state=xyzABC123&nonce=n-0S6_WzA2Mj"
+	if !step.NoPKCE {
+		query += "&code_challenge=" + corpusChallenge + "&code_challenge_method=S256"
+	}
+	query += step.QueryAdd
+	return corpusRequest{Method: "GET", Path: "/authorize", Query: &query}, nil
+}
+
+// doAuthorize starts a request that has to wait for the user, and saves what brings
+// it back.
+func (w *corpusWorld) doAuthorize(step corpusStep) error {
+	r, err := step.request(w)
+	if err != nil {
+		return err
+	}
+	if step.Session == "" {
+		step.Session = w.browser.session
+	}
+	a, err := w.send(r, step.client(w), step.Session)
+	if err != nil {
+		return err
+	}
+	if a.kind != corpusLoginRedirect {
+		return fmt.Errorf("got %s, which leaves nothing to resume", a)
+	}
+	for _, p := range a.params {
+		if p.name == "req" {
+			resume := "req=" + url.QueryEscape(p.value)
+			w.saved[step.Save] = resume
+			w.origins[resume] = a.asked
+			return nil
+		}
+	}
+	return errors.New("the login page gets no req")
+}
+
+// doLogin signs the user in on the host's login page, which takes a person a second.
+func (w *corpusWorld) doLogin(step corpusStep) error {
+	if step.NewBrowser {
+		w.browser = newCorpusBrowser()
+	}
+	model, ok := corpusSessions[step.As]
+	if !ok {
+		return fmt.Errorf("the model has no user %q", step.As)
+	}
+	if step.WithCookie != "" {
+		cookie, err := w.expand(step.WithCookie)
+		if err != nil {
+			return err
+		}
+		name, value, _ := strings.Cut(cookie, "=")
+		w.browser.cookies[name] = value
+	}
+	w.clock.advance(time.Second)
+	w.browser.session = step.As
+	return w.signIn(w.browser, session.Session{Subject: model.subject, SecondFactorPending: model.half, AMR: []string{"pwd"}})
+}
+
+func (w *corpusWorld) doResume(step corpusStep) error {
+	name := step.Resume
+	if name == "" {
+		name = "RESUME"
+	}
+	query, ok := w.saved[name]
+	if !ok {
+		return fmt.Errorf("no step saved %s", name)
+	}
+	query += step.QueryAdd
+	a, err := w.send(corpusRequest{Method: "GET", Path: "/authorize", Query: &query}, step.client(w), w.browser.session)
+	if err != nil {
+		return err
+	}
+	if step.Expect != "" && step.Expect != a.kind && step.Expect != a.param("error") {
+		return fmt.Errorf("got %s, want %s", a, step.Expect)
+	}
+	return nil
+}
+
+func (w *corpusWorld) doSetRedirects(step corpusStep) error {
+	c, err := w.memory.Client(context.Background(), step.client(w))
+	if err != nil {
+		return err
+	}
+	if c == nil {
+		return fmt.Errorf("no client %q", step.client(w))
+	}
+	c.RedirectURIs = step.URIs
+	w.memory.PutClient(*c)
+	return nil
+}
+
+// doCode gets a code and remembers how it has to be redeemed.
+func (w *corpusWorld) doCode(step corpusStep) error {
+	r, err := step.request(w)
+	if err != nil {
+		return err
+	}
+	if step.Session == "" {
+		step.Session = w.session
+	}
+	if step.Session == "none" {
+		step.Session = "alice"
+	}
+	a, err := w.send(r, step.client(w), step.Session)
+	if err != nil {
+		return err
+	}
+	if a.kind != corpusCodeRedirect {
+		return fmt.Errorf("got %s, want a code", a)
+	}
+	right := authorize.Redemption{
+		Code:        a.param("code"),
+		ClientID:    step.client(w),
+		RedirectURI: w.redirectURIs(step.client(w))[0],
+		Verifier:    corpusVerifier,
+	}
+	if step.NoPKCE {
+		right.Verifier = ""
+	}
+	w.saved[step.Save] = right.Code
+	w.redemptions[step.Save] = right
+	return nil
+}
+
+// doRedeem presents a code, one time or many times at once.
+func (w *corpusWorld) doRedeem(step corpusStep) error {
+	r, err := step.redemption(w)
+	if err != nil {
+		return err
+	}
+	if step.Parallel > 1 {
+		return w.redeemAtOnce(step, r)
+	}
+	outcome := w.redeem(r)
+	if want := step.Expect; outcome != want && (want != "" || outcome != "ok") {
+		return fmt.Errorf("got %s, want %s", outcome, want)
+	}
+	return nil
+}
+
+func (step corpusStep) redemption(w *corpusWorld) (r authorize.Redemption, err error) {
+	name := step.Code
+	if name == "" {
+		name = "CODE"
+	}
+	r, ok := w.redemptions[name]
+	if !ok {
+		return r, fmt.Errorf("no step saved %s", name)
+	}
+	if step.Client != "" {
+		r.ClientID = step.Client
+	}
+	if r.Verifier, err = w.argument(step.Verifier, r.Verifier); err != nil {
+		return r, err
+	}
+	r.RedirectURI, err = w.argument(step.RedirectURI, r.RedirectURI)
+	return r, err
+}
+
+// argument is the text that a step gives, nothing for null, or the standard.
+func (w *corpusWorld) argument(raw json.RawMessage, standard string) (string, error) {
+	if raw == nil {
+		return standard, nil
+	}
+	var text string
+	if err := json.Unmarshal(raw, &text); err != nil {
+		return "", err
+	}
+	return w.expand(text)
+}
+
+// redeem is the token endpoint. It returns "ok" or the error code.
+func (w *corpusWorld) redeem(r authorize.Redemption) string {
+	if _, err := w.handler.Redeem(context.Background(), r); err != nil {
+		return string(oautherr.Of(err).Code)
+	}
+	return "ok"
+}
+
+func (w *corpusWorld) redeemAtOnce(step corpusStep, r authorize.Redemption) error {
+	outcomes := make(chan string, step.Parallel)
+	begin := make(chan struct{})
+	for range step.Parallel {
+		go func() {
+			<-begin
+			outcomes <- w.redeem(r)
+		}()
+	}
+	close(begin)
+	count := map[string]int{}
+	for range step.Parallel {
+		count[<-outcomes]++
+	}
+	want := 1
+	if step.ExpectOK != nil {
+		want = *step.ExpectOK
+	}
+	if count["ok"] != want || count["invalid_grant"] != step.Parallel-want {
+		return fmt.Errorf("%d at once ended with %v, want %d ok and the others invalid_grant", step.Parallel, count, want)
+	}
+	return nil
+}
+
+// doStoreDump looks for a saved value, or a text, in all that the store was given.
+func (w *corpusWorld) doStoreDump(step corpusStep) error {
+	text, ok := w.saved[step.MustNotContain]
+	if !ok {
+		text = step.MustNotContain
+	}
+	dump, err := w.dump()
+	if err != nil {
+		return err
+	}
+	if text == "" || dump == "" {
+		return errors.New("nothing to look for, or nothing stored to look in")
+	}
+	if strings.Contains(dump, text) {
+		return fmt.Errorf("the store was given %s", step.MustNotContain)
+	}
+	return nil
+}
