@@ -112,7 +112,6 @@ func (s *signIn) wantInvalidGrant(code, verifier string) {
 }
 
 func TestSignInWithGoOIDC(t *testing.T) {
-	issuer := startProvider(t, webClient, publicClient)
 	for _, c := range []struct {
 		name   string
 		client client
@@ -123,7 +122,8 @@ func TestSignInWithGoOIDC(t *testing.T) {
 		{"client_secret_post", webClient, oauth2.AuthStyleInParams},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, someone := newSignIn(t, issuer, c.client, c.style), newPerson(t)
+			issuer := startProvider(t, c.client)
+			s, someone := newSignIn(t, issuer, c.client, c.style), newPerson(t, issuer)
 			began := time.Now().Truncate(time.Second)
 			token, idToken := s.redeem(s.code(someone.answer(s.url())))
 
@@ -160,7 +160,7 @@ func TestSignInWithGoOIDC(t *testing.T) {
 func TestCodeCountsOnceAndOnlyWithItsVerifier(t *testing.T) {
 	issuer := startProvider(t, webClient)
 	s := newSignIn(t, issuer, webClient, oauth2.AuthStyleInHeader)
-	code := s.code(newPerson(t).answer(s.url()))
+	code := s.code(newPerson(t, issuer).answer(s.url()))
 	s.wantInvalidGrant(code, oauth2.GenerateVerifier())
 	s.redeem(code) // the wrong verifier did not burn it
 	s.wantInvalidGrant(code, s.verifier)
@@ -168,7 +168,7 @@ func TestCodeCountsOnceAndOnlyWithItsVerifier(t *testing.T) {
 
 func TestSecondSignInAsksForNothing(t *testing.T) {
 	issuer := startProvider(t, webClient)
-	someone := newPerson(t)
+	someone := newPerson(t, issuer)
 	first := newSignIn(t, issuer, webClient, oauth2.AuthStyleInHeader)
 	_, before := first.redeem(first.code(someone.answer(first.url())))
 	someone.logins, someone.asked = 0, 0
@@ -196,7 +196,7 @@ func TestErrorsGoToTheClient(t *testing.T) {
 		{"request object", false, param("request", "e30.e30."), "request_not_supported"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, someone := newSignIn(t, issuer, webClient, oauth2.AuthStyleInHeader), newPerson(t)
+			s, someone := newSignIn(t, issuer, webClient, oauth2.AuthStyleInHeader), newPerson(t, issuer)
 			someone.denies = c.denies
 			s.wantError(someone.answer(s.url(c.option)), c.want)
 		})
@@ -213,9 +213,9 @@ func TestUnprovenRequestsAreAnsweredByAPage(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSignIn(t, issuer, webClient, oauth2.AuthStyleInHeader)
 			s.config.ClientID, s.config.RedirectURL = c.id, c.redirect
-			response, page := newPerson(t).get(s.url())
-			if response.StatusCode != http.StatusBadRequest || !strings.Contains(page, "<h1>") {
-				t.Errorf("%s\n%s", response.Status, page)
+			page := newPerson(t, issuer).open(s.url())
+			if page.Left || page.Status != http.StatusBadRequest || !strings.Contains(page.Body, "<h1>") {
+				t.Errorf("the browser came to\n%s", page)
 			}
 		})
 	}
@@ -224,7 +224,7 @@ func TestUnprovenRequestsAreAnsweredByAPage(t *testing.T) {
 // TestMaxAgeWithCap signs in with a client that checks auth_time against max_age.
 func TestMaxAgeWithCap(t *testing.T) {
 	issuer := startProvider(t, webClient)
-	someone := newPerson(t)
+	someone := newPerson(t, issuer)
 	settings, err := capoidc.NewConfig(issuer, webClient.ID, capoidc.ClientSecret(webClient.Secret), []capoidc.Alg{capoidc.RS256}, []string{callback})
 	if err != nil {
 		t.Fatal(err)
@@ -295,7 +295,7 @@ func TestRequestWithoutResponseType(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	location := newPerson(t).answer(target)
+	location := newPerson(t, issuer).answer(target)
 	if want := sent.Query().Get("redirect_uri"); !strings.HasPrefix(location.String(), want+"?") {
 		t.Errorf("the answer went to %s, want %s", location, want)
 	}
@@ -305,6 +305,10 @@ func TestRequestWithoutResponseType(t *testing.T) {
 		}
 	}
 	// The listener closes once it was called.
-	newPerson(t).get(location.String())
+	response, err := http.Get(location.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
 	<-served
 }
