@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -371,6 +372,20 @@ func TestCorpusRefusesWhatItDoesNotKnow(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			corpusNoticed(t, run.run(corpusLine(t, test.session, test.query, test.expect, test.setup)), test.want)
 		})
+	}
+}
+
+// html/template re-encodes some characters of a URL, also of one that it trusts.
+func TestCorpusFormKeepsTheBytesOfTheRedirectURI(t *testing.T) {
+	run := startCorpusRunner(t)
+	const odd = "https://app.example/cb'(a)!~?b=%2e&c=d+e"
+	query := strings.Replace(corpusGood, "https%3A%2F%2Fapp.example%2Fcb", url.QueryEscape(odd), 1) + "&response_mode="
+	for _, mode := range []string{"query", "form_post"} {
+		c := corpusLine(t, "alice", query+mode, `{"kind":"code_redirect"}`, "")
+		c.RedirectURIs, c.Expect.LocationPrefix = []string{odd}, odd
+		if verdict := run.run(c); len(verdict.problems) > 0 {
+			t.Errorf("%s: %q", mode, verdict.problems)
+		}
 	}
 }
 

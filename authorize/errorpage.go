@@ -140,14 +140,12 @@ func (h *Handler) wayBack(a answer) *Return {
 func writeFormPost(w http.ResponseWriter, to destination.Destination, fields []destination.Field) {
 	setPageHeaders(w.Header(), "script-src '"+sourceHash(submitScript)+"'; ")
 	writePage(w, http.StatusOK, formPostTemplate, struct {
-		Action template.URL
+		URL    string
 		Host   string
 		Fields []destination.Field
 		Script template.JS
 	}{
-		// A proven destination with http or https; html/template would otherwise
-		// re-encode the registered bytes.
-		Action: template.URL(to.URI()),
+		URL:    to.URI(),
 		Host:   destination.Host(to.URI()),
 		Fields: fields,
 		Script: submitScript,
@@ -198,15 +196,15 @@ const pageHead = `<!DOCTYPE html>
 </head>
 `
 
-var errorTemplate = template.Must(template.New("error").Parse(`{{define "title"}}Sign-in cannot continue{{end}}` + pageHead + `<body>
+var errorTemplate = template.Must(template.New("error").Funcs(proven).Parse(`{{define "title"}}Sign-in cannot continue{{end}}` + pageHead + `<body>
 <main>
 <h1>Sign-in cannot continue</h1>
 <p>{{.Description}}</p>
 {{with .Return}}<p>You can return to {{.Host}}, which nobody has verified.</p>
-{{if .Form}}<form method="post" action="{{.Action}}">
+{{if .Form}}<form method="post" {{proven "action" .URL}}>
 {{range .Fields}}<input type="hidden" name="{{.Name}}" value="{{.Value}}">
 {{end}}<button>Return to {{.Host}}</button>
-</form>{{else}}<p><a href="{{.Action}}" rel="noreferrer">Return to {{.Host}}</a></p>{{end}}
+</form>{{else}}<p><a {{proven "href" .URL}} rel="noreferrer">Return to {{.Host}}</a></p>{{end}}
 {{else}}<p>Go back to {{with .ClientName}}{{.}}{{else}}the application{{end}} and try again. If this happens again, tell the people who run it.</p>
 {{end}}<p><small>{{.Code}} &middot; {{.ErrorID}}</small></p>
 </main>
@@ -214,9 +212,9 @@ var errorTemplate = template.Must(template.New("error").Parse(`{{define "title"}
 </html>
 `))
 
-var formPostTemplate = template.Must(template.New("form_post").Parse(`{{define "title"}}Continue{{end}}` + pageHead + `<body>
+var formPostTemplate = template.Must(template.New("form_post").Funcs(proven).Parse(`{{define "title"}}Continue{{end}}` + pageHead + `<body>
 <main>
-<form method="post" action="{{.Action}}">
+<form method="post" {{proven "action" .URL}}>
 {{range .Fields}}<input type="hidden" name="{{.Name}}" value="{{.Value}}">
 {{end}}<noscript><p>You are going on to {{.Host}}.</p><button>Continue</button></noscript>
 </form>
@@ -226,5 +224,9 @@ var formPostTemplate = template.Must(template.New("form_post").Parse(`{{define "
 </html>
 `))
 
-// Action is the URL for templates: it was proven, so its bytes stay as they are.
-func (r *Return) Action() template.URL { return template.URL(r.URL) }
+// proven writes an attribute with a URL that was proven. Its bytes stay as they are:
+// html/template would re-encode some of them, such as "'" and "(", even in a
+// template.URL, and the client would see another URL than the one it registered.
+var proven = template.FuncMap{"proven": func(attribute, url string) template.HTMLAttr {
+	return template.HTMLAttr(attribute + `="` + template.HTMLEscapeString(url) + `"`)
+}}
