@@ -171,17 +171,21 @@ func (r *Ring) Verify(typ, token string, claims any) error {
 	}
 	// The library would accept other serialisations and header extensions too;
 	// what is not exactly of our own making is refused before it sees the token.
-	encoded, _, ok := strings.Cut(token, ".")
 	// Decoders of base64 skip line breaks.
-	if !ok || strings.Count(token, ".") != 2 || strings.ContainsAny(token, "\r\n") {
+	if strings.Count(token, ".") != 2 || strings.ContainsAny(token, "\r\n") {
 		return errors.New("not a compact JWT")
 	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
-	if err != nil {
-		return errors.New("malformed JWT header")
+	// One token has one spelling: no padding, and no bits left over in a last character.
+	parts := [3][]byte{}
+	for i, part := range strings.SplitN(token, ".", len(parts)) {
+		decoded, err := base64.RawURLEncoding.Strict().DecodeString(part)
+		if err != nil {
+			return errors.New("malformed base64url in a JWT")
+		}
+		parts[i] = decoded
 	}
 	var h header
-	decoder := json.NewDecoder(strings.NewReader(string(raw)))
+	decoder := json.NewDecoder(bytes.NewReader(parts[0]))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&h); err != nil {
 		return errors.New("malformed JWT header")

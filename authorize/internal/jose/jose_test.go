@@ -257,6 +257,8 @@ func TestOnlyWhatWasMadeHereIsAccepted(t *testing.T) {
 		{"signed with another key of the same ID", sign(t, stranger, claims{Issuer: "i"})},
 		{"a space before", " " + good},
 		{"a line break behind", good + "\n"},
+		{"a signature with padding", good + "="},
+		{"a signature with a bit left over", good[:len(good)-1] + string(good[len(good)-1]+1)},
 		{"JSON serialisation", fmt.Sprintf(`{"payload":%q,"protected":%q,"signature":%q}`, parts[1], parts[0], parts[2])},
 		{"JSON serialisation with two dots", fmt.Sprintf(`{"payload":%q,"protected":%q,"signature":%q,"header":{"x":".."}}`, parts[1], parts[0], parts[2])},
 		{"a payload that is no object", forge(`{"alg":"HS256","kid":"k","typ":"usher-test+jwt"}`, `[1]`, secret)},
