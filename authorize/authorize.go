@@ -90,13 +90,15 @@ type Config struct {
 	Timeout time.Duration
 
 	// ErrorPage writes the page for an error that must not be sent to the client.
-	// Headers are set before the call, the status is p.Status and for the
-	// function to write. Nil: a plain page in English. See [PageError].
+	// Headers are set before the call. The function may replace those that stand
+	// in the way of its own style, but keeps frame-ancestors 'none'; the status to
+	// write is p.Status. Nil: a plain page in English. See [PageError].
 	ErrorPage func(w http.ResponseWriter, r *http.Request, p PageError)
 
 	// ErrorURL sends the browser to a page of the host instead, with the query
-	// parameters error, error_description and error_id. Empty: the page is shown
-	// in place. At most one of ErrorPage and ErrorURL may be set.
+	// parameters error, error_description and error_id. A request that cannot even
+	// be read, such as a PUT, is answered in place all the same. Empty: the page is
+	// shown in place. At most one of ErrorPage and ErrorURL may be set.
 	ErrorURL string
 
 	// Logger gets one line per answer and one per failure. Nil: nothing is logged.
@@ -137,6 +139,7 @@ type Handler struct {
 	prompts      []string      // values of prompt that are supported
 	keys         *jose.Ring
 	log          *slog.Logger
+	observed     bool // somebody reads logs or events
 }
 
 // New checks the configuration and returns the endpoint. The error names the
@@ -165,8 +168,10 @@ func (h *Handler) answer(r *http.Request) answer {
 	if err != nil {
 		return a.refuse(err)
 	}
-	if a.resumed, params, err = h.unseal(r, params); err != nil {
-		return a.refuse(err)
+	if params.resumes {
+		if a.resumed, params, err = h.unseal(r, params); err != nil {
+			return a.refuse(err)
+		}
 	}
 	if a.client, a.destination, err = h.identify(r.Context(), params); err != nil {
 		return a.refuse(err)
@@ -184,10 +189,35 @@ func (h *Handler) answer(r *http.Request) answer {
 	a.decision = Decide(facts)
 	switch a.decision.Outcome {
 	case Approve:
-		return h.approve(r.Context(), a, facts)
+		return h.approve(r.Context(), a)
 	case Interact:
-		return h.interact(r, a, facts)
+		return h.interact(r, a)
 	default:
 		return a.refuse(h.refusal(facts, a.decision))
 	}
+}
+
+// consult asks the host for what only it knows and a decision needs: who is signed
+// in, what its policy says and which interactions it wants. It comes after the
+// request has proven valid.
+func (h *Handler) consult(r *http.Request, a *answer) (Facts, error) {
+	s, err := h.config.Sessions.Session(r)
+	if err = inTime(r.Context(), err); err != nil {
+		return Facts{}, storeFailed("SessionStore.Session", err)
+	}
+	a.session = s
+	facts := Facts{Request: a.request, Session: s, Now: a.started, ClockSkew: h.config.ClockSkew}
+	if a.resumed != nil {
+		facts.Denied = a.request.params.denied
+		facts.Resumed = a.resumed.facts()
+	}
+	if a.client.Unvetted {
+		if a.familiar, err = h.familiar(r.Context(), a, facts); err != nil {
+			return Facts{}, err
+		}
+	}
+	if h.config.Allow == nil && len(h.interactions) == 0 {
+		return facts, nil
+	}
+	return h.consultFurther(r.Context(), a.resumed, facts)
 }

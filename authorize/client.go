@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
 	oautherr "github.com/usher-auth/usher/errors"
@@ -18,10 +19,10 @@ const maxClientID = 2048
 func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.Destination, error) {
 	nowhere := destination.Destination{}
 	id := p.get("client_id")
-	if id == "" || p.twice("redirect_uri") {
+	if id == "" || slices.Contains(p.repeated, "redirect_uri") {
 		return nil, nowhere, oautherr.InvalidRequest.With("The application did not say who it is or where to return to.")
 	}
-	if !validClientID(id) {
+	if !destination.ValidText(id, maxClientID) {
 		return nil, nowhere, oautherr.InvalidClient.Because(errors.New("client_id is malformed"))
 	}
 	client, err := h.config.Clients.Client(ctx, id)
@@ -37,43 +38,25 @@ func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.
 	case client.Disabled:
 		return client, nowhere, oautherr.InvalidClient.With("The application is switched off here.")
 	}
-	to, err := destination.Match(p.get("redirect_uri"), client.registration(p), destination.Mode(p.get("response_mode")), p.get("state"))
+	registration := destination.Registration{
+		URIs:             client.RedirectURIs,
+		DefaultSingle:    client.DefaultRedirectURI && !asksForOpenID(p),
+		Native:           client.Native,
+		LocalhostAnyPort: client.LocalhostAnyPort,
+	}
+	mode := destination.Mode(p.get("response_mode"))
+	to, err := destination.Match(p.get("redirect_uri"), registration, mode, p.get("state"))
 	if err != nil {
 		return client, nowhere, oautherr.RedirectURIMismatch.Because(err)
 	}
 	return client, to, nil
 }
 
-func (c *Client) registration(p params) destination.Registration {
-	return destination.Registration{
-		URIs:             c.RedirectURIs,
-		DefaultSingle:    c.DefaultRedirectURI && !asksForOpenID(p),
-		Native:           c.Native,
-		LocalhostAnyPort: c.LocalhostAnyPort,
-	}
-}
-
-// asksForOpenID looks at every scope that was sent, a repeated one included:
-// with openid a redirect_uri is required (OpenID Connect Core 1.0 §3.1.2.1).
+// asksForOpenID reports whether the request is one of OpenID Connect, which has to
+// have a redirect_uri (OpenID Connect Core 1.0 §3.1.2.1). A scope that came twice
+// may be.
 func asksForOpenID(p params) bool {
-	for _, value := range p.all("scope") {
-		for _, scope := range list(value) {
-			if scope == "openid" {
-				return true
-			}
-		}
-	}
-	return p.twice("scope")
-}
-
-// validClientID accepts the characters of RFC 6749 appendix A.1.
-func validClientID(id string) bool {
-	for i := range len(id) {
-		if id[i] < 0x20 || id[i] > 0x7e {
-			return false
-		}
-	}
-	return len(id) <= maxClientID
+	return slices.Contains(list(p.get("scope")), "openid") || slices.Contains(p.repeated, "scope")
 }
 
 // CheckRedirectURI says why a redirect URI cannot be registered; nil means that it

@@ -25,6 +25,7 @@ func (h *Handler) setUp() error {
 		c.Now = time.Now
 	}
 	h.log = c.Logger
+	h.observed = c.OnEvent != nil || c.Logger.Handler() != slog.DiscardHandler
 	return errors.Join(
 		h.setUpURLs(),
 		h.setUpStores(),
@@ -217,7 +218,7 @@ func (h *Handler) setUpParameters() error {
 	}
 	c.Scopes = slices.Clone(c.Scopes)
 	for _, scope := range c.Scopes {
-		if !validScope(scope) {
+		if scope == "" || strings.ContainsFunc(scope, func(c rune) bool { return c <= 0x20 || c > 0x7e || c == '"' || c == '\\' }) {
 			return fmt.Errorf("Scopes: %q has a character that a scope may not have (RFC 6749 §3.3)", scope)
 		}
 	}

@@ -157,7 +157,7 @@ func (h *Handler) remember(r *http.Request, a *answer, granted []string) error {
 		ClientID:  client.ID,
 		Scopes:    slices.Clone(granted),
 		Resources: slices.Clone(a.request.Resources),
-		GrantedAt: h.now(),
+		GrantedAt: millis(h.config.Now()),
 	}
 	before, err := consent.Store.FindConsent(ctx, record.Subject, record.ClientID)
 	if err = inTime(ctx, err); err != nil {

@@ -79,7 +79,7 @@ func (h *Handler) ShowError(w http.ResponseWriter, r *http.Request, err error) {
 
 // writeErrorPage tells the user, in place or on the host's own page.
 func (h *Handler) writeErrorPage(w http.ResponseWriter, r *http.Request, a answer) {
-	if h.config.ErrorURL != "" && !a.held() {
+	if h.config.ErrorURL != "" && a.destination.URI() == "" && a.status == 0 {
 		page := appendQuery(h.config.ErrorURL, "error", string(a.err.Code))
 		page = appendQuery(page, "error_description", a.err.Text())
 		redirect(w, r, appendQuery(page, "error_id", a.errorID))
@@ -108,8 +108,11 @@ func (h *Handler) pageError(a answer) PageError {
 	if a.request != nil {
 		p.UILocales = a.request.UILocales
 	}
-	if a.held() && !a.destination.IsZero() {
-		p.Return = h.wayBack(a)
+	if to := a.destination.Answer(h.config.Issuer, a.fields...); to.URL != "" {
+		p.Return = &Return{URL: to.URL, Host: destination.Host(to.URL), Form: to.Form != nil}
+		for _, f := range to.Form {
+			p.Return.Fields = append(p.Return.Fields, Field(f))
+		}
 	}
 	return p
 }
@@ -121,23 +124,9 @@ func statusOf(code oautherr.Code) int {
 	return http.StatusBadRequest
 }
 
-func (h *Handler) wayBack(a answer) *Return {
-	back := &Return{URL: a.destination.URI(), Host: destination.Host(a.destination.URI())}
-	fields := h.fields(a)
-	if a.destination.Mode() != destination.FormPost {
-		back.URL = a.destination.Location(fields)
-		return back
-	}
-	back.Form = true
-	for _, f := range fields {
-		back.Fields = append(back.Fields, Field(f))
-	}
-	return back
-}
-
 // writeFormPost answers by a form that posts itself (OAuth 2.0 Form Post Response
 // Mode).
-func writeFormPost(w http.ResponseWriter, to destination.Destination, fields []destination.Field) {
+func writeFormPost(w http.ResponseWriter, to destination.Answer) {
 	setPageHeaders(w.Header(), "script-src '"+sourceHash(submitScript)+"'; ")
 	writePage(w, http.StatusOK, formPostTemplate, struct {
 		URL    string
@@ -145,9 +134,9 @@ func writeFormPost(w http.ResponseWriter, to destination.Destination, fields []d
 		Fields []destination.Field
 		Script template.JS
 	}{
-		URL:    to.URI(),
-		Host:   destination.Host(to.URI()),
-		Fields: fields,
+		URL:    to.URL,
+		Host:   destination.Host(to.URL),
+		Fields: to.Form,
 		Script: submitScript,
 	})
 }

@@ -126,7 +126,7 @@ func (a answer) kind() EventKind {
 		return EventInteraction
 	case a.err == nil:
 		return EventAskedAgain
-	case a.destination.IsZero() || a.held():
+	case a.shown:
 		return EventErrorPage
 	}
 	return EventRefused

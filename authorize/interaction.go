@@ -2,7 +2,6 @@ package authorize
 
 import (
 	"context"
-	"net/http"
 
 	oautherr "github.com/usher-auth/usher/errors"
 	"github.com/usher-auth/usher/session"
@@ -38,80 +37,49 @@ type Interaction struct {
 	Page string
 }
 
-// consult gathers what a decision needs and what only the host knows: who is
-// signed in, what its policy says and which interactions it wants. It is called
-// once the request has proven valid.
-func (h *Handler) consult(r *http.Request, a *answer) (Facts, error) {
-	ctx := r.Context()
-	s, err := h.config.Sessions.Session(r)
-	if err = inTime(ctx, err); err != nil {
-		return Facts{}, storeFailed("SessionStore.Session", err)
+// consultFurther asks the access policy and the interactions about a user who is
+// signed in as the request wants it. Otherwise another user may come back from the
+// login, and what the host thinks of this one does not matter.
+func (h *Handler) consultFurther(ctx context.Context, resumed *sealed, f Facts) (Facts, error) {
+	f.Steps = make([]Step, len(h.interactions))
+	for i, x := range h.interactions {
+		f.Steps[i] = Step{Name: x.Name, Prompt: x.Prompt, Error: x.Error, Done: resumed.completion(x.Name, f.Session) != nil}
 	}
-	a.session = s
-	facts := Facts{
-		Request:   a.request,
-		Session:   s,
-		Now:       a.started,
-		ClockSkew: h.config.ClockSkew,
-		Resumed:   a.resumed.resumedFacts(),
-		Denied:    a.request.params.denied,
-		Steps:     make([]Step, len(h.interactions)),
-	}
-	for i, interaction := range h.interactions {
-		facts.Steps[i] = Step{
-			Name:   interaction.Name,
-			Prompt: interaction.Prompt,
-			Error:  interaction.Error,
-			Done:   a.resumed.completion(interaction.Name, s) != nil,
-		}
-	}
-	if a.familiar, err = h.familiar(ctx, a, facts); err != nil {
-		return Facts{}, storeFailed("ConsentStore.FindConsent", err)
-	}
-	if _, ok := facts.login(); facts.Denied || !ok {
-		// Another user may come back from the login: what the host thinks of this
-		// one does not matter.
-		return facts, nil
+	if _, ok := f.login(); f.Denied || !ok {
+		return f, nil
 	}
 	if h.config.Allow != nil {
-		allowed, err := h.config.Allow(ctx, s, a.request)
+		allowed, err := h.config.Allow(ctx, f.Session, f.Request)
 		if err = inTime(ctx, err); err != nil {
 			return Facts{}, storeFailed("Config.Allow", err)
 		}
-		facts.Forbidden = !allowed
+		f.Forbidden = !allowed
 	}
-	for i, interaction := range h.interactions {
-		if facts.Forbidden || facts.Steps[i].Done || interaction.Needed == nil {
+	for i, x := range h.interactions {
+		if f.Forbidden || f.Steps[i].Done || x.Needed == nil {
 			continue
 		}
-		needed, err := interaction.Needed(ctx, s, a.request)
+		needed, err := x.Needed(ctx, f.Session, f.Request)
 		if err = inTime(ctx, err); err != nil {
-			return Facts{}, storeFailed("the interaction "+interaction.Name, err)
+			return Facts{}, storeFailed("the interaction "+x.Name, err)
 		}
-		facts.Steps[i].Needed = needed
+		f.Steps[i].Needed = needed
 	}
-	return facts, nil
+	return f, nil
 }
 
-// familiar reports whether the user has dealt with the client, for this request or,
-// as stored consent proves, before. It is asked for unvetted clients only.
+// familiar reports whether the user has dealt with a client that nobody has vetted:
+// for this request or, as stored consent proves, before.
 func (h *Handler) familiar(ctx context.Context, a *answer, f Facts) (bool, error) {
-	if !a.client.Unvetted || f.interacted() {
-		return true, nil
+	if f.Resumed != nil {
+		signedIn := f.Session.SignedIn() && f.newSignIn() && f.sinceRequest()
+		if f.Denied || signedIn || a.resumed.completedBy(f.Session) {
+			return true, nil
+		}
 	}
 	covered, err := h.config.Consent.covered(ctx, f.Session, a.request)
-	return covered, inTime(ctx, err)
-}
-
-// interacted reports whether the user has done something for this very request.
-func (f Facts) interacted() bool {
-	if f.Resumed == nil {
-		return false
+	if err = inTime(ctx, err); err != nil {
+		return false, storeFailed("ConsentStore.FindConsent", err)
 	}
-	for _, step := range f.Steps {
-		if step.Done {
-			return true
-		}
-	}
-	return f.Denied || f.Session.SignedIn() && f.newSignIn() && f.sinceRequest()
+	return covered, nil
 }

@@ -3,6 +3,7 @@ package authorize
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -10,40 +11,25 @@ import (
 	"slices"
 	"time"
 
+	"github.com/usher-auth/usher/authorize/internal/destination"
 	oautherr "github.com/usher-auth/usher/errors"
 	"github.com/usher-auth/usher/pkce"
 )
 
-// approve issues a code, or nothing for response_type=none.
-func (h *Handler) approve(ctx context.Context, a answer, f Facts) answer {
+// approve issues a code, or nothing for response_type=none. The code is 256 random
+// bits, more than can be guessed (RFC 6749 §10.10).
+func (h *Handler) approve(ctx context.Context, a answer) answer {
 	a.approved = true
 	if a.request.ResponseType == "none" {
 		return a
 	}
-	code, record := newCode(), h.codeRecord(a, f)
-	err := inTime(ctx, h.config.Codes.SaveCode(ctx, hash(code), record))
-	if err != nil {
-		return a.refuse(storeFailed("CodeStore.SaveCode", err))
-	}
-	a.code = code
-	return a
-}
-
-// newCode returns 256 random bits, more than can be guessed (RFC 6749 §10.10).
-func newCode() string {
-	random := make([]byte, 32)
-	rand.Read(random)
-	return base64.RawURLEncoding.EncodeToString(random)
-}
-
-func (h *Handler) codeRecord(a answer, f Facts) *Code {
-	r, s, now := a.request, f.Session, h.now()
-	return &Code{
+	r, s, now := a.request, a.session, millis(a.started)
+	record := &Code{
 		ClientID:        r.ClientID,
 		RedirectURI:     r.RedirectURI,
 		RedirectURISent: r.redirectURISent,
 		Challenge:       r.CodeChallenge,
-		Scopes:          a.grantedScopes(),
+		Scopes:          r.Scopes,
 		Resources:       r.Resources,
 		Subject:         s.Subject,
 		AuthTime:        millis(s.AuthTime),
@@ -56,22 +42,26 @@ func (h *Handler) codeRecord(a answer, f Facts) *Code {
 		IssuedAt:        now,
 		ExpiresAt:       now.Add(h.config.CodeLifetime),
 	}
-}
-
-// grantedScopes are those asked for, or fewer if the user ticked fewer.
-func (a answer) grantedScopes() []string {
-	consent := a.resumed.completion(ConsentInteraction, a.session)
-	if consent == nil {
-		return a.request.Scopes
+	if a.resumed != nil {
+		record.Scopes = a.resumed.granted(r.Scopes, s)
 	}
-	return slices.DeleteFunc(slices.Clone(a.request.Scopes), func(scope string) bool {
-		return !slices.Contains(consent.Scopes, scope)
-	})
+	random := make([]byte, 32)
+	rand.Read(random)
+	code := base64.RawURLEncoding.EncodeToString(random)
+	if err := inTime(ctx, h.config.Codes.SaveCode(ctx, hash(code), record)); err != nil {
+		return a.refuse(storeFailed("CodeStore.SaveCode", err))
+	}
+	a.fields = []destination.Field{{Name: "code", Value: code}}
+	return a
 }
 
-// now is the clock in the precision that records have.
-func (h *Handler) now() time.Time { return millis(h.config.Now()) }
+// hash is what is kept of a secret: its SHA-256 in 43 characters of base64url.
+func hash(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
 
+// millis is a time in the precision that records have.
 func millis(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}
@@ -141,7 +131,7 @@ func (h *Handler) Redeem(ctx context.Context, r Redemption) (*Code, error) {
 }
 
 func (h *Handler) redeem(ctx context.Context, r Redemption) (*Code, error) {
-	key, now := hash(r.Code), h.now()
+	key, now := hash(r.Code), millis(h.config.Now())
 	found, err := h.config.Codes.FindCode(ctx, key)
 	if err = inTime(ctx, err); err != nil {
 		return nil, storeFailed("CodeStore.FindCode", err)

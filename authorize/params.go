@@ -30,16 +30,16 @@ type param struct{ name, value string }
 
 // params are the known parameters of one request.
 type params struct {
-	list     []param  // decoded, in order of arrival, empty values left out
-	repeated []string // those that came twice or in the wrong place
+	list     []param  // decoded, in order of arrival, without empty or repeated ones
+	repeated []string // those that came twice or in the wrong place: no value can be trusted
+	resumes  bool     // there is a req: the request comes back from a page
 	denied   bool     // deny=1, which only counts beside req
 }
 
-// get returns the value of the parameter, or nothing if it is absent or repeated:
-// of two values neither can be trusted.
+// get returns the value of the parameter, or nothing if it is absent or repeated.
 func (p params) get(name string) string {
 	for _, x := range p.list {
-		if x.name == name && !p.twice(name) {
+		if x.name == name {
 			return x.value
 		}
 	}
@@ -55,8 +55,6 @@ func (p params) all(name string) []string {
 	}
 	return values
 }
-
-func (p params) twice(name string) bool { return slices.Contains(p.repeated, name) }
 
 // read returns the parameters of the query of a GET or of the body of a POST.
 // What cannot be read without doubt is refused, never dropped: the rest of the
@@ -98,10 +96,13 @@ func (h *Handler) readBody(r *http.Request) (params, error) {
 	}
 	// A parameter in the query of a POST is one too many, wherever else it is.
 	for _, x := range query.list {
-		p.list = append(p.list, x)
 		p.repeated = appendOnce(p.repeated, x.name)
 	}
-	return p, nil
+	for _, name := range query.repeated {
+		p.repeated = appendOnce(p.repeated, name)
+	}
+	p.resumes = p.resumes || query.resumes
+	return p.withoutRepeated(), nil
 }
 
 // parse splits a query or form body. Unlike net/url it drops nothing: a semicolon,
@@ -125,6 +126,7 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 		if value, err = url.QueryUnescape(value); err != nil {
 			return params{}, errEscape
 		}
+		p.resumes = p.resumes || name == "req" && value != ""
 		switch {
 		case name == "deny":
 			p.denied = value == "1"
@@ -135,7 +137,17 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 			p.list = append(p.list, param{name, value})
 		}
 	}
+	if p.repeated != nil {
+		p = p.withoutRepeated()
+	}
 	return p, nil
+}
+
+// withoutRepeated drops the values of parameters that came twice: of two values
+// neither can be trusted.
+func (p params) withoutRepeated() params {
+	p.list = slices.DeleteFunc(p.list, func(x param) bool { return slices.Contains(p.repeated, x.name) })
+	return p
 }
 
 var errEscape = oautherr.InvalidRequest.With("The request has a malformed percent-encoding.")

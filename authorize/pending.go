@@ -3,8 +3,6 @@ package authorize
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -122,8 +120,11 @@ func (h *Handler) Pending(r *http.Request) (*Pending, error) {
 	if client == nil || client.Disabled {
 		return nil, oautherr.InvalidClient.Because(errors.New("the client is gone since the request began"))
 	}
-	p.Request.Client = client
-	p.Request.Scopes = effectiveScopes(p.Request)
+	uri := p.Request.RedirectURI
+	if uri == "" && len(client.RedirectURIs) == 1 {
+		uri = client.RedirectURIs[0]
+	}
+	p.Request.complete(client, uri)
 	return p, nil
 }
 
@@ -210,15 +211,10 @@ func reqOf(r *http.Request) string {
 // unseal replaces the parameters of a request that comes back from a page by those
 // that were sealed. Beside req only deny counts.
 func (h *Handler) unseal(r *http.Request, p params) (*sealed, params, error) {
-	req := p.get("req")
-	if req == "" && !p.twice("req") {
-		p.denied = false
-		return nil, p, nil
-	}
 	if r.Method != http.MethodGet {
 		return nil, params{}, errNoRequest
 	}
-	s, err := h.openInBrowser(r, req)
+	s, err := h.openInBrowser(r, p.get("req"))
 	if err != nil {
 		return nil, params{}, err
 	}
@@ -234,13 +230,13 @@ var (
 )
 
 // interact seals the request and sends the browser to the page.
-func (h *Handler) interact(r *http.Request, a answer, f Facts) answer {
+func (h *Handler) interact(r *http.Request, a answer) answer {
 	next := sealed{}
 	if a.resumed != nil {
 		next = *a.resumed
 	} else {
 		secret := rand.Text()
-		next = h.newSealed(a.request, f.Session, hash(secret))
+		next = h.newSealed(a.request, a.session, hash(secret))
 		a.cookies = h.pendingCookies(r, next.ID, secret, a.started)
 	}
 	next.Page, next.Reason = a.decision.Interaction, a.decision.Reason
@@ -325,11 +321,8 @@ func (s *sealed) params() params {
 	return p
 }
 
-// resumedFacts is what a decision needs of it; nil on the first visit.
-func (s *sealed) resumedFacts() *Resumed {
-	if s == nil {
-		return nil
-	}
+// facts is what a decision needs of it.
+func (s *sealed) facts() *Resumed {
 	resumed := &Resumed{Since: time.Unix(s.IssuedAt, 0)}
 	if s.AuthTime != 0 {
 		resumed.AuthTime = time.UnixMilli(s.AuthTime)
@@ -350,17 +343,26 @@ func (s *sealed) completion(name string, by *session.Session) *completed {
 	return nil
 }
 
+// granted returns the scopes asked for, or fewer if the user has ticked fewer.
+func (s *sealed) granted(asked []string, by *session.Session) []string {
+	consent := s.completion(ConsentInteraction, by)
+	if consent == nil {
+		return asked
+	}
+	return slices.DeleteFunc(slices.Clone(asked), func(scope string) bool { return !slices.Contains(consent.Scopes, scope) })
+}
+
+// completedBy reports whether the session has completed any interaction.
+func (s *sealed) completedBy(by *session.Session) bool {
+	return slices.ContainsFunc(s.Done, func(c completed) bool { return s.completion(c.Name, by) != nil })
+}
+
 // sessionHash stands for one sign-in: its id, or its time where the host has none.
 func sessionHash(s *session.Session) string {
 	if s.ID != "" {
 		return hash("id " + s.ID)
 	}
 	return hash("auth_time " + strconv.FormatInt(s.AuthTime.UnixMilli(), 10))
-}
-
-func hash(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // appendQuery adds a parameter to a URL of the configuration.

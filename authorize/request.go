@@ -88,14 +88,6 @@ func (c *Client) DisplayName() string {
 	return c.ID
 }
 
-// mayUse reports whether the client is registered for the response type.
-func (c *Client) mayUse(responseType string) bool {
-	if c.ResponseTypes == nil {
-		return responseType == "code"
-	}
-	return slices.Contains(c.ResponseTypes, responseType)
-}
-
 // Request is a valid authorization request (RFC 6749 §4.1.1, OpenID Connect Core
 // 1.0 §3.1.2.1). It is read-only. The values in it come from the client: escape
 // them on every page.
@@ -193,7 +185,7 @@ func newRequest(p params) *Request {
 	r := &Request{
 		ClientID:            p.get("client_id"),
 		RedirectURI:         p.get("redirect_uri"),
-		ResponseType:        responseType(p.get("response_type")),
+		ResponseType:        p.get("response_type"),
 		ResponseMode:        p.get("response_mode"),
 		Scopes:              list(p.get("scope")),
 		State:               p.get("state"),
@@ -205,16 +197,24 @@ func newRequest(p params) *Request {
 		UILocales:           list(p.get("ui_locales")),
 		ClaimsLocales:       list(p.get("claims_locales")),
 		ACRValues:           list(p.get("acr_values")),
-		Resources:           p.all("resource"),
 		redirectURISent:     p.get("redirect_uri") != "",
 		params:              p,
 	}
-	if age, err := maxAge(p.get("max_age")); err == nil {
-		r.MaxAge = age
+	if strings.Contains(r.ResponseType, " ") {
+		// The order of the values does not matter (RFC 6749 §3.1.1).
+		values := list(r.ResponseType)
+		slices.Sort(values)
+		r.ResponseType = strings.Join(values, " ")
+	}
+	if text := p.get("max_age"); text != "" {
+		r.MaxAge, _ = maxAge(text)
 	}
 	switch display := p.get("display"); display {
 	case "page", "popup", "touch", "wap":
 		r.Display = display
+	}
+	if p.get("resource") != "" {
+		r.Resources = p.all("resource")
 	}
 	if claims := p.get("claims"); claims != "" {
 		r.Claims = json.RawMessage(claims)
@@ -244,23 +244,9 @@ func list(text string) []string {
 	return values
 }
 
-// responseType brings the values into one order, which does not matter on the
-// wire (RFC 6749 §3.1.1).
-func responseType(text string) string {
-	if !strings.Contains(text, " ") {
-		return text
-	}
-	values := list(text)
-	slices.Sort(values)
-	return strings.Join(values, " ")
-}
-
 // maxAge reads ASCII digits that fit an int64. Anything else is an error, never
 // "no limit".
 func maxAge(text string) (*int64, error) {
-	if text == "" {
-		return nil, nil
-	}
 	for i := range len(text) {
 		if text[i] < '0' || text[i] > '9' {
 			return nil, strconv.ErrSyntax

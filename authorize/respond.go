@@ -27,10 +27,11 @@ type answer struct {
 
 	err      *oautherr.Error // a refusal
 	status   int             // of the error page, 0: by the error's code
+	shown    bool            // the error was a page
 	errorID  string
 	approved bool
-	code     string
-	page     string // a URL of the configuration to go on to
+	fields   []destination.Field // of the answer: a code or an error
+	page     string              // a URL of the configuration to go on to
 	cookies  []*http.Cookie
 }
 
@@ -38,7 +39,11 @@ type answer struct {
 // the client if there is a destination, to the error page if not.
 func (a answer) refuse(err error) answer {
 	a.err = oautherr.Of(err)
-	a.approved, a.code, a.page, a.cookies = false, "", "", nil
+	a.approved, a.page, a.cookies = false, "", nil
+	a.fields = []destination.Field{
+		{Name: "error", Value: string(a.err.Code)},
+		{Name: "error_description", Value: a.err.Text()},
+	}
 	var status *statusError
 	if errors.As(err, &status) {
 		a.status = status.status
@@ -56,10 +61,11 @@ func (h *Handler) refusal(f Facts, d Decision) error {
 		f.Session.AuthTime.UTC().Format(time.RFC3339), f.Resumed.Since.UTC().Format(time.RFC3339), h.config.ClockSkew))
 }
 
-// held reports whether the error is shown to the user rather than sent to a client
-// that nobody has vetted (RFC 9700 §4.11.2).
-func (a answer) held() bool {
-	return a.err != nil && a.client != nil && a.client.Unvetted && !a.familiar
+// forUser reports whether the error is for the user and not for the client: there is
+// no client to send it to, or one that nobody has vetted and that this user has never
+// dealt with (RFC 9700 §4.11.2).
+func (a answer) forUser() bool {
+	return a.destination.URI() == "" || a.client.Unvetted && !a.familiar
 }
 
 // askAgainByGET sends a POST without a session to our own GET: browsers leave the
@@ -92,36 +98,24 @@ func (h *Handler) respond(w http.ResponseWriter, r *http.Request, a answer) {
 	switch {
 	case a.page != "":
 		redirect(w, r, a.page)
-	case a.destination.IsZero() || a.held():
-		a.errorID = newErrorID()
+	case a.err != nil && a.forUser():
+		a.shown, a.errorID = true, newErrorID()
 		h.writeErrorPage(w, r, a)
 	default:
-		h.answerClient(w, r, a)
+		if a.resumed != nil {
+			// Answered: the sealed request is of no more use to this browser.
+			http.SetCookie(w, h.pendingCookie(a.resumed.ID, "", -1))
+		}
+		to := a.destination.Answer(h.config.Issuer, a.fields...)
+		if to.Form != nil {
+			writeFormPost(w, to)
+		} else {
+			redirect(w, r, to.URL)
+		}
 	}
-	h.report(context.WithoutCancel(r.Context()), a.event(h.config.Now()))
-}
-
-// answerClient delivers a code or an error where the destination says.
-func (h *Handler) answerClient(w http.ResponseWriter, r *http.Request, a answer) {
-	if a.resumed != nil {
-		// Answered: the sealed request is of no more use to this browser.
-		http.SetCookie(w, h.pendingCookie(a.resumed.ID, "", -1))
+	if h.observed {
+		h.report(context.WithoutCancel(r.Context()), a.event(h.config.Now()))
 	}
-	fields := h.fields(a)
-	if a.destination.Mode() == destination.FormPost {
-		writeFormPost(w, a.destination, fields)
-		return
-	}
-	redirect(w, r, a.destination.Location(fields))
-}
-
-func (h *Handler) fields(a answer) []destination.Field {
-	if a.err != nil {
-		return a.destination.Fields(h.config.Issuer,
-			destination.Field{Name: "error", Value: string(a.err.Code)},
-			destination.Field{Name: "error_description", Value: a.err.Text()})
-	}
-	return a.destination.Fields(h.config.Issuer, destination.Field{Name: "code", Value: a.code})
 }
 
 // setHeaders sets what holds for everything that is written: nothing is cached and

@@ -23,7 +23,7 @@ import (
 // ClientStore knows the applications that may ask (RFC 6749 §2).
 type ClientStore interface {
 	// Client returns the client with this id, byte for byte. The id is hostile
-	// input of up to 2,048 printable ASCII characters. Nil means that there is no
+	// input: up to 2,048 bytes of UTF-8 without control characters. Nil means that there is no
 	// such client, which the user sees as an error page. An error is a page with
 	// status 503, because without the client there is nowhere to send an error.
 	// What is returned is not trusted: every value in it is checked again.

@@ -14,15 +14,18 @@ import (
 // A check looks at one rule and changes nothing. It returns nil if the request
 // keeps the rule.
 type check struct {
-	name string
+	rule string
 	rfc  string
-	run  func(s *subject) error
+	// of are the parameters that the rule is about. A request without any of them
+	// keeps it, and run is not called. Nil: it is a rule for every request.
+	of  []string
+	run func(s *subject) error
 }
 
 // subject is what the checks look at.
 type subject struct {
 	config  *Config
-	prompts []string // values of prompt beyond none and login
+	prompts []string // values of prompt that are supported
 	client  *Client
 	request *Request
 	params  params
@@ -30,59 +33,65 @@ type subject struct {
 
 // checks run in this order, and the first error is the answer.
 var checks = []check{
-	{"once", "RFC 6749 §3.1", checkOnce},
-	{"request objects", "OpenID Connect Core 1.0 §6", checkRequestObjects},
-	{"pushed", "RFC 9126 §6", checkPushed},
-	{"response_type", "RFC 6749 §3.1.1", checkResponseType},
-	{"response_mode", "OAuth 2.0 Multiple Response Types §2.1", checkResponseMode},
-	{"state", "RFC 6749 §4.1.1", checkState},
-	{"scope", "RFC 6749 §3.3", checkScope},
-	{"pkce", "RFC 7636 §4.4.1", checkPKCE},
-	{"nonce", "OpenID Connect Core 1.0 §3.1.2.1", checkNonce},
-	{"prompt", "OpenID Connect Core 1.0 §3.1.2.1", checkPrompt},
-	{"max_age", "OpenID Connect Core 1.0 §3.1.2.1", checkMaxAge},
-	{"claims", "OpenID Connect Core 1.0 §5.5", checkClaims},
-	{"hints", "OpenID Connect Core 1.0 §3.1.2.1", checkHints},
+	{"a request object is not supported", "OpenID Connect Core 1.0 §6", []string{"request", "request_uri", "registration"}, checkRequestObjects},
+	{"the response type is known and open to the client", "RFC 6749 §3.1.1", nil, checkResponseType},
+	{"the response mode is known and fits the redirect URI", "OAuth 2.0 Multiple Response Types §2.1", []string{"response_mode"}, checkResponseMode},
+	{"state can be returned and is there if it must be", "RFC 6749 §4.1.1", nil, checkState},
+	{"every scope is known and open to the client", "RFC 6749 §3.3", nil, checkScope},
+	{"PKCE is there if it must be, whole and with S256", "RFC 7636 §4.4.1", nil, checkPKCE},
+	{"nonce can be stored", "OpenID Connect Core 1.0 §3.1.2.1", []string{"nonce"}, checkNonce},
+	{"every value of prompt is known, and none stands alone", "OpenID Connect Core 1.0 §3.1.2.1", []string{"prompt"}, checkPrompt},
+	{"max_age is a number", "OpenID Connect Core 1.0 §3.1.2.1", []string{"max_age"}, checkMaxAge},
+	{"claims is an object that is read in one way", "OpenID Connect Core 1.0 §5.5", []string{"claims"}, checkClaims},
+	{"what host pages show is text", "OpenID Connect Core 1.0 §3.1.2.1", shownOnPages, checkShown},
 }
 
 // validate reads the request and checks it. A request that comes back from the
 // login page goes through all of it again, against the client as it is now.
 func (h *Handler) validate(ctx context.Context, c *Client, to destination.Destination, resumed *sealed, p params) (*Request, error) {
+	if len(p.repeated) > 0 {
+		return nil, oautherr.InvalidRequest.With("The parameter " + p.repeated[0] + " came more than once or in the query of a POST.")
+	}
+	if c.RequirePushed {
+		return nil, oautherr.InvalidRequest.With("This client has to push its requests.")
+	}
 	r := newRequest(p)
-	r.Client = c
-	r.RedirectURI = to.URI()
-	r.Scopes = effectiveScopes(r)
+	r.complete(c, to.URI())
 	s := &subject{config: &h.config, prompts: h.prompts, client: c, request: r, params: p}
 	for _, check := range checks {
+		concerned := check.of == nil
+		for _, name := range check.of {
+			concerned = concerned || p.get(name) != ""
+		}
+		if !concerned {
+			continue
+		}
 		if err := check.run(s); err != nil {
 			return nil, err
 		}
 	}
-	if err := h.checkResources(ctx, r); err != nil {
-		return nil, err
+	if r.Resources != nil {
+		if err := h.checkResources(ctx, r); err != nil {
+			return nil, err
+		}
 	}
-	return r, h.requiredSubject(ctx, r, resumed)
+	if resumed == nil && r.Claims == nil && p.get("id_token_hint") == "" {
+		return r, nil
+	}
+	return r, h.requireSubject(ctx, r, resumed)
 }
 
-// effectiveScopes puts the client's defaults in place of none, and drops
-// offline_access unless the user will be asked for it or the client is trusted
-// (OpenID Connect Core 1.0 §11).
-func effectiveScopes(r *Request) []string {
-	scopes := r.Scopes
-	if len(scopes) == 0 {
-		scopes = slices.Clone(r.Client.DefaultScopes)
+// complete adds what the client's registration says. An absent scope means the
+// client's default, and offline_access is dropped unless the user will be asked for
+// it or the client is trusted (OpenID Connect Core 1.0 §11).
+func (r *Request) complete(c *Client, redirectURI string) {
+	r.Client, r.RedirectURI = c, redirectURI
+	if len(r.Scopes) == 0 {
+		r.Scopes = slices.Clone(c.DefaultScopes)
 	}
-	if r.Client.Trusted || r.Prompts("consent") {
-		return scopes
+	if i := slices.Index(r.Scopes, "offline_access"); i >= 0 && !c.Trusted && !r.Prompts("consent") {
+		r.Scopes = slices.Delete(r.Scopes, i, i+1)
 	}
-	return slices.DeleteFunc(scopes, func(scope string) bool { return scope == "offline_access" })
-}
-
-func checkOnce(s *subject) error {
-	if len(s.params.repeated) > 0 {
-		return oautherr.InvalidRequest.With("The parameter " + s.params.repeated[0] + " came more than once or in the query of a POST.")
-	}
-	return nil
 }
 
 func checkRequestObjects(s *subject) error {
@@ -100,20 +109,14 @@ func checkRequestObjects(s *subject) error {
 	return nil
 }
 
-func checkPushed(s *subject) error {
-	if s.client.RequirePushed {
-		return oautherr.InvalidRequest.With("This client has to push its requests.")
-	}
-	return nil
-}
-
 func checkResponseType(s *subject) error {
 	switch want := s.request.ResponseType; {
 	case want == "":
 		return oautherr.InvalidRequest.With("response_type is missing.")
 	case !slices.Contains(s.config.ResponseTypes, want):
 		return oautherr.UnsupportedResponseType
-	case !s.client.mayUse(want):
+	case s.client.ResponseTypes == nil && want != "code",
+		s.client.ResponseTypes != nil && !slices.Contains(s.client.ResponseTypes, want):
 		return oautherr.UnauthorizedClient.With("The client is not registered for this response_type.")
 	}
 	return nil
@@ -121,7 +124,7 @@ func checkResponseType(s *subject) error {
 
 func checkResponseMode(s *subject) error {
 	switch destination.Mode(s.request.ResponseMode) {
-	case "", destination.Query:
+	case destination.Query:
 		return nil
 	case destination.FormPost:
 		if destination.TakesForms(s.request.RedirectURI) {
@@ -134,7 +137,7 @@ func checkResponseMode(s *subject) error {
 
 func checkState(s *subject) error {
 	switch {
-	case !destination.ValidState(s.request.State):
+	case !destination.ValidText(s.request.State, destination.MaxState):
 		return oautherr.InvalidRequest.With("state is longer than 8192 bytes or has control characters.")
 	case s.request.State == "" && s.client.RequireState:
 		return oautherr.InvalidRequest.With("state is missing, and this client has to send it.")
@@ -147,22 +150,18 @@ func checkScope(s *subject) error {
 		return oautherr.InvalidScope.With("scope is missing.")
 	}
 	for _, scope := range s.request.Scopes {
-		if !slices.Contains(s.client.Scopes, scope) || s.config.Scopes != nil && !slices.Contains(s.config.Scopes, scope) || !validScope(scope) {
+		known := s.config.Scopes == nil || slices.Contains(s.config.Scopes, scope)
+		if !known || !slices.Contains(s.client.Scopes, scope) {
 			return oautherr.InvalidScope
+		}
+		for i := range len(scope) {
+			// A registered scope with such a character must not get into a token.
+			if c := scope[i]; c <= 0x20 || c > 0x7e || c == '"' || c == '\\' {
+				return oautherr.InvalidScope
+			}
 		}
 	}
 	return nil
-}
-
-// validScope accepts the characters of RFC 6749 §3.3, so that a registered value
-// that has others cannot reach a token.
-func validScope(scope string) bool {
-	for i := range len(scope) {
-		if c := scope[i]; c <= 0x20 || c > 0x7e || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return scope != ""
 }
 
 func checkPKCE(s *subject) error {
@@ -184,7 +183,7 @@ func checkPKCE(s *subject) error {
 }
 
 func checkNonce(s *subject) error {
-	if nonce := s.request.Nonce; len(nonce) > maxNonce || !destination.ValidText(nonce) {
+	if !destination.ValidText(s.request.Nonce, maxNonce) {
 		return oautherr.InvalidRequest.With("nonce is longer than 2048 bytes or has control characters.")
 	}
 	return nil
@@ -222,10 +221,12 @@ func checkClaims(s *subject) error {
 	return nil
 }
 
-// checkHints bounds what host pages are given to show.
-func checkHints(s *subject) error {
-	for _, name := range []string{"login_hint", "ui_locales", "claims_locales", "acr_values"} {
-		if value := s.params.get(name); len(value) > maxList || !destination.ValidText(value) {
+// shownOnPages are the parameters that the host's pages show or act on.
+var shownOnPages = []string{"login_hint", "ui_locales", "claims_locales", "acr_values"}
+
+func checkShown(s *subject) error {
+	for _, name := range shownOnPages {
+		if !destination.ValidText(s.params.get(name), maxList) {
 			return oautherr.InvalidRequest.With(name + " is longer than 4096 bytes or has control characters.")
 		}
 	}
@@ -260,10 +261,10 @@ func (h *Handler) checkResources(ctx context.Context, r *Request) error {
 	return nil
 }
 
-// requiredSubject finds out which user the client wants an answer for: the one of
+// requireSubject finds out which user the client wants an answer for: the one of
 // its id_token_hint, which is verified once and never carried across the login,
 // or the one that claims names.
-func (h *Handler) requiredSubject(ctx context.Context, r *Request, resumed *sealed) error {
+func (h *Handler) requireSubject(ctx context.Context, r *Request, resumed *sealed) error {
 	claimed, err := claimedSubject(r.Claims)
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"strings"
 )
 
 // MethodS256 is the value of "code_challenge_method" for the challenges that this
@@ -73,12 +74,7 @@ func ValidVerifier(s string) bool {
 	if len(s) < minVerifier || len(s) > maxVerifier {
 		return false
 	}
-	for i := range len(s) {
-		if c := s[i]; !base64URL(c) && c != '.' && c != '~' {
-			return false
-		}
-	}
-	return true
+	return strings.Trim(s, base64URL+".~") == ""
 }
 
 // ValidChallenge reports whether s has the form of an S256 challenge: exactly 43
@@ -93,15 +89,8 @@ func ValidChallenge(s string) bool {
 	if len(s) != challengeLength {
 		return false
 	}
-	for i := range len(s) {
-		if !base64URL(s[i]) {
-			return false
-		}
-	}
-	return true
+	return strings.Trim(s, base64URL) == ""
 }
 
-// base64URL reports whether c belongs to the alphabet of RFC 4648 §5.
-func base64URL(c byte) bool {
-	return 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_'
-}
+// base64URL is the alphabet of RFC 4648 §5.
+const base64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

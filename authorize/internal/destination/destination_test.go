@@ -318,7 +318,7 @@ func TestLocationAppendsToTheRegisteredBytes(t *testing.T) {
 			t.Errorf("%s: %v", c.rule, err)
 			continue
 		}
-		got := to.Location(to.Fields("i", Field{"code", "c"}))
+		got := to.Answer("i", Field{"code", "c"}).URL
 		if got != c.want {
 			t.Errorf("%s: %q, want %q", c.rule, got, c.want)
 		}
@@ -331,7 +331,7 @@ func TestValuesSurviveTheLocation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		location := to.Location(to.Fields("https://as.example"))
+		location := to.Answer("https://as.example").URL
 		u, err := url.Parse(location)
 		if err != nil {
 			t.Fatal(err)
@@ -345,7 +345,7 @@ func TestValuesSurviveTheLocation(t *testing.T) {
 	}
 }
 
-func TestFields(t *testing.T) {
+func TestFormFields(t *testing.T) {
 	for _, c := range []struct {
 		rule  string
 		state string
@@ -357,19 +357,19 @@ func TestFields(t *testing.T) {
 		{"empty values are left out", "s", []Field{{"code", ""}}, []Field{{"state", "s"}, {"iss", "i"}}},
 		{"iss always", "", nil, []Field{{"iss", "i"}}},
 	} {
-		to := Destination{uri: "https://a.example/", state: c.state}
-		if diff := cmp.Diff(c.want, to.Fields("i", c.given...)); diff != "" {
+		to := Destination{uri: "https://a.example/", mode: FormPost, state: c.state}
+		if diff := cmp.Diff(Answer{URL: "https://a.example/", Form: c.want}, to.Answer("i", c.given...)); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", c.rule, diff)
 		}
 	}
 }
 
-func TestFieldsKeepsTheCallersSlice(t *testing.T) {
+func TestAnswerKeepsTheCallersSlice(t *testing.T) {
 	given := make([]Field, 1, 4)
 	given[0] = Field{"code", "c"}
-	Destination{uri: "https://a.example/", state: "s"}.Fields("i", given...)
+	Destination{uri: "https://a.example/", state: "s"}.Answer("i", given...)
 	if got := given[:3][1]; got != (Field{}) {
-		t.Errorf("Fields wrote %v behind the slice that it was given", got)
+		t.Errorf("Answer wrote %v behind the slice that it was given", got)
 	}
 }
 
@@ -394,15 +394,15 @@ func TestStateIsReturnedOnlyIfItCanBeByteForByte(t *testing.T) {
 		{"space", "a b", true},
 		{"markup", `"><script>`, true},
 	} {
-		if got := ValidState(c.state); got != c.ok {
-			t.Errorf("%s: ValidState is %v, want %v", c.rule, got, c.ok)
+		if got := ValidText(c.state, MaxState); got != c.ok {
+			t.Errorf("%s: ValidText is %v, want %v", c.rule, got, c.ok)
 		}
 		to, err := Match("https://a.example/cb", Registration{URIs: []string{"https://a.example/cb"}}, Query, c.state)
 		if err != nil {
 			t.Errorf("%s: the state made the redirect URI wrong: %v", c.rule, err)
 		}
-		if want := map[bool]string{true: c.state}[c.ok]; to.State() != want {
-			t.Errorf("%s: the state to return is %q, want %q", c.rule, to.State(), want)
+		if want := map[bool]string{true: c.state}[c.ok]; to.state != want {
+			t.Errorf("%s: the state to return is %q, want %q", c.rule, to.state, want)
 		}
 	}
 }
@@ -422,17 +422,17 @@ func TestMode(t *testing.T) {
 		{"in the other case", "https://a.example/cb", "FORM_POST", Query},
 	} {
 		to, err := Match(c.uri, Registration{URIs: []string{c.uri}}, c.asked, "")
-		if err != nil || to.Mode() != c.want {
-			t.Errorf("%s: %q (%v), want %q", c.rule, to.Mode(), err, c.want)
+		if err != nil || to.mode != c.want {
+			t.Errorf("%s: %q (%v), want %q", c.rule, to.mode, err, c.want)
 		}
 	}
 }
 
 func TestTheZeroValueHasNoAddress(t *testing.T) {
-	if d := (Destination{}); !d.IsZero() || d.URI() != "" || d.State() != "" {
+	if d := (Destination{}); d.URI() != "" || d.Answer("i", Field{"code", "c"}).URL != "" {
 		t.Errorf("%+v", d)
 	}
-	if to, err := Match("https://a.example/", Registration{URIs: []string{"https://a.example/"}}, "", ""); err != nil || to.IsZero() {
+	if to, err := Match("https://a.example/", Registration{URIs: []string{"https://a.example/"}}, "", ""); err != nil || to.URI() == "" {
 		t.Errorf("a proven destination is zero: %v", err)
 	}
 }
@@ -508,7 +508,7 @@ func FuzzMatch(f *testing.F) {
 		}
 		to, err := Match(requested, reg, Mode([]Mode{"", Query, FormPost}[flags%3]), state)
 		if err != nil {
-			if !to.IsZero() {
+			if to.URI() != "" {
 				t.Fatalf("an error and the destination %q", to.URI())
 			}
 			return
@@ -524,7 +524,9 @@ func FuzzMatch(f *testing.F) {
 		if err := Check(uri); err != nil {
 			t.Fatalf("goes to %q, which cannot be registered: %v", uri, err)
 		}
-		location := to.Location(to.Fields("https://as.example", Field{"code", "c"}))
+		byQuery := to
+		byQuery.mode = Query
+		location := byQuery.Answer("https://as.example", Field{"code", "c"}).URL
 		rest, ok := strings.CutPrefix(location, uri)
 		if !ok || strings.ContainsAny(rest, "#/\r\n \\") {
 			t.Fatalf("the location %q does not begin with %q and go on with a query", location, uri)
@@ -535,13 +537,13 @@ func FuzzMatch(f *testing.F) {
 		}
 		// A registered query may hold what net/url drops, so only what was added counts.
 		values, _ := url.ParseQuery(u.RawQuery)
-		for name, want := range map[string]string{"code": "c", "iss": "https://as.example", "state": to.State()} {
+		for name, want := range map[string]string{"code": "c", "iss": "https://as.example", "state": to.state} {
 			if want != "" && (len(values[name]) != 1 || values[name][0] != want) {
 				t.Fatalf("%s is %q in %q, want %q once", name, values[name], location, want)
 			}
 		}
-		if to.State() != state && ValidState(state) {
-			t.Fatalf("the state %q became %q", state, to.State())
+		if to.state != state && ValidText(state, MaxState) {
+			t.Fatalf("the state %q became %q", state, to.state)
 		}
 	})
 }
