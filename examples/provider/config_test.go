@@ -22,37 +22,47 @@ func minimal() map[string]any {
 	}
 }
 
+// spoiler makes a config wrong.
+type spoiler func(c map[string]any)
+
+func first(list string, c map[string]any) map[string]any { return c[list].([]any)[0].(map[string]any) }
+
+func top(name string, value any) spoiler { return func(c map[string]any) { c[name] = value } }
+
+func client1(name string, value any) spoiler {
+	return func(c map[string]any) { first("clients", c)[name] = value }
+}
+
+func user1(name string, value any) spoiler {
+	return func(c map[string]any) { first("users", c)[name] = value }
+}
+
+func again(list string) spoiler {
+	return func(c map[string]any) { c[list] = append(c[list].([]any), first(list, c)) }
+}
+
+func without(list, name string) spoiler {
+	return func(c map[string]any) { delete(first(list, c), name) }
+}
+
+func all(spoilers ...spoiler) spoiler {
+	return func(c map[string]any) {
+		for _, spoil := range spoilers {
+			spoil(c)
+		}
+	}
+}
+
 func TestConfigIsRefusedWithTheFieldNamed(t *testing.T) {
-	first := func(list string, c map[string]any) map[string]any {
-		return c[list].([]any)[0].(map[string]any)
-	}
-	again := func(list string) func(map[string]any) {
-		return func(c map[string]any) { c[list] = append(c[list].([]any), first(list, c)) }
-	}
-	top := func(name string, value any) func(map[string]any) {
-		return func(c map[string]any) { c[name] = value }
-	}
-	client := func(name string, value any) func(map[string]any) {
-		return func(c map[string]any) { first("clients", c)[name] = value }
-	}
-	user := func(name string, value any) func(map[string]any) {
-		return func(c map[string]any) { first("users", c)[name] = value }
-	}
-	without := func(list, name string) func(map[string]any) {
-		return func(c map[string]any) { delete(first(list, c), name) }
-	}
-	both := func(a, b func(map[string]any)) func(map[string]any) {
-		return func(c map[string]any) { a(c); b(c) }
-	}
 	for name, test := range map[string]struct {
-		spoil func(map[string]any)
+		spoil spoiler
 		want  string // part of the error
 	}{
 		"unknown field":                 {top("colour", "red"), `"colour"`},
-		"unknown client field":          {client("colour", "red"), `"colour"`},
-		"unknown user field":            {user("colour", "red"), `"colour"`},
-		"wrong type":                    {client("redirect_uris", "https://app.example/cb"), "clients.redirect_uris: "},
-		"wrong type of a flag":          {client("public", "yes"), "clients.public: "},
+		"unknown client field":          {client1("colour", "red"), `"colour"`},
+		"unknown user field":            {user1("colour", "red"), `"colour"`},
+		"wrong type":                    {client1("redirect_uris", "https://app.example/cb"), "clients.redirect_uris: "},
+		"wrong type of a flag":          {client1("public", "yes"), "clients.public: "},
 		"no clients":                    {top("clients", nil), "clients: "},
 		"no users":                      {top("users", nil), "users: "},
 		"empty issuer":                  {top("issuer", ""), "issuer: "},
@@ -66,26 +76,26 @@ func TestConfigIsRefusedWithTheFieldNamed(t *testing.T) {
 		"code lifetime too long":        {top("code_lifetime_seconds", 601), "code_lifetime_seconds: "},
 		"client twice":                  {again("clients"), "clients[1].id: "},
 		"client without id":             {without("clients", "id"), "clients[0].id: "},
-		"id with a control character":   {client("id", "a\x00"), "clients[0].id: "},
-		"id outside ASCII":              {client("id", "é"), "clients[0].id: "},
+		"id with a control character":   {client1("id", "a\x00"), "clients[0].id: "},
+		"id outside ASCII":              {client1("id", "é"), "clients[0].id: "},
 		"confidential without secret":   {without("clients", "secret"), "clients[0].secret: "},
-		"public with secret":            {client("public", true), "clients[0].secret: "},
+		"public with secret":            {client1("public", true), "clients[0].secret: "},
 		"no redirect_uris":              {without("clients", "redirect_uris"), "clients[0].redirect_uris: "},
-		"redirect URI with a fragment":  {client("redirect_uris", []any{"https://a.example/", "https://a.example/#f"}), "clients[0].redirect_uris[1]: "},
-		"redirect URI that is script":   {client("redirect_uris", []any{"javascript:alert(1)"}), "clients[0].redirect_uris[0]: "},
-		"redirect URI with plain http":  {client("redirect_uris", []any{"http://app.example/cb"}), "clients[0].redirect_uris[0]: "},
+		"redirect URI with a fragment":  {client1("redirect_uris", []any{"https://a.example/", "https://a.example/#f"}), "clients[0].redirect_uris[1]: "},
+		"redirect URI that is script":   {client1("redirect_uris", []any{"javascript:alert(1)"}), "clients[0].redirect_uris[0]: "},
+		"redirect URI with plain http":  {client1("redirect_uris", []any{"http://app.example/cb"}), "clients[0].redirect_uris[0]: "},
 		"no scopes":                     {without("clients", "scopes"), "clients[0].scopes: "},
-		"scope with a space":            {client("scopes", []any{"openid", "a b"}), "clients[0].scopes[1]: "},
-		"empty scope":                   {client("scopes", []any{""}), "clients[0].scopes[0]: "},
-		"unknown response type":         {client("response_types", []any{"token"}), "clients[0].response_types[0]: "},
-		"unknown pkce":                  {client("pkce", "maybe"), "clients[0].pkce: "},
-		"empty pkce":                    {client("pkce", ""), "clients[0].pkce: "},
-		"public without pkce":           {both(both(client("public", true), without("clients", "secret")), client("pkce", "optional")), "clients[0].pkce: "},
-		"localhost of a web client":     {client("localhost_any_port", true), "clients[0].localhost_any_port: "},
+		"scope with a space":            {client1("scopes", []any{"openid", "a b"}), "clients[0].scopes[1]: "},
+		"empty scope":                   {client1("scopes", []any{""}), "clients[0].scopes[0]: "},
+		"unknown response type":         {client1("response_types", []any{"token"}), "clients[0].response_types[0]: "},
+		"unknown pkce":                  {client1("pkce", "maybe"), "clients[0].pkce: "},
+		"empty pkce":                    {client1("pkce", ""), "clients[0].pkce: "},
+		"public without pkce":           {all(client1("public", true), without("clients", "secret"), client1("pkce", "optional")), "clients[0].pkce: "},
+		"localhost of a web client":     {client1("localhost_any_port", true), "clients[0].localhost_any_port: "},
 		"user twice":                    {again("users"), "users[1].username: "},
 		"user without name":             {without("users", "username"), "users[0].username: "},
-		"user without password":         {user("password", ""), "users[0].password: "},
-		"user with a protocol claim":    {user("claims", map[string]any{"sub": "x"}), "users[0].claims.sub: "},
+		"user without password":         {user1("password", ""), "users[0].password: "},
+		"user with a protocol claim":    {user1("claims", map[string]any{"sub": "x"}), "users[0].claims.sub: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := minimal()
