@@ -86,7 +86,8 @@ func rest(decoder *json.Decoder, object bool, depth int) error {
 		if object {
 			name, _ := token.(string)
 			// encoding/json matches names regardless of case, so twice means that.
-			name = strings.ToLower(name)
+			// By way of upper case, as some letters have two lower-case forms.
+			name = strings.ToLower(strings.ToUpper(name))
 			if seen[name] {
 				return errors.New("a member is there twice")
 			}

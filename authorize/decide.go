@@ -191,10 +191,11 @@ func (f Facts) hasStepFor(prompt string) bool {
 }
 
 // tooOld compares whole seconds, which cannot overflow as a time.Duration would.
-// max_age=0 means prompt=login, and so does a sign-in that lies in the future.
+// max_age=0 means prompt=login, and so does a sign-in that lies in the future. A
+// sign-in without a time is older than anything.
 func (f Facts) tooOld(maxAge int64) bool {
 	age := f.Now.Unix() - f.Session.AuthTime.Unix()
-	return maxAge == 0 || age > maxAge || age < -int64(f.ClockSkew/time.Second)
+	return maxAge == 0 || f.Session.AuthTime.IsZero() || age > maxAge || age < -int64(f.ClockSkew/time.Second)
 }
 
 // newSignIn reports whether the user has signed in since the request was first

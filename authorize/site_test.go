@@ -542,3 +542,6 @@ func TestTheGoodRequest(t *testing.T) {
 	}
 	s.visitor(nil).get(ask()).want(t, "not signed in", "login")
 }
+
+// impatient is a Config.Timeout for tests in which a store waits for its end.
+const impatient = 20 * time.Millisecond

@@ -7,6 +7,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,7 +17,8 @@ import (
 
 // A vector is one request and its expected answer: a line of a file in testdata.
 // The request is the good one with changes (see ask), in the query of a GET or the
-// body of a POST, unless query or body are given.
+// body of a POST, unless query or body are given. {REPEAT:text:N} stands for the
+// text N times.
 type vector struct {
 	Rule    string            `json:"rule"`
 	RFC     string            `json:"rfc"`
@@ -43,7 +46,7 @@ func vectors(t *testing.T, file string) []vector {
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	for lines.Scan() {
 		v := vector{}
-		decoder := json.NewDecoder(bytes.NewReader(lines.Bytes()))
+		decoder := json.NewDecoder(strings.NewReader(repeated(lines.Text())))
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(&v); err != nil {
 			t.Fatalf("%s: %v in %s", file, err, lines.Text())
@@ -55,6 +58,16 @@ func vectors(t *testing.T, file string) []vector {
 		all = append(all, v)
 	}
 	return all
+}
+
+var repeat = regexp.MustCompile(`\{REPEAT:([^:{}]+):([0-9]+)\}`)
+
+func repeated(line string) string {
+	return repeat.ReplaceAllStringFunc(line, func(placeholder string) string {
+		found := repeat.FindStringSubmatch(placeholder)
+		times, _ := strconv.Atoi(found[2])
+		return strings.Repeat(found[1], times)
+	})
 }
 
 func (v vector) run(t *testing.T, s *site) *reply {

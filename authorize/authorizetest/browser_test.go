@@ -189,6 +189,9 @@ func TestTheBrowserStopsWhereItWouldLeave(t *testing.T) {
 		if !page.Left || page.URL.String() != tt.location || page.Request.URL != page.URL || page.Status != 0 || page.Body != "" || len(s.seen) != 1 {
 			t.Errorf("%s: got %v after %s", tt.rule, page, s.trail())
 		}
+		if err := page.Request.Context().Err(); err != nil {
+			t.Errorf("%s: the request cannot be used: %v", tt.rule, err)
+		}
 		if got := page.Request.Header.Get("Cookie"); got != "" {
 			t.Errorf("%s: the request has cookies: %s", tt.rule, got)
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -370,6 +371,20 @@ func TestTheCodeRulesFindEveryFault(t *testing.T) {
 				return sound.TakeCode(ctx, hash, time.Now().UTC().Truncate(time.Millisecond))
 			}
 		}), "the handler's clock is taken and not the store's"},
+		{"changes what it was given", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.save = func(ctx context.Context, hash string, code *authorize.Code) error {
+				err := sound.SaveCode(ctx, hash, code)
+				code.AuthTime = code.AuthTime.Truncate(time.Second)
+				return err
+			}
+		}), "what was saved is not shared with the caller"},
+		{"tells another one that it saved", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.save = func(ctx context.Context, hash string, code *authorize.Code) error {
+				mine := code.Clone()
+				mine.Nonce += " and somebody else's"
+				return sound.SaveCode(ctx, hash, mine)
+			}
+		}), "of concurrent calls that save a hash one succeeds"},
 		{"keeps what it was given", sharing(false, true), "what was saved is not shared with the caller"},
 		{"returns what it keeps", sharing(true, false), "what was returned is not shared with the store"},
 		{"returns from TakeCode what it keeps", sharing(true, true), "what was returned is not shared with the store"},
@@ -449,6 +464,8 @@ func (s *consents) SaveConsent(ctx context.Context, c *authorize.ConsentRecord) 
 	switch {
 	case s.fault == "keeps what it is given":
 		kept = c
+	case s.fault == "changes what it is given":
+		c.GrantedAt = c.GrantedAt.Add(time.Hour)
 	case s.fault == "loses resources":
 		kept.Resources = nil
 	case s.fault == "makes nothing one":
@@ -556,6 +573,7 @@ func TestTheConsentRulesFindEveryFault(t *testing.T) {
 		{"deletes the user's", "deleting a record leaves the others alone"},
 		{"deletes the client's", "deleting a record leaves the others alone"},
 		{"keeps what it is given", "what was saved is not shared with the caller"},
+		{"changes what it is given", "what was saved is not shared with the caller"},
 		{"returns what it keeps", "what was returned is not shared with the store"},
 		{"lists what it keeps", "what was returned is not shared with the store"},
 		{"save ignores the context", "a context that is over is an error and changes nothing"},
@@ -608,6 +626,8 @@ func (s *sessions) SaveSession(ctx context.Context, key string, rec *session.Rec
 	switch s.fault {
 	case "keeps what it is given":
 		kept = rec
+	case "changes what it is given":
+		rec.ID = ""
 	case "loses the second factor":
 		kept.SecondFactorPending = false
 	case "loses the id":
@@ -743,6 +763,7 @@ func TestTheSessionRulesFindEveryFault(t *testing.T) {
 		{"ignores the case of subjects", "subjects are compared as bytes and may be any"},
 		{"takes subjects for patterns", "subjects are compared as bytes and may be any"},
 		{"keeps what it is given", "what was saved is not shared with the caller"},
+		{"changes what it is given", "what was saved is not shared with the caller"},
 		{"returns what it keeps", "what was returned is not shared with the store"},
 		{"returns what it keeps", "what was returned is not shared with the store"},
 		{"save ignores the context", "a context that is over is an error and changes nothing"},
@@ -764,4 +785,37 @@ func TestSoundStoresPass(t *testing.T) {
 	TestConsentStore(t, func(*testing.T) authorize.ConsentStore { return memory })
 	sessions := session.NewMemory(session.MemoryConfig{})
 	TestSessionStore(t, func(*testing.T) session.Store { return sessions })
+}
+
+// A field that is added to a record has to be compared and to be in the samples.
+func TestEveryFieldIsCompared(t *testing.T) {
+	sample := sampleCode()
+	sample.UsedAt = sample.IssuedAt
+	eachFieldLost(t, sample, sample.Clone, compareCodes)
+	consent := sampleConsent()
+	eachFieldLost(t, consent, consent.Clone, compareConsents)
+	rec := sampleSession()
+	eachFieldLost(t, rec, func() *session.Record { return copySession(rec) }, compareSessions)
+}
+
+// eachFieldLost sets one field after the other to its zero value.
+func eachFieldLost[R any](t *testing.T, sample *R, clone func() *R, compare func(got, want *R) error) {
+	t.Helper()
+	if err := compare(clone(), sample); err != nil {
+		t.Errorf("a copy is not the same: %v", err)
+	}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[R]()) {
+		if field.Anonymous {
+			continue
+		}
+		lossy := clone()
+		lost := reflect.ValueOf(lossy).Elem().FieldByIndex(field.Index)
+		if lost.IsZero() {
+			t.Errorf("%T: the sample has no %s", lossy, field.Name)
+		}
+		lost.SetZero()
+		if err := compare(lossy, sample); err == nil || !strings.HasPrefix(err.Error(), field.Name+" is ") {
+			t.Errorf("%T without %s: %v", lossy, field.Name, err)
+		}
+	}
 }

@@ -65,18 +65,19 @@ func tokens(src string) iter.Seq[token] {
 
 // rawEnd returns where the end tag of a raw element begins.
 func rawEnd(src, name string) int {
-	lower := strings.ToLower(src)
-	for from := 0; ; {
-		i := strings.Index(lower[from:], "</"+name)
-		if i < 0 {
+	for i := 0; ; i++ {
+		next := strings.Index(src[i:], "</")
+		if next < 0 {
 			return len(src)
 		}
-		from += i
-		after := from + len("</"+name)
-		if after >= len(lower) || strings.IndexByte(" \t\r\n\f/>", lower[after]) >= 0 {
-			return from
+		i += next
+		rest := src[i+2:]
+		if len(rest) < len(name) || !strings.EqualFold(rest[:len(name)], name) {
+			continue
 		}
-		from = after
+		if rest = rest[len(name):]; rest == "" || strings.IndexByte(" \t\r\n\f/>", rest[0]) >= 0 {
+			return i
+		}
 	}
 }
 

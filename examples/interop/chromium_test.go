@@ -86,7 +86,7 @@ func openTab(t *testing.T, browser context.Context, option chromedp.ContextOptio
 	// A policy that stops a script or a style is told to the log alone.
 	err := chromedp.Listen(ctx, func(event any) {
 		if e, ok := event.(*log.EventEntryAdded); ok && strings.Contains(e.Entry.Text, "Content Security Policy") {
-			t.Errorf("%s: %s", e.Entry.URL, e.Entry.Text)
+			t.Error(e.Entry.Text)
 		}
 	})
 	if err != nil {
@@ -112,7 +112,7 @@ func (b tab) do(steps ...chromedp.Action[chromedp.Void]) {
 func (b tab) page() string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), 5*time.Second)
 	defer cancel()
-	page, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location.href + "\n" + document.body.innerText`))
+	page, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location.origin + location.pathname + "\n" + document.body.innerText`))
 	if err != nil {
 		return err.Error()
 	}

@@ -18,14 +18,12 @@ func (s *server) authenticate(r *http.Request, form url.Values) (client, error) 
 	if err != nil {
 		return client{}, err
 	}
-	// An unknown client takes as long as a wrong secret: its hash is all zeros.
+	// The secret of a public client is empty, wherever it stands: some use Basic with
+	// an empty one. An unknown client takes as long as a wrong secret: its hash is
+	// all zeros.
 	c, known := s.clients[id]
 	sum := sha256.Sum256([]byte(secret))
 	right := subtle.ConstantTimeCompare(sum[:], c.secretHash[:]) == 1
-	if c.public {
-		// Some clients always use Basic, with an empty secret if they have none.
-		right = secret == ""
-	}
 	if !known || c.disabled || !right {
 		return client{}, oautherr.InvalidClient.Because(errors.New("unknown client, or wrong secret"))
 	}

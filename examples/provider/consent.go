@@ -96,7 +96,7 @@ func consentPageFor(pending *authorize.Pending, current *session.Session) consen
 	for _, scope := range request.Scopes {
 		meaning := meanings[scope]
 		if meaning == "" {
-			meaning = "Use a service that knows this name"
+			meaning = "Use another service on your behalf"
 		}
 		page.Scopes = append(page.Scopes, scopeLine{Name: scope, Meaning: meaning})
 	}

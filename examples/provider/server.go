@@ -41,9 +41,8 @@ type server struct {
 // client is what the token endpoint knows of a client.
 type client struct {
 	id         string
-	public     bool
 	disabled   bool
-	secretHash [sha256.Size]byte
+	secretHash [sha256.Size]byte // of the empty secret for a public client
 }
 
 func newServer(o options) (*server, error) {
@@ -62,7 +61,7 @@ func newServer(o options) (*server, error) {
 		now:     o.now,
 	}
 	for _, c := range o.config.Clients {
-		s.clients[c.ID] = client{id: c.ID, public: c.Public, disabled: c.Disabled, secretHash: sha256.Sum256([]byte(c.Secret))}
+		s.clients[c.ID] = client{id: c.ID, disabled: c.Disabled, secretHash: sha256.Sum256([]byte(c.Secret))}
 	}
 	for _, u := range o.config.Users {
 		s.users[u.Username] = user{passwordHash: sha256.Sum256([]byte(u.Password)), claims: u.Claims}

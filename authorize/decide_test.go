@@ -1,0 +1,309 @@
+package authorize
+
+import (
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/session"
+)
+
+// situation is what a row of the decision table says; it becomes Facts.
+type situation struct {
+	prompt  string
+	maxAge  int64 // -1: not sent
+	subject string
+
+	who  string        // empty: nobody
+	age  time.Duration // how long ago the sign-in was
+	half bool          // the second factor is pending
+
+	resumed  bool
+	began    time.Duration // how long ago
+	foundAge time.Duration // of the session found then; 0: nobody
+
+	denied, forbidden bool
+	steps             string // "name", "name!" needed, "name+" done; "terms/code" with another error
+}
+
+func (s situation) facts() Facts {
+	now := testStart
+	f := Facts{
+		Request:   &Request{Prompt: strings.Fields(s.prompt), Subject: s.subject},
+		Now:       now,
+		ClockSkew: 5 * time.Second,
+		Denied:    s.denied,
+		Forbidden: s.forbidden,
+	}
+	if s.maxAge >= 0 {
+		f.Request.MaxAge = &s.maxAge
+	}
+	if s.who != "" {
+		f.Session = &session.Session{ID: "1", Subject: s.who, AuthTime: now.Add(-s.age), SecondFactorPending: s.half}
+	}
+	if s.resumed {
+		f.Resumed = &Resumed{Since: now.Add(-s.began)}
+		if s.foundAge != 0 {
+			f.Resumed.AuthTime = now.Add(-s.foundAge)
+		}
+	}
+	for _, text := range strings.Fields(s.steps) {
+		name := strings.TrimRight(text, "!+")
+		step := Step{Name: name, Error: oautherr.InteractionRequired, Needed: strings.Contains(text, "!"), Done: strings.Contains(text, "+")}
+		switch name {
+		case "consent":
+			step.Prompt, step.Error = "consent", oautherr.ConsentRequired
+		case "accounts":
+			step.Prompt, step.Error = "select_account", oautherr.AccountSelectionRequired
+		}
+		f.Steps = append(f.Steps, step)
+	}
+	return f
+}
+
+func (d Decision) word() string {
+	switch d.Outcome {
+	case Approve:
+		return "approve"
+	case Interact:
+		return d.Interaction + ": " + string(d.Reason)
+	}
+	return string(d.Error) + ": " + string(d.Reason)
+}
+
+const minute = time.Minute
+
+func TestDecide(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		situation
+		want string
+	}{
+		// Who is signed in.
+		{"nobody is signed in", situation{maxAge: -1}, "login: not_signed_in"},
+		{"nobody, prompt=none", situation{maxAge: -1, prompt: "none"}, "login_required: not_signed_in"},
+		{"nobody, prompt=login", situation{maxAge: -1, prompt: "login"}, "login: not_signed_in"},
+		{"nobody, prompt=consent", situation{maxAge: -1, prompt: "consent", steps: "consent"}, "login: not_signed_in"},
+		{"somebody", situation{maxAge: -1, who: "alice", age: minute}, "approve"},
+		{"somebody, prompt=none", situation{maxAge: -1, who: "alice", age: minute, prompt: "none"}, "approve"},
+		{"the second factor is missing", situation{maxAge: -1, who: "alice", age: minute, half: true}, "login: second_factor_pending"},
+		{"the second factor is missing, prompt=none", situation{maxAge: -1, who: "alice", age: minute, half: true, prompt: "none"}, "login_required: second_factor_pending"},
+		{"the second factor is missing still, back from login", situation{maxAge: -1, who: "alice", age: 1, half: true, resumed: true, began: minute}, "login: second_factor_pending"},
+		{"back from login without signing in", situation{maxAge: -1, resumed: true, began: minute}, "login: not_signed_in"},
+		{"back from login", situation{maxAge: -1, who: "alice", age: 1, resumed: true, began: minute}, "approve"},
+		{"back from login with an old session, which nothing forbids", situation{maxAge: -1, who: "alice", age: 2 * time.Hour, resumed: true, began: minute}, "approve"},
+
+		// prompt=login.
+		{"prompt=login", situation{maxAge: -1, prompt: "login", who: "alice", age: minute}, "login: prompt_login"},
+		{"prompt=login, signed in this very moment", situation{maxAge: -1, prompt: "login", who: "alice"}, "login: prompt_login"},
+		{"prompt=login, back without a new sign-in", situation{maxAge: -1, prompt: "login", who: "alice", age: 2 * minute, resumed: true, began: minute, foundAge: 2 * minute}, "login: prompt_login"},
+		{"prompt=login, back with a new one", situation{maxAge: -1, prompt: "login", who: "alice", age: 1, resumed: true, began: minute, foundAge: 2 * minute}, "approve"},
+		{"prompt=login, kept however long the other pages take", situation{maxAge: -1, prompt: "login", who: "alice", age: 25 * minute, resumed: true, began: 26 * minute, foundAge: 2 * time.Hour}, "approve"},
+		{"prompt=login, nobody was signed in before", situation{maxAge: -1, prompt: "login", who: "alice", age: 1, resumed: true, began: minute}, "approve"},
+		{"prompt=login, stamped at the moment the request began", situation{maxAge: -1, prompt: "login", who: "alice", age: minute, resumed: true, began: minute, foundAge: 2 * minute}, "approve"},
+		{"prompt=login, stamped earlier, within the skew", situation{maxAge: -1, prompt: "login", who: "alice", age: minute + 5*time.Second, resumed: true, began: minute, foundAge: 2 * minute}, "approve"},
+		{"prompt=login, stamped earlier than the skew", situation{maxAge: -1, prompt: "login", who: "alice", age: minute + 5*time.Second + 1, resumed: true, began: minute, foundAge: 2 * minute}, "server_error: stale_sign_in"},
+		{"prompt=login, nobody before, stamped earlier than the skew", situation{maxAge: -1, prompt: "login", who: "alice", age: time.Hour, resumed: true, began: minute}, "server_error: stale_sign_in"},
+		{"prompt=login, within the skew but not new", situation{maxAge: -1, prompt: "login", who: "alice", age: minute + time.Second, resumed: true, began: minute, foundAge: minute + time.Second}, "login: prompt_login"},
+		{"prompt=login, an older session than the one found", situation{maxAge: -1, prompt: "login", who: "bob", age: time.Hour, resumed: true, began: minute, foundAge: 2 * minute}, "login: prompt_login"},
+		{"prompt=login, a sign-in stamped in the future", situation{maxAge: -1, prompt: "login", who: "alice", age: -minute, resumed: true, began: minute, foundAge: 2 * minute}, "approve"},
+		{"prompt=login, a millisecond newer", situation{maxAge: -1, prompt: "login", who: "alice", age: minute - time.Millisecond, resumed: true, began: minute, foundAge: minute}, "approve"},
+		{"prompt=login, less than a millisecond newer is the same", situation{maxAge: -1, prompt: "login", who: "alice", age: minute - time.Microsecond, resumed: true, began: minute, foundAge: minute - time.Microsecond/2}, "login: prompt_login"},
+
+		// prompt=select_account.
+		{"select_account without a page is a login", situation{maxAge: -1, prompt: "select_account", who: "alice", age: minute}, "login: prompt_select_account"},
+		{"select_account without a page, back with a new sign-in", situation{maxAge: -1, prompt: "select_account", who: "bob", age: 1, resumed: true, began: minute, foundAge: 2 * minute}, "approve"},
+		{"select_account with a page", situation{maxAge: -1, prompt: "select_account", who: "alice", age: minute, steps: "accounts"}, "accounts: step"},
+		{"select_account with a page, done", situation{maxAge: -1, prompt: "select_account", who: "alice", age: minute, steps: "accounts+"}, "approve"},
+		{"select_account and login", situation{maxAge: -1, prompt: "select_account login", who: "alice", age: minute, steps: "accounts"}, "login: prompt_login"},
+		{"select_account and login, signed in anew", situation{maxAge: -1, prompt: "select_account login", who: "alice", age: 1, resumed: true, began: minute, foundAge: 2 * minute, steps: "accounts"}, "accounts: step"},
+
+		// max_age.
+		{"max_age not sent, an old sign-in", situation{maxAge: -1, who: "alice", age: 1000 * time.Hour}, "approve"},
+		{"max_age kept", situation{maxAge: 60, who: "alice", age: minute}, "approve"},
+		{"max_age exceeded by a part of a second", situation{maxAge: 60, who: "alice", age: minute + time.Millisecond}, "login: max_age"},
+		{"max_age exceeded by a second", situation{maxAge: 59, who: "alice", age: minute}, "login: max_age"},
+		{"max_age exceeded, prompt=none", situation{maxAge: 59, prompt: "none", who: "alice", age: minute}, "login_required: max_age"},
+		{"max_age kept, prompt=none", situation{maxAge: 60, prompt: "none", who: "alice", age: minute}, "approve"},
+		{"max_age=0 is prompt=login", situation{maxAge: 0, who: "alice"}, "login: max_age"},
+		{"max_age=0, prompt=none", situation{maxAge: 0, prompt: "none", who: "alice"}, "login_required: max_age"},
+		{"max_age=0, back with a new sign-in", situation{maxAge: 0, who: "alice", age: 1, resumed: true, began: minute, foundAge: 2 * minute}, "approve"},
+		{"max_age=0, back without", situation{maxAge: 0, who: "alice", age: 2 * minute, resumed: true, began: minute, foundAge: 2 * minute}, "login: max_age"},
+		{"max_age=1, consent took longer than that", situation{maxAge: 1, who: "alice", age: minute, resumed: true, began: 2 * minute, foundAge: time.Hour}, "approve"},
+		{"max_age of the largest int64", situation{maxAge: math.MaxInt64, who: "alice", age: 1000 * time.Hour}, "approve"},
+		{"max_age that would overflow a Duration", situation{maxAge: 9223372037, who: "alice", age: minute}, "approve"},
+		{"max_age, signed in slightly in the future", situation{maxAge: 60, who: "alice", age: -5 * time.Second}, "approve"},
+		{"max_age, signed in in the future beyond the skew", situation{maxAge: 60, who: "alice", age: -6 * time.Second}, "login: max_age"},
+		{"max_age, newer but stale", situation{maxAge: 60, who: "alice", age: time.Hour, resumed: true, began: minute, foundAge: 2 * time.Hour}, "server_error: stale_sign_in"},
+		{"max_age, newer but stale, still young enough", situation{maxAge: 7200, who: "alice", age: time.Hour, resumed: true, began: minute, foundAge: 2 * time.Hour}, "approve"},
+
+		// Another user.
+		{"the user that was asked for", situation{maxAge: -1, subject: "alice", who: "alice", age: minute}, "approve"},
+		{"another user", situation{maxAge: -1, subject: "alice", who: "bob", age: minute}, "login: other_user"},
+		{"another user, prompt=none", situation{maxAge: -1, subject: "alice", who: "bob", age: minute, prompt: "none"}, "login_required: other_user"},
+		{"another user, in the other case", situation{maxAge: -1, subject: "alice", who: "Alice", age: minute}, "login: other_user"},
+		{"another user, back without signing in", situation{maxAge: -1, subject: "alice", who: "bob", age: 2 * minute, resumed: true, began: minute, foundAge: 2 * minute}, "login: other_user"},
+		{"another user has signed in", situation{maxAge: -1, subject: "alice", who: "bob", age: 1, resumed: true, began: minute, foundAge: 2 * minute}, "login_required: other_user"},
+		{"another user has signed in where nobody was", situation{maxAge: -1, subject: "alice", who: "bob", age: 1, resumed: true, began: minute}, "login_required: other_user"},
+		{"the right user has signed in", situation{maxAge: -1, subject: "alice", who: "alice", age: 1, resumed: true, began: minute, foundAge: 2 * minute}, "approve"},
+		{"another user, half signed in", situation{maxAge: -1, subject: "alice", who: "bob", age: 1, half: true, resumed: true, began: minute}, "login: second_factor_pending"},
+		{"another user, policy and steps do not matter", situation{maxAge: -1, subject: "alice", who: "bob", age: minute, forbidden: true, steps: "consent!"}, "login: other_user"},
+
+		// The user's no.
+		{"denied", situation{maxAge: -1, who: "alice", age: minute, denied: true, resumed: true}, "access_denied: denied"},
+		{"denied by nobody", situation{maxAge: -1, denied: true, resumed: true}, "access_denied: denied"},
+		{"denied, with everything else wrong too", situation{maxAge: 0, prompt: "login", subject: "x", who: "bob", half: true, denied: true, forbidden: true, steps: "consent!"}, "access_denied: denied"},
+
+		// The host's policy.
+		{"forbidden", situation{maxAge: -1, who: "alice", age: minute, forbidden: true}, "access_denied: forbidden"},
+		{"forbidden, prompt=none", situation{maxAge: -1, who: "alice", age: minute, forbidden: true, prompt: "none"}, "access_denied: forbidden"},
+		{"forbidden comes before the steps", situation{maxAge: -1, who: "alice", age: minute, forbidden: true, steps: "consent!"}, "access_denied: forbidden"},
+		{"forbidden comes after the login", situation{maxAge: -1, who: "alice", age: minute, forbidden: true, prompt: "login"}, "login: prompt_login"},
+
+		// The steps.
+		{"a step that is not needed", situation{maxAge: -1, who: "alice", age: minute, steps: "terms"}, "approve"},
+		{"a step", situation{maxAge: -1, who: "alice", age: minute, steps: "terms!"}, "terms: step"},
+		{"a step that is done", situation{maxAge: -1, who: "alice", age: minute, steps: "terms!+"}, "approve"},
+		{"the first of two", situation{maxAge: -1, who: "alice", age: minute, steps: "consent! terms!"}, "consent: step"},
+		{"the second of two", situation{maxAge: -1, who: "alice", age: minute, steps: "consent!+ terms!"}, "terms: step"},
+		{"the second, where the first is not needed", situation{maxAge: -1, who: "alice", age: minute, steps: "consent terms!"}, "terms: step"},
+		{"both done", situation{maxAge: -1, who: "alice", age: minute, steps: "consent!+ terms!+"}, "approve"},
+		{"a step under prompt=none", situation{maxAge: -1, prompt: "none", who: "alice", age: minute, steps: "terms!"}, "interaction_required: step"},
+		{"consent under prompt=none", situation{maxAge: -1, prompt: "none", who: "alice", age: minute, steps: "consent!"}, "consent_required: step"},
+		{"account choice under prompt=none", situation{maxAge: -1, prompt: "none", who: "alice", age: minute, steps: "accounts!"}, "account_selection_required: step"},
+		{"the first of two under prompt=none", situation{maxAge: -1, prompt: "none", who: "alice", age: minute, steps: "terms! consent!"}, "interaction_required: step"},
+		{"a step is not asked about before the login", situation{maxAge: -1, steps: "consent!"}, "login: not_signed_in"},
+
+		// prompt=consent.
+		{"prompt=consent, though it was given", situation{maxAge: -1, prompt: "consent", who: "alice", age: minute, steps: "consent"}, "consent: step"},
+		{"prompt=consent, given now", situation{maxAge: -1, prompt: "consent", who: "alice", age: minute, steps: "consent+"}, "approve"},
+		{"prompt=consent without a page", situation{maxAge: -1, prompt: "consent", who: "alice", age: minute}, "consent_required: step"},
+		{"prompt=consent without a page, nobody signed in", situation{maxAge: -1, prompt: "consent"}, "login: not_signed_in"},
+		{"prompt=login consent", situation{maxAge: -1, prompt: "login consent", who: "alice", age: minute, steps: "consent"}, "login: prompt_login"},
+		{"prompt=login consent, signed in anew", situation{maxAge: -1, prompt: "login consent", who: "alice", age: 1, resumed: true, began: minute, foundAge: 2 * minute, steps: "consent"}, "consent: step"},
+		{"prompt=login consent, both done", situation{maxAge: -1, prompt: "consent login", who: "alice", age: 1, resumed: true, began: minute, foundAge: 2 * minute, steps: "consent+"}, "approve"},
+	} {
+		if got := Decide(c.facts()).word(); got != c.want {
+			t.Errorf("%s: %q, want %q", c.rule, got, c.want)
+		}
+	}
+}
+
+// A host without authentication times cannot prove a new sign-in, and must not get
+// round the rules that ask for one, nor loop.
+func TestASessionWithoutAnAuthTime(t *testing.T) {
+	for _, c := range []struct {
+		rule    string
+		prompt  string
+		maxAge  int64
+		resumed bool
+		want    string
+	}{
+		{"nothing asks for it", "", -1, false, "approve"},
+		{"prompt=login", "login", -1, false, "login: prompt_login"},
+		{"max_age", "", 60, false, "login: max_age"},
+		{"max_age longer than mankind can count", "", math.MaxInt64, false, "login: max_age"},
+		{"prompt=login, back from it", "login", -1, true, "server_error: stale_sign_in"},
+		{"max_age, back from it", "", math.MaxInt64, true, "server_error: stale_sign_in"},
+	} {
+		f := situation{prompt: c.prompt, maxAge: c.maxAge, who: "alice", resumed: c.resumed}.facts()
+		f.Session.AuthTime = time.Time{}
+		if got := Decide(f).word(); got != c.want {
+			t.Errorf("%s: %q, want %q", c.rule, got, c.want)
+		}
+	}
+}
+
+func TestASessionWithoutASubjectIsNobody(t *testing.T) {
+	f := situation{maxAge: -1, who: "alice"}.facts()
+	f.Session.Subject = ""
+	if got := Decide(f).word(); got != "login: not_signed_in" {
+		t.Error(got)
+	}
+}
+
+// FuzzDecide states what must hold whatever the facts are.
+func FuzzDecide(f *testing.F) {
+	for seed := range uint64(500) {
+		f.Add(seed, seed)
+	}
+	f.Fuzz(func(t *testing.T, a, b uint64) {
+		facts := randomFacts(rand.New(rand.NewPCG(a, b)))
+		d := Decide(facts)
+		if again := Decide(facts); again != d {
+			t.Fatalf("not pure: %+v, then %+v", d, again)
+		}
+		for _, broken := range brokenRules(facts, d) {
+			t.Errorf("%s: %s for %+v, request %+v, session %+v, resumed %+v", broken, d.word(), facts, facts.Request, facts.Session, facts.Resumed)
+		}
+	})
+}
+
+// brokenRules are written from the specification, each by itself, and not in the
+// way of the code.
+func brokenRules(f Facts, d Decision) (broken []string) {
+	rule := func(text string, holds bool) {
+		if !holds {
+			broken = append(broken, text)
+		}
+	}
+	s, r := f.Session, f.Request
+	approved, asked := d.Outcome == Approve, func(p string) bool { return r.Prompts(p) }
+
+	rule("approved for nobody", !approved || s.SignedIn())
+	rule("approved against the user's no", !approved || !f.Denied)
+	rule("approved against the host's policy", !approved || !f.Forbidden)
+	rule("approved for another user", !approved || r.Subject == "" || s.Subject == r.Subject)
+	rule("a page under prompt=none", d.Outcome != Interact || !asked("none"))
+	rule("a refusal without a code", d.Outcome != Refuse || d.Error != "")
+	rule("a code without a refusal", d.Outcome == Refuse || d.Error == "")
+	rule("a page without a name", (d.Outcome == Interact) == (d.Interaction != ""))
+	rule("no reason", d.Reason != "")
+	rule("server_error for something else than a stale sign-in", (d.Error == oautherr.ServerError) == (d.Reason == ReasonStaleSignIn))
+	for _, step := range f.Steps {
+		needed := (step.Needed || step.Prompt != "" && asked(step.Prompt)) && !step.Done
+		rule("approved without the step "+step.Name, !approved || !needed)
+		rule("sent to "+step.Name+", which is not needed", d.Interaction != step.Name || needed)
+	}
+	rule("a step before the login", d.Reason != ReasonStep || s.SignedIn())
+
+	fresh := f.Resumed != nil && s.SignedIn() && !s.AuthTime.Before(f.Resumed.Since.Add(-f.ClockSkew)) &&
+		(f.Resumed.AuthTime.IsZero() || s.AuthTime.After(f.Resumed.AuthTime))
+	rule("prompt=login without a new sign-in", !approved || !asked("login") || fresh)
+	rule("max_age=0 without a new sign-in", !approved || r.MaxAge == nil || *r.MaxAge != 0 || fresh)
+	if approved && r.MaxAge != nil && !fresh {
+		rule("a sign-in older than max_age", float64(f.Now.Unix()-s.AuthTime.Unix()) <= float64(*r.MaxAge))
+	}
+	loop := d.Interaction == LoginInteraction && (d.Reason == ReasonPromptLogin || d.Reason == ReasonMaxAge || d.Reason == ReasonPromptSelectAccount || d.Reason == ReasonOtherUser)
+	newer := f.Resumed != nil && !f.Resumed.AuthTime.IsZero() && s != nil && s.AuthTime.Sub(f.Resumed.AuthTime) > time.Millisecond
+	rule("sent to login again after a new sign-in: a loop", !loop || !newer)
+	return broken
+}
+
+func randomFacts(r *rand.Rand) Facts {
+	chance := func() bool { return r.IntN(2) == 0 }
+	pick := func(from ...string) string { return from[r.IntN(len(from))] }
+	ages := []time.Duration{-time.Hour, -6 * time.Second, -5 * time.Second, -time.Millisecond, 0, time.Millisecond, time.Second, 5 * time.Second, minute, time.Hour, 1 << 55}
+	s := situation{
+		prompt:    pick("", "", "none", "login", "consent", "select_account", "login consent", "login select_account", "consent select_account"),
+		maxAge:    []int64{-1, -1, 0, 1, 59, 60, 3600, math.MaxInt64}[r.IntN(8)],
+		subject:   pick("", "", "alice", "bob"),
+		who:       pick("", "alice", "alice", "bob"),
+		age:       ages[r.IntN(len(ages))],
+		half:      r.IntN(4) == 0,
+		resumed:   chance(),
+		began:     ages[4+r.IntN(6)],
+		foundAge:  ages[r.IntN(len(ages))],
+		denied:    r.IntN(8) == 0,
+		forbidden: r.IntN(6) == 0,
+	}
+	for _, name := range []string{"consent", "accounts", "terms"} {
+		if chance() {
+			s.steps += " " + name + pick("", "!", "+", "!+")
+		}
+	}
+	return s.facts()
+}

@@ -1,0 +1,164 @@
+package authorize
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	oautherr "github.com/usher-auth/usher/errors"
+)
+
+func TestChecks(t *testing.T) {
+	s := newSite(t)
+	for _, v := range vectors(t, "checks.jsonl") {
+		v.check(t, v.run(t, s))
+	}
+}
+
+// Each row of the table names its RFC, and a vector shows it refusing something.
+func TestEveryCheckHasItsRFCAndAVector(t *testing.T) {
+	refused := map[string]bool{}
+	for _, v := range vectors(t, "checks.jsonl") {
+		if strings.HasPrefix(v.Want, "client ") {
+			refused[v.RFC] = true
+		}
+	}
+	names := map[string]bool{}
+	for _, c := range checks {
+		if c.name == "" || names[c.name] || !strings.Contains(c.rfc, "§") {
+			t.Errorf("the check %q (%q) needs a name of its own and a section", c.name, c.rfc)
+		}
+		names[c.name] = true
+		if !refused[c.rfc] {
+			t.Errorf("no vector shows the check %q (%s) refusing a request", c.name, c.rfc)
+		}
+	}
+}
+
+// A check looks and changes nothing.
+func TestChecksChangeNothing(t *testing.T) {
+	s := newSite(t)
+	for _, v := range vectors(t, "checks.jsonl") {
+		p, err := s.handler.parse(ask(v.Change...), statusTooLarge)
+		if err != nil {
+			t.Fatalf("%s: %v", v.Rule, err)
+		}
+		client := testClients()[0]
+		request := newRequest(p)
+		before := *request
+		before.Scopes = slices.Clone(request.Scopes)
+		for _, c := range checks {
+			c.run(&subject{config: &s.handler.config, prompts: s.handler.prompts, client: &client, request: request, params: p})
+		}
+		if diff := cmp.Diff(before, *request, cmp.AllowUnexported(Request{}, params{}, param{})); diff != "" {
+			t.Errorf("%s: (-before +after)\n%s", v.Rule, diff)
+		}
+		if diff := cmp.Diff(testClients()[0], client); diff != "" {
+			t.Errorf("%s: the client (-before +after)\n%s", v.Rule, diff)
+		}
+	}
+}
+
+func TestScopesOfTheRequest(t *testing.T) {
+	for _, c := range []struct {
+		rule   string
+		client string
+		scope  string
+		prompt string
+		want   string
+	}{
+		{"as asked, in that order", "web", "profile openid", "", "profile openid"},
+		{"each once", "web", "openid profile openid", "", "openid profile"},
+		{"the client's default", "only", "", "", "api:read"},
+		{"the default stands in for none, not for some", "only", "api:write", "", "api:write"},
+		{"offline_access without consent", "web", "openid offline_access", "", "openid"},
+		{"offline_access with consent asked for", "web", "openid offline_access", "consent", "openid offline_access"},
+		{"offline_access with consent among others", "web", "openid offline_access", "login consent", "openid offline_access"},
+		{"offline_access with another prompt", "web", "openid offline_access", "login", "openid"},
+		{"offline_access of a trusted client", "own", "openid offline_access", "", "openid offline_access"},
+	} {
+		clients := testClients()
+		i := slices.IndexFunc(clients, func(x Client) bool { return x.ID == c.client })
+		r := newRequest(params{list: []param{{"scope", c.scope}, {"prompt", c.prompt}}})
+		r.Client = &clients[i]
+		if got := strings.Join(effectiveScopes(r), " "); got != c.want {
+			t.Errorf("%s: %q, want %q", c.rule, got, c.want)
+		}
+		if clients[i].DefaultScopes != nil && clients[i].DefaultScopes[0] != "api:read" {
+			t.Errorf("%s: the client's own list was changed", c.rule)
+		}
+	}
+}
+
+func TestFeaturesThatAreOff(t *testing.T) {
+	s := newSite(t, func(s *site) {
+		s.config.IDTokenHint, s.config.Resource, s.config.ResponseTypes, s.config.Scopes, s.config.Parameters = nil, nil, nil, nil, nil
+	})
+	for _, c := range []struct {
+		rule   string
+		change string
+		want   string
+	}{
+		{"a hint that nobody can verify is refused, not ignored", "id_token_hint=hint-of-alice", "client invalid_request"},
+		{"resource is ignored", "resource=anything", "code"},
+		{"response_type none", "response_type=none", "client unsupported_response_type"},
+		{"a scope that only the client knows", "scope=api:read", "code"},
+		{"a scope that not even the client knows", "scope=admin", "client invalid_scope"},
+		{"a further parameter is unknown, so it may repeat", "x_tenant=a&x_tenant=b", "code"},
+	} {
+		s.visitor(alice()).get(ask(c.change)).want(t, c.rule, c.want)
+	}
+}
+
+// A client may be registered for scopes that no token can carry.
+func TestAScopeThatIsRegisteredAndMalformed(t *testing.T) {
+	s := newSite(t, func(s *site) { s.config.Scopes = nil })
+	client := testClients()[0]
+	client.Scopes = []string{`a"b`, `a\b`, "é", "a\tb"}
+	s.memory.PutClient(client)
+	for _, scope := range []string{"a%22b", "a%5Cb", "%C3%A9", "a%09b"} {
+		s.visitor(alice()).get(ask("scope="+scope)).want(t, scope, "client invalid_scope")
+	}
+}
+
+// What the host is asked in the course of validation can fail or take too long.
+func TestFunctionsOfTheHostThatFail(t *testing.T) {
+	for _, c := range []struct {
+		rule   string
+		change func(*Config)
+		ask    string
+		want   string
+	}{
+		{"Resource fails", func(c *Config) {
+			c.Resource = func(context.Context, *Client, string) (bool, error) { return true, errors.New("down") }
+		}, "resource=https://api.example/", "client server_error"},
+		{"Resource says that it is overloaded", func(c *Config) {
+			c.Resource = func(context.Context, *Client, string) (bool, error) { return true, oautherr.TemporarilyUnavailable }
+		}, "resource=https://api.example/", "client temporarily_unavailable"},
+		{"Resource hangs", func(c *Config) {
+			c.Timeout = impatient
+			c.Resource = func(ctx context.Context, _ *Client, _ string) (bool, error) { <-ctx.Done(); return false, ctx.Err() }
+		}, "resource=https://api.example/", "client temporarily_unavailable"},
+		{"Resource answers too late", func(c *Config) {
+			c.Timeout = impatient
+			c.Resource = func(ctx context.Context, _ *Client, _ string) (bool, error) { <-ctx.Done(); return true, nil }
+		}, "resource=https://api.example/", "client temporarily_unavailable"},
+		{"IDTokenHint hangs", func(c *Config) {
+			c.Timeout = impatient
+			c.IDTokenHint = func(ctx context.Context, _ string) (string, error) { <-ctx.Done(); return "", ctx.Err() }
+		}, "id_token_hint=x", "client temporarily_unavailable"},
+		{"IDTokenHint answers too late", func(c *Config) {
+			c.Timeout = impatient
+			c.IDTokenHint = func(ctx context.Context, _ string) (string, error) { <-ctx.Done(); return "alice", nil }
+		}, "id_token_hint=x", "client temporarily_unavailable"},
+		{"IDTokenHint gives a subject and an error", func(c *Config) {
+			c.IDTokenHint = func(context.Context, string) (string, error) { return "alice", errors.New("expired") }
+		}, "id_token_hint=x", "client invalid_request"},
+	} {
+		s := newSite(t, func(s *site) { c.change(&s.config) })
+		s.visitor(alice()).get(ask(c.ask)).want(t, c.rule, c.want)
+	}
+}

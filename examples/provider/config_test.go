@@ -1,0 +1,221 @@
+package main
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/usher-auth/usher/authorize"
+)
+
+// minimal is a config that is right, as a value that a test can spoil.
+func minimal() map[string]any {
+	return map[string]any{
+		"clients": []any{map[string]any{
+			"id":            "web",
+			"secret":        "s3cret",
+			"redirect_uris": []any{"https://app.example/cb"},
+			"scopes":        []any{"openid"},
+		}},
+		"users": []any{map[string]any{"username": "alice", "password": "pw"}},
+	}
+}
+
+// spoiler makes a config wrong.
+type spoiler func(c map[string]any)
+
+func first(list string, c map[string]any) map[string]any { return c[list].([]any)[0].(map[string]any) }
+
+func top(name string, value any) spoiler { return func(c map[string]any) { c[name] = value } }
+
+func client1(name string, value any) spoiler {
+	return func(c map[string]any) { first("clients", c)[name] = value }
+}
+
+func user1(name string, value any) spoiler {
+	return func(c map[string]any) { first("users", c)[name] = value }
+}
+
+func again(list string) spoiler {
+	return func(c map[string]any) { c[list] = append(c[list].([]any), first(list, c)) }
+}
+
+func without(list, name string) spoiler {
+	return func(c map[string]any) { delete(first(list, c), name) }
+}
+
+func all(spoilers ...spoiler) spoiler {
+	return func(c map[string]any) {
+		for _, spoil := range spoilers {
+			spoil(c)
+		}
+	}
+}
+
+func TestConfigIsRefusedWithTheFieldNamed(t *testing.T) {
+	for name, test := range map[string]struct {
+		spoil spoiler
+		want  string // part of the error
+	}{
+		"unknown field":                 {top("colour", "red"), `"colour"`},
+		"unknown client field":          {client1("colour", "red"), `"colour"`},
+		"unknown user field":            {user1("colour", "red"), `"colour"`},
+		"wrong type":                    {client1("redirect_uris", "https://app.example/cb"), "clients.redirect_uris: "},
+		"wrong type of a flag":          {client1("public", "yes"), "clients.public: "},
+		"no clients":                    {top("clients", nil), "clients: "},
+		"no users":                      {top("users", nil), "users: "},
+		"empty issuer":                  {top("issuer", ""), "issuer: "},
+		"issuer of another scheme":      {top("issuer", "ftp://as.example"), "issuer: "},
+		"issuer with a query":           {top("issuer", "https://as.example?a=b"), "issuer: "},
+		"issuer with a fragment":        {top("issuer", "https://as.example#a"), "issuer: "},
+		"issuer with an escape":         {top("issuer", "https://as.example/%61"), "issuer: "},
+		"issuer with a dot segment":     {top("issuer", "https://as.example/a/../b"), "issuer: "},
+		"issuer path with slash at end": {top("issuer", "https://as.example/a/"), "issuer: "},
+		"code lifetime zero":            {top("code_lifetime_seconds", 0), "code_lifetime_seconds: "},
+		"code lifetime too long":        {top("code_lifetime_seconds", 601), "code_lifetime_seconds: "},
+		"client twice":                  {again("clients"), "clients[1].id: "},
+		"client without id":             {without("clients", "id"), "clients[0].id: "},
+		"id with a control character":   {client1("id", "a\x00"), "clients[0].id: "},
+		"id outside ASCII":              {client1("id", "é"), "clients[0].id: "},
+		"confidential without secret":   {without("clients", "secret"), "clients[0].secret: "},
+		"public with secret":            {client1("public", true), "clients[0].secret: "},
+		"no redirect_uris":              {without("clients", "redirect_uris"), "clients[0].redirect_uris: "},
+		"redirect URI with a fragment":  {client1("redirect_uris", []any{"https://a.example/", "https://a.example/#f"}), "clients[0].redirect_uris[1]: "},
+		"redirect URI that is script":   {client1("redirect_uris", []any{"javascript:alert(1)"}), "clients[0].redirect_uris[0]: "},
+		"redirect URI with plain http":  {client1("redirect_uris", []any{"http://app.example/cb"}), "clients[0].redirect_uris[0]: "},
+		"no scopes":                     {without("clients", "scopes"), "clients[0].scopes: "},
+		"scope with a space":            {client1("scopes", []any{"openid", "a b"}), "clients[0].scopes[1]: "},
+		"empty scope":                   {client1("scopes", []any{""}), "clients[0].scopes[0]: "},
+		"unknown response type":         {client1("response_types", []any{"token"}), "clients[0].response_types[0]: "},
+		"unknown pkce":                  {client1("pkce", "maybe"), "clients[0].pkce: "},
+		"empty pkce":                    {client1("pkce", ""), "clients[0].pkce: "},
+		"public without pkce":           {all(client1("public", true), without("clients", "secret"), client1("pkce", "optional")), "clients[0].pkce: "},
+		"localhost of a web client":     {client1("localhost_any_port", true), "clients[0].localhost_any_port: "},
+		"user twice":                    {again("users"), "users[1].username: "},
+		"user without name":             {without("users", "username"), "users[0].username: "},
+		"user without password":         {user1("password", ""), "users[0].password: "},
+		"user with a protocol claim":    {user1("claims", map[string]any{"sub": "x"}), "users[0].claims.sub: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := minimal()
+			test.spoil(c)
+			text, err := json.Marshal(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := parseConfig(text); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want an error with %s", err, test.want)
+			}
+		})
+	}
+}
+
+func TestConfigNamesAllThatIsWrong(t *testing.T) {
+	_, err := parseConfig([]byte(`{"clients":[{"id":"a"}],"users":[{}]}`))
+	if err == nil {
+		t.Fatal("the config was taken")
+	}
+	for _, field := range []string{"clients[0].secret", "clients[0].redirect_uris", "clients[0].scopes", "users[0].username", "users[0].password"} {
+		if !strings.Contains(err.Error(), field) {
+			t.Errorf("%s is not named in:\n%v", field, err)
+		}
+	}
+}
+
+func TestConfigThatIsNoObject(t *testing.T) {
+	for name, text := range map[string]string{
+		"empty":     "",
+		"list":      "[]",
+		"damaged":   `{"clients":[`,
+		"two":       `{"clients":[],"users":[]} {}`,
+		"remainder": `{"clients":[],"users":[]} x`,
+		"null":      "null",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := parseConfig([]byte(text)); err == nil {
+				t.Error("the config was taken")
+			}
+		})
+	}
+}
+
+// The issuer's scheme is for the library to judge.
+func TestIssuerHasToBeSafe(t *testing.T) {
+	text := []byte(`{"issuer":"http://as.example","clients":[],"users":[]}`)
+	cfg, err := parseConfig(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := testOptions(cfg, cfg.issuerOr(""))
+	if _, err := newServer(o); err == nil || !strings.HasPrefix(err.Error(), "issuer: ") {
+		t.Errorf("got %v, want an error about the issuer", err)
+	}
+}
+
+func TestConfigThatIsRight(t *testing.T) {
+	cfg, err := parseConfig(defaultConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(cfg.scopes(), " "); got != "address email openid phone profile" {
+		t.Errorf("scopes are %s", got)
+	}
+	if got := strings.Join(cfg.responseTypes(), " "); got != "code none" {
+		t.Errorf("response types are %s", got)
+	}
+	if got := cfg.issuerOr("http://127.0.0.1:1"); got != "http://127.0.0.1:1" {
+		t.Errorf("the default issuer is %s", got)
+	}
+	for name, text := range map[string]string{
+		"nothing in it":              `{"clients":[],"users":[]}`,
+		"a client without addresses": `{"clients":[{"id":"a","public":true,"redirect_uris":[],"scopes":[],"response_types":[]}],"users":[]}`,
+		"issuer with a slash":        `{"issuer":"https://as.example/","clients":[],"users":[]}`,
+		"issuer with a path":         `{"issuer":"https://as.example/one/two","clients":[],"users":[]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, err := parseConfig([]byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := newServer(testOptions(cfg, cfg.issuerOr("http://127.0.0.1:1"))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Every field of a client reaches the endpoint.
+func TestRegistration(t *testing.T) {
+	for name, test := range map[string]struct {
+		text string
+		want authorize.Client
+	}{
+		"all that a public client can have": {
+			`{"id":"a","name":"A","public":true,"native":true,"localhost_any_port":true,"pkce":"required","require_state":true,
+				"trusted":true,"disabled":true,"redirect_uris":["http://localhost/"],"scopes":["openid"],"response_types":["none"]}`,
+			authorize.Client{
+				ID: "a", Name: "A", Public: true, Native: true, LocalhostAnyPort: true, RequireState: true, Trusted: true, Disabled: true,
+				RedirectURIs: []string{"http://localhost/"}, Scopes: []string{"openid"}, ResponseTypes: []string{"none"},
+			},
+		},
+		"the least that a confidential client can have": {
+			`{"id":"a","secret":"s","redirect_uris":[],"scopes":[]}`,
+			authorize.Client{ID: "a", RedirectURIs: []string{}, Scopes: []string{}, ResponseTypes: []string{"code"}},
+		},
+		"pkce optional": {
+			`{"id":"a","secret":"s","redirect_uris":[],"scopes":[],"pkce":"optional"}`,
+			authorize.Client{ID: "a", RedirectURIs: []string{}, Scopes: []string{}, ResponseTypes: []string{"code"}, PKCEOptional: true},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, err := parseConfig([]byte(`{"users":[],"clients":[` + test.text + `]}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := cfg.Clients[0].registration(); !reflect.DeepEqual(got, test.want) {
+				t.Errorf("got %+v, want %+v", got, test.want)
+			}
+		})
+	}
+}

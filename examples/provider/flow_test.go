@@ -1,0 +1,443 @@
+package main
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/authorize/authorizetest"
+	oautherr "github.com/usher-auth/usher/errors"
+)
+
+func TestSignInConsentTokensUserinfo(t *testing.T) {
+	p := newProvider(t)
+	client := p.client("web")
+	client.Scopes = []string{"openid", "email", "api:read"}
+	flow := client.Start(url.Values{"claims": {`{"id_token":{"email":null,"name":null},"userinfo":{"name":null}}`}})
+
+	login := p.page(p.browser.Open(flow.URL))("Sign in")
+	if !strings.Contains(login.Body, "The &lt;web&gt; &amp; more") {
+		t.Errorf("the login page does not name the client:\n%s", login)
+	}
+	consent := p.page(login.Submit(as("alice")))("Allow access?")
+	for _, want := range []string{
+		"The &lt;web&gt; &amp; more", "<strong>web.example</strong>", "<strong>alice</strong>",
+		"<code>openid</code>", "<code>email</code>", "<code>api:read</code>", meanings["email"], meanings["openid"],
+	} {
+		if !strings.Contains(consent.Body, want) {
+			t.Errorf("the consent page lacks %s:\n%s", want, consent)
+		}
+	}
+	page, err := consent.Submit(nil, "allow")
+	code := p.code(flow, page, err)
+
+	a := p.redeem(flow, code, basic("web", "web s3cret:%+é"))
+	if a.json["token_type"] != "Bearer" || a.json["expires_in"] != 3600.0 || a.json["scope"] != "openid email api:read" {
+		t.Errorf("the token response is %v", a.json)
+	}
+	if a.header.Get("Cache-Control") != "no-store" || a.header.Get("Pragma") != "no-cache" {
+		t.Errorf("the token response can be cached: %v", a.header)
+	}
+	checkIDToken(t, p, flow, a)
+
+	user := p.userinfoWith("Bearer " + a.json["access_token"].(string))
+	want := map[string]any{"sub": "alice", "email": "alice@example.com", "email_verified": true, "api:read": "all"}
+	if user.status != http.StatusOK || !equalJSON(user.json, want) {
+		t.Errorf("userinfo is %d %v, want %v", user.status, user.json, want)
+	}
+}
+
+func checkIDToken(t *testing.T, p *provider, flow *authorizetest.Flow, a answer) {
+	t.Helper()
+	want := map[string]any{
+		"iss":       testIssuer,
+		"sub":       "alice",
+		"aud":       "web",
+		"nonce":     flow.Nonce,
+		"acr":       "1",
+		"amr":       []any{"pwd"},
+		"email":     "alice@example.com", // asked for by claims, covered by a scope
+		"at_hash":   halfHash(a.json["access_token"].(string)),
+		"iat":       float64(p.clock.Unix()),
+		"auth_time": float64(p.clock.Unix()),
+		"exp":       float64(p.clock.Add(time.Hour).Unix()),
+	}
+	if got := p.idTokenOf(a); !equalJSON(got, want) {
+		t.Errorf("the ID token is\n%v, want\n%v", got, want)
+	}
+}
+
+func equalJSON(a, b map[string]any) bool { return string(mustJSON(a)) == string(mustJSON(b)) }
+
+func TestConsentIsRemembered(t *testing.T) {
+	p := newProvider(t)
+	p.signInAlone("alice")
+	flow := p.client("web").Start()
+	consent := p.page(p.browser.Open(flow.URL))("Allow access?")
+	page, err := consent.Submit(nil, "allow")
+	p.code(flow, page, err)
+
+	flow = p.client("web").Start()
+	page, err = p.browser.Open(flow.URL)
+	p.code(flow, page, err) // not asked again
+
+	more := p.client("web")
+	more.Scopes = []string{"openid", "profile"}
+	p.page(p.browser.Open(more.Start().URL))("Allow access?")
+	p.page(p.browser.Open(p.client("web").Start(url.Values{"prompt": {"consent"}}).URL))("Allow access?")
+}
+
+// A native app is asked about every time, on whatever port it listens.
+func TestNativeApp(t *testing.T) {
+	p := newProvider(t)
+	p.signInAlone("alice")
+	for _, port := range []string{"51004", "51005"} {
+		client := p.client("app")
+		client.RedirectURI = "http://127.0.0.1:" + port + "/cb"
+		flow := client.Start()
+		consent := p.page(p.browser.Open(flow.URL))("Allow access?")
+		if !strings.Contains(consent.Body, "127.0.0.1:"+port+"</strong>, a program on this device") {
+			t.Errorf("the consent page does not say where the answer goes:\n%s", consent)
+		}
+		page, err := consent.Submit(nil, "allow")
+		code := p.code(flow, page, err)
+		form := grant(flow, code)
+		form.Set("client_id", "app")
+		if a := p.tokenRequest(form); a.status != http.StatusOK {
+			t.Errorf("no tokens: %d %v", a.status, a.json)
+		}
+	}
+}
+
+func TestTheUserSaysNo(t *testing.T) {
+	p := newProvider(t)
+	flow := p.client("web").Start()
+	login := p.page(p.browser.Open(flow.URL))("Sign in")
+	page, err := login.Submit(nil, "Cancel")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = flow.Check(page.Request); !errors.Is(err, oautherr.AccessDenied) {
+		t.Errorf("cancel: got %v, want access_denied", err)
+	}
+
+	p.signInAlone("alice")
+	flow = p.client("web").Start()
+	consent := p.page(p.browser.Open(flow.URL))("Allow access?")
+	page, err = consent.Submit(nil, "deny")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = flow.Check(page.Request); !errors.Is(err, oautherr.AccessDenied) {
+		t.Errorf("deny: got %v, want access_denied", err)
+	}
+}
+
+func TestConsentWithoutADecision(t *testing.T) {
+	p := newProvider(t)
+	p.signInAlone("alice")
+	consent := p.page(p.browser.Open(p.client("web").Start().URL))("Allow access?")
+	consent.Forms[0].Buttons[0].Value = "perhaps"
+	again := p.page(consent.Submit(nil))("Allow access?")
+	if again.Status != http.StatusBadRequest {
+		t.Errorf("status %d, want 400", again.Status)
+	}
+}
+
+// Alice's consent page, on which Bob cannot agree: he has not read it.
+func TestConsentIsOfTheUserWhoWasAsked(t *testing.T) {
+	p := newProvider(t)
+	p.signInAlone("alice")
+	flow := p.client("web").Start()
+	consent := p.page(p.browser.Open(flow.URL))("Allow access?")
+	login := p.page(consent.Click("Not you?"))("Sign in")
+	ofBob := p.page(login.Submit(as("bob")))("Allow access?")
+	again := p.page(consent.Submit(nil, "allow"))("Allow access?")
+	if !strings.Contains(again.Body, "<strong>bob</strong>") {
+		t.Errorf("Bob agreed on Alice's page:\n%s", again)
+	}
+	page, err := ofBob.Submit(nil, "allow")
+	code := p.code(flow, page, err)
+	if sub := p.idTokenOf(p.redeem(flow, code, basic("web", "web s3cret:%+é")))["sub"]; sub != "bob" {
+		t.Errorf("sub is %v, want bob", sub)
+	}
+}
+
+func TestSignedOutBeforeConsent(t *testing.T) {
+	p := newProvider(t)
+	p.signInAlone("alice")
+	consent := p.page(p.browser.Open(p.client("web").Start().URL))("Allow access?")
+	logout := p.page(p.browser.Open(testIssuer + "/logout"))("Sign out")
+	p.page(logout.Submit(nil))("You are not signed in")
+	p.page(consent.Submit(nil, "allow"))("Sign in")
+}
+
+func TestWrongPassword(t *testing.T) {
+	for name, form := range map[string]url.Values{
+		"wrong password":    {"username": {"alice"}, "password": {"bob-password"}},
+		"empty password":    {"username": {"alice"}, "password": {""}},
+		"unknown user":      {"username": {"carol"}, "password": {"alice-password"}},
+		"no user":           {"username": {""}, "password": {""}},
+		"in another case":   {"username": {"Alice"}, "password": {"alice-password"}},
+		"markup for a user": {"username": {`"><script>`}, "password": {"x"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProvider(t)
+			flow := p.client("own").Start()
+			login := p.page(p.browser.Open(flow.URL))("Sign in")
+			again := p.page(login.Submit(form))("Sign in")
+			if again.Status != http.StatusForbidden || !strings.Contains(again.Body, "User name or password is wrong") {
+				t.Errorf("status %d, want 403 and a message:\n%s", again.Status, again)
+			}
+			if strings.Contains(again.Body, "<script>") {
+				t.Errorf("the user name is not escaped:\n%s", again)
+			}
+			page, err := again.Submit(as("alice"))
+			p.code(flow, page, err)
+		})
+	}
+}
+
+func TestLoginPageFillsInTheUserName(t *testing.T) {
+	p := newProvider(t)
+	for name, test := range map[string]struct{ parameter, value, want string }{
+		"login_hint": {"login_hint", "alice&co", "alice&co"},
+		"sub":        {"claims", `{"id_token":{"sub":{"value":"bob"}}}`, "bob"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			flow := p.client("own").Start(url.Values{test.parameter: {test.value}})
+			login := p.page(p.browser.Open(flow.URL))("Sign in")
+			if got := login.Forms[0].Fields.Get("username"); got != test.want {
+				t.Errorf("the user name is %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// A sign-in that is there is not enough for prompt=login, nor an old one for
+// max_age: the login page is shown, says why, and makes a later auth_time.
+func TestSignInAgain(t *testing.T) {
+	for name, test := range map[string]struct {
+		changes url.Values
+		why     string
+	}{
+		"prompt=login":          {url.Values{"prompt": {"login"}}, "be sure that it is you"},
+		"prompt=select_account": {url.Values{"prompt": {"select_account"}}, "account that you want to use"},
+		"max_age":               {url.Values{"max_age": {"30"}}, "signed in a while ago"},
+		"max_age=0":             {url.Values{"max_age": {"0"}}, "signed in a while ago"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProvider(t)
+			p.signInAlone("alice")
+			flow, code := p.authorizeOwn()
+			before := p.idTokenOf(p.redeem(flow, code, basic("own", "own-secret")))["auth_time"].(float64)
+			p.clock = p.clock.Add(time.Minute)
+			flow = p.client("own").Start(test.changes)
+			login := p.page(p.browser.Open(flow.URL))("Sign in")
+			if !strings.Contains(login.Body, test.why) {
+				t.Errorf("the page does not say why:\n%s", login)
+			}
+			page, err := login.Submit(as("alice"))
+			code = p.code(flow, page, err)
+			after := p.idTokenOf(p.redeem(flow, code, basic("own", "own-secret")))["auth_time"].(float64)
+			if after-before != 60 {
+				t.Errorf("auth_time moved by %v s, want 60", after-before)
+			}
+		})
+	}
+}
+
+func TestMaxAgeThatIsLongEnough(t *testing.T) {
+	p := newProvider(t)
+	p.signInAlone("alice")
+	flow, code := p.authorizeOwn(url.Values{"max_age": {"15000"}})
+	first := p.idTokenOf(p.redeem(flow, code, basic("own", "own-secret")))
+	p.clock = p.clock.Add(time.Minute)
+	flow, code = p.authorizeOwn(url.Values{"max_age": {"10000"}})
+	second := p.idTokenOf(p.redeem(flow, code, basic("own", "own-secret")))
+	if first["auth_time"] != second["auth_time"] {
+		t.Errorf("auth_time went from %v to %v", first["auth_time"], second["auth_time"])
+	}
+}
+
+func TestPromptNone(t *testing.T) {
+	p := newProvider(t)
+	none := url.Values{"prompt": {"none"}}
+	refused := func(id string, want oautherr.Code) {
+		t.Helper()
+		flow := p.client(id).Start(none)
+		page, err := p.browser.Open(flow.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := flow.Check(page.Request); !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", id, err, want)
+		}
+	}
+	refused("own", oautherr.LoginRequired)
+	p.signInAlone("alice")
+	p.authorizeOwn(none)
+	refused("web", oautherr.ConsentRequired)
+}
+
+func TestIDTokenHint(t *testing.T) {
+	p := newProvider(t)
+	p.signInAlone("alice")
+	flow, code := p.authorizeOwn()
+	hint := p.redeem(flow, code, basic("own", "own-secret")).json["id_token"].(string)
+	p.clock = p.clock.Add(2 * time.Hour) // the hint and the session expire
+	p.signInAlone("alice")
+	p.authorizeOwn(url.Values{"prompt": {"none"}, "id_token_hint": {hint}})
+
+	p.browser = p.newBrowser()
+	p.signInAlone("bob")
+	again := p.client("own").Start(url.Values{"id_token_hint": {hint}})
+	login := p.page(p.browser.Open(again.URL))("Sign in")
+	if !strings.Contains(login.Body, "another account") || login.Forms[0].Fields.Get("username") != "alice" {
+		t.Errorf("the page does not ask for Alice:\n%s", login)
+	}
+	page, err := login.Submit(as("alice"))
+	p.code(again, page, err)
+}
+
+func TestFormPost(t *testing.T) {
+	p := newProvider(t)
+	p.signInAlone("alice")
+	flow := p.client("own").Start(url.Values{"response_mode": {"form_post"}})
+	page, err := p.browser.Open(flow.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err = page.Submit(nil)
+	p.redeem(flow, p.code(flow, page, err), basic("own", "own-secret"))
+}
+
+func TestResponseTypeNone(t *testing.T) {
+	p := newProvider(t)
+	p.signInAlone("alice")
+	none := url.Values{"response_type": {"none"}, "code_challenge": nil, "code_challenge_method": nil}
+	if _, code := p.authorizeOwn(none); code != "" {
+		t.Errorf("there is a code: %s", code)
+	}
+	flow := p.client("web").Start(none) // not registered for it
+	page, err := p.browser.Open(flow.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := flow.Check(page.Request); !errors.Is(err, oautherr.UnauthorizedClient) {
+		t.Errorf("got %v, want unauthorized_client", err)
+	}
+}
+
+func TestClientSwitchedOff(t *testing.T) {
+	p := newProvider(t)
+	page := p.page(p.browser.Open(p.client("off").Start().URL))("Sign-in cannot continue")
+	if page.Status != http.StatusBadRequest {
+		t.Errorf("status %d, want 400", page.Status)
+	}
+}
+
+// Signing in and out without any client.
+func TestSignInAndOut(t *testing.T) {
+	p := newProvider(t)
+	p.page(p.browser.Open(testIssuer + "/"))("You are not signed in")
+	p.page(p.browser.Open(testIssuer + "/logout"))("You are not signed in")
+	p.signInAlone("alice")
+	p.page(p.browser.Open(testIssuer + "/login"))("You are signed in")
+	status := p.page(p.browser.Open(testIssuer + "/"))("You are signed in")
+	logout := p.page(status.Click("Sign out"))("Sign out")
+	p.page(p.browser.Open(testIssuer + "/login"))("You are signed in") // a GET has done nothing
+	p.page(logout.Submit(nil))("You are not signed in")
+	p.page(p.browser.Open(testIssuer + "/login"))("Sign in")
+	p.page(p.browser.Open(p.client("own").Start().URL))("Sign in")
+}
+
+func TestPagesWithoutAGoodRequest(t *testing.T) {
+	p := newProvider(t)
+	p.signInAlone("alice")
+	login := p.page(p.browser.Open(p.client("own").Start(url.Values{"prompt": {"login"}}).URL))("Sign in")
+	login.Forms[0].Fields.Set("req", login.Forms[0].Fields.Get("req")+"x")
+	p.page(login.Submit(as("alice")))("Sign-in cannot continue")
+	for _, path := range []string{"/consent", "/consent?req=x", "/login?req=x", "/login?req="} {
+		page := p.page(p.browser.Open(testIssuer + path))("Sign-in cannot continue")
+		if page.Status != http.StatusBadRequest {
+			t.Errorf("%s: status %d, want 400", path, page.Status)
+		}
+	}
+}
+
+// What was started in one browser cannot be finished in another.
+func TestAnotherBrowser(t *testing.T) {
+	p := newProvider(t)
+	p.signInAlone("alice")
+	consent := p.page(p.browser.Open(p.client("web").Start().URL))("Allow access?")
+	p.browser = p.newBrowser()
+	p.signInAlone("bob")
+	forged := p.page(p.browser.Open(consent.URL.String()))("Allow access?")
+	page := p.page(forged.Submit(nil, "allow"))("Sign-in cannot continue")
+	if page.Status != http.StatusBadRequest {
+		t.Errorf("status %d, want 400", page.Status)
+	}
+}
+
+func TestIssuerWithAPath(t *testing.T) {
+	p := newProviderAt(t, "https://as.example/one/two")
+	flow := p.client("web").Start()
+	login := p.page(p.browser.Open(flow.URL))("Sign in")
+	if login.URL.Path != "/one/two/login" {
+		t.Errorf("the login page is at %s", login.URL.Path)
+	}
+	consent := p.page(login.Submit(as("alice")))("Allow access?")
+	page, err := consent.Submit(nil, "allow")
+	p.redeem(flow, p.code(flow, page, err), basic("web", "web s3cret:%+é"))
+	status := p.page(p.browser.Open("https://as.example/one/two/login"))("You are signed in")
+	logout := p.page(status.Click("Sign out"))("Sign out")
+	p.page(logout.Submit(nil))("You are not signed in")
+	for _, path := range []string{
+		"/one/two/.well-known/openid-configuration",
+		"/one/two/.well-known/oauth-authorization-server",
+		"/.well-known/openid-configuration/one/two",
+		"/.well-known/oauth-authorization-server/one/two",
+	} {
+		metadata := p.get(path)
+		if metadata.json["issuer"] != p.issuer || metadata.json["token_endpoint"] != "https://as.example/one/two/token" {
+			t.Errorf("%s: %d %v", path, metadata.status, metadata.json)
+		}
+	}
+	if outside := p.get("/login"); outside.status != http.StatusNotFound {
+		t.Errorf("/login outside of the path: status %d", outside.status)
+	}
+}
+
+func TestScopesReleaseTheirClaims(t *testing.T) {
+	p := newProvider(t)
+	for scopes, want := range map[string]string{
+		"openid":                        "",
+		"openid profile":                "name updated_at",
+		"openid email":                  "email email_verified",
+		"openid api:read":               "api:read",
+		"openid profile email api:read": "api:read email email_verified name updated_at",
+	} {
+		t.Run(scopes, func(t *testing.T) {
+			names := []string{}
+			for name := range p.users["alice"].released(strings.Fields(scopes)) {
+				names = append(names, name)
+			}
+			slices.Sort(names)
+			if got := strings.Join(names, " "); got != want {
+				t.Errorf("released are %q, want %q", got, want)
+			}
+		})
+	}
+	// A number keeps all its digits.
+	if got := string(p.users["alice"].released([]string{"profile"})["updated_at"]); got != "9007199254740993" {
+		t.Errorf("updated_at is %s", got)
+	}
+	if got := p.users["bob"].released([]string{"profile"}); len(got) != 0 {
+		t.Errorf("a user without claims has %v", got)
+	}
+}

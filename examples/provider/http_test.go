@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestMetadata(t *testing.T) {
+	p := newProvider(t)
+	for _, path := range []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"} {
+		a := p.get(path)
+		for name, want := range map[string]string{
+			"issuer":                                         `"https://as.example"`,
+			"authorization_endpoint":                         `"https://as.example/authorize"`,
+			"token_endpoint":                                 `"https://as.example/token"`,
+			"userinfo_endpoint":                              `"https://as.example/userinfo"`,
+			"jwks_uri":                                       `"https://as.example/jwks"`,
+			"response_types_supported":                       `["code","none"]`,
+			"response_modes_supported":                       `["query","form_post"]`,
+			"grant_types_supported":                          `["authorization_code"]`,
+			"subject_types_supported":                        `["public"]`,
+			"id_token_signing_alg_values_supported":          `["RS256"]`,
+			"token_endpoint_auth_methods_supported":          `["client_secret_basic","client_secret_post","none"]`,
+			"code_challenge_methods_supported":               `["S256"]`,
+			"scopes_supported":                               `["api:read","email","openid","profile"]`,
+			"acr_values_supported":                           `["1"]`,
+			"authorization_response_iss_parameter_supported": "true",
+		} {
+			if got := string(mustJSON(a.json[name])); got != want {
+				t.Errorf("%s: %s is %s, want %s", path, name, got, want)
+			}
+		}
+		if _, there := a.json["end_session_endpoint"]; there {
+			t.Error("there is an end_session_endpoint, which /logout is not")
+		}
+	}
+}
+
+// CORS is on where scripts need it and nowhere else.
+func TestCORS(t *testing.T) {
+	p := newProvider(t)
+	for _, test := range []struct {
+		path, methods string // empty: none
+	}{
+		{"/.well-known/openid-configuration", "GET"},
+		{"/.well-known/oauth-authorization-server", "GET"},
+		{"/jwks", "GET"},
+		{"/token", "POST"},
+		{"/userinfo", "GET, POST"},
+		{"/authorize", ""},
+		{"/login", ""},
+		{"/consent", ""},
+		{"/logout", ""},
+		{"/", ""},
+	} {
+		t.Run(test.path, func(t *testing.T) {
+			preflight := httptest.NewRequest(http.MethodOptions, testIssuer+test.path, nil)
+			preflight.Header.Set("Origin", "https://spa.example")
+			preflight.Header.Set("Access-Control-Request-Method", "POST")
+			a := p.call(preflight)
+			if got := a.header.Get("Access-Control-Allow-Methods"); got != test.methods {
+				t.Errorf("preflight allows %q, want %q", got, test.methods)
+			}
+			allowed := a.header.Get("Access-Control-Allow-Headers") == "Authorization, Content-Type" && a.status == http.StatusNoContent
+			if allowed != (test.methods != "") {
+				t.Errorf("preflight: %d %v", a.status, a.header)
+			}
+			for _, method := range []string{http.MethodGet, http.MethodPost} {
+				r := httptest.NewRequest(method, testIssuer+test.path, nil)
+				r.Header.Set("Origin", "https://spa.example")
+				a := p.call(r)
+				open := strings.Contains(test.methods, method)
+				if got := a.header.Get("Access-Control-Allow-Origin"); (got == "*") != open || got != "" && got != "*" {
+					t.Errorf("%s: Access-Control-Allow-Origin is %q", method, got)
+				}
+				if a.header.Get("Access-Control-Allow-Credentials") != "" {
+					t.Errorf("%s: credentials are allowed", method)
+				}
+			}
+		})
+	}
+}
+
+func TestOtherSitesCannotPostForms(t *testing.T) {
+	p := newProvider(t)
+	for _, path := range []string{"/login", "/consent", "/logout"} {
+		r := httptest.NewRequest(http.MethodPost, testIssuer+path, strings.NewReader("username=alice&password=alice-password"))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		a := p.call(r)
+		if a.status != http.StatusForbidden || a.header.Get("Set-Cookie") != "" {
+			t.Errorf("%s: %d %v, want 403 and no cookie", path, a.status, a.header)
+		}
+		checkPageHeaders(t, path, a.header)
+	}
+	// A client may send the browser to the endpoint by POST.
+	page, err := p.browser.PostFrom("https://own.example/", testIssuer+"/authorize", p.client("own").Start().Params)
+	p.page(page, err)("Sign in")
+}
+
+func TestPageHeaders(t *testing.T) {
+	p := newProvider(t)
+	check := func(path string) {
+		t.Helper()
+		page, err := p.browser.Open(testIssuer + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkPageHeaders(t, path, page.Header)
+	}
+	check("/")
+	check("/login")
+	p.signInAlone("alice")
+	check("/logout")
+	consent := p.page(p.browser.Open(p.client("web").Start().URL))("Allow access?")
+	checkPageHeaders(t, "/consent", consent.Header)
+}
+
+// checkPageHeaders wants what the library's own pages have, but for the referrer.
+func checkPageHeaders(t *testing.T, name string, header http.Header) {
+	t.Helper()
+	for field, want := range map[string]string{
+		"Content-Type":            "text/html; charset=utf-8",
+		"Content-Security-Policy": "default-src 'none'; style-src 'sha256-",
+		"X-Content-Type-Options":  "nosniff",
+		"X-Frame-Options":         "DENY",
+		"Cache-Control":           "no-store",
+		"Referrer-Policy":         "same-origin",
+	} {
+		if got := header.Get(field); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s is %q, want %q", name, field, got, want)
+		}
+	}
+	policy := header.Get("Content-Security-Policy")
+	if !strings.Contains(policy, "; frame-ancestors 'none'; base-uri 'none'") || strings.Contains(policy, "form-action") {
+		t.Errorf("%s: the policy is %q", name, policy)
+	}
+}
+
+// Pages load nothing and run nothing.
+func TestPagesStandAlone(t *testing.T) {
+	p := newProvider(t)
+	w := httptest.NewRecorder()
+	p.handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, testIssuer+"/login", nil))
+	for _, part := range []string{"<script", "<link", "<img", "src=", "url(", "@import", "style="} {
+		if strings.Contains(w.Body.String(), part) {
+			t.Errorf("the page has %s", part)
+		}
+	}
+	if !strings.Contains(w.Body.String(), "<style>"+style+"</style>") {
+		t.Error("the style on the page is not the one that the policy allows")
+	}
+}
+
+func TestMethods(t *testing.T) {
+	p := newProvider(t)
+	for path, method := range map[string]string{"/token": "GET", "/jwks": "POST", "/login": "PUT", "/logout": "DELETE", "/authorize": "PUT"} {
+		a := p.call(httptest.NewRequest(method, testIssuer+path, nil))
+		if a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") == "" {
+			t.Errorf("%s %s: %d, Allow %q", method, path, a.status, a.header.Get("Allow"))
+		}
+	}
+}
+
+func TestRunRefusesAWrongConfig(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(file, []byte(`{"clients":[],"users":[{"username":"alice"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := run(context.Background(), "127.0.0.1:0", file)
+	if err == nil || !strings.Contains(err.Error(), "users[0].password: ") || !strings.Contains(err.Error(), file) {
+		t.Errorf("got %v, want the file and the field", err)
+	}
+	if err := run(context.Background(), "127.0.0.1:0", file+".missing"); err == nil {
+		t.Error("a file that is not there was read")
+	}
+	if err := run(context.Background(), "256.0.0.1:0", ""); err == nil {
+		t.Error("an address that is none was listened on")
+	}
+}
+
+// The program itself: it prints its address, which is the issuer, and stops when told.
+func TestRun(t *testing.T) {
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout := os.Stdout
+	os.Stdout = in
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, "127.0.0.1:0", "") }()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	os.Stdout = stdout
+	if err != nil {
+		t.Fatal(err)
+	}
+	var address string
+	if _, err := fmt.Sscanf(line, "listening on %s\n", &address); err != nil {
+		t.Fatalf("%q: %v", line, err)
+	}
+	response, err := http.Get(address + "/.well-known/openid-configuration")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := bufio.NewReader(response.Body).ReadString(0)
+	if !strings.Contains(text, `"issuer":"`+address+`"`) {
+		t.Errorf("the issuer is not %s: %s %v", address, text, err)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

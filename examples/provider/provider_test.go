@@ -1,0 +1,226 @@
+package main
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/authorize/authorizetest"
+)
+
+const testIssuer = "https://as.example"
+
+// testConfig has one client of each kind.
+const testConfig = `{
+	"code_lifetime_seconds": 30,
+	"clients": [
+		{"id": "web", "secret": "web s3cret:%+é", "name": "The <web> & more", "redirect_uris": ["https://web.example/cb"],
+			"scopes": ["openid", "profile", "email", "api:read"]},
+		{"id": "own", "secret": "own-secret", "redirect_uris": ["https://own.example/cb"], "scopes": ["openid", "email"],
+			"response_types": ["code", "none"], "trusted": true},
+		{"id": "app", "public": true, "native": true, "redirect_uris": ["http://127.0.0.1/cb"], "scopes": ["openid", "profile"]},
+		{"id": "off", "secret": "off-secret", "redirect_uris": ["https://off.example/cb"], "scopes": ["openid"], "disabled": true}
+	],
+	"users": [
+		{"username": "alice", "password": "alice-password", "claims": {"name": "Alice", "email": "alice@example.com",
+			"email_verified": true, "updated_at": 9007199254740993, "api:read": "all"}},
+		{"username": "bob", "password": "bob-password"}
+	]
+}`
+
+var testKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
+func testOptions(cfg *config, issuer string) options {
+	return options{config: cfg, issuer: issuer, key: testKey(), log: slog.New(slog.DiscardHandler), now: time.Now}
+}
+
+// provider is a provider under test, with a browser in front of it.
+type provider struct {
+	*server
+	t       *testing.T
+	handler http.Handler
+	browser *authorizetest.Browser
+	clock   time.Time
+}
+
+func newProvider(t *testing.T) *provider {
+	t.Helper()
+	return newProviderAt(t, testIssuer)
+}
+
+func newProviderAt(t *testing.T, issuer string) *provider {
+	t.Helper()
+	cfg, err := parseConfig([]byte(testConfig))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &provider{t: t, clock: time.Now()}
+	o := testOptions(cfg, issuer)
+	o.now = func() time.Time { return p.clock }
+	if p.server, err = newServer(o); err != nil {
+		t.Fatal(err)
+	}
+	p.handler = p.routes()
+	p.browser = p.newBrowser()
+	return p
+}
+
+// newBrowser returns one that knows nothing yet.
+func (p *provider) newBrowser() *authorizetest.Browser {
+	browser := authorizetest.NewBrowser()
+	browser.Handle(p.origin, p.handler)
+	return browser
+}
+
+func (p *provider) client(id string) *authorizetest.Client {
+	redirect := map[string]string{"app": "http://127.0.0.1:51004/cb"}[id]
+	if redirect == "" {
+		redirect = "https://" + id + ".example/cb"
+	}
+	return &authorizetest.Client{Issuer: p.issuer, ID: id, RedirectURI: redirect, Scopes: []string{"openid"}}
+}
+
+// page fails the test unless the browser has come to the page with this title.
+func (p *provider) page(page *authorizetest.Page, err error) func(title string) *authorizetest.Page {
+	p.t.Helper()
+	return func(title string) *authorizetest.Page {
+		p.t.Helper()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if !strings.Contains(page.Body, "<title>"+title) {
+			p.t.Fatalf("this is not the page %q:\n%s", title, page)
+		}
+		return page
+	}
+}
+
+// code fails the test unless the browser takes a good answer to the client.
+func (p *provider) code(flow *authorizetest.Flow, page *authorizetest.Page, err error) string {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if !page.Left {
+		p.t.Fatalf("the browser did not get to the client:\n%s", page)
+	}
+	code, err := flow.Check(page.Request)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return code
+}
+
+func as(name string) url.Values {
+	return url.Values{"username": {name}, "password": {name + "-password"}}
+}
+
+// signIn signs the user in before any client asks.
+func (p *provider) signInAlone(name string) {
+	p.t.Helper()
+	login := p.page(p.browser.Open(p.origin + p.path + "/login"))("Sign in")
+	p.page(login.Submit(as(name)))("You are signed in")
+}
+
+// authorizeOwn gets a code for the trusted client, for which only sign-in counts.
+func (p *provider) authorizeOwn(changes ...url.Values) (*authorizetest.Flow, string) {
+	p.t.Helper()
+	flow := p.client("own").Start(changes...)
+	page, err := p.browser.Open(flow.URL)
+	return flow, p.code(flow, page, err)
+}
+
+// answer is what an endpoint without pages said.
+type answer struct {
+	status int
+	header http.Header
+	json   map[string]any
+}
+
+func (p *provider) call(r *http.Request) answer {
+	p.t.Helper()
+	w := httptest.NewRecorder()
+	p.handler.ServeHTTP(w, r)
+	a := answer{status: w.Code, header: w.Header()}
+	body, err := io.ReadAll(w.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if strings.HasPrefix(w.Header().Get("Content-Type"), "application/json") {
+		if err := json.Unmarshal(body, &a.json); err != nil {
+			p.t.Fatalf("%v in %s", err, body)
+		}
+	}
+	return a
+}
+
+// tokenRequest posts to the token endpoint.
+func (p *provider) tokenRequest(form url.Values, change ...func(*http.Request)) answer {
+	p.t.Helper()
+	r := httptest.NewRequest(http.MethodPost, p.origin+p.path+"/token", strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	for _, c := range change {
+		c(r)
+	}
+	return p.call(r)
+}
+
+// basic authenticates as RFC 6749 §2.3.1 says, encoded.
+func basic(id, secret string) func(*http.Request) {
+	return func(r *http.Request) { r.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret)) }
+}
+
+func grant(flow *authorizetest.Flow, code string) url.Values {
+	redemption := flow.Redemption(code)
+	return url.Values{
+		"grant_type":    {"authorization_code"},
+		"code":          {redemption.Code},
+		"redirect_uri":  {redemption.RedirectURI},
+		"code_verifier": {redemption.Verifier},
+	}
+}
+
+// tokens redeems a code and fails the test if that does not work.
+func (p *provider) redeem(flow *authorizetest.Flow, code string, change ...func(*http.Request)) answer {
+	p.t.Helper()
+	a := p.tokenRequest(grant(flow, code), change...)
+	if a.status != http.StatusOK {
+		p.t.Fatalf("no tokens: %d %v", a.status, a.json)
+	}
+	return a
+}
+
+// idTokenOf verifies the ID token of an answer and returns its claims.
+func (p *provider) idTokenOf(a answer) map[string]any {
+	p.t.Helper()
+	token, _ := a.json["id_token"].(string)
+	claims := map[string]any{}
+	if err := p.key.verify(token, &claims); err != nil {
+		p.t.Fatalf("ID token %q: %v", token, err)
+	}
+	return claims
+}
+
+func (p *provider) userinfoWith(authorization string) answer {
+	p.t.Helper()
+	r := httptest.NewRequest(http.MethodGet, p.origin+p.path+"/userinfo", nil)
+	if authorization != "" {
+		r.Header.Set("Authorization", authorization)
+	}
+	return p.call(r)
+}

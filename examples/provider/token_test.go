@@ -1,0 +1,380 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	oautherr "github.com/usher-auth/usher/errors"
+)
+
+func mustJSON(value any) []byte {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+func (p *provider) get(path string) answer {
+	p.t.Helper()
+	return p.call(httptest.NewRequest(http.MethodGet, p.origin+path, nil))
+}
+
+func TestTokenErrors(t *testing.T) {
+	set := func(values ...string) func(url.Values) {
+		return func(form url.Values) {
+			for i := 0; i < len(values); i += 2 {
+				form.Set(values[i], values[i+1])
+			}
+		}
+	}
+	same := func(url.Values) {}
+	own := basic("own", "own-secret")
+	anyone := func(*http.Request) {}
+	header := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set(name, value) }
+	}
+	twice := func(form url.Values) { form.Add("code", "another") }
+	for name, test := range map[string]struct {
+		form   func(url.Values)
+		auth   func(*http.Request)
+		status int
+		code   string
+	}{
+		"no client":                      {same, anyone, 401, "invalid_client"},
+		"unknown client":                 {same, basic("who", "own-secret"), 401, "invalid_client"},
+		"wrong secret":                   {same, basic("own", "wrong"), 401, "invalid_client"},
+		"empty secret":                   {same, basic("own", ""), 401, "invalid_client"},
+		"no secret":                      {set("client_id", "own"), anyone, 401, "invalid_client"},
+		"wrong secret in the body":       {set("client_id", "own", "client_secret", "wrong"), anyone, 401, "invalid_client"},
+		"public client with a secret":    {set("client_id", "app", "client_secret", "x"), anyone, 401, "invalid_client"},
+		"public client, secret in Basic": {same, basic("app", "x"), 401, "invalid_client"},
+		"client switched off":            {same, basic("off", "off-secret"), 401, "invalid_client"},
+		"another scheme":                 {same, header("Authorization", "Bearer abc"), 401, "invalid_client"},
+		"Basic twice":                    {same, func(r *http.Request) { own(r); r.Header.Add("Authorization", r.Header.Get("Authorization")) }, 401, "invalid_client"},
+		"Basic that is no base64":        {same, header("Authorization", "Basic ???"), 401, "invalid_client"},
+		"Basic with a broken escape":     {same, func(r *http.Request) { r.SetBasicAuth("own", "%zz") }, 401, "invalid_client"},
+		"two clients":                    {set("client_id", "web"), own, 401, "invalid_client"},
+		"two ways":                       {set("client_secret", "own-secret"), own, 400, "invalid_request"},
+		"no grant_type":                  {set("grant_type", ""), own, 400, "invalid_request"},
+		"another grant_type":             {set("grant_type", "password"), own, 400, "unsupported_grant_type"},
+		"no code":                        {set("code", ""), own, 400, "invalid_request"},
+		"a parameter twice":              {twice, own, 400, "invalid_request"},
+		"another media type":             {same, both(own, header("Content-Type", "application/json")), 400, "invalid_request"},
+		"no media type":                  {same, both(own, header("Content-Type", "")), 400, "invalid_request"},
+		"unknown code":                   {set("code", "unknown"), own, 400, "invalid_grant"},
+		"code of another client":         {set("client_id", "app"), anyone, 400, "invalid_grant"},
+		"wrong verifier":                 {set("code_verifier", strings.Repeat("x", 43)), own, 400, "invalid_grant"},
+		"no verifier":                    {set("code_verifier", ""), own, 400, "invalid_grant"},
+		"another redirect_uri":           {set("redirect_uri", "https://own.example/cb2"), own, 400, "invalid_grant"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProvider(t)
+			p.signInAlone("alice")
+			flow, code := p.authorizeOwn()
+			form := grant(flow, code)
+			test.form(form)
+			a := p.tokenRequest(form, test.auth)
+			if a.status != test.status || a.json["error"] != test.code || a.json["error_description"] == "" {
+				t.Errorf("got %d %v, want %d %s", a.status, a.json, test.status, test.code)
+			}
+			if a.header.Get("Cache-Control") != "no-store" || a.header.Get("Access-Control-Allow-Origin") != "*" {
+				t.Errorf("headers are %v", a.header)
+			}
+			if challenged := strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Basic "); challenged != (a.status == 401) {
+				t.Errorf("WWW-Authenticate is %q", a.header.Get("WWW-Authenticate"))
+			}
+			p.redeem(flow, code, own) // what was wrong has not used the code up
+		})
+	}
+}
+
+func both(a, b func(*http.Request)) func(*http.Request) {
+	return func(r *http.Request) { a(r); b(r) }
+}
+
+func TestTokenRequestIsReadStrictly(t *testing.T) {
+	for name, body := range map[string]string{
+		"broken escape": "grant_type=authorization_code&code=%zz",
+		"semicolon":     "grant_type=authorization_code;code=x",
+		"too long":      "code=" + strings.Repeat("x", maxForm),
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProvider(t)
+			r := httptest.NewRequest(http.MethodPost, testIssuer+"/token", strings.NewReader(body))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			basic("own", "own-secret")(r)
+			if a := p.call(r); a.status != 400 || a.json["error"] != "invalid_request" {
+				t.Errorf("got %d %v, want 400 invalid_request", a.status, a.json)
+			}
+		})
+	}
+}
+
+// Each way in which a client may authenticate, and what may stand beside it.
+func TestClientAuthentication(t *testing.T) {
+	for name, test := range map[string]struct {
+		client, redirect string
+		form             url.Values
+		auth             func(*http.Request)
+	}{
+		"client_secret_basic":           {client: "own", auth: basic("own", "own-secret")},
+		"client_secret_basic, named":    {client: "own", auth: basic("own", "own-secret"), form: url.Values{"client_id": {"own"}}},
+		"client_secret_post":            {client: "own", form: url.Values{"client_id": {"own"}, "client_secret": {"own-secret"}}},
+		"none":                          {client: "app", form: url.Values{"client_id": {"app"}}},
+		"none with an empty secret":     {client: "app", form: url.Values{"client_id": {"app"}, "client_secret": {""}}},
+		"Basic with an empty secret":    {client: "app", auth: basic("app", "")},
+		"resource more than once":       {client: "own", auth: basic("own", "own-secret"), form: url.Values{"resource": {"https://a", "https://b"}}},
+		"a parameter that is not known": {client: "own", auth: basic("own", "own-secret"), form: url.Values{"x": {"y"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProvider(t)
+			p.signInAlone("alice")
+			flow := p.client(test.client).Start()
+			page, err := p.browser.Open(flow.URL)
+			if err == nil && !page.Left {
+				page, err = page.Submit(nil, "allow")
+			}
+			form := grant(flow, p.code(flow, page, err))
+			for parameter, values := range test.form {
+				form[parameter] = values
+			}
+			auth := test.auth
+			if auth == nil {
+				auth = func(*http.Request) {}
+			}
+			if a := p.tokenRequest(form, auth); a.status != 200 {
+				t.Errorf("got %d %v, want tokens", a.status, a.json)
+			}
+		})
+	}
+}
+
+func TestTokenWithoutOpenID(t *testing.T) {
+	p := newProvider(t)
+	p.signInAlone("alice")
+	flow, code := p.authorizeOwn(url.Values{"scope": {"email"}})
+	a := p.redeem(flow, code, basic("own", "own-secret"))
+	if _, there := a.json["id_token"]; there || a.json["scope"] != "email" {
+		t.Errorf("the answer is %v, want no ID token", a.json)
+	}
+	user := p.userinfoWith("Bearer " + a.json["access_token"].(string))
+	if user.status != 403 || !strings.Contains(user.header.Get("WWW-Authenticate"), "insufficient_scope") {
+		t.Errorf("userinfo: %d %v", user.status, user.header)
+	}
+}
+
+func TestReplayRevokesTheTokens(t *testing.T) {
+	p := newProvider(t)
+	p.signInAlone("alice")
+	flow, code := p.authorizeOwn()
+	own := basic("own", "own-secret")
+	token := "Bearer " + p.redeem(flow, code, own).json["access_token"].(string)
+	otherFlow, otherCode := p.authorizeOwn()
+	other := "Bearer " + p.redeem(otherFlow, otherCode, own).json["access_token"].(string)
+
+	// Without the verifier it is no replay: whoever saw the code could end the tokens.
+	form := grant(flow, code)
+	form.Set("code_verifier", strings.Repeat("x", 43))
+	if a := p.tokenRequest(form, own); a.json["error"] != "invalid_grant" {
+		t.Fatalf("got %d %v, want invalid_grant", a.status, a.json)
+	}
+	if a := p.userinfoWith(token); a.status != 200 {
+		t.Fatalf("a code without its verifier ended the token: %d", a.status)
+	}
+
+	if a := p.tokenRequest(grant(flow, code), own); a.status != 400 || a.json["error"] != "invalid_grant" {
+		t.Fatalf("replay: got %d %v, want invalid_grant", a.status, a.json)
+	}
+	if a := p.userinfoWith(token); a.status != 401 {
+		t.Errorf("the token still works after the replay: %d", a.status)
+	}
+	if a := p.userinfoWith(other); a.status != 200 {
+		t.Errorf("the token of another code was revoked too: %d", a.status)
+	}
+}
+
+func TestCodeExpires(t *testing.T) {
+	p := newProvider(t)
+	p.signInAlone("alice")
+	flow, code := p.authorizeOwn()
+	p.clock = p.clock.Add(29 * time.Second)
+	p.redeem(flow, code, basic("own", "own-secret"))
+	flow, code = p.authorizeOwn()
+	p.clock = p.clock.Add(30 * time.Second)
+	if a := p.tokenRequest(grant(flow, code), basic("own", "own-secret")); a.json["error"] != "invalid_grant" {
+		t.Errorf("got %d %v, want invalid_grant", a.status, a.json)
+	}
+}
+
+func TestAccessTokens(t *testing.T) {
+	now := time.Now()
+	tokens := newAccessTokens(func() time.Time { return now })
+	tokens.max = 2
+
+	// A replay can overtake the redemption of its code.
+	tokens.revoke("overtaken")
+	if _, err := tokens.issue("overtaken", accessToken{}); !errors.Is(err, oautherr.InvalidGrant) {
+		t.Errorf("overtaken: got %v, want invalid_grant", err)
+	}
+
+	token, err := tokens.issue("one", accessToken{subject: "alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := tokens.find(token); !ok || got.subject != "alice" {
+		t.Errorf("found %v, %v", got, ok)
+	}
+	if _, ok := tokens.find(token + "x"); ok {
+		t.Error("another token is found")
+	}
+	if _, err := tokens.issue("two", accessToken{}); !errors.Is(err, oautherr.TemporarilyUnavailable) {
+		t.Errorf("full: got %v, want temporarily_unavailable", err)
+	}
+	tokens.revoke("three") // finds no place, and must not make one
+	if len(tokens.byGrant) != 2 {
+		t.Errorf("%d are kept, want 2", len(tokens.byGrant))
+	}
+
+	now = now.Add(accessTokenLifetime)
+	if _, ok := tokens.find(token); ok {
+		t.Error("the token is found after its time")
+	}
+	if _, err := tokens.issue("two", accessToken{}); err != nil {
+		t.Errorf("what has expired makes no room: %v", err)
+	}
+	if len(tokens.byGrant) != 1 || len(tokens.byToken) != 1 {
+		t.Errorf("%d and %d are kept, want 1 and 1", len(tokens.byGrant), len(tokens.byToken))
+	}
+}
+
+func TestUserinfo(t *testing.T) {
+	p := newProvider(t)
+	p.signInAlone("alice")
+	flow, code := p.authorizeOwn()
+	token := p.redeem(flow, code, basic("own", "own-secret")).json["access_token"].(string)
+	for name, test := range map[string]struct {
+		authorization string
+		status        int
+		challenge     string
+	}{
+		"the token":        {"Bearer " + token, 200, ""},
+		"in lower case":    {"bearer " + token, 200, ""},
+		"nothing":          {"", 401, `Bearer realm="userinfo"`},
+		"another scheme":   {"Basic " + token, 401, `Bearer realm="userinfo"`},
+		"an empty token":   {"Bearer ", 401, `Bearer realm="userinfo"`},
+		"an unknown token": {"Bearer x" + token, 401, `Bearer realm="userinfo", error="invalid_token"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := p.userinfoWith(test.authorization)
+			if a.status != test.status || a.header.Get("WWW-Authenticate") != test.challenge {
+				t.Errorf("got %d %q, want %d %q", a.status, a.header.Get("WWW-Authenticate"), test.status, test.challenge)
+			}
+			if (a.status == 200) != (a.json["sub"] == "alice") || a.header.Get("Cache-Control") != "no-store" {
+				t.Errorf("got %v %v", a.json, a.header)
+			}
+		})
+	}
+	r := httptest.NewRequest(http.MethodPost, testIssuer+"/userinfo", nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	if a := p.call(r); a.status != 200 || a.json["sub"] != "alice" {
+		t.Errorf("POST: got %d %v", a.status, a.json)
+	}
+	r.Header.Add("Authorization", "Bearer "+token)
+	if a := p.call(r); a.status != 401 {
+		t.Errorf("two headers: got %d, want 401", a.status)
+	}
+	p.clock = p.clock.Add(accessTokenLifetime)
+	if a := p.userinfoWith("Bearer " + token); a.status != 401 {
+		t.Errorf("after its time: got %d", a.status)
+	}
+}
+
+func TestIDTokenHintHasToBeOurs(t *testing.T) {
+	p := newProvider(t)
+	sign := func(key *signingKey, claims map[string]any) string {
+		token, err := key.sign(claims)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	good := sign(p.key, map[string]any{"iss": testIssuer, "sub": "alice", "exp": 1})
+	if subject, err := p.verifyHint(context.Background(), good); err != nil || subject != "alice" {
+		t.Fatalf("an expired ID token of ours: got %q, %v", subject, err)
+	}
+	stranger, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	otherKey := newSigningKey(stranger)
+	otherKey.id = p.key.id
+	parts := strings.Split(good, ".")
+	// signed has a good signature of our key under any header.
+	signed := func(header string) string {
+		text := encode([]byte(header)) + "." + parts[1]
+		sum := sha256.Sum256([]byte(text))
+		signature, err := rsa.SignPKCS1v15(rand.Reader, testKey(), crypto.SHA256, sum[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text + "." + encode(signature)
+	}
+	none := encode([]byte(`{"alg":"none","kid":"` + p.key.id + `"}`))
+	hmac := encode([]byte(`{"alg":"HS256","kid":"` + p.key.id + `"}`))
+	for name, token := range map[string]string{
+		"empty":             "",
+		"not a JWT":         "abc",
+		"two parts":         parts[0] + "." + parts[1],
+		"no signature":      parts[0] + "." + parts[1] + ".",
+		"alg none":          none + "." + parts[1] + ".",
+		"alg HS256":         hmac + "." + parts[1] + "." + parts[2],
+		"another alg":       signed(`{"alg":"RS512","kid":"` + p.key.id + `"}`),
+		"another kid":       signed(`{"alg":"RS256","kid":"x"}`),
+		"other claims":      parts[0] + "." + encode([]byte(`{"iss":"`+testIssuer+`","sub":"bob"}`)) + "." + parts[2],
+		"other key":         sign(otherKey, map[string]any{"iss": testIssuer, "sub": "alice"}),
+		"other issuer":      sign(p.key, map[string]any{"iss": "https://other.example", "sub": "alice"}),
+		"damaged header":    "e30x." + parts[1] + "." + parts[2],
+		"damaged signature": good + "=",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if subject, err := p.verifyHint(context.Background(), token); err == nil {
+				t.Errorf("taken as one for %q", subject)
+			}
+		})
+	}
+}
+
+// The published key is the one that signs: a client rebuilds it from the two numbers.
+func TestJWKS(t *testing.T) {
+	p := newProvider(t)
+	a := p.get("/jwks")
+	keys, _ := a.json["keys"].([]any)
+	if len(keys) != 1 {
+		t.Fatalf("there are %d keys: %v", len(keys), a.json)
+	}
+	key := keys[0].(map[string]any)
+	want := map[string]any{"alg": "RS256", "e": "AQAB", "kid": p.key.id, "kty": "RSA", "n": encode(p.key.private.N.Bytes()), "use": "sig"}
+	if !bytes.Equal(mustJSON(key), mustJSON(want)) {
+		t.Errorf("the key is %v, want %v", key, want)
+	}
+	// RFC 7638 §3.1 has the thumbprint of a known key.
+	thumbprint := mustJSON(jwk{Type: "RSA", Exponent: "AQAB", Modulus: rfc7638Modulus})
+	if got := hash(string(thumbprint)); got != "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs" {
+		t.Errorf("the thumbprint is %s", got)
+	}
+}
+
+const rfc7638Modulus = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"
