@@ -28,12 +28,12 @@ func TestEveryCheckHasItsRFCAndAVector(t *testing.T) {
 	}
 	names := map[string]bool{}
 	for _, c := range checks {
-		if c.name == "" || names[c.name] || !strings.Contains(c.rfc, "§") {
-			t.Errorf("the check %q (%q) needs a name of its own and a section", c.name, c.rfc)
+		if c.rule == "" || names[c.rule] || !strings.Contains(c.rfc, "§") {
+			t.Errorf("the check %q (%q) needs a name of its own and a section", c.rule, c.rfc)
 		}
-		names[c.name] = true
+		names[c.rule] = true
 		if !refused[c.rfc] {
-			t.Errorf("no vector shows the check %q (%s) refusing a request", c.name, c.rfc)
+			t.Errorf("no vector shows the check %q (%s) refusing a request", c.rule, c.rfc)
 		}
 	}
 }
@@ -83,8 +83,8 @@ func TestScopesOfTheRequest(t *testing.T) {
 		clients := testClients()
 		i := slices.IndexFunc(clients, func(x Client) bool { return x.ID == c.client })
 		r := newRequest(params{list: []param{{"scope", c.scope}, {"prompt", c.prompt}}})
-		r.Client = &clients[i]
-		if got := strings.Join(effectiveScopes(r), " "); got != c.want {
+		r.complete(&clients[i], "https://a.example/cb")
+		if got := strings.Join(r.Scopes, " "); got != c.want {
 			t.Errorf("%s: %q, want %q", c.rule, got, c.want)
 		}
 		if clients[i].DefaultScopes != nil && clients[i].DefaultScopes[0] != "api:read" {
