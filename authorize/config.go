@@ -36,6 +36,11 @@ func (h *Handler) setUp() error {
 	)
 }
 
+// wrong names the field of Config that is wrong.
+func wrong(field, format string, args ...any) error {
+	return fmt.Errorf("%s %s", "Config."+field, fmt.Sprintf(format, args...))
+}
+
 func (h *Handler) setUpURLs() error {
 	c := &h.config
 	issuer, err := checkURL("Issuer", c.Issuer)
@@ -43,7 +48,7 @@ func (h *Handler) setUpURLs() error {
 		return err
 	}
 	if issuer.RawQuery != "" {
-		return errors.New("Issuer has a query: remove it (RFC 8414 §2)")
+		return wrong("Issuer", "has a query: remove it (RFC 8414 §2)")
 	}
 	if c.Endpoint == "" {
 		c.Endpoint = defaultEndpoint(c.Issuer)
@@ -53,19 +58,19 @@ func (h *Handler) setUpURLs() error {
 		return err
 	}
 	if endpoint.RawQuery != "" {
-		return errors.New("Endpoint has a query: remove it, because the request's parameters go there")
+		return wrong("Endpoint", "has a query: remove it, because the request's parameters go there")
 	}
 	if endpoint.Scheme != issuer.Scheme {
-		return errors.New("Endpoint and Issuer have different schemes: use https for both")
+		return wrong("Endpoint", "has another scheme than Issuer: use https for both")
 	}
 	h.origin = endpoint.Scheme + "://" + endpoint.Host
 	h.secure = endpoint.Scheme == "https"
 	if c.ErrorURL != "" && c.ErrorPage != nil {
-		return errors.New("ErrorURL and ErrorPage are both set: leave one empty")
+		return wrong("ErrorURL", "is set, and so is ErrorPage: leave one of them empty")
 	}
 	if c.ErrorURL != "" {
 		if c.ErrorURL, err = h.absolute(c.ErrorURL); err != nil {
-			return fmt.Errorf("ErrorURL: %w", err)
+			return wrong("ErrorURL", "cannot be used: %v", err)
 		}
 	}
 	return nil
@@ -76,18 +81,18 @@ func defaultEndpoint(issuer string) string { return strings.TrimSuffix(issuer, "
 // checkURL accepts https, and http where nobody can listen in.
 func checkURL(field, text string) (*url.URL, error) {
 	if text == "" {
-		return nil, fmt.Errorf("%s is empty: set an https URL", field)
+		return nil, wrong(field, "is empty: set an https URL")
 	}
 	u, err := url.Parse(text)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w", field, err)
+		return nil, wrong(field, "is not a URL: %v", err)
 	case u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		return nil, fmt.Errorf("%s is %q: set an https URL", field, text)
+		return nil, wrong(field, "is %q: set an https URL", text)
 	case strings.ContainsAny(text, "#@\\ ") || u.Opaque != "":
-		return nil, fmt.Errorf("%s is %q: remove fragment, user and anything unusual", field, text)
+		return nil, wrong(field, "is %q: remove fragment, user and anything unusual", text)
 	case u.Scheme == "http" && !destination.IsLoopback(hostOf(u)):
-		return nil, fmt.Errorf("%s is %q: http is allowed on loopback only, use https", field, text)
+		return nil, wrong(field, "is %q: http is allowed on loopback only, use https", text)
 	}
 	return u, nil
 }
@@ -130,12 +135,12 @@ func (h *Handler) setUpStores() error {
 		{"Login", c.Login == nil, `use LoginURL("/login")`},
 	} {
 		if field.nil {
-			missing = append(missing, fmt.Errorf("%s is nil: %s", field.name, field.hint))
+			missing = append(missing, wrong(field.name, "is nil: %s", field.hint))
 		}
 	}
 	if login, ok := c.Login.(LoginURL); ok && len(missing) == 0 && h.origin != "" {
 		if _, err := h.absolute(string(login)); err != nil {
-			missing = append(missing, fmt.Errorf("Login: %w", err))
+			missing = append(missing, wrong("Login", "cannot be used: %v", err))
 		}
 	}
 	return errors.Join(missing...)
@@ -154,21 +159,21 @@ func (h *Handler) setUpInteractions() error {
 	names := map[string]bool{LoginInteraction: true}
 	for i := range h.interactions {
 		step := &h.interactions[i]
-		where := fmt.Sprintf("interaction %q", step.Name)
+		where := fmt.Sprintf("Interactions %q", step.Name)
 		switch {
 		case !validName(step.Name):
-			return fmt.Errorf("%s: the name has to be 1 to 32 lower-case letters, digits, '-' and '_'", where)
+			return wrong(where, "has a name that is not 1 to 32 lower-case letters, digits, '-' and '_'")
 		case names[step.Name] || step.Name == ConsentInteraction && (i > 0 || h.config.Consent == nil):
-			return fmt.Errorf("%s: the name is taken", where)
+			return wrong(where, "has a name that is taken")
 		case step.Needed == nil && step.Prompt == "":
-			return fmt.Errorf("%s: neither Needed nor Prompt is set, so nobody would ever see it", where)
+			return wrong(where, "has neither Needed nor Prompt, so nobody would ever see it")
 		case step.Prompt == "none" || step.Prompt == "login":
-			return fmt.Errorf("%s: the prompt %q has a meaning of its own", where, step.Prompt)
+			return wrong(where, "has the prompt %q, which has a meaning of its own", step.Prompt)
 		case step.Prompt != "" && !validName(step.Prompt):
-			return fmt.Errorf("%s: the prompt %q has to be 1 to 32 lower-case letters, digits, '-' and '_'", where, step.Prompt)
+			return wrong(where, "has the prompt %q, which is not 1 to 32 lower-case letters, digits, '-' and '_'", step.Prompt)
 		}
 		if _, err := h.absolute(step.Page); h.origin != "" && err != nil {
-			return fmt.Errorf("%s: Page: %w", where, err)
+			return wrong(where, "has a Page that cannot be used: %v", err)
 		}
 		names[step.Name] = true
 		if step.Error == "" {
@@ -200,7 +205,7 @@ func (h *Handler) setUpParameters() error {
 	c.Parameters = slices.Clone(c.Parameters)
 	for _, name := range c.Parameters {
 		if !validName(name) || h.known[name] || name == "deny" {
-			return fmt.Errorf("Parameters: %q is taken, or is not 1 to 32 lower-case letters, digits, '-' and '_'", name)
+			return wrong("Parameters", "has %q, which is taken or is not 1 to 32 lower-case letters, digits, '-' and '_'", name)
 		}
 		h.known[name] = true
 	}
@@ -210,16 +215,16 @@ func (h *Handler) setUpParameters() error {
 	c.ResponseTypes = slices.Clone(c.ResponseTypes)
 	for _, responseType := range c.ResponseTypes {
 		if responseType != "code" && responseType != "none" {
-			return fmt.Errorf(`ResponseTypes: %q is not supported, only "code" and "none" are`, responseType)
+			return wrong("ResponseTypes", `has %q, and only "code" and "none" are supported`, responseType)
 		}
 	}
 	if len(c.ResponseTypes) == 0 {
-		return errors.New("ResponseTypes is empty: leave it nil for code")
+		return wrong("ResponseTypes", "is empty: leave it nil for code")
 	}
 	c.Scopes = slices.Clone(c.Scopes)
 	for _, scope := range c.Scopes {
 		if scope == "" || strings.ContainsFunc(scope, func(c rune) bool { return c <= 0x20 || c > 0x7e || c == '"' || c == '\\' }) {
-			return fmt.Errorf("Scopes: %q has a character that a scope may not have (RFC 6749 §3.3)", scope)
+			return wrong("Scopes", "has %q, which is empty or has a character that a scope may not have (RFC 6749 §3.3)", scope)
 		}
 	}
 	return nil
@@ -241,7 +246,7 @@ func (h *Handler) setUpLimits() error {
 			*limit.value = limit.standard
 		}
 		if *limit.value < 0 || *limit.value > limit.most {
-			return fmt.Errorf("%s is %s: use 0 for %s, or at most %s", limit.name, *limit.value, limit.standard, limit.most)
+			return wrong(limit.name, "is %s: use 0 for %s, or at most %s", *limit.value, limit.standard, limit.most)
 		}
 	}
 	return nil
@@ -260,7 +265,7 @@ func (h *Handler) setUpKeys() error {
 	}
 	ring, err := jose.NewRing(keys)
 	if err != nil {
-		return fmt.Errorf("Keys: %w", err)
+		return wrong("Keys", "cannot be used: %v", err)
 	}
 	h.keys = ring
 	return nil

@@ -89,7 +89,8 @@ type ConsentStore interface {
 
 // Grant records that the user agrees to these of the scopes asked for and sends
 // the browser back, like [Handler.Complete]. At least one scope must be granted:
-// a user who wants none says no, which is [Handler.Deny].
+// a user who wants none says no, which is [Handler.Deny]. If somebody else has signed
+// in since the page was shown, nothing is recorded and the page is shown to them.
 func (h *Handler) Grant(w http.ResponseWriter, r *http.Request, scopes []string) {
 	h.complete(w, r, ConsentInteraction, scopes)
 }

@@ -84,7 +84,7 @@ func ExampleNew_misconfigured() {
 	config.Issuer = "http://accounts.example"
 	_, err := authorize.New(config)
 	fmt.Println(err)
-	// Output: authorize: Issuer is "http://accounts.example": http is allowed on loopback only, use https
+	// Output: authorize: Config.Issuer is "http://accounts.example": http is allowed on loopback only, use https
 }
 
 func ExampleHandler_Redeem() {

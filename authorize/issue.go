@@ -95,7 +95,8 @@ func (r Redemption) String() string { return r.LogValue().String() }
 
 // Replay is the error of [Handler.Redeem] for a code that was redeemed before by
 // the same client with the same redirect URI and verifier. It means that the code
-// leaked: revoke what was issued for it (RFC 6749 §4.1.2). errors.Is finds
+// leaked: revoke what was issued for it (RFC 6749 §4.1.2). To find that, keep a hash
+// of the code with every token, or revoke by Code.SessionID. errors.Is finds
 // oautherr.InvalidGrant in it, which is what the client is told.
 type Replay struct {
 	// Code is the record, with UsedAt set.

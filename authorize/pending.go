@@ -44,6 +44,10 @@ type sealed struct {
 	Page   string `json:"page"`
 	Reason Reason `json:"reason"`
 
+	// For is the sign-in that was sent to the page, as sessionHash has it; empty for
+	// the login.
+	For string `json:"for,omitempty"`
+
 	// Browser is the hash of the secret in the cookie.
 	Browser string `json:"browser"`
 
@@ -179,6 +183,11 @@ func (h *Handler) resealCompleted(r *http.Request, a *answer, name string, scope
 	}
 	a.session = s
 	if name == ConsentInteraction {
+		if a.resumed.For != sessionHash(s) {
+			// Somebody else has signed in since the page was shown: it has to be shown
+			// to them, which the endpoint will see to.
+			return reqOf(r), nil
+		}
 		if err := h.remember(r, a, scopes); err != nil {
 			return "", err
 		}
@@ -239,7 +248,10 @@ func (h *Handler) interact(r *http.Request, a answer) answer {
 		next = h.newSealed(a.request, a.session, hash(secret))
 		a.cookies = h.pendingCookies(r, next.ID, secret, a.started)
 	}
-	next.Page, next.Reason = a.decision.Interaction, a.decision.Reason
+	next.Page, next.Reason, next.For = a.decision.Interaction, a.decision.Reason, ""
+	if next.Page != LoginInteraction {
+		next.For = sessionHash(a.session)
+	}
 	req, err := h.seal(&next)
 	if err != nil {
 		return a.refuse(err)
@@ -357,12 +369,13 @@ func (s *sealed) completedBy(by *session.Session) bool {
 	return slices.ContainsFunc(s.Done, func(c completed) bool { return s.completion(c.Name, by) != nil })
 }
 
-// sessionHash stands for one sign-in: its id, or its time where the host has none.
+// sessionHash stands for one sign-in of one user: its id, or its time where the host
+// has none.
 func sessionHash(s *session.Session) string {
 	if s.ID != "" {
-		return hash("id " + s.ID)
+		return hash("id " + s.ID + " " + s.Subject)
 	}
-	return hash("auth_time " + strconv.FormatInt(s.AuthTime.UnixMilli(), 10))
+	return hash("auth_time " + strconv.FormatInt(s.AuthTime.UnixMilli(), 10) + " " + s.Subject)
 }
 
 // appendQuery adds a parameter to a URL of the configuration.
