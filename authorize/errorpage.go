@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"html/template"
 	"net/http"
 
@@ -74,6 +75,9 @@ func newErrorID() string { return rand.Text()[:12] }
 // the log line and the event. It is for the host's own pages, above all for an error
 // of [Handler.Pending].
 func (h *Handler) ShowError(w http.ResponseWriter, r *http.Request, err error) {
+	if err == nil {
+		err = errors.New("ShowError was called without an error")
+	}
 	h.respond(w, r, answer{started: h.config.Now()}.refuse(err))
 }
 

@@ -117,18 +117,13 @@ func (h *Handler) Pending(r *http.Request) (*Pending, error) {
 		return nil, err
 	}
 	p := pendingOf(s, req, h.config.Endpoint)
-	client, err := h.config.Clients.Client(r.Context(), p.Request.ClientID)
+	ctx, cancel := context.WithTimeout(r.Context(), h.config.Timeout)
+	defer cancel()
+	client, to, err := h.identify(ctx, p.Request.params)
 	if err != nil {
-		return nil, storeFailed("ClientStore.Client", err)
+		return nil, err
 	}
-	if client == nil || client.Disabled {
-		return nil, oautherr.InvalidClient.Because(errors.New("the client is gone since the request began"))
-	}
-	uri := p.Request.RedirectURI
-	if uri == "" && len(client.RedirectURIs) == 1 {
-		uri = client.RedirectURIs[0]
-	}
-	p.Request.complete(client, uri)
+	p.Request.complete(client, to.URI())
 	return p, nil
 }
 
@@ -278,7 +273,8 @@ func (h *Handler) pageURL(ctx context.Context, p *Pending) (string, error) {
 		return "", storeFailed("LoginRedirector.LoginPage", err)
 	}
 	if page, err = h.absolute(page); err != nil {
-		return "", oautherr.ServerError.Because(fmt.Errorf("the page of %q: %w", p.Interaction, err))
+		// The error has the URL in it, and that has the request in it.
+		return "", oautherr.ServerError.Because(fmt.Errorf("the page of %q is neither a path nor an https URL", p.Interaction))
 	}
 	return page, nil
 }
