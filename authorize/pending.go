@@ -94,15 +94,12 @@ type Pending struct {
 }
 
 // LogValue keeps the sealed request out of logs.
-func (p *Pending) LogValue() slog.Value {
-	if p == nil {
-		return slog.StringValue("none")
-	}
+func (p Pending) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("interaction", p.Interaction), slog.Any("request", p.Request))
 }
 
 // String keeps the sealed request out of logs.
-func (p *Pending) String() string { return p.LogValue().String() }
+func (p Pending) String() string { return p.LogValue().String() }
 
 // Pending returns the request in the req parameter of r: of the query, or of the
 // body where the host has parsed a form. It is for the host's pages in this

@@ -163,13 +163,10 @@ func (r *Request) RedirectHost() string { return destination.Host(r.RedirectURI)
 func (r *Request) Parameter(name string) string { return r.params.get(name) }
 
 // String and LogValue keep state, nonce and hints out of logs.
-func (r *Request) String() string { return r.LogValue().String() }
+func (r Request) String() string { return r.LogValue().String() }
 
 // LogValue logs who asks for what, and no secrets.
-func (r *Request) LogValue() slog.Value {
-	if r == nil {
-		return slog.StringValue("none")
-	}
+func (r Request) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("client_id", r.ClientID),
 		slog.String("redirect_host", r.RedirectHost()),
@@ -296,6 +293,9 @@ type Code struct {
 	ExpiresAt time.Time
 	UsedAt    time.Time
 }
+
+// String keeps nonce, challenge, session and the host's data out of logs.
+func (c Code) String() string { return c.LogValue().String() }
 
 // LogValue keeps nonce, challenge, session and the host's data out of logs.
 func (c Code) LogValue() slog.Value {
