@@ -108,7 +108,7 @@ func hostOf(u *url.URL) string {
 // absolute makes a path absolute on the endpoint's origin and checks a URL. It
 // refuses paths that browsers take for another host.
 func (h *Handler) absolute(page string) (string, error) {
-	if strings.HasPrefix(page, "/") && !strings.HasPrefix(page, "//") && !strings.ContainsAny(page, "\\ \t\r\n") {
+	if strings.HasPrefix(page, "/") && !strings.HasPrefix(page, "//") && !strings.ContainsFunc(page, unsafeInPath) {
 		return h.origin + page, nil
 	}
 	u, err := url.Parse(page)
@@ -120,6 +120,9 @@ func (h *Handler) absolute(page string) (string, error) {
 	}
 	return page, nil
 }
+
+// unsafeInPath reports what browsers drop, or take for a slash.
+func unsafeInPath(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }
 
 func (h *Handler) setUpStores() error {
 	c := &h.config
