@@ -493,6 +493,8 @@ func (s *consents) FindConsent(ctx context.Context, subject, clientID string) (*
 	switch {
 	case found == nil && s.fault == "finds an error":
 		return nil, errors.New("no rows")
+	case found == nil && s.fault == "finds an empty record":
+		return &authorize.ConsentRecord{}, nil
 	case s.fault == "returns what it keeps":
 		return found, nil
 	}
@@ -557,6 +559,7 @@ func TestTheConsentRulesFindEveryFault(t *testing.T) {
 		{"loses resources", "a saved record is found with every field"},
 		{"makes nothing one", "a record without scopes and resources is found as it is"},
 		{"keeps fifty", "a hundred scopes and resources are kept in order"},
+		{"finds an empty record", "what is not there is nil, an empty list and no error to delete"},
 		{"finds an error", "what is not there is nil, an empty list and no error to delete"},
 		{"lists an error", "what is not there is nil, an empty list and no error to delete"},
 		{"deletes an error", "what is not there is nil, an empty list and no error to delete"},
@@ -630,6 +633,8 @@ func (s *sessions) SaveSession(ctx context.Context, key string, rec *session.Rec
 		rec.ID = ""
 	case "loses the second factor":
 		kept.SecondFactorPending = false
+	case "tells another one that it saved":
+		kept.Subject += " and somebody else"
 	case "loses the id":
 		kept.ID = ""
 	case "rounds to milliseconds":
@@ -750,6 +755,7 @@ func TestTheSessionRulesFindEveryFault(t *testing.T) {
 		{"deletes an error", "an unknown key is nil without an error"},
 		{"ignores case", "keys are compared as bytes"},
 		{"overwrites", "a key in use is refused and the record kept"},
+		{"tells another one that it saved", "of concurrent calls that save under a key one succeeds"},
 		{"looks before it saves", "of concurrent calls that save under a key one succeeds"},
 		{"touches nothing", "touching moves the last use and nothing else"},
 		{"lengthens", "touching moves the last use and nothing else"},
@@ -781,10 +787,18 @@ func TestTheSessionRulesFindEveryFault(t *testing.T) {
 // tested above.
 func TestSoundStoresPass(t *testing.T) {
 	memory := authorize.NewMemory(authorize.MemoryConfig{}) // one for all subtests
-	TestCodeStore(t, func(*testing.T) authorize.CodeStore { return memory })
-	TestConsentStore(t, func(*testing.T) authorize.ConsentStore { return memory })
 	sessions := session.NewMemory(session.MemoryConfig{})
-	TestSessionStore(t, func(*testing.T) session.Store { return sessions })
+	opened := map[string]int{}
+	TestCodeStore(t, func(*testing.T) authorize.CodeStore { opened["codes"]++; return memory })
+	TestConsentStore(t, func(*testing.T) authorize.ConsentStore { opened["consents"]++; return memory })
+	TestSessionStore(t, func(*testing.T) session.Store { opened["sessions"]++; return sessions })
+	for store, want := range map[string]int{
+		"codes": len(codeRules), "consents": len(consentRules), "sessions": len(sessionRules),
+	} {
+		if opened[store] != want {
+			t.Errorf("%d stores for %s were opened, want %d, one for each rule", opened[store], store, want)
+		}
+	}
 }
 
 // A field that is added to a record has to be compared and to be in the samples.
