@@ -169,6 +169,22 @@ func TestMethods(t *testing.T) {
 	}
 }
 
+// No address is answered with a redirect that repeats a POST.
+func TestUncleanPathsAreNotFound(t *testing.T) {
+	p := newProvider(t)
+	for _, path := range []string{"//authorize", "/./authorize", "/x/../authorize", "//evil.example/authorize", "/authorize/"} {
+		for _, method := range []string{"GET", "POST"} {
+			r := httptest.NewRequest(method, "/", nil)
+			r.URL.Path = path
+			w := httptest.NewRecorder()
+			p.server.routes().ServeHTTP(w, r)
+			if w.Code != http.StatusNotFound || w.Header().Get("Location") != "" {
+				t.Errorf("%s %s: status %d, Location %q", method, path, w.Code, w.Header().Get("Location"))
+			}
+		}
+	}
+}
+
 func TestRunRefusesAWrongConfig(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.json")
 	if err := os.WriteFile(file, []byte(`{"clients":[],"users":[{"username":"alice"}]}`), 0o600); err != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 	"time"
 
@@ -146,7 +147,19 @@ func (s *server) routes() http.Handler {
 	for _, route := range s.wellKnown() {
 		open("GET", route, s.endpoint.MetadataHandler(s.metadata()))
 	}
-	return mux
+	return onlyCleanPaths(mux)
+}
+
+// onlyCleanPaths answers 404 for an address such as //authorize, which the mux would
+// redirect with a status that repeats a POST, form and all.
+func onlyCleanPaths(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if clean := path.Clean(r.URL.Path); clean != r.URL.Path && clean+"/" != r.URL.Path {
+			http.NotFound(w, r)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // wellKnown are the addresses of the metadata. With a path in the issuer, OpenID
