@@ -164,7 +164,7 @@ func (h *Handler) remember(r *http.Request, a *answer, granted []string) error {
 	if err = inTime(ctx, err); err != nil {
 		return storeFailed("ConsentStore.FindConsent", err)
 	}
-	if before != nil {
+	if before != nil && before.Subject == record.Subject && before.ClientID == record.ClientID {
 		for _, scope := range before.Scopes {
 			if !a.request.Has(scope) {
 				record.Scopes = appendOnce(record.Scopes, scope)
