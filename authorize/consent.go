@@ -70,6 +70,7 @@ func containsAll(all, some []string) bool {
 
 // ConsentStore remembers consent. The rules of [ClientStore] and its neighbours
 // hold: nothing found is nil without an error, and an error approves nothing.
+// Subjects and client ids are compared byte for byte.
 type ConsentStore interface {
 	// SaveConsent stores the record in place of the one for the same subject and
 	// client, if there is one.

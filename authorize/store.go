@@ -50,7 +50,9 @@ func (f SessionFunc) Session(r *http.Request) (*session.Session, error) { return
 // which is the SHA-256 of the code in 43 characters of base64url.
 //
 // Which clock decides: the handler's. Every time that a store compares comes to
-// it as an argument or in a record. A store's own clock may only reclaim space.
+// it as an argument or in a record. A store's own clock may only reclaim space, and
+// should leave some time after ExpiresAt before it does: if it runs ahead of the
+// handler's by more than that, codes are gone before they can be redeemed.
 type CodeStore interface {
 	// SaveCode stores a new code. It fails if the hash is there already, and it
 	// fails rather than drop a code that is still redeemable.
