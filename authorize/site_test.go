@@ -302,8 +302,8 @@ type reply struct {
 	location string
 	cookies  []*http.Cookie
 
-	// kind is where it leads: "client", "login", the path of another page,
-	// "endpoint", "page" for an error page in place, "elsewhere".
+	// kind is where it leads: "client", "login", the path of another page of the
+	// host, "endpoint", or "page" for an error page in place.
 	kind string
 	// target is the redirect URI that a client's answer went to; params is the
 	// answer, by redirect or by form.
@@ -316,19 +316,16 @@ type reply struct {
 func (s *site) read(r *http.Request, w *httptest.ResponseRecorder) *reply {
 	s.t.Helper()
 	got := &reply{status: w.Code, header: w.Result().Header, body: w.Body.String(), location: w.Header().Get("Location"), cookies: w.Result().Cookies()}
-	switch endpoint, page, _ := s.places(); {
-	case strings.HasPrefix(got.location, endpoint+"?"):
+	switch page, onHost := s.cutHost(got.location); {
+	case strings.HasPrefix(got.location, s.handler.config.Endpoint+"?"):
 		got.kind = "endpoint"
-	case strings.HasPrefix(got.location, page):
-		got.kind = "elsewhere"
-		if path, query, ok := strings.Cut(strings.TrimPrefix(got.location, page), "?"); ok {
-			got.kind = strings.TrimPrefix(path, "/")
-			values, err := url.ParseQuery(query)
-			if err != nil {
-				s.t.Fatalf("the page's query is malformed: %v", err)
-			}
-			got.req = values.Get("req")
+	case onHost:
+		path, query, _ := strings.Cut(page, "?")
+		values, err := url.ParseQuery(query)
+		if err != nil {
+			s.t.Fatalf("the page's query is malformed: %v", err)
 		}
+		got.kind, got.req = path, values.Get("req")
 	case got.location != "":
 		got.kind = "client"
 		uri, query := s.splitClient(got.location)
@@ -343,11 +340,13 @@ func (s *site) read(r *http.Request, w *httptest.ResponseRecorder) *reply {
 	return got
 }
 
-func (s *site) places() (endpoint, origin string, ok bool) {
-	if s.handler == nil {
-		return "", "", false
+// cutHost returns the path and query of a page of the host: on the endpoint's own
+// origin, or on one that stands for another process of the host.
+func (s *site) cutHost(location string) (page string, ok bool) {
+	if page, ok = strings.CutPrefix(location, s.handler.origin+"/"); ok {
+		return page, true
 	}
-	return s.handler.config.Endpoint, s.handler.origin, true
+	return strings.CutPrefix(location, "https://pages.example/")
 }
 
 // splitClient cuts the answer off the registered redirect URI, whose own query must

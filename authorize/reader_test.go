@@ -1,0 +1,157 @@
+package authorize
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	oautherr "github.com/usher-auth/usher/errors"
+)
+
+func ecKey(t testing.TB) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// publicKeys fetches the JWK Set as a login page elsewhere would.
+func (s *site) publicKeys() []byte {
+	s.t.Helper()
+	w := httptest.NewRecorder()
+	s.handler.PublicKeys().ServeHTTP(w, httptest.NewRequest("GET", "/keys", nil))
+	return []byte(readAll(s.t, w.Body))
+}
+
+// A login page in another process reads the request with the public keys alone, and
+// the browser goes on where the request began.
+func TestALoginPageInAnotherProcess(t *testing.T) {
+	s := newSite(t, func(s *site) { s.config.Keys = []Key{{Signer: ecKey(t)}} })
+	v := s.visitor(nil)
+	at := v.get(ask("login_hint=al", "id_token_hint=hint-of-alice"))
+	reader, err := NewPendingReader(testIssuer, "", s.publicKeys(), func() time.Time { return s.now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := reader.Read(at.req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Request.ClientID != "web" || p.Request.LoginHint != "al" || p.Request.Subject != "alice" || p.Request.Client != nil || p.Interaction != LoginInteraction {
+		t.Errorf("read %+v, %+v", p, p.Request)
+	}
+	if p.Request.RedirectHost() != "app.example" {
+		t.Errorf("the answer goes to %q", p.Request.RedirectHost())
+	}
+	v.session = s.signIn("alice")
+	v.get(strings.TrimPrefix(p.ResumeURL, testEndpoint+"?")).want(t, "back by the page's ResumeURL", "code")
+}
+
+func TestReadersRefuse(t *testing.T) {
+	s := newSite(t, func(s *site) { s.config.Keys = []Key{{ID: "a", Signer: ecKey(t)}} })
+	at := s.visitor(nil).get(ask())
+	clock := func() time.Time { return s.now }
+	keys := s.publicKeys()
+	other := newSite(t, func(s *site) { s.config.Keys = []Key{{ID: "a", Signer: ecKey(t)}} })
+	for _, c := range []struct {
+		rule             string
+		issuer, endpoint string
+		keys             []byte
+		req              string
+		later            time.Duration
+		ok               bool
+	}{
+		{"the control", testIssuer, testEndpoint, keys, at.req, 0, true},
+		{"an empty endpoint is the issuer's", testIssuer, "", keys, at.req, 0, true},
+		{"another issuer", "https://other.example", testEndpoint, keys, at.req, 0, false},
+		{"another endpoint", testIssuer, testIssuer + "/other", keys, at.req, 0, false},
+		{"other keys", testIssuer, "", other.publicKeys(), at.req, 0, false},
+		{"empty", testIssuer, "", keys, "", 0, false},
+		{"damaged", testIssuer, "", keys, flip(at.req, 200), 0, false},
+		{"a second before it expires", testIssuer, "", keys, at.req, 30*time.Minute - time.Second, true},
+		{"expired", testIssuer, "", keys, at.req, 30 * time.Minute, false},
+	} {
+		s.now = testStart.Add(c.later)
+		reader, err := NewPendingReader(c.issuer, c.endpoint, c.keys, clock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := reader.Read(c.req)
+		if c.ok != (err == nil) || c.ok != (p != nil) || !c.ok && !errors.Is(err, oautherr.InvalidRequest) {
+			t.Errorf("%s: %v, %v", c.rule, p, err)
+		}
+	}
+	if _, err := NewPendingReader(testIssuer, "", []byte(`{"keys":[]}`), nil); err == nil {
+		t.Error("a reader without keys")
+	}
+	if reader, err := NewPendingReader(testIssuer, "", keys, nil); err != nil {
+		t.Error(err)
+	} else if _, err := reader.Read(at.req); err == nil {
+		t.Error("without a clock of its own a reader takes the real one, to which the request has expired")
+	}
+}
+
+func TestIntrospection(t *testing.T) {
+	s := newSite(t)
+	v := s.visitor(nil)
+	at := v.get(ask("scope=openid+email", "id_token_hint=hint-of-alice"))
+	for _, c := range []struct {
+		rule   string
+		r      *http.Request
+		status int
+		active bool
+	}{
+		{"active", formPost("/introspect", "req="+at.req), 200, true},
+		{"damaged", formPost("/introspect", "req="+flip(at.req, 99)), 200, false},
+		{"empty", formPost("/introspect", ""), 200, false},
+		{"by GET", httptest.NewRequest("GET", "/introspect?req="+at.req, nil), 400, false},
+		{"in the query", formPost("/introspect?req="+at.req, ""), 200, false},
+		{"as JSON", httptest.NewRequest("POST", "/introspect", strings.NewReader(`{"req":"`+at.req+`"}`)), 400, false},
+		{"malformed", formPost("/introspect", "req=%zz"), 400, false},
+		{"by PUT", func() *http.Request { r := formPost("/introspect", "req="+at.req); r.Method = "PUT"; return r }(), 400, false},
+	} {
+		w := httptest.NewRecorder()
+		s.handler.Introspection().ServeHTTP(w, c.r)
+		var got introspection
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+			t.Errorf("%s: %v", c.rule, err)
+		}
+		if w.Code != c.status || got.Active != c.active {
+			t.Errorf("%s: status %d, %s", c.rule, w.Code, w.Body)
+		}
+		for name, want := range map[string]string{"Cache-Control": "no-store", "Content-Type": "application/json", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Access-Control-Allow-Origin": ""} {
+			if value := w.Header().Get(name); value != want {
+				t.Errorf("%s: %s is %q", c.rule, name, value)
+			}
+		}
+		if !c.active {
+			if diff := cmp.Diff(introspection{}, got); diff != "" {
+				t.Errorf("%s: an inactive request says %s", c.rule, diff)
+			}
+			continue
+		}
+		resume, _ := url.Parse(got.ResumeURL)
+		deny, _ := url.Parse(got.DenyURL)
+		if got.Subject != "alice" || got.Interaction != "login" || got.Reason != ReasonNotSignedIn || got.Params["scope"][0] != "openid email" ||
+			got.IssuedAt != testStart.Unix() || got.ExpiresAt != testStart.Add(30*time.Minute).Unix() || resume.Query().Get("req") != at.req || deny.Query().Get("deny") != "1" {
+			t.Errorf("%s: %+v", c.rule, got)
+		}
+	}
+	s.now = s.now.Add(time.Hour)
+	w := httptest.NewRecorder()
+	s.handler.Introspection().ServeHTTP(w, formPost("/introspect", "req="+at.req))
+	if got := strings.TrimSpace(w.Body.String()); got != `{"active":false}` {
+		t.Errorf("expired: %s", got)
+	}
+}
