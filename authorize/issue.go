@@ -124,7 +124,7 @@ func (h *Handler) Redeem(ctx context.Context, r Redemption) (*Code, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.config.Timeout)
 	defer cancel()
 	code, err := h.redeem(ctx, r)
-	h.reportRedemption(ctx, r, code, err)
+	h.reportRedemption(context.WithoutCancel(ctx), r, code, err)
 	if err != nil {
 		return nil, err
 	}
