@@ -1,0 +1,602 @@
+package authorize
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/session"
+)
+
+func TestWhatACodeStandsFor(t *testing.T) {
+	s := newSite(t)
+	s.now = testStart.Add(1234567 * time.Nanosecond) // finer than a record holds
+	who := &session.Session{ID: "sid", Subject: "alice", AuthTime: testStart.Add(-time.Minute + 999), ACR: "2", AMR: []string{"pwd", "otp"}, Data: []byte("host")}
+	got := s.visitor(who).get(ask("scope=openid+profile", "+resource=https://api.example/a", `claims=%7B%22id_token%22:%7B%7D%7D`)).want(t, "asked", "code")
+	code, err := s.redeem(got.params["code"], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := testStart.Add(time.Millisecond)
+	want := &Code{
+		ClientID: "web", RedirectURI: "https://app.example/cb", RedirectURISent: true, Challenge: testChallenge,
+		Scopes: []string{"openid", "profile"}, Resources: []string{"https://api.example/a"},
+		Subject: "alice", AuthTime: testStart.Add(-time.Minute), ACR: "2", AMR: []string{"pwd", "otp"}, Nonce: "n-1",
+		Claims: json.RawMessage(`{"id_token":{}}`), SessionID: "sid", Data: []byte("host"),
+		IssuedAt: at, ExpiresAt: at.Add(time.Minute), UsedAt: at,
+	}
+	if diff := cmp.Diff(want, code); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	for _, when := range []time.Time{code.AuthTime, code.IssuedAt, code.ExpiresAt} {
+		if when.Location() != time.UTC || when.Nanosecond()%1e6 != 0 {
+			t.Errorf("%s is not UTC in milliseconds", when)
+		}
+	}
+}
+
+// What a host does with its session afterwards is no longer our code's business.
+func TestACodeSharesNoMemoryWithTheSession(t *testing.T) {
+	kept := &codeStub{}
+	s := newSite(t, func(s *site) { s.config.Codes = kept })
+	who := alice()
+	who.Data = []byte("host")
+	s.visitor(who).get(ask()).want(t, "asked", "code")
+	who.Data[0], who.AMR[0] = 'X', "X"
+	if string(kept.saved.Data) != "host" || kept.saved.AMR[0] != "pwd" {
+		t.Errorf("%s, %v", kept.saved.Data, kept.saved.AMR)
+	}
+}
+
+func TestCodesCannotBeGuessed(t *testing.T) {
+	s := newSite(t)
+	seen := map[string]bool{}
+	var all []byte
+	for range 2000 {
+		code := s.visitor(alice()).get(ask()).params["code"]
+		raw, err := base64.RawURLEncoding.DecodeString(code)
+		if err != nil || len(raw) != 32 || seen[code] {
+			t.Fatalf("%q: %d bytes, %v, seen: %v", code, len(raw), err, seen[code])
+		}
+		seen[code] = true
+		all = append(all, raw...)
+	}
+	if bits := entropy(all); bits < 7.99 {
+		t.Errorf("a byte of the codes has %.3f bits", bits)
+	}
+	// The check that conformance suites make: a single code by itself.
+	for code := range seen {
+		if bits := entropy([]byte(code)) * float64(len(code)); bits < 128 {
+			t.Errorf("%s has %.0f bits by its own letters", code, bits)
+		}
+		break
+	}
+}
+
+func entropy(b []byte) (bits float64) {
+	var count [256]float64
+	for _, c := range b {
+		count[c]++
+	}
+	for _, n := range count {
+		if p := n / float64(len(b)); p > 0 {
+			bits -= p * math.Log2(p)
+		}
+	}
+	return bits
+}
+
+func TestACodeIsStoredHashed(t *testing.T) {
+	kept := &codeStub{}
+	s := newSite(t, func(s *site) { s.config.Codes = kept })
+	code := s.visitor(alice()).get(ask()).params["code"]
+	sum := sha256.Sum256([]byte(code))
+	if want := base64.RawURLEncoding.EncodeToString(sum[:]); kept.hash != want {
+		t.Errorf("stored under %q, want %q", kept.hash, want)
+	}
+	record, _ := json.Marshal(kept.saved)
+	if bytes.Contains(record, []byte(code)) {
+		t.Errorf("the code is in its own record: %s", record)
+	}
+}
+
+// Each row is a redemption of a code of the good request, as its client would make
+// it but for one thing. What fails does not use the code up.
+func TestRedeem(t *testing.T) {
+	for _, c := range []struct {
+		rule   string
+		ask    []string // changes of the request
+		change func(*Redemption)
+		after  time.Duration
+		err    oautherr.Code // empty: it is redeemed
+	}{
+		{"as it should be", nil, nil, 0, ""},
+		{"a millisecond before it expires", nil, nil, time.Minute - time.Millisecond, ""},
+		{"at the moment it expires", nil, nil, time.Minute, oautherr.InvalidGrant},
+		{"an hour later", nil, nil, time.Hour, oautherr.InvalidGrant},
+		{"another client", nil, func(r *Redemption) { r.ClientID = "spa" }, 0, oautherr.InvalidGrant},
+		{"another client, expired", nil, func(r *Redemption) { r.ClientID = "spa" }, time.Minute, oautherr.InvalidGrant},
+		{"the client in the other case", nil, func(r *Redemption) { r.ClientID = "WEB" }, 0, oautherr.InvalidGrant},
+		{"no client", nil, func(r *Redemption) { r.ClientID = "" }, 0, oautherr.InvalidGrant},
+		{"another code", nil, func(r *Redemption) { r.Code = flip(r.Code, 5) }, 0, oautherr.InvalidGrant},
+		{"no code", nil, func(r *Redemption) { r.Code = "" }, 0, oautherr.InvalidGrant},
+		{"the hash of the code", nil, func(r *Redemption) { r.Code = hash(r.Code) }, 0, oautherr.InvalidGrant},
+		{"a code with something behind it", nil, func(r *Redemption) { r.Code += " " }, 0, oautherr.InvalidGrant},
+		{"another redirect URI", nil, func(r *Redemption) { r.RedirectURI = "https://app.example/" }, 0, oautherr.InvalidGrant},
+		{"another redirect URI of the client", []string{"client_id=spa"}, func(r *Redemption) { r.ClientID, r.RedirectURI = "spa", "https://spa.example/cb2" }, 0, oautherr.InvalidGrant},
+		{"no redirect URI, with PKCE", nil, func(r *Redemption) { r.RedirectURI = "" }, 0, ""},
+		{"another loopback port", []string{"client_id=native", "redirect_uri=http%3A%2F%2F127.0.0.1%3A5000%2Fcb"}, func(r *Redemption) { r.ClientID, r.RedirectURI = "native", "http://127.0.0.1:5001/cb" }, 0, oautherr.InvalidGrant},
+		{"the same loopback port", []string{"client_id=native", "redirect_uri=http%3A%2F%2F127.0.0.1%3A5000%2Fcb"}, func(r *Redemption) { r.ClientID, r.RedirectURI = "native", "http://127.0.0.1:5000/cb" }, 0, ""},
+		{"the registered URI for another port", []string{"client_id=native", "redirect_uri=http%3A%2F%2F127.0.0.1%3A5000%2Fcb"}, func(r *Redemption) { r.ClientID, r.RedirectURI = "native", "http://127.0.0.1/cb" }, 0, oautherr.InvalidGrant},
+		{"no verifier", nil, func(r *Redemption) { r.Verifier = "" }, 0, oautherr.InvalidGrant},
+		{"another verifier", nil, func(r *Redemption) { r.Verifier = flip(testVerifier, 0) }, 0, oautherr.InvalidGrant},
+		{"the challenge for the verifier", nil, func(r *Redemption) { r.Verifier = testChallenge }, 0, oautherr.InvalidGrant},
+		{"a verifier that is too short", nil, func(r *Redemption) { r.Verifier = testVerifier[:42] }, 0, oautherr.InvalidGrant},
+
+		{"no PKCE, no verifier", []string{"client_id=legacy", "-code_challenge", "-code_challenge_method"}, legacy(nil), 0, ""},
+		{"no PKCE and a verifier", []string{"client_id=legacy", "-code_challenge", "-code_challenge_method"}, legacy(func(r *Redemption) { r.Verifier = testVerifier }), 0, oautherr.InvalidGrant},
+		{"no PKCE, no redirect URI though it was sent", []string{"client_id=legacy", "-code_challenge", "-code_challenge_method"}, legacy(func(r *Redemption) { r.RedirectURI = "" }), 0, oautherr.InvalidGrant},
+		{"neither PKCE nor redirect URI ever", []string{"client_id=only", "scope=api%3Aread", "-redirect_uri", "-code_challenge", "-code_challenge_method"}, func(r *Redemption) { *r = Redemption{Code: r.Code, ClientID: "only"} }, 0, ""},
+		{"the default redirect URI, named at redemption", []string{"client_id=only", "scope=api%3Aread", "-redirect_uri", "-code_challenge", "-code_challenge_method"}, func(r *Redemption) {
+			*r = Redemption{Code: r.Code, ClientID: "only", RedirectURI: "https://only.example/cb"}
+		}, 0, ""},
+		{"another than the default redirect URI", []string{"client_id=only", "scope=api%3Aread", "-redirect_uri", "-code_challenge", "-code_challenge_method"}, func(r *Redemption) {
+			*r = Redemption{Code: r.Code, ClientID: "only", RedirectURI: "https://evil.example/"}
+		}, 0, oautherr.InvalidGrant},
+	} {
+		s := newSite(t)
+		code := s.visitor(alice()).get(ask(c.ask...)).want(t, c.rule, "code").params["code"]
+		s.now = s.now.Add(c.after)
+		got, err := s.redeem(code, c.change)
+		var replay *Replay
+		if c.err == "" {
+			if err != nil || got == nil || got.Subject != "alice" {
+				t.Errorf("%s: %+v, %v", c.rule, got, err)
+			}
+			continue
+		}
+		if got != nil || !errors.Is(err, c.err) || errors.As(err, &replay) {
+			t.Errorf("%s: %+v, %v, want %s", c.rule, got, err, c.err)
+		}
+		if record, _ := s.memory.FindCode(context.Background(), hash(code)); record == nil || !record.UsedAt.IsZero() {
+			t.Errorf("%s: the code is used up: %+v", c.rule, record)
+		}
+	}
+}
+
+func legacy(change func(*Redemption)) func(*Redemption) {
+	return func(r *Redemption) {
+		r.ClientID, r.RedirectURI, r.Verifier = "legacy", "https://legacy.example/cb", ""
+		if change != nil {
+			change(r)
+		}
+	}
+}
+
+func TestAWrongRedemptionDoesNotBurnTheCode(t *testing.T) {
+	s := newSite(t)
+	code := s.visitor(alice()).get(ask()).params["code"]
+	for range 10 {
+		s.redeem(code, func(r *Redemption) { r.Verifier = flip(testVerifier, 3) })
+		s.redeem(code, func(r *Redemption) { r.ClientID = "spa" })
+	}
+	if _, err := s.redeem(code, nil); err != nil {
+		t.Errorf("the right one, after wrong ones: %v", err)
+	}
+}
+
+func TestReplay(t *testing.T) {
+	for _, c := range []struct {
+		rule   string
+		change func(*Redemption)
+		after  time.Duration
+		replay bool
+	}{
+		{"at once", nil, 0, true},
+		{"after it expired", nil, 5 * time.Minute, true},
+		{"without the redirect URI, which PKCE makes up for", func(r *Redemption) { r.RedirectURI = "" }, 0, true},
+		{"by another client", func(r *Redemption) { r.ClientID = "spa" }, 0, false},
+		{"with another verifier", func(r *Redemption) { r.Verifier = flip(testVerifier, 1) }, 0, false},
+		{"without a verifier", func(r *Redemption) { r.Verifier = "" }, 0, false},
+		{"with another redirect URI", func(r *Redemption) { r.RedirectURI = "https://evil.example/" }, 0, false},
+	} {
+		s := newSite(t)
+		code := s.visitor(alice()).get(ask()).params["code"]
+		first, err := s.redeem(code, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		used := s.now
+		s.now = s.now.Add(c.after)
+		got, err := s.redeem(code, c.change)
+		if got != nil || !errors.Is(err, oautherr.InvalidGrant) {
+			t.Errorf("%s: %+v, %v", c.rule, got, err)
+		}
+		var replay *Replay
+		if errors.As(err, &replay) != c.replay {
+			t.Errorf("%s: %v, reported as a replay: %v", c.rule, err, !c.replay)
+			continue
+		}
+		kind := s.lastEvent().Kind
+		if !c.replay {
+			if kind != EventNotRedeemed {
+				t.Errorf("%s: reported as %s", c.rule, kind)
+			}
+			continue
+		}
+		if !replay.Code.UsedAt.Equal(used) || replay.Code.SessionID != first.SessionID || kind != EventReplayed {
+			t.Errorf("%s: %+v reported as %s", c.rule, replay.Code, kind)
+		}
+		if oautherr.Of(err).Code != oautherr.InvalidGrant || !strings.Contains(err.Error(), "2026-03-01T12:00:00Z") || strings.Contains(err.Error(), code) {
+			t.Errorf("%s: the error is %v", c.rule, err)
+		}
+	}
+}
+
+func TestOfFiftyRedemptionsOneWins(t *testing.T) {
+	s := newSite(t, func(s *site) { s.config.OnEvent = nil })
+	code := s.visitor(alice()).get(ask()).params["code"]
+	results := make(chan error, 50)
+	var start, done sync.WaitGroup
+	start.Add(1)
+	for range 50 {
+		done.Go(func() {
+			start.Wait()
+			_, err := s.redeem(code, nil)
+			results <- err
+		})
+	}
+	start.Done()
+	done.Wait()
+	close(results)
+	won, replayed := 0, 0
+	for err := range results {
+		var replay *Replay
+		switch {
+		case err == nil:
+			won++
+		case errors.As(err, &replay):
+			replayed++
+		default:
+			t.Error(err)
+		}
+	}
+	if won != 1 || replayed != 49 {
+		t.Errorf("%d won, %d were told that the code was used", won, replayed)
+	}
+}
+
+// codeStub answers as it is told.
+type codeStub struct {
+	hash  string
+	saved *Code
+
+	saveErr, findErr, takeErr error
+	found, given              *Code
+	taken                     bool
+	late                      string // the operation that answers after the deadline, as if nothing were wrong
+	took                      int
+}
+
+func (c *codeStub) SaveCode(ctx context.Context, hash string, code *Code) error {
+	c.wait(ctx, "save")
+	c.hash, c.saved = hash, code
+	return c.saveErr
+}
+
+func (c *codeStub) FindCode(ctx context.Context, _ string) (*Code, error) {
+	c.wait(ctx, "find")
+	return c.found, c.findErr
+}
+
+func (c *codeStub) TakeCode(ctx context.Context, _ string, _ time.Time) (*Code, bool, error) {
+	c.took++
+	c.wait(ctx, "take")
+	return c.given, c.taken, c.takeErr
+}
+
+func (c *codeStub) wait(ctx context.Context, operation string) {
+	if c.late == operation {
+		<-ctx.Done()
+	}
+}
+
+func TestTheCodeStoreFailsWhenACodeIsIssued(t *testing.T) {
+	for _, c := range []struct {
+		rule  string
+		store *codeStub
+		want  string
+	}{
+		{"an error", &codeStub{saveErr: errors.New("disk full")}, "client server_error"},
+		{"full", &codeStub{saveErr: ErrFull}, "client server_error"},
+		{"a timeout", &codeStub{saveErr: fmt.Errorf("sql: %w", context.DeadlineExceeded)}, "client temporarily_unavailable"},
+		{"overloaded", &codeStub{saveErr: oautherr.TemporarilyUnavailable}, "client temporarily_unavailable"},
+		{"it is not there", &codeStub{saveErr: oautherr.AccessDenied}, "client server_error"},
+		{"success, too late", &codeStub{late: "save"}, "client temporarily_unavailable"},
+	} {
+		s := newSite(t, func(s *site) {
+			s.config.Codes = c.store
+			if c.store.late != "" {
+				s.config.Timeout = impatient
+			}
+		})
+		got := s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
+		if got.params["code"] != "" || got.params["state"] != "st-1" {
+			t.Errorf("%s: %v", c.rule, got.params)
+		}
+		if e := s.lastEvent(); e.Kind != EventRefused || !strings.Contains(e.Err.Error(), "CodeStore.SaveCode") {
+			t.Errorf("%s: reported as %s %v", c.rule, e.Kind, e.Err)
+		}
+		if strings.Contains(got.location, "disk") {
+			t.Errorf("%s: the client reads the cause: %s", c.rule, got.location)
+		}
+	}
+}
+
+// A store can fail, lie and be late. Nothing of it is a redemption.
+func TestTheCodeStoreFailsAtRedemption(t *testing.T) {
+	good := func(change func(*Code)) *Code {
+		code := &Code{ClientID: "web", RedirectURI: "https://app.example/cb", RedirectURISent: true, Challenge: testChallenge, Subject: "alice", IssuedAt: testStart, ExpiresAt: testStart.Add(time.Minute)}
+		if change != nil {
+			change(code)
+		}
+		return code
+	}
+	for _, c := range []struct {
+		rule  string
+		store *codeStub
+		err   oautherr.Code // empty: it is redeemed
+		took  int
+	}{
+		{"as it should be", &codeStub{found: good(nil), given: good(nil), taken: true}, "", 1},
+		{"cannot find", &codeStub{findErr: errors.New("down"), found: good(nil), given: good(nil), taken: true}, oautherr.ServerError, 0},
+		{"cannot find in time", &codeStub{findErr: context.DeadlineExceeded}, oautherr.TemporarilyUnavailable, 0},
+		{"finds too late", &codeStub{found: good(nil), given: good(nil), taken: true, late: "find"}, oautherr.TemporarilyUnavailable, 0},
+		{"finds nothing", &codeStub{given: good(nil), taken: true}, oautherr.InvalidGrant, 0},
+		{"cannot take", &codeStub{found: good(nil), takeErr: errors.New("down"), given: good(nil), taken: true}, oautherr.ServerError, 1},
+		{"cannot take in time", &codeStub{found: good(nil), takeErr: context.DeadlineExceeded}, oautherr.TemporarilyUnavailable, 1},
+		{"takes too late", &codeStub{found: good(nil), given: good(nil), taken: true, late: "take"}, oautherr.TemporarilyUnavailable, 1},
+		{"takes nothing", &codeStub{found: good(nil)}, oautherr.ServerError, 1},
+		{"takes nothing and says that it did", &codeStub{found: good(nil), taken: true}, oautherr.ServerError, 1},
+		{"somebody else was faster", &codeStub{found: good(nil), given: good(func(c *Code) { c.UsedAt = testStart })}, oautherr.InvalidGrant, 1},
+		{"takes another client's", &codeStub{found: good(nil), given: good(func(c *Code) { c.ClientID = "spa" }), taken: true}, oautherr.ServerError, 1},
+		{"takes one with another challenge", &codeStub{found: good(nil), given: good(func(c *Code) { c.Challenge = "" }), taken: true}, oautherr.ServerError, 1},
+		{"finds one without an expiry", &codeStub{found: good(func(c *Code) { c.ExpiresAt = time.Time{} }), given: good(nil), taken: true}, oautherr.InvalidGrant, 0},
+		{"finds one that was used", &codeStub{found: good(func(c *Code) { c.UsedAt = testStart }), given: good(nil), taken: true}, oautherr.InvalidGrant, 0},
+		{"finds one that is empty", &codeStub{found: &Code{}, given: &Code{}, taken: true}, oautherr.InvalidGrant, 0},
+	} {
+		s := newSite(t, func(s *site) {
+			s.config.Codes = c.store
+			if c.store.late != "" {
+				s.config.Timeout = impatient
+			}
+		})
+		code, err := s.redeem("the-code", nil)
+		if c.err == "" && (err != nil || code == nil) || c.err != "" && (code != nil || oautherr.Of(err) == nil || oautherr.Of(err).Code != c.err) {
+			t.Errorf("%s: %+v, %v, want %q", c.rule, code, err, c.err)
+		}
+		if c.store.took != c.took {
+			t.Errorf("%s: TakeCode was called %d times", c.rule, c.store.took)
+		}
+	}
+}
+
+func TestTheCallersContextBoundsARedemption(t *testing.T) {
+	s := newSite(t)
+	code := s.visitor(alice()).get(ask()).params["code"]
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if got, err := s.handler.Redeem(ctx, Redemption{Code: code, ClientID: "web", Verifier: testVerifier}); got != nil || !errors.Is(err, oautherr.ServerError) || !errors.Is(err, context.Canceled) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := s.redeem(code, nil); err != nil {
+		t.Errorf("and then: %v", err)
+	}
+}
+
+// What is told to the log and to OnEvent has to arrive though the request's time is
+// over.
+func TestEventsOfARedemptionAreReportedWithALiveContext(t *testing.T) {
+	var ended error
+	s := newSite(t, func(s *site) {
+		s.config.Timeout = impatient
+		s.config.Codes = &codeStub{late: "find"}
+		s.config.OnEvent = func(ctx context.Context, _ Event) { ended = ctx.Err() }
+	})
+	s.redeem("x", nil)
+	if ended != nil {
+		t.Errorf("OnEvent got a context that is over: %v", ended)
+	}
+	s.visitor(nil).get(ask())
+	if ended != nil {
+		t.Errorf("OnEvent got a context that is over: %v", ended)
+	}
+}
+
+func TestCodesAndRedemptionsRedactThemselves(t *testing.T) {
+	s := newSite(t)
+	who := alice()
+	who.Data = []byte("hostdata")
+	got := s.visitor(who).get(ask())
+	r := Redemption{Code: got.params["code"], ClientID: "web", Verifier: testVerifier}
+	code, err := s.handler.Redeem(context.Background(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.log.Reset()
+	s.config.Logger.Info("x", "redemption", r, "pointer", &r, "code", code, "value", *code, "replay", &Replay{Code: code})
+	for _, text := range []string{s.log.String(), fmt.Sprintf("%v %+v %s", r, r, r), fmt.Sprintf("%v %+v", code, *code), fmt.Sprint(&Replay{Code: code})} {
+		for _, secret := range []string{got.params["code"], testVerifier, testChallenge, "n-1", "alice-1", "hostdata"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%q is in %q", secret, text)
+			}
+		}
+	}
+}
+
+func TestTheLifeOfACode(t *testing.T) {
+	s := newSite(t, func(s *site) { s.config.CodeLifetime = 10 * time.Minute })
+	code := s.visitor(alice()).get(ask()).params["code"]
+	s.now = s.now.Add(10*time.Minute - time.Millisecond)
+	if _, err := s.redeem(code, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNothingIsIssuedForResponseTypeNone(t *testing.T) {
+	s := newSite(t)
+	s.config.Codes = failingCodes{t}
+	s.restart()
+	got := s.visitor(alice()).get(ask("response_type=none")).want(t, "none", "nothing")
+	if len(got.params) != 2 || got.params["state"] != "st-1" {
+		t.Errorf("%v", got.params)
+	}
+	if s.lastEvent().Kind != EventApproved {
+		t.Errorf("reported as %s", s.lastEvent().Kind)
+	}
+}
+
+// Nothing that ends in an error leaves a code behind.
+func TestNoCodeIsStoredBeforeEverythingIsChecked(t *testing.T) {
+	s := newSite(t, withConsent)
+	s.config.Codes = failingCodes{t}
+	s.restart()
+	for _, v := range append(vectors(t, "checks.jsonl"), vectors(t, "reading.jsonl")...) {
+		if v.Want != "code" && v.Want != "nothing" && v.As != "nobody" {
+			v.run(t, s)
+		}
+	}
+}
+
+func TestThePolicyIsAskedOnEveryPath(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		path func(s *site) *reply
+	}{
+		{"GET", func(s *site) *reply { return s.visitor(alice()).get(ask()) }},
+		{"POST", func(s *site) *reply { return s.visitor(alice()).post(ask()) }},
+		{"prompt=none", func(s *site) *reply { return s.visitor(alice()).get(ask("prompt=none")) }},
+		{"response_type=none", func(s *site) *reply { return s.visitor(alice()).get(ask("response_type=none")) }},
+		{"form_post", func(s *site) *reply { return s.visitor(alice()).get(ask("response_mode=form_post")) }},
+		{"a trusted client", func(s *site) *reply { return s.visitor(alice()).get(ask("client_id=own")) }},
+		{"back from the login", func(s *site) *reply {
+			v := s.visitor(nil)
+			at := v.get(ask())
+			v.session = s.signIn("alice")
+			return v.resume(at)
+		}},
+		{"a POST that was sent on to GET", func(s *site) *reply {
+			v := s.visitor(nil)
+			sent := v.post(ask())
+			v.session = alice()
+			return v.follow(sent)
+		}},
+		{"after consent", func(s *site) *reply {
+			withConsent(s)
+			allow := s.config.Allow
+			s.config.Allow = nil
+			s.restart()
+			v := s.visitor(alice())
+			at := v.get(ask()).want(t, "consent", "consent")
+			s.config.Allow = allow
+			s.restart()
+			return v.grant(at, "openid")
+		}},
+	} {
+		asked := 0
+		s := newSite(t, func(s *site) {
+			s.config.Codes = failingCodes{t}
+			s.config.Allow = func(_ context.Context, who *session.Session, r *Request) (bool, error) {
+				asked++
+				if who.Subject != "alice" || r.Client == nil || len(r.Scopes) == 0 {
+					t.Errorf("%s: asked about %+v for %+v", c.rule, who, r)
+				}
+				return false, nil
+			}
+		})
+		got := c.path(s)
+		if got.params["error"] != "access_denied" || asked == 0 {
+			t.Errorf("%s: %s; asked %d times", c.rule, got, asked)
+		}
+	}
+}
+
+func TestThePolicyFails(t *testing.T) {
+	for _, c := range []struct {
+		rule  string
+		allow func(context.Context, *session.Session, *Request) (bool, error)
+		want  string
+	}{
+		{"an error", func(context.Context, *session.Session, *Request) (bool, error) { return true, errors.New("down") }, "client server_error"},
+		{"too late", func(ctx context.Context, _ *session.Session, _ *Request) (bool, error) {
+			<-ctx.Done()
+			return true, nil
+		}, "client temporarily_unavailable"},
+		{"a timeout", func(ctx context.Context, _ *session.Session, _ *Request) (bool, error) {
+			<-ctx.Done()
+			return true, ctx.Err()
+		}, "client temporarily_unavailable"},
+	} {
+		s := newSite(t, func(s *site) {
+			s.config.Allow = c.allow
+			if c.rule != "an error" {
+				s.config.Timeout = impatient
+			}
+		})
+		s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
+	}
+}
+
+func TestTheSessionStore(t *testing.T) {
+	for _, c := range []struct {
+		rule     string
+		sessions func(r *http.Request) (*session.Session, error)
+		want     string
+	}{
+		{"an error", func(*http.Request) (*session.Session, error) { return nil, errors.New("down") }, "client server_error"},
+		{"an error and a session", func(*http.Request) (*session.Session, error) { return alice(), errors.New("down") }, "client server_error"},
+		{"too late", func(r *http.Request) (*session.Session, error) { <-r.Context().Done(); return alice(), nil }, "client temporarily_unavailable"},
+		{"a timeout", func(r *http.Request) (*session.Session, error) { <-r.Context().Done(); return nil, r.Context().Err() }, "client temporarily_unavailable"},
+		{"a session without a subject", func(*http.Request) (*session.Session, error) { return &session.Session{ID: "x"}, nil }, "login"},
+		{"a session that is half done", func(*http.Request) (*session.Session, error) {
+			return &session.Session{Subject: "alice", SecondFactorPending: true}, nil
+		}, "login"},
+	} {
+		s := newSite(t, func(s *site) {
+			s.config.Sessions = SessionFunc(c.sessions)
+			if c.rule == "too late" || c.rule == "a timeout" {
+				s.config.Timeout = impatient
+			}
+		})
+		s.visitor(nil).get(ask()).want(t, c.rule, c.want)
+	}
+}
+
+// A host may create a user in its SessionStore, so it is asked once, and only about
+// requests that are sound.
+func TestTheSessionStoreIsAskedOnceAndLate(t *testing.T) {
+	s := newSite(t)
+	for _, v := range append(vectors(t, "checks.jsonl"), vectors(t, "reading.jsonl")...) {
+		s.sessions = 0
+		got := v.run(t, s)
+		want := 1
+		if got.kind == "page" || got.kind == "client" && got.params["error"] != "" && got.params["error"] != "login_required" && got.params["error"] != "consent_required" {
+			want = 0
+		}
+		if s.sessions != want {
+			t.Errorf("%s (%s): the SessionStore was asked %d times, want %d", v.Rule, got, s.sessions, want)
+		}
+	}
+}
