@@ -1,0 +1,519 @@
+package authorize
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/session"
+)
+
+// One row for every kind of answer that there is. The headers are all of them.
+func TestTheHeadersOfEveryAnswer(t *testing.T) {
+	always := map[string]string{"Cache-Control": "no-store", "Pragma": "no-cache", "Referrer-Policy": "no-referrer"}
+	page := map[string]string{
+		"Content-Type": "text/html; charset=utf-8", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
+		"Content-Security-Policy": "default-src 'none'; style-src 'STYLE'; frame-ancestors 'none'; base-uri 'none'",
+	}
+	form := map[string]string{
+		"Content-Type": "text/html; charset=utf-8", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
+		"Content-Security-Policy": "default-src 'none'; script-src 'SCRIPT'; style-src 'STYLE'; frame-ancestors 'none'; base-uri 'none'",
+	}
+	redirected := map[string]string{"Location": "*"}
+	s := newSite(t, withConsent)
+	s.remember("web", "openid")
+	as := func(who *session.Session) *visitor { return s.visitor(who) }
+	for _, c := range []struct {
+		rule   string
+		got    *reply
+		status int
+		more   map[string]string
+	}{
+		{"a code, by GET", as(alice()).get(ask()), 302, redirected},
+		{"a code, by POST", as(alice()).post(ask()), 303, redirected},
+		{"a code, by form_post", as(alice()).get(ask("response_mode=form_post")), 200, form},
+		{"a code, by form_post for a POST", as(alice()).post(ask("response_mode=form_post")), 200, form},
+		{"nothing", as(alice()).get(ask("response_type=none")), 302, redirected},
+		{"an error, by GET", as(alice()).get(ask("scope=unknown")), 302, redirected},
+		{"an error, by POST", as(alice()).post(ask("scope=unknown")), 303, redirected},
+		{"an error, by form_post", as(alice()).get(ask("scope=unknown", "response_mode=form_post")), 200, form},
+		{"the login page", as(nil).get(ask()), 302, map[string]string{"Location": "*", "Set-Cookie": "*"}},
+		{"the consent page", as(alice()).get(ask("prompt=consent")), 302, map[string]string{"Location": "*", "Set-Cookie": "*"}},
+		{"the consent page, by POST", as(alice()).post(ask("prompt=consent")), 303, map[string]string{"Location": "*", "Set-Cookie": "*"}},
+		{"our own GET", as(nil).post(ask()), 303, redirected},
+		{"an error page", as(nil).get(""), 400, page},
+		{"an error page, by POST", as(nil).post(""), 400, page},
+		{"another method", as(nil).send(s.handler, httptest.NewRequest("PUT", "/authorize", nil)), 405, map[string]string{
+			"Content-Type": "text/html; charset=utf-8", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Allow": "GET, POST", "Content-Security-Policy": page["Content-Security-Policy"]}},
+		{"an unvetted client's error", as(nil).get(ask("client_id=new", "scope=unknown")), 400, page},
+		{"Resume", as(nil).page(s.handler.Resume, formPost("/login?req=x", "")), 303, redirected},
+		{"Deny", as(nil).page(s.handler.Deny, httptest.NewRequest("GET", "/login?req=x", nil)), 302, redirected},
+		{"Complete in another browser", as(alice()).complete(&reply{req: "x"}, "consent"), 400, page},
+		{"ShowError", as(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, io.EOF) }, httptest.NewRequest("GET", "/login", nil)), 503, page},
+		{"ShowError without an error", as(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, nil) }, httptest.NewRequest("GET", "/login", nil)), 503, page},
+	} {
+		want := map[string]string{}
+		for _, some := range []map[string]string{always, c.more} {
+			for name, value := range some {
+				value = strings.ReplaceAll(value, "STYLE", sourceOf(t, c.got.body, "style"))
+				want[name] = strings.ReplaceAll(value, "SCRIPT", sourceOf(t, c.got.body, "script"))
+			}
+		}
+		got := map[string]string{}
+		for name := range c.got.header {
+			got[name] = c.got.header.Get(name)
+			if want[name] == "*" {
+				got[name] = "*"
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" || c.got.status != c.status {
+			t.Errorf("%s: status %d, want %d; headers (-want +got)\n%s", c.rule, c.got.status, c.status, diff)
+		}
+	}
+}
+
+// sourceOf is the hash by which a browser knows the page's one style or script.
+func sourceOf(t *testing.T, body, element string) string {
+	t.Helper()
+	found := regexp.MustCompile(`(?s)<`+element+`>(.*?)</`+element+`>`).FindAllStringSubmatch(body, -1)
+	if len(found) == 0 {
+		return ""
+	}
+	if len(found) > 1 {
+		t.Errorf("%d elements %s on one page", len(found), element)
+	}
+	sum := sha256.Sum256([]byte(found[0][1]))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// A page must hold nothing that its own policy forbids, nor anything from elsewhere.
+func TestPagesKeepTheirOwnPolicy(t *testing.T) {
+	s := newSite(t)
+	for rule, got := range map[string]*reply{
+		"error page": s.visitor(nil).get(""),
+		"form_post":  s.visitor(alice()).get(ask("response_mode=form_post")),
+		"unvetted":   s.visitor(nil).get(ask("client_id=new", "scope=unknown")),
+	} {
+		for _, forbidden := range []string{" style=", " onload=", " onclick=", "<img", "<link", "<iframe", "javascript:", " src="} {
+			if strings.Contains(got.body, forbidden) {
+				t.Errorf("%s: there is %q on it", rule, forbidden)
+			}
+		}
+		if !strings.HasPrefix(got.body, "<!DOCTYPE html>\n<html lang=\"en\">") || !strings.Contains(got.body, `name="viewport"`) || !strings.Contains(got.body, "<title>") {
+			t.Errorf("%s: %s", rule, got.body)
+		}
+	}
+}
+
+func TestAnAnswerByRedirect(t *testing.T) {
+	s := newSite(t)
+	for _, c := range []struct {
+		rule   string
+		change []string
+		want   string // CODE stands for 43 characters
+	}{
+		{"a code", nil, "https://app.example/cb?code=CODE&state=st-1&iss=https%3A%2F%2Fas.example"},
+		{"a code without state", []string{"-state"}, "https://app.example/cb?code=CODE&iss=https%3A%2F%2Fas.example"},
+		{"a query stays in front", []string{"client_id=query"}, "https://q.example/cb?tenant=1&x=a+b&code=CODE&state=st-1&iss=https%3A%2F%2Fas.example"},
+		{"a private-use scheme", []string{"client_id=native", "redirect_uri=com.example.app%3A%2Fcb"}, "com.example.app:/cb?code=CODE&state=st-1&iss=https%3A%2F%2Fas.example"},
+		{"an error", []string{"scope=unknown"}, "https://app.example/cb?error=invalid_scope&error_description=A%20requested%20scope%20is%20missing%2C%20unknown%20or%20not%20open%20to%20this%20client.&state=st-1&iss=https%3A%2F%2Fas.example"},
+		{"a state that needs escaping", []string{"response_type=none", "state=%26code%3Dx%23+%2B%25"}, "https://app.example/cb?state=%26code%3Dx%23%20%2B%25&iss=https%3A%2F%2Fas.example"},
+	} {
+		got := s.visitor(alice()).get(ask(c.change...))
+		location := regexp.MustCompile(`code=[A-Za-z0-9_-]{43}&`).ReplaceAllString(got.location, "code=CODE&")
+		if location != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", c.rule, location, c.want)
+		}
+	}
+}
+
+func TestAnAnswerByForm(t *testing.T) {
+	s := newSite(t)
+	client := testClients()[0]
+	client.RedirectURIs = []string{"https://app.example/cb?a=1&b='%22%3Cx%3E+%2e"}
+	s.memory.PutClient(client)
+	got := s.visitor(alice()).get(ask("response_mode=form_post", "redirect_uri="+url.QueryEscape(client.RedirectURIs[0]), "state="+url.QueryEscape(`"><script>alert(1)</script>'&amp;é`)))
+	got.want(t, "form_post", "code")
+	if got.target != client.RedirectURIs[0] {
+		t.Errorf("the action is %q", got.target)
+	}
+	if got.params["state"] != `"><script>alert(1)</script>'&amp;é` {
+		t.Errorf("the state is %q", got.params["state"])
+	}
+	if strings.Contains(got.body, "alert(1)</script>") || strings.Contains(got.body, `b='`) {
+		t.Errorf("unescaped:\n%s", got.body)
+	}
+	if !strings.Contains(got.body, "<noscript>") || strings.Contains(got.location, "code") {
+		t.Errorf("without scripts nobody could go on:\n%s", got.body)
+	}
+}
+
+// An attacker must find nothing of the request on a page.
+func TestErrorPagesRepeatNothing(t *testing.T) {
+	s := newSite(t)
+	const marker = "zqx9"
+	hostile := url.QueryEscape(`"><script>` + marker + `</script>`)
+	for _, change := range []string{
+		"client_id=" + hostile, "redirect_uri=" + hostile, "redirect_uri=https%3A%2F%2F" + marker + ".example%2F",
+		"redirect_uri=javascript%3A" + marker, "+" + marker + "=%zz", "+" + marker + ";=1", "req=" + marker,
+	} {
+		got := s.visitor(nil).get(ask(change, "state="+marker, "nonce="+marker, "login_hint="+marker))
+		if got.kind != "page" || strings.Contains(got.body, marker) {
+			t.Errorf("%s: %s\n%s", change, got, got.body)
+		}
+		for name, values := range got.header {
+			if strings.Contains(strings.Join(values, " "), marker) {
+				t.Errorf("%s: it is in %s: %s", change, name, values)
+			}
+		}
+	}
+}
+
+func TestTheErrorPage(t *testing.T) {
+	s := newSite(t)
+	client := testClients()[0]
+	client.Name = `<script>alert("name")</script>`
+	s.memory.PutClient(client)
+	got := s.visitor(nil).get(ask("redirect_uri=https://evil.example/"))
+	for _, text := range []string{"The address to return to is not one that the application has registered.", "&lt;script&gt;alert(&#34;name&#34;)&lt;/script&gt;", "redirect_uri_mismatch"} {
+		if !strings.Contains(got.body, text) {
+			t.Errorf("%q is not on the page:\n%s", text, got.body)
+		}
+	}
+	if strings.Contains(got.body, "evil.example") || strings.Contains(got.body, "<script>alert") {
+		t.Errorf("on the page:\n%s", got.body)
+	}
+}
+
+// The number that the user reads out is in the log and in the event.
+func TestTheErrorIDIsInTheLogToo(t *testing.T) {
+	for _, c := range []struct {
+		rule   string
+		change func(*site)
+		id     func(got *reply) string
+	}{
+		{"on the page", func(*site) {}, func(got *reply) string { return pageErrorCode.FindStringSubmatch(got.body)[2] }},
+		{"in the URL", withErrorURL("/error"), func(got *reply) string {
+			u, err := url.Parse(got.location)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return u.Query().Get("error_id")
+		}},
+	} {
+		s := newSite(t, c.change)
+		seen := map[string]bool{}
+		for range 3 {
+			id := c.id(s.visitor(nil).get(""))
+			if len(id) != 12 || seen[id] || !strings.Contains(s.log.String(), `"error_id":"`+id+`"`) || s.lastEvent().ErrorID != id {
+				t.Errorf("%s: %q, log %s", c.rule, id, s.log.String())
+			}
+			seen[id] = true
+		}
+	}
+}
+
+func TestErrorURL(t *testing.T) {
+	for _, c := range []struct{ rule, url, prefix string }{
+		{"a path", "/error", "https://as.example/error?error=redirect_uri_mismatch&error_description=The%20address"},
+		{"a path with a query", "/error?theme=dark", "https://as.example/error?theme=dark&error=redirect_uri_mismatch&"},
+		{"a path with a fragment", "/error#top", "https://as.example/error?error=redirect_uri_mismatch&"},
+		{"another host", "https://pages.example/error", "https://pages.example/error?error=redirect_uri_mismatch&"},
+	} {
+		s := newSite(t, withErrorURL(c.url))
+		got := s.visitor(nil).get(ask("redirect_uri=https://evil.example/"))
+		if !strings.HasPrefix(got.location, c.prefix) || strings.Contains(got.location, "evil") || strings.Contains(c.url, "#") != strings.HasSuffix(got.location, "#top") {
+			t.Errorf("%s: %s", c.rule, got.location)
+		}
+		if got := s.visitor(nil).post(""); got.status != 303 {
+			t.Errorf("%s: a POST is answered %d", c.rule, got.status)
+		}
+	}
+}
+
+// Every page goes there, that of an unvetted client included, unless it has a way
+// back to the client on it.
+func TestErrorURLForUnvettedClients(t *testing.T) {
+	s := newSite(t, withErrorURL("/error"))
+	s.visitor(nil).get(ask("client_id=new", "redirect_uri=https://evil.example/")).want(t, "no destination", "error")
+	s.visitor(nil).get(ask("client_id=new", "scope=unknown")).want(t, "a way back", "page Bad Request invalid_scope")
+}
+
+func TestOtherMethodsAreNotRedirectedToErrorURL(t *testing.T) {
+	s := newSite(t, withErrorURL("/error"))
+	r := httptest.NewRequest("PUT", "https://as.example/authorize", nil)
+	got := s.visitor(nil).send(s.handler, r)
+	if got.status != 405 || got.header.Get("Allow") != "GET, POST" {
+		t.Errorf("%d, Allow %q, %s", got.status, got.header.Get("Allow"), got.location)
+	}
+}
+
+func TestErrorPageHook(t *testing.T) {
+	var page PageError
+	s := newSite(t, func(s *site) {
+		s.config.ErrorPage = func(w http.ResponseWriter, r *http.Request, p PageError) {
+			page = p
+			w.WriteHeader(p.Status)
+			io.WriteString(w, "<p>own page</p>")
+		}
+	})
+	for _, c := range []struct {
+		rule string
+		ask  []string
+		want PageError
+	}{
+		{"nothing is known", []string{"-client_id"}, PageError{Status: 400, Code: oautherr.InvalidRequest, Description: "The application did not say who it is or where to return to."}},
+		{"the client is known", []string{"redirect_uri=https://evil.example/"}, PageError{Status: 400, Code: oautherr.RedirectURIMismatch, Description: "The address to return to is not one that the application has registered.", ClientName: "The Web App"}},
+		{"the client has no name", []string{"client_id=off"}, PageError{Status: 400, Code: oautherr.InvalidClient, Description: "The application is switched off here.", ClientName: "off"}},
+		{"an unvetted client", []string{"client_id=new", "prompt=none", "ui_locales=de+fr"}, PageError{
+			Status: 400, Code: oautherr.LoginRequired, Description: "The user has to sign in, but the request forbids showing a page.", ClientName: "Totally <b>Real</b>",
+			UILocales: []string{"de", "fr"},
+			Return:    &Return{Host: "new.example", URL: "https://new.example/cb?error=login_required&error_description=The%20user%20has%20to%20sign%20in%2C%20but%20the%20request%20forbids%20showing%20a%20page.&state=st-1&iss=https%3A%2F%2Fas.example"},
+		}},
+		{"an unvetted client with form_post", []string{"client_id=new", "prompt=none", "response_mode=form_post"}, PageError{
+			Status: 400, Code: oautherr.LoginRequired, Description: "The user has to sign in, but the request forbids showing a page.", ClientName: "Totally <b>Real</b>",
+			Return: &Return{Host: "new.example", URL: "https://new.example/cb", Form: true, Fields: []Field{
+				{"error", "login_required"}, {"error_description", "The user has to sign in, but the request forbids showing a page."}, {"state", "st-1"}, {"iss", testIssuer}}},
+		}},
+	} {
+		got := s.visitor(nil).get(ask(c.ask...))
+		if got.body != "<p>own page</p>" || got.status != c.want.Status {
+			t.Errorf("%s: status %d, %s", c.rule, got.status, got.body)
+		}
+		if page.ErrorID != s.lastEvent().ErrorID || page.ErrorID == "" {
+			t.Errorf("%s: the error id is %q", c.rule, page.ErrorID)
+		}
+		page.ErrorID = ""
+		if diff := cmp.Diff(c.want, page); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", c.rule, diff)
+		}
+	}
+}
+
+// RFC 9700 §4.11.2: whoever registers a client must not get an open redirector.
+func TestUnvettedClients(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		do   func(s *site) *reply
+		want string
+	}{
+		{"a wrong request", func(s *site) *reply { return s.visitor(nil).get(ask("client_id=new", "scope=unknown")) }, "page Bad Request invalid_scope"},
+		{"a wrong request of someone signed in", func(s *site) *reply { return s.visitor(alice()).get(ask("client_id=new", "scope=unknown")) }, "page Bad Request invalid_scope"},
+		{"prompt=none", func(s *site) *reply { return s.visitor(nil).get(ask("client_id=new", "prompt=none")) }, "page Bad Request login_required"},
+		{"prompt=none, signed in, no consent", func(s *site) *reply { return s.visitor(alice()).get(ask("client_id=new", "prompt=none")) }, "page Bad Request consent_required"},
+		{"prompt=none, consent covers it", func(s *site) *reply {
+			s.remember("new", "openid")
+			return s.visitor(alice()).get(ask("client_id=new", "prompt=none"))
+		}, "code"},
+		{"prompt=none, consent covers it, the sign-in is too old", func(s *site) *reply {
+			s.remember("new", "openid")
+			return s.visitor(alice()).get(ask("client_id=new", "prompt=none", "max_age=1"))
+		}, "client login_required"},
+		{"prompt=none, another user's consent", func(s *site) *reply {
+			s.remember("new", "openid")
+			return s.visitor(bob()).get(ask("client_id=new", "prompt=none"))
+		}, "page Bad Request consent_required"},
+		{"forbidden, no consent", func(s *site) *reply { s.forbid(); return s.visitor(alice()).get(ask("client_id=new")) }, "page Bad Request access_denied"},
+		{"forbidden, consent covers it", func(s *site) *reply {
+			s.forbid()
+			s.remember("new", "openid")
+			return s.visitor(alice()).get(ask("client_id=new"))
+		}, "client access_denied"},
+		{"forbidden after a sign-in for it", func(s *site) *reply {
+			s.forbid()
+			v := s.visitor(nil)
+			at := v.get(ask("client_id=new"))
+			v.session = s.signIn("alice")
+			return v.resume(at)
+		}, "client access_denied"},
+		{"forbidden after coming back without signing in", func(s *site) *reply {
+			s.forbid()
+			v := s.visitor(alice())
+			at := v.get(ask("client_id=new", "prompt=login"))
+			v.session = alice()
+			v.site.config.Allow = nil
+			return v.resume(at)
+		}, "login"},
+		{"the user says no on the login page", func(s *site) *reply { v := s.visitor(nil); return v.deny(v.get(ask("client_id=new"))) }, "client access_denied"},
+		{"the user says no on the consent page", func(s *site) *reply { v := s.visitor(alice()); return v.deny(v.get(ask("client_id=new"))) }, "client access_denied"},
+		{"the user agrees", func(s *site) *reply { v := s.visitor(alice()); return v.grant(v.get(ask("client_id=new")), "openid") }, "code"},
+		{"a registered client is answered at once", func(s *site) *reply { return s.visitor(nil).get(ask("scope=unknown")) }, "client invalid_scope"},
+	} {
+		s := newSite(t, withConsent)
+		got := c.do(s).want(t, c.rule, c.want)
+		if got.kind == "page" && (!strings.Contains(got.body, `href="https://new.example/cb?error=`) || !strings.Contains(got.body, "nobody has verified")) {
+			t.Errorf("%s: no way back on the page:\n%s", c.rule, got.body)
+		}
+		if kind := s.lastEvent().Kind; (kind == EventErrorPage) != (got.kind == "page") {
+			t.Errorf("%s: reported as %s", c.rule, kind)
+		}
+	}
+}
+
+func (s *site) forbid() {
+	s.config.Allow = func(context.Context, *session.Session, *Request) (bool, error) { return false, nil }
+	s.restart()
+}
+
+func TestTheWayBackOfAnUnvettedClient(t *testing.T) {
+	s := newSite(t)
+	got := s.visitor(nil).get(ask("client_id=new", "scope=unknown", "response_mode=form_post", "state=%22%3E%3Cscript%3E"))
+	action, fields := s.readForm(got.body)
+	if action != "https://new.example/cb" || fields["error"] != "invalid_scope" || fields["state"] != `"><script>` || strings.Contains(got.body, "<script") {
+		t.Errorf("%s %v\n%s", action, fields, got.body)
+	}
+	got = s.visitor(nil).get(ask("client_id=new", "redirect_uri=https://evil.example/"))
+	if strings.Contains(got.body, "href") || strings.Contains(got.body, "evil") {
+		t.Errorf("a way to nowhere:\n%s", got.body)
+	}
+}
+
+// Without the client there is nowhere to send an error.
+func TestTheClientStoreFails(t *testing.T) {
+	web := testClients()[0]
+	for _, c := range []struct {
+		rule   string
+		client clientFunc
+		want   string
+	}{
+		{"an error", func(context.Context, string) (*Client, error) { return nil, errors.New("down") }, "page Service Unavailable server_error"},
+		{"an error and a client", func(context.Context, string) (*Client, error) { return &web, errors.New("down") }, "page Service Unavailable server_error"},
+		{"a timeout", func(ctx context.Context, _ string) (*Client, error) { <-ctx.Done(); return nil, ctx.Err() }, "page Service Unavailable temporarily_unavailable"},
+		{"too late", func(ctx context.Context, _ string) (*Client, error) { <-ctx.Done(); return &web, nil }, "page Service Unavailable temporarily_unavailable"},
+		{"overloaded", func(context.Context, string) (*Client, error) { return nil, oautherr.TemporarilyUnavailable }, "page Service Unavailable temporarily_unavailable"},
+		{"another client", func(context.Context, string) (*Client, error) { c := web; c.ID = "WEB"; return &c, nil }, "page Service Unavailable server_error"},
+		{"a client without an id", func(context.Context, string) (*Client, error) { return &Client{}, nil }, "page Service Unavailable server_error"},
+		{"nothing", func(context.Context, string) (*Client, error) { return nil, nil }, "page Bad Request invalid_client"},
+	} {
+		s := newSite(t, func(s *site) {
+			s.config.Clients = c.client
+			if c.rule == "a timeout" || c.rule == "too late" {
+				s.config.Timeout = impatient
+			}
+		})
+		for _, query := range []string{ask(), ask("prompt=none")} {
+			got := s.visitor(alice()).get(query).want(t, c.rule, c.want)
+			if strings.Contains(got.body, "down") || got.location != "" {
+				t.Errorf("%s: %s %s", c.rule, got.location, got.body)
+			}
+		}
+	}
+}
+
+// RFC 6749 §4.1.2.1: a 5xx cannot travel by redirect.
+func TestStatusOfPages(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		status int
+	}{
+		{oautherr.InvalidRequest, 400}, {oautherr.InvalidClient, 400}, {oautherr.RedirectURIMismatch, 400}, {oautherr.LoginRequired, 400},
+		{oautherr.ServerError, 503}, {oautherr.TemporarilyUnavailable, 503}, {io.EOF, 503},
+		{statusMethodNotAllowed, 405}, {statusTooLarge, 413}, {statusURITooLong, 414}, {statusUnsupportedMediaType, 415},
+	} {
+		s := newSite(t)
+		got := s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, c.err) }, httptest.NewRequest("GET", "/x", nil))
+		if got.status != c.status {
+			t.Errorf("%v: status %d, want %d", c.err, got.status, c.status)
+		}
+	}
+}
+
+// Browsers leave a Lax cookie off a POST from another site, so nobody seems to be
+// signed in; the same question by GET brings it.
+func TestAPOSTWithoutASessionIsAskedAgainByGET(t *testing.T) {
+	s := newSite(t)
+	v := s.visitor(nil)
+	sent := v.post(ask("state=a%26b%3D+%2B%C3%A9", "+unknown=x", "+resource=https://api.example/a", "+resource=https://api.example/b", "x_tenant=7")).want(t, "by POST", "endpoint")
+	if sent.status != 303 || len(sent.cookies) != 0 || strings.Contains(sent.location, "unknown") {
+		t.Errorf("%d %s %v", sent.status, sent.location, sent.cookies)
+	}
+	want, err := s.handler.parse(ask("state=a%26b%3D+%2B%C3%A9", "+resource=https://api.example/a", "+resource=https://api.example/b", "x_tenant=7"), statusTooLarge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, query, _ := strings.Cut(sent.location, "?")
+	got, err := s.handler.parse(query, statusTooLarge)
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(params{}, param{})); diff != "" || err != nil {
+		t.Errorf("%v (-want +got)\n%s", err, diff)
+	}
+	if e := s.lastEvent(); e.Kind != EventAskedAgain || e.ClientID != "web" {
+		t.Errorf("reported as %+v", e)
+	}
+	v.session = alice()
+	v.follow(sent).want(t, "and now with the session", "code")
+	v.session = nil
+	v.follow(sent).want(t, "and now really without", "login")
+	for _, c := range []struct {
+		rule string
+		who  *session.Session
+		ask  string
+		want string
+	}{
+		{"someone is signed in", alice(), ask(), "code"},
+		{"someone is half signed in", &session.Session{Subject: "alice", SecondFactorPending: true}, ask(), "login"},
+		{"the request is wrong", nil, ask("scope=unknown"), "client invalid_scope"},
+		{"prompt=none", nil, ask("prompt=none"), "endpoint"},
+		{"form_post", nil, ask("response_mode=form_post"), "endpoint"},
+		{"too long for a URL", nil, ask("state=" + strings.Repeat("%22", 3000)), "client invalid_request"},
+		{"just short enough", nil, ask("state=" + strings.Repeat("a", 7500)), "endpoint"},
+		{"too long once it is encoded", nil, ask("claims=" + url.QueryEscape(`{"a":"`+strings.Repeat("é", 1400)+`"}`)), "client invalid_request"},
+	} {
+		got := s.visitor(c.who).post(c.ask).want(t, c.rule, c.want)
+		if len(got.location) > maxURL+len("&iss=")+8192 || got.kind == "endpoint" && len(got.location) > maxURL {
+			t.Errorf("%s: a URL of %d bytes", c.rule, len(got.location))
+		}
+	}
+}
+
+// Where the endpoint is, the configuration says: nothing of the request does.
+func TestMounting(t *testing.T) {
+	for _, c := range []struct {
+		rule     string
+		issuer   string
+		endpoint string
+		path     string
+		login    string
+	}{
+		{"at the root", "https://as.example", "", "/authorize", "https://as.example/login?req="},
+		{"an issuer with a path", "https://as.example/tenant", "", "/authorize", "https://as.example/login?req="},
+		{"an issuer with a slash", "https://as.example/", "", "/authorize", "https://as.example/login?req="},
+		{"under a prefix that a proxy strips", "https://as.example", "https://as.example/auth/oauth2/authorize", "/oauth2/authorize", "https://as.example/login?req="},
+		{"on another port", "https://as.example:8443", "", "/authorize", "https://as.example:8443/login?req="},
+		{"on another host than the issuer", "https://as.example", "https://login.as.example/authorize", "/authorize", "https://login.as.example/login?req="},
+	} {
+		s := newSite(t, func(s *site) { s.config.Issuer, s.config.Endpoint = c.issuer, c.endpoint })
+		endpoint := c.endpoint
+		if endpoint == "" {
+			endpoint = strings.TrimSuffix(c.issuer, "/") + "/authorize"
+		}
+		mux := http.NewServeMux()
+		mux.Handle(c.path, s.handler)
+		v := s.visitor(nil)
+		for _, host := range []string{"as.example", "evil.example", "evil.example:1\r\nx", ""} {
+			r := httptest.NewRequest("GET", "http://x"+c.path+"?"+ask(), nil)
+			r.Host = host
+			for _, name := range []string{"X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "X-Original-Url", "Forwarded", "X-Rewrite-Url"} {
+				r.Header.Set(name, "evil.example")
+			}
+			at := v.send(mux, r)
+			if !strings.HasPrefix(at.location, c.login) {
+				t.Errorf("%s, Host %q: to %s", c.rule, host, at.location)
+			}
+			post := formPost("http://x"+c.path, ask())
+			post.Host = host
+			if again := v.send(mux, post); !strings.HasPrefix(again.location, endpoint+"?response_type=") {
+				t.Errorf("%s, Host %q: a POST is sent to %s", c.rule, host, again.location)
+			}
+		}
+	}
+}
