@@ -198,7 +198,7 @@ var errorTemplate = template.Must(template.New("error").Funcs(proven).Parse(`{{d
 {{range .Fields}}<input type="hidden" name="{{.Name}}" value="{{.Value}}">
 {{end}}<button>Return to {{.Host}}</button>
 </form>{{else}}<p><a {{proven "href" .URL}} rel="noreferrer">Return to {{.Host}}</a></p>{{end}}
-{{else}}<p>Go back to {{with .ClientName}}{{.}}{{else}}the application{{end}} and try again. If this happens again, tell the people who run it.</p>
+{{else}}<p>Go back to {{with .ClientName}}{{.}}{{else}}the application{{end}} and start again. If this happens again, tell the people who run it.</p>
 {{end}}<p><small>{{.Code}} &middot; {{.ErrorID}}</small></p>
 </main>
 </body>

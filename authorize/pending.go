@@ -190,7 +190,7 @@ func (h *Handler) resealCompleted(r *http.Request, a *answer, name string, scope
 	return h.seal(&next)
 }
 
-var errNotSignedIn = oautherr.LoginRequired.With("You are not signed in any more. Go back to the application and start again.")
+var errNotSignedIn = oautherr.LoginRequired.With("You are not signed in any more.")
 
 func (h *Handler) backToEndpoint(w http.ResponseWriter, r *http.Request, req, suffix string) {
 	if req == "" {
@@ -225,9 +225,9 @@ func (h *Handler) unseal(r *http.Request, p params) (*sealed, params, error) {
 }
 
 var (
-	errNoRequest    = oautherr.InvalidRequest.With("There is no request to go on with. Go back to the application and start again.")
-	errExpired      = oautherr.InvalidRequest.With("This took too long, or the link is damaged. Go back to the application and start again.")
-	errOtherBrowser = oautherr.InvalidRequest.With("This sign-in was answered already, was pushed out by newer ones or began in another browser. Go back to the application and start again.")
+	errNoRequest    = oautherr.InvalidRequest.With("There is no request to go on with.")
+	errExpired      = oautherr.InvalidRequest.With("This took too long, or the link is damaged.")
+	errOtherBrowser = oautherr.InvalidRequest.With("This sign-in was answered already, was pushed out by newer ones or began in another browser.")
 )
 
 // interact seals the request and sends the browser to the page.

@@ -50,13 +50,10 @@ func (s *server) decideConsent(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	// Whoever signed in in another tab meanwhile has not read the page yet.
-	asked := r.PostForm.Get("account")
-	sameUser := asked == "" || asked == current.Subject
-	switch decision := r.PostForm.Get("decision"); {
-	case decision == "deny":
+	switch r.PostForm.Get("decision") {
+	case "deny":
 		s.endpoint.Deny(w, r)
-	case decision == "allow" && sameUser:
+	case "allow":
 		s.endpoint.Grant(w, r, pending.Request.Scopes)
 	default:
 		s.show(w, http.StatusBadRequest, "consent", consentPageFor(pending, current))
@@ -90,7 +87,7 @@ func consentPageFor(pending *authorize.Pending, current *session.Session) consen
 		Subject: current.Subject,
 		Host:    request.RedirectHost(),
 		// http is for loopback only, and every other scheme but https for apps.
-		Local: !strings.HasPrefix(request.RedirectURI, "https:"),
+		Local: request.Client.Public && !strings.HasPrefix(request.RedirectURI, "https:"),
 		Req:   pending.Sealed,
 	}
 	for _, scope := range request.Scopes {

@@ -32,8 +32,8 @@ func main() {
 	http.Handle("/authorize", endpoint)
 	login := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.PostFormValue("username") != "alice" || r.PostFormValue("password") != "alice-password" {
-			fmt.Fprint(w, `<!DOCTYPE html><title>Sign in</title><form method="post">User name <input name="username">
-				Password <input name="password" type="password"> <button>Sign in</button></form>`)
+			fmt.Fprint(w, `<!DOCTYPE html><title>Sign in</title><p>Sign in as alice with alice-password.</p><form method="post">
+				User name <input name="username"> Password <input name="password" type="password"> <button>Sign in</button></form>`)
 		} else if _, err := sessions.SignIn(w, r, session.Session{Subject: "alice"}); err != nil {
 			endpoint.ShowError(w, r, err)
 		} else {
