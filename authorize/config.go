@@ -47,7 +47,7 @@ func (h *Handler) setUpURLs() error {
 	if err != nil {
 		return err
 	}
-	if issuer.RawQuery != "" {
+	if strings.Contains(c.Issuer, "?") {
 		return wrong("Issuer", "has a query: remove it (RFC 8414 §2)")
 	}
 	if c.Endpoint == "" {
@@ -57,7 +57,7 @@ func (h *Handler) setUpURLs() error {
 	if err != nil {
 		return err
 	}
-	if endpoint.RawQuery != "" {
+	if strings.Contains(c.Endpoint, "?") {
 		return wrong("Endpoint", "has a query: remove it, because the request's parameters go there")
 	}
 	if endpoint.Scheme != issuer.Scheme {
@@ -87,7 +87,7 @@ func checkURL(field, text string) (*url.URL, error) {
 	switch {
 	case err != nil:
 		return nil, wrong(field, "is not a URL: %v", err)
-	case u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+	case u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
 		return nil, wrong(field, "is %q: set an https URL", text)
 	case strings.ContainsAny(text, "#@\\ ") || u.Opaque != "":
 		return nil, wrong(field, "is %q: remove fragment, user and anything unusual", text)
@@ -115,7 +115,7 @@ func (h *Handler) absolute(page string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !destination.IsLoopback(hostOf(u))) {
+	if u.Hostname() == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !destination.IsLoopback(hostOf(u))) {
 		return "", fmt.Errorf("%.80q is neither a path nor an https URL", page)
 	}
 	return page, nil
@@ -163,6 +163,9 @@ func (h *Handler) setUpInteractions() error {
 	for i := range h.interactions {
 		step := &h.interactions[i]
 		where := fmt.Sprintf("Interactions %q", step.Name)
+		if i == 0 && h.config.Consent != nil {
+			where = "Consent"
+		}
 		switch {
 		case !validName(step.Name):
 			return wrong(where, "has a name that is not 1 to 32 lower-case letters, digits, '-' and '_'")
