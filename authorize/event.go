@@ -61,6 +61,17 @@ func (h *Handler) report(ctx context.Context, e Event) {
 	if !h.log.Enabled(ctx, level) {
 		return
 	}
+	h.log.LogAttrs(ctx, level, "authorization "+string(e.Kind), e.attrs()...)
+}
+
+// LogValue writes an event as the log has it. Event.Err may hold a [Replay], and that
+// a code's record, which encoders must not take apart.
+func (e Event) LogValue() slog.Value {
+	return slog.GroupValue(append(e.attrs(), slog.String("kind", string(e.Kind)))...)
+}
+
+// attrs are the fields that are known.
+func (e Event) attrs() []slog.Attr {
 	attrs := make([]slog.Attr, 0, 12)
 	for _, a := range []slog.Attr{
 		slog.String("client_id", e.ClientID),
@@ -81,7 +92,7 @@ func (h *Handler) report(ctx context.Context, e Event) {
 	if e.Duration != 0 {
 		attrs = append(attrs, slog.Duration("duration", e.Duration))
 	}
-	h.log.LogAttrs(ctx, level, "authorization "+string(e.Kind), attrs...)
+	return attrs
 }
 
 // level is Error where the host has to look, Warn where a client or an attacker
