@@ -32,7 +32,7 @@ func (h *Handler) Metadata() map[string]any {
 // promptsOnOffer leaves out consent where no page could ask for it.
 func (h *Handler) promptsOnOffer() []string {
 	return slices.DeleteFunc(slices.Clone(h.prompts), func(prompt string) bool {
-		return prompt == "consent" && h.config.Consent == nil
+		return prompt == "consent" && !slices.ContainsFunc(h.interactions, func(i Interaction) bool { return i.Prompt == "consent" })
 	})
 }
 
