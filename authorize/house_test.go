@@ -1,0 +1,451 @@
+package authorize
+
+import (
+	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/session"
+)
+
+// The rules of the house, held by tests. They read the source of the whole
+// repository.
+
+const module = "github.com/usher-auth/usher"
+
+// house is every Go file, parsed, by its path from the repository's root.
+func house(t *testing.T) (*token.FileSet, map[string]*ast.File) {
+	t.Helper()
+	set, files := token.NewFileSet(), map[string]*ast.File{}
+	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "node_modules") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		file, err := parser.ParseFile(set, path, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		files[filepath.ToSlash(strings.TrimPrefix(path, ".."+string(filepath.Separator)))] = file
+		return nil
+	})
+	if err != nil || len(files) < 40 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	return set, files
+}
+
+func isTest(path string) bool { return strings.HasSuffix(path, "_test.go") }
+
+func importsOf(file *ast.File) (paths []string) {
+	for _, spec := range file.Imports {
+		path, _ := strconv.Unquote(spec.Path.Value)
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+func TestTheModuleRequiresTwoOthers(t *testing.T) {
+	text, err := os.ReadFile("../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var direct []string
+	for _, line := range strings.Split(string(text), "\n") {
+		fields := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))
+		if len(fields) == 2 && strings.HasPrefix(fields[1], "v") {
+			direct = append(direct, fields[0])
+		}
+	}
+	slices.Sort(direct)
+	if want := []string{"github.com/google/go-cmp", "github.com/lestrrat-go/jwx/v2"}; !slices.Equal(direct, want) {
+		t.Errorf("the module requires %v, want %v", direct, want)
+	}
+	if !regexp.MustCompile(`(?m)^go 1\.25(\.0)?$`).Match(text) || strings.Contains(string(text), "replace ") {
+		t.Errorf("go.mod names another Go than 1.25, or replaces something:\n%s", text)
+	}
+}
+
+func TestOnlyJoseImportsJWX(t *testing.T) {
+	_, files := house(t)
+	found := false
+	for path, file := range files {
+		for _, imported := range importsOf(file) {
+			if !strings.Contains(imported, "lestrrat-go") {
+				continue
+			}
+			found = true
+			if !strings.HasPrefix(path, "authorize/internal/jose/") {
+				t.Errorf("%s imports %s", path, imported)
+			}
+		}
+	}
+	if !found {
+		t.Error("nobody imports jwx: this test looks in the wrong place")
+	}
+}
+
+// A change of library must stay a change of one package.
+func TestNoTypeOfJWXIsExported(t *testing.T) {
+	set, files := house(t)
+	for path, file := range files {
+		if !strings.HasPrefix(path, "authorize/internal/jose/") || isTest(path) {
+			continue
+		}
+		for _, decl := range file.Decls {
+			ast.Inspect(exportedSurface(decl), func(n ast.Node) bool {
+				selector, ok := n.(*ast.SelectorExpr)
+				if !ok {
+					return true
+				}
+				if name, ok := selector.X.(*ast.Ident); ok && slices.Contains([]string{"jwa", "jwk", "jws", "jwt", "jwe"}, name.Name) {
+					t.Errorf("%s: %s.%s in an exported signature", set.Position(n.Pos()), name.Name, selector.Sel.Name)
+				}
+				return true
+			})
+		}
+	}
+}
+
+// exportedSurface is what of a declaration a caller sees: the signature of an
+// exported function, exported types with their exported fields, variables.
+func exportedSurface(decl ast.Decl) ast.Node {
+	surface := &ast.FieldList{}
+	switch decl := decl.(type) {
+	case *ast.FuncDecl:
+		if decl.Name.IsExported() {
+			return decl.Type
+		}
+	case *ast.GenDecl:
+		for _, spec := range decl.Specs {
+			switch spec := spec.(type) {
+			case *ast.TypeSpec:
+				structure, ok := spec.Type.(*ast.StructType)
+				if !spec.Name.IsExported() {
+					continue
+				}
+				if !ok {
+					surface.List = append(surface.List, &ast.Field{Type: spec.Type})
+					continue
+				}
+				for _, field := range structure.Fields.List {
+					if len(field.Names) == 0 || field.Names[0].IsExported() {
+						surface.List = append(surface.List, field)
+					}
+				}
+			case *ast.ValueSpec:
+				if spec.Names[0].IsExported() && spec.Type != nil {
+					surface.List = append(surface.List, &ast.Field{Type: spec.Type})
+				}
+			}
+		}
+	}
+	return surface
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	_, files := house(t)
+	allowed := map[string][]string{ // of ours, by package; tests and examples may import what they test
+		"pkce":                           {},
+		"errors":                         {},
+		"session":                        {"errors"},
+		"authorize/internal/jose":        {},
+		"authorize/internal/destination": {"errors"},
+		"authorize":                      {"pkce", "errors", "session", "authorize/internal/jose", "authorize/internal/destination"},
+	}
+	for path, file := range files {
+		dir := filepath.ToSlash(filepath.Dir(path))
+		may, ruled := allowed[dir]
+		if !ruled || isTest(path) {
+			continue
+		}
+		for _, imported := range importsOf(file) {
+			if ours, ok := strings.CutPrefix(imported, module+"/"); ok && !slices.Contains(may, ours) {
+				t.Errorf("%s imports %s", path, ours)
+			}
+			if strings.Contains(imported, ".") && !strings.HasPrefix(imported, module) && dir != "authorize/internal/jose" {
+				t.Errorf("%s imports %s", path, imported)
+			}
+		}
+	}
+}
+
+// An unproven address must have no way into the header.
+func TestOnePlaceWritesLocation(t *testing.T) {
+	set, files := house(t)
+	writers := 0
+	for path, file := range files {
+		if filepath.Dir(path) != "authorize" || isTest(path) {
+			continue
+		}
+		for _, decl := range file.Decls {
+			function, _ := decl.(*ast.FuncDecl)
+			ast.Inspect(decl, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.BasicLit:
+					if strings.EqualFold(strings.Trim(n.Value, "\"`"), "location") {
+						writers++
+						if function == nil || function.Name.Name != "redirect" {
+							t.Errorf("%s: Location outside of redirect", set.Position(n.Pos()))
+						}
+					}
+				case *ast.SelectorExpr:
+					if name := n.Sel.Name; slices.Contains([]string{"Redirect", "RedirectHandler", "StatusTemporaryRedirect", "StatusPermanentRedirect", "StatusMovedPermanently"}, name) {
+						t.Errorf("%s: %s", set.Position(n.Pos()), name)
+					}
+				}
+				return true
+			})
+		}
+	}
+	if writers != 1 {
+		t.Errorf("Location is written in %d places, want 1", writers)
+	}
+}
+
+func TestTheSpineFitsOnOneScreen(t *testing.T) {
+	set, files := house(t)
+	lines := 0
+	for _, decl := range files["authorize/authorize.go"].Decls {
+		function, ok := decl.(*ast.FuncDecl)
+		if ok && (function.Name.Name == "ServeHTTP" || function.Name.Name == "answer") {
+			lines += set.Position(function.Body.Rbrace).Line - set.Position(function.Body.Lbrace).Line - 1
+		}
+	}
+	if lines < 10 || lines > 40 {
+		t.Errorf("ServeHTTP and answer have %d lines, want at most 40", lines)
+	}
+}
+
+func TestFunctionsAreShort(t *testing.T) {
+	set, files := house(t)
+	for path, file := range files {
+		if isTest(path) {
+			continue
+		}
+		for _, decl := range file.Decls {
+			function, ok := decl.(*ast.FuncDecl)
+			if !ok || function.Body == nil {
+				continue
+			}
+			if lines := set.Position(function.End()).Line - set.Position(function.Pos()).Line + 1; lines >= 70 {
+				t.Errorf("%s: %s has %d lines", path, function.Name.Name, lines)
+			}
+		}
+	}
+}
+
+func TestEveryExportedNameIsDocumented(t *testing.T) {
+	set, files := house(t)
+	for path, file := range files {
+		if dir := filepath.ToSlash(filepath.Dir(path)); isTest(path) || !slices.Contains([]string{"pkce", "errors", "session", "authorize", "authorize/authorizetest"}, dir) {
+			continue
+		}
+		for _, decl := range file.Decls {
+			for _, name := range undocumented(decl) {
+				t.Errorf("%s: %s has no comment", set.Position(name.Pos()), name.Name)
+			}
+		}
+	}
+}
+
+// undocumented returns the exported names of a declaration that neither have a
+// comment nor share that of their group. A comment of a name begins with it.
+func undocumented(decl ast.Decl) (names []*ast.Ident) {
+	switch decl := decl.(type) {
+	case *ast.FuncDecl:
+		if decl.Name.IsExported() && exportedReceiver(decl) && (decl.Doc == nil || !mentions(decl.Doc, decl.Name.Name)) {
+			names = append(names, decl.Name)
+		}
+	case *ast.GenDecl:
+		for _, spec := range decl.Specs {
+			switch spec := spec.(type) {
+			case *ast.TypeSpec:
+				doc := spec.Doc
+				if doc == nil {
+					doc = decl.Doc
+				}
+				if spec.Name.IsExported() && (doc == nil || !mentions(doc, spec.Name.Name)) {
+					names = append(names, spec.Name)
+				}
+			case *ast.ValueSpec:
+				if spec.Names[0].IsExported() && decl.Doc == nil && spec.Doc == nil && spec.Comment == nil {
+					names = append(names, spec.Names[0])
+				}
+			}
+		}
+	}
+	return names
+}
+
+func mentions(doc *ast.CommentGroup, name string) bool {
+	first, _, _ := strings.Cut(doc.Text(), "\n")
+	return strings.Contains(first, name)
+}
+
+func exportedReceiver(function *ast.FuncDecl) bool {
+	if function.Recv == nil {
+		return true
+	}
+	receiver := function.Recv.List[0].Type
+	if pointer, ok := receiver.(*ast.StarExpr); ok {
+		receiver = pointer.X
+	}
+	name, ok := receiver.(*ast.Ident)
+	return ok && name.IsExported()
+}
+
+// Names that say nothing, and notes that were meant to go.
+func TestNothingIsLeftLyingAbout(t *testing.T) {
+	set, files := house(t)
+	vague := regexp.MustCompile(`(Manager|Provider|Strategy|Helper|Util|Utils)$`)
+	// Put together here so that this file does not find itself.
+	left := regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME|XX` + `X|C` + `VE-\d|GH` + `SA-)|\bt\.Sk` + `ip|stretchr/test` + `ify|go` + `mock`)
+	for path, file := range files {
+		ast.Inspect(file, func(n ast.Node) bool {
+			if spec, ok := n.(*ast.TypeSpec); ok && vague.MatchString(spec.Name.Name) {
+				t.Errorf("%s: the type %s", set.Position(n.Pos()), spec.Name.Name)
+			}
+			return true
+		})
+		text, err := os.ReadFile(filepath.Join("..", path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Where there is no browser, a test that drives one has nothing to drive.
+		needsBrowser := strings.HasPrefix(path, "examples/interop/")
+		if found := left.Find(text); found != nil && !(needsBrowser && strings.HasPrefix(string(found), "t.")) {
+			t.Errorf("%s has %q in it", path, found)
+		}
+	}
+}
+
+// hostOfItsOwn brings everything that a host brings, and nothing of ours.
+type hostOfItsOwn struct{ client *Client }
+
+func (h hostOfItsOwn) Client(context.Context, string) (*Client, error)     { return h.client, nil }
+func (h hostOfItsOwn) Session(*http.Request) (*session.Session, error)     { return alice(), nil }
+func (h hostOfItsOwn) LoginPage(context.Context, *Pending) (string, error) { return "/login", nil }
+func (h hostOfItsOwn) SaveCode(context.Context, string, *Code) error       { return nil }
+func (h hostOfItsOwn) FindCode(context.Context, string) (*Code, error)     { return nil, nil }
+func (h hostOfItsOwn) TakeCode(context.Context, string, time.Time) (*Code, bool, error) {
+	return nil, false, nil
+}
+
+// TestTheHappyPath is the request that a client makes all day: someone is signed in
+// and nothing is left to do.
+func TestTheHappyPath(t *testing.T) {
+	host := hostOfItsOwn{&testClients()[0]}
+	h, err := New(Config{Issuer: testIssuer, Clients: host, Sessions: host, Codes: host, Login: host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range happyRequests() {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/authorize?"+ask(), nil))
+		if got := w.Header().Get("Location"); !strings.Contains(got, "code=") {
+			t.Fatalf("Location: %s", got)
+		}
+	}
+}
+
+// happyRequests is 1, or what the environment says.
+func happyRequests() int {
+	n, err := strconv.Atoi(os.Getenv(happyRequestsName))
+	if err != nil {
+		return 1
+	}
+	return n
+}
+
+const happyRequestsName = "USHER_HAPPY_REQUESTS"
+
+// The way of that request is short enough to be read: at most 35 functions of ours
+// in at most 10 files. Coverage tells: what New runs is run seldom, what a request
+// runs is run as often as there are requests.
+func TestTheHappyPathIsShort(t *testing.T) {
+	set, files := house(t)
+	const requests = 5000
+	blocks := covered(t, requests)
+	functions, places := map[string]bool{}, map[string]bool{}
+	for path, file := range files {
+		for _, decl := range file.Decls {
+			function, ok := decl.(*ast.FuncDecl)
+			if !ok || function.Body == nil || isTest(path) {
+				continue
+			}
+			first, last := set.Position(function.Body.Lbrace).Line, set.Position(function.Body.Rbrace).Line
+			if slices.ContainsFunc(blocks, func(b block) bool {
+				return b.path == path && b.first >= first && b.last <= last && b.ran >= requests
+			}) {
+				functions[path+" "+function.Name.Name+" "+strconv.Itoa(first)] = true
+				places[path] = true
+			}
+		}
+	}
+	if len(functions) < 15 || len(functions) > 35 || len(places) > 10 {
+		t.Errorf("%d functions in %d files, want at most 35 in 10:\n%s", len(functions), len(places), strings.Join(sorted(functions), "\n"))
+	}
+	t.Logf("%d functions in %d files", len(functions), len(places))
+}
+
+func sorted(set map[string]bool) (list []string) {
+	for name := range set {
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// block is a piece of source and how often it ran.
+type block struct {
+	path        string
+	first, last int
+	ran         int
+}
+
+// covered runs the happy path in a process of its own.
+func covered(t *testing.T, requests int) (blocks []block) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "profile")
+	ours := module + "/authorize," + module + "/authorize/internal/...," + module + "/session," + module + "/pkce," + module + "/errors"
+	test := exec.Command("go", "test", "-run", "^TestTheHappyPath$", "-covermode=count", "-coverpkg="+ours, "-coverprofile="+out, ".")
+	test.Env = append(os.Environ(), happyRequestsName+"="+strconv.Itoa(requests))
+	if text, err := test.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	text, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(module) + `/(\S+\.go):(\d+)\.\d+,(\d+)\.\d+ \d+ (\d+)$`)
+	for _, found := range line.FindAllStringSubmatch(string(text), -1) {
+		numbers := [3]int{}
+		for i := range numbers {
+			numbers[i], _ = strconv.Atoi(found[i+2])
+		}
+		blocks = append(blocks, block{found[1], numbers[0], numbers[1], numbers[2]})
+	}
+	if len(blocks) == 0 {
+		t.Fatalf("an empty profile:\n%s", text)
+	}
+	return blocks
+}
