@@ -22,7 +22,7 @@ func (h *Handler) openInBrowser(r *http.Request, req string) (*sealed, error) {
 	}
 	cookies := r.CookiesNamed(h.cookieName(s.ID))
 	if len(cookies) != 1 {
-		return nil, errOtherBrowser
+		return nil, errOtherBrowser.because("the browser has %d cookies for this request, not 1: it is answered, or began elsewhere, perhaps under another host name than that of %s", len(cookies), h.config.Endpoint)
 	}
 	_, secret, _ := strings.Cut(cookies[0].Value, ".")
 	if subtle.ConstantTimeCompare([]byte(hash(secret)), []byte(s.Browser)) != 1 {

@@ -2,12 +2,10 @@ package authorize
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
-	oautherr "github.com/usher-auth/usher/errors"
 )
 
 // maxClientID is the longest client_id that is looked up: long enough for one
@@ -19,11 +17,14 @@ const maxClientID = 2048
 func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.Destination, error) {
 	nowhere := destination.Destination{}
 	id := p.get("client_id")
-	if id == "" || slices.Contains(p.repeated, "redirect_uri") {
-		return nil, nowhere, oautherr.InvalidRequest.With("The application did not say who it is or where to return to.")
+	if id == "" {
+		return nil, nowhere, errNobodyAsks
+	}
+	if slices.Contains(p.repeated, "redirect_uri") {
+		return nil, nowhere, errTwoAddresses
 	}
 	if !destination.ValidText(id, maxClientID) {
-		return nil, nowhere, oautherr.InvalidClient.Because(errors.New("client_id is malformed"))
+		return nil, nowhere, errUnknown.because("client_id is longer than %d bytes or has control characters", maxClientID)
 	}
 	client, err := h.config.Clients.Client(ctx, id)
 	if err = inTime(ctx, err); err != nil {
@@ -31,12 +32,12 @@ func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.
 	}
 	switch {
 	case client == nil:
-		return nil, nowhere, oautherr.InvalidClient.Because(errors.New("no such client"))
+		return nil, nowhere, errUnknown.because("the ClientStore has no client %.80q", id)
 	case client.ID != id:
 		err := fmt.Errorf("ClientStore.Client returned the client %q when asked for %q", client.ID, id)
 		return nil, nowhere, storeFailed("ClientStore.Client", err)
 	case client.Disabled:
-		return client, nowhere, oautherr.InvalidClient.With("The application is switched off here.")
+		return client, nowhere, errClientOff
 	}
 	registration := destination.Registration{
 		URIs:             client.RedirectURIs,
@@ -47,7 +48,7 @@ func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.
 	mode := destination.Mode(p.get("response_mode"))
 	to, err := destination.Match(p.get("redirect_uri"), registration, mode, p.get("state"))
 	if err != nil {
-		return client, nowhere, oautherr.RedirectURIMismatch.Because(err)
+		return client, nowhere, errRedirectURI.because("%w", err)
 	}
 	return client, to, nil
 }

@@ -2,7 +2,6 @@ package authorize
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -23,7 +22,8 @@ type Consent struct {
 	// each scope, and ends with [Handler.Grant] or [Handler.Deny].
 	Page string
 
-	// Store remembers what was agreed to. Nil: the user is asked every time.
+	// Store remembers what was agreed to. Nil: the user is asked every time. So is
+	// one who granted fewer scopes than the client asks for.
 	// Even with a store, a public client on loopback or with a private-use scheme
 	// is asked about every time, because any program on the user's machine can
 	// pretend to be it (RFC 8252 §8.6).
@@ -89,9 +89,10 @@ type ConsentStore interface {
 }
 
 // Grant records that the user agrees to these of the scopes asked for and sends
-// the browser back, like [Handler.Complete]. At least one scope must be granted:
-// a user who wants none says no, which is [Handler.Deny]. If somebody else has signed
-// in since the page was shown, nothing is recorded and the page is shown to them.
+// the browser back, like [Handler.Complete]. No scopes, or others than were asked
+// for, are an error page with status 400: a user who wants none says no, which is
+// [Handler.Deny]. If there was a new sign-in since the page was shown, even of the same
+// user, nothing is recorded and the page is shown once more.
 func (h *Handler) Grant(w http.ResponseWriter, r *http.Request, scopes []string) {
 	h.complete(w, r, ConsentInteraction, scopes)
 }
@@ -147,8 +148,7 @@ func (h *Handler) remember(r *http.Request, a *answer, granted []string) error {
 		return err
 	}
 	if len(granted) == 0 || !containsAll(a.request.Scopes, granted) {
-		err := errors.New("Grant was called with no scopes, or with scopes that were not asked for")
-		return oautherr.ServerError.Because(err)
+		return errNothing.because("Grant was called with %d scopes, and those asked for are %d", len(granted), len(a.request.Scopes))
 	}
 	consent := h.config.Consent
 	if consent.Store == nil || !rememberable(a.request) {

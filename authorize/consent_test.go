@@ -172,7 +172,7 @@ func TestGrantsThatAreNone(t *testing.T) {
 		s := newSite(t, withConsent)
 		v := s.visitor(alice())
 		at := v.get(ask()).want(t, c.rule, "consent")
-		v.grant(at, c.scopes...).want(t, c.rule, "page Service Unavailable server_error")
+		v.grant(at, c.scopes...).want(t, c.rule, "page Bad Request invalid_request")
 		if s.remembered("web") != nil {
 			t.Errorf("%s: it is remembered", c.rule)
 		}

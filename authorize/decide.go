@@ -79,25 +79,6 @@ type Decision struct {
 // LoginInteraction is the name of the login, the first interaction of all.
 const LoginInteraction = "login"
 
-// Reason says in a word why something was answered. The set is closed, so that it
-// can label a metric.
-type Reason string
-
-// The reasons for a decision.
-const (
-	ReasonSatisfied           Reason = "satisfied"             // nothing is left to do
-	ReasonNotSignedIn         Reason = "not_signed_in"         // nobody is signed in
-	ReasonSecondFactorPending Reason = "second_factor_pending" // the sign-in is not complete
-	ReasonPromptLogin         Reason = "prompt_login"          // prompt=login
-	ReasonPromptSelectAccount Reason = "prompt_select_account" // prompt=select_account
-	ReasonMaxAge              Reason = "max_age"               // the sign-in is too old
-	ReasonOtherUser           Reason = "other_user"            // another user than asked for
-	ReasonStaleSignIn         Reason = "stale_sign_in"         // a new sign-in, stamped too old
-	ReasonDenied              Reason = "denied"                // the user said no
-	ReasonForbidden           Reason = "forbidden"             // the host's policy said no
-	ReasonStep                Reason = "step"                  // a further interaction is needed
-)
-
 // Decide decides about a valid request. It is pure: the same facts give the same
 // decision, and nothing else is looked at.
 //

@@ -14,15 +14,19 @@ import (
 )
 
 // PageError is an error that the user has to be told, because there is nowhere
-// else to send it: what [Config].ErrorPage gets. All strings but Code and ErrorID
-// must be escaped.
+// else to send it: what [Config].ErrorPage gets. All strings but Reason, Code
+// and ErrorID must be escaped.
 type PageError struct {
 	// Status is the HTTP status: 400 for a wrong request or an unknown client, 405,
 	// 413, 414 or 415 for one that cannot be read, 503 if a store failed.
 	Status int
 
-	// Code is the error code and Description a sentence in English. To localise,
-	// translate by Code; the set is that of package errors.
+	// Reason says what is wrong. The set is closed: a page in another language is
+	// chosen by it. It is empty for an error that the host gave to
+	// [Handler.ShowError].
+	Reason Reason
+
+	// Code is the error code, Description a sentence in English.
 	Code        oautherr.Code
 	Description string
 
@@ -51,22 +55,6 @@ type Return struct {
 
 // Field is a hidden field of a form.
 type Field struct{ Name, Value string }
-
-// statusError is an error of HTTP rather than of OAuth.
-type statusError struct {
-	status int
-	err    *oautherr.Error
-}
-
-func (e *statusError) Error() string { return e.err.Error() }
-func (e *statusError) Unwrap() error { return e.err }
-
-var (
-	statusMethodNotAllowed     = &statusError{http.StatusMethodNotAllowed, oautherr.InvalidRequest.With("This address answers GET and POST only.")}
-	statusTooLarge             = &statusError{http.StatusRequestEntityTooLarge, oautherr.InvalidRequest.With("The request is too large.")}
-	statusURITooLong           = &statusError{http.StatusRequestURITooLong, oautherr.InvalidRequest.With("The address is too long.")}
-	statusUnsupportedMediaType = &statusError{http.StatusUnsupportedMediaType, oautherr.InvalidRequest.With("A POST has to be of type application/x-www-form-urlencoded.")}
-)
 
 // newErrorID returns 60 random bits for a person to read out.
 func newErrorID() string { return rand.Text()[:12] }
@@ -102,7 +90,7 @@ func (h *Handler) writeErrorPage(w http.ResponseWriter, r *http.Request, a answe
 }
 
 func (h *Handler) pageError(a answer) PageError {
-	p := PageError{Status: a.status, Code: a.err.Code, Description: a.err.Text(), ErrorID: a.errorID}
+	p := PageError{Status: a.status, Reason: a.decision.Reason, Code: a.err.Code, Description: a.err.Text(), ErrorID: a.errorID}
 	if p.Status == 0 {
 		p.Status = statusOf(a.err.Code)
 	}

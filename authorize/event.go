@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	oautherr "github.com/usher-auth/usher/errors"
@@ -77,6 +78,7 @@ func (e Event) attrs() []slog.Attr {
 		slog.String("client_id", e.ClientID),
 		slog.String("redirect_host", e.RedirectHost),
 		slog.String("subject", e.Subject),
+		slog.String("scope", strings.Join(e.Scopes, " ")),
 		slog.String("response_type", e.ResponseType),
 		slog.String("interaction", e.Interaction),
 		slog.String("reason", string(e.Reason)),
@@ -151,9 +153,10 @@ func (h *Handler) reportRedemption(ctx context.Context, r Redemption, code *Code
 	var replay *Replay
 	switch {
 	case errors.As(err, &replay):
-		e.Kind, e.Code, e.Err = EventReplayed, oautherr.InvalidGrant, err
+		e.Kind, e.Code, e.Err = EventReplayed, oautherr.InvalidGrant, oautherr.InvalidGrant.Because(err)
 	case err != nil:
-		e.Kind, e.Code, e.Err = EventNotRedeemed, oautherr.Of(err).Code, err
+		refused := oautherr.Of(err)
+		e.Kind, e.Code, e.Err = EventNotRedeemed, refused.Code, refused
 	}
 	h.report(ctx, e)
 }

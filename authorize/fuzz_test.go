@@ -16,6 +16,9 @@ import (
 // holds for every answer is held by checkAlways.
 func FuzzHandler(f *testing.F) {
 	s := newSite(f, withConsent, withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts"}))
+	// The fuzzer takes what a log does with its buffers for something new.
+	s.config.Logger, s.config.OnEvent = nil, nil
+	s.restart()
 	waiting := s.visitor(nil)
 	at := waiting.get(ask())
 	cookie := at.cookies[0].Name + "=" + at.cookies[0].Value

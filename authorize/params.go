@@ -8,8 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-
-	oautherr "github.com/usher-auth/usher/errors"
 )
 
 // maxInput is how many bytes of a query or a body are read.
@@ -61,7 +59,7 @@ func (p params) all(name string) []string {
 // request would mean something else.
 func (h *Handler) read(r *http.Request) (params, error) {
 	if strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") {
-		return params{}, oautherr.InvalidRequest.With("This address cannot be fetched ahead of time.")
+		return params{}, errPrefetch
 	}
 	switch r.Method {
 	case http.MethodGet:
@@ -88,7 +86,7 @@ func (h *Handler) readBody(r *http.Request) (params, error) {
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
 		return params{}, statusTooLarge
 	} else if err != nil {
-		return params{}, oautherr.InvalidRequest.Because(err)
+		return params{}, errBody.because("%w", err)
 	}
 	p, err := h.parse(string(body), statusTooLarge)
 	if err != nil {
@@ -113,7 +111,7 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 	}
 	for i := range len(raw) {
 		if c := raw[i]; c <= 0x20 || c >= 0x7f || c == ';' {
-			return params{}, oautherr.InvalidRequest.With("The request has a character that must be percent-encoded.")
+			return params{}, errUnescaped
 		}
 	}
 	p := params{list: make([]param, 0, 12)}
@@ -149,8 +147,6 @@ func (p params) withoutRepeated() params {
 	p.list = slices.DeleteFunc(p.list, func(x param) bool { return slices.Contains(p.repeated, x.name) })
 	return p
 }
-
-var errEscape = oautherr.InvalidRequest.With("The request has a malformed percent-encoding.")
 
 func appendOnce(list []string, name string) []string {
 	if slices.Contains(list, name) {

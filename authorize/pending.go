@@ -176,8 +176,9 @@ func (h *Handler) resealCompleted(r *http.Request, a *answer, name string, scope
 	a.session = s
 	if name == ConsentInteraction {
 		if a.resumed.For != sessionHash(s) {
-			// Somebody else has signed in since the page was shown: it has to be shown
-			// to them, which the endpoint will see to.
+			// The page was shown to another sign-in: the endpoint will see to it that
+			// this one sees it too.
+			h.log.Warn("authorize: consent was given by another session than the page was shown to: Session.ID has to stay the same until the next sign-in")
 			return reqOf(r), nil
 		}
 		if err := h.remember(r, a, scopes); err != nil {
@@ -189,8 +190,6 @@ func (h *Handler) resealCompleted(r *http.Request, a *answer, name string, scope
 	next.Done = append(next.Done, completed{Name: name, Subject: s.Subject, Session: sessionHash(s), Scopes: scopes})
 	return h.seal(&next)
 }
-
-var errNotSignedIn = oautherr.LoginRequired.With("You are not signed in any more.")
 
 func (h *Handler) backToEndpoint(w http.ResponseWriter, r *http.Request, req, suffix string) {
 	if req == "" {
@@ -223,12 +222,6 @@ func (h *Handler) unseal(r *http.Request, p params) (*sealed, params, error) {
 	original.denied = p.denied
 	return s, original, nil
 }
-
-var (
-	errNoRequest    = oautherr.InvalidRequest.With("There is no request to go on with.")
-	errExpired      = oautherr.InvalidRequest.With("This took too long, or the link is damaged.")
-	errOtherBrowser = oautherr.InvalidRequest.With("This sign-in was answered already, was pushed out by newer ones or began in another browser.")
-)
 
 // interact seals the request and sends the browser to the page.
 func (h *Handler) interact(r *http.Request, a answer) answer {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/authorize/internal/jose"
-	oautherr "github.com/usher-auth/usher/errors"
 )
 
 // PendingReader reads the sealed request on a page in another process, which needs
@@ -57,12 +56,13 @@ func (p *PendingReader) open(req string) (*sealed, error) {
 	}
 	s := &sealed{}
 	if err := p.keys.Verify(sealedType, req, s); err != nil {
-		return nil, &oautherr.Error{Code: errExpired.Code, Description: errExpired.Description, Cause: err}
+		return nil, errExpired.because("req is %w", err)
 	}
-	now := p.now().Unix()
-	if s.Issuer != p.issuer || s.Audience != p.endpoint || now >= s.ExpiresAt {
-		err := fmt.Errorf("req is for %q, expired at %d, now is %d", s.Audience, s.ExpiresAt, now)
-		return nil, &oautherr.Error{Code: errExpired.Code, Description: errExpired.Description, Cause: err}
+	if s.Issuer != p.issuer || s.Audience != p.endpoint {
+		return nil, errExpired.because("req is for the endpoint %q of %q", s.Audience, s.Issuer)
+	}
+	if now := p.now(); now.Unix() >= s.ExpiresAt {
+		return nil, errExpired.because("req expired at %s, now is %s", rfc3339(time.Unix(s.ExpiresAt, 0)), rfc3339(now))
 	}
 	return s, nil
 }
@@ -85,3 +85,5 @@ func pendingOf(s *sealed, req, endpoint string) *Pending {
 	}
 	return p
 }
+
+func rfc3339(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -44,9 +44,9 @@ func (a answer) refuse(err error) answer {
 		{Name: "error", Value: string(a.err.Code)},
 		{Name: "error_description", Value: a.err.Text()},
 	}
-	var status *statusError
-	if errors.As(err, &status) {
-		a.status = status.status
+	var known *reasoned
+	if errors.As(err, &known) {
+		a.status, a.decision.Reason = known.status, known.reason
 	}
 	return a
 }
@@ -58,7 +58,7 @@ func (h *Handler) refusal(f Facts, d Decision) error {
 	}
 	return d.Error.Because(fmt.Errorf(
 		"a new sign-in is stamped %s, before the request of %s less the clock skew of %s: let the host's clock and AuthTime agree with this one, or raise Config.ClockSkew",
-		f.Session.AuthTime.UTC().Format(time.RFC3339), f.Resumed.Since.UTC().Format(time.RFC3339), h.config.ClockSkew))
+		rfc3339(f.Session.AuthTime), rfc3339(f.Resumed.Since), h.config.ClockSkew))
 }
 
 // forUser reports whether the error is for the user and not for the client: there is
@@ -140,10 +140,10 @@ func redirect(w http.ResponseWriter, r *http.Request, location string) {
 
 // storeFailed is the error for a store or a function of the host that could not
 // say: the client reads that something failed, the log what and why.
-func storeFailed(operation string, err error) *oautherr.Error {
+func storeFailed(operation string, err error) error {
 	code := oautherr.ServerError
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, oautherr.TemporarilyUnavailable) {
 		code = oautherr.TemporarilyUnavailable
 	}
-	return code.Because(fmt.Errorf("%s: %w", operation, err))
+	return &reasoned{ReasonStoreFailed, 0, code.Because(fmt.Errorf("%s: %w", operation, err))}
 }

@@ -272,16 +272,16 @@ func TestErrorPageHook(t *testing.T) {
 		ask  []string
 		want PageError
 	}{
-		{"nothing is known", []string{"-client_id"}, PageError{Status: 400, Code: oautherr.InvalidRequest, Description: "The application did not say who it is or where to return to."}},
-		{"the client is known", []string{"redirect_uri=https://evil.example/"}, PageError{Status: 400, Code: oautherr.RedirectURIMismatch, Description: "The address to return to is not one that the application has registered.", ClientName: "The Web App"}},
-		{"the client has no name", []string{"client_id=off"}, PageError{Status: 400, Code: oautherr.InvalidClient, Description: "The application is switched off here.", ClientName: "off"}},
+		{"nothing is known", []string{"-client_id"}, PageError{Status: 400, Reason: ReasonUnknownClient, Code: oautherr.InvalidRequest, Description: "The application did not say who it is."}},
+		{"the client is known", []string{"redirect_uri=https://evil.example/"}, PageError{Status: 400, Reason: ReasonRedirectURI, Code: oautherr.RedirectURIMismatch, Description: "The address to return to is not one that the application has registered.", ClientName: "The Web App"}},
+		{"the client has no name", []string{"client_id=off"}, PageError{Status: 400, Reason: ReasonClientOff, Code: oautherr.InvalidClient, Description: "The application is switched off here.", ClientName: "off"}},
 		{"an unvetted client", []string{"client_id=new", "prompt=none", "ui_locales=de+fr"}, PageError{
-			Status: 400, Code: oautherr.LoginRequired, Description: "The user has to sign in, but the request forbids showing a page.", ClientName: "Totally <b>Real</b>",
+			Status: 400, Reason: ReasonNotSignedIn, Code: oautherr.LoginRequired, Description: "The user has to sign in, but the request forbids showing a page.", ClientName: "Totally <b>Real</b>",
 			UILocales: []string{"de", "fr"},
 			Return:    &Return{Host: "new.example", URL: "https://new.example/cb?error=login_required&error_description=The%20user%20has%20to%20sign%20in%2C%20but%20the%20request%20forbids%20showing%20a%20page.&state=st-1&iss=https%3A%2F%2Fas.example"},
 		}},
 		{"an unvetted client with form_post", []string{"client_id=new", "prompt=none", "response_mode=form_post"}, PageError{
-			Status: 400, Code: oautherr.LoginRequired, Description: "The user has to sign in, but the request forbids showing a page.", ClientName: "Totally <b>Real</b>",
+			Status: 400, Reason: ReasonNotSignedIn, Code: oautherr.LoginRequired, Description: "The user has to sign in, but the request forbids showing a page.", ClientName: "Totally <b>Real</b>",
 			Return: &Return{Host: "new.example", URL: "https://new.example/cb", Form: true, Fields: []Field{
 				{"error", "login_required"}, {"error_description", "The user has to sign in, but the request forbids showing a page."}, {"state", "st-1"}, {"iss", testIssuer}}},
 		}},

@@ -66,8 +66,8 @@ type CodeStore interface {
 
 	// TakeCode marks the code as used at the time at and reports whether this
 	// call did it. Of any number of concurrent calls, on any number of replicas,
-	// exactly one gets taken == true. The later ones get the record, with the
-	// UsedAt of the one that won, and false. An unknown hash is nil and false.
+	// exactly one gets taken == true. All of them get the record with the UsedAt of
+	// the one that won, which is its at. An unknown hash is nil and false.
 	// An error means that it is not known whether the code was taken; the caller
 	// then refuses, and a store must make sure that the code cannot be taken a
 	// second time.

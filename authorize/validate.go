@@ -2,6 +2,7 @@ package authorize
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -150,14 +151,16 @@ func checkScope(s *subject) error {
 		return oautherr.InvalidScope.With("scope is missing.")
 	}
 	for _, scope := range s.request.Scopes {
-		known := s.config.Scopes == nil || slices.Contains(s.config.Scopes, scope)
-		if !known || !slices.Contains(s.client.Scopes, scope) {
-			return oautherr.InvalidScope
+		if s.config.Scopes != nil && !slices.Contains(s.config.Scopes, scope) {
+			return oautherr.InvalidScope.Because(fmt.Errorf("%.80q is not among Config.Scopes", scope))
+		}
+		if !slices.Contains(s.client.Scopes, scope) {
+			return oautherr.InvalidScope.Because(fmt.Errorf("%.80q is not among the client's Scopes", scope))
 		}
 		for i := range len(scope) {
 			// A registered scope with such a character must not get into a token.
 			if c := scope[i]; c <= 0x20 || c > 0x7e || c == '"' || c == '\\' {
-				return oautherr.InvalidScope
+				return oautherr.InvalidScope.Because(fmt.Errorf("%.80q is registered, and has a character that no scope may have", scope))
 			}
 		}
 	}

@@ -144,6 +144,9 @@ func Of(err error) *Error {
 	if errors.As(err, &e) {
 		return e
 	}
+	if c, ok := err.(Code); ok {
+		return &Error{Code: c} // there is no more to say
+	}
 	var c Code
 	if errors.As(err, &c) {
 		return &Error{Code: c, Cause: err}

@@ -192,7 +192,7 @@ func TestOf(t *testing.T) {
 		{"nil stays nil", nil, nil},
 		{"an Error is itself", whole, whole},
 		{"a wrapped Error is found", fmt.Errorf("a: %w", whole), whole},
-		{"a code becomes one", oautherr.AccessDenied, &oautherr.Error{Code: oautherr.AccessDenied, Cause: oautherr.AccessDenied}},
+		{"a code becomes one, with no more to say", oautherr.AccessDenied, &oautherr.Error{Code: oautherr.AccessDenied}},
 		{"a wrapped code keeps what wraps it", wrappedCode, &oautherr.Error{Code: oautherr.AccessDenied, Cause: wrappedCode}},
 		{"anything else is server_error", io.EOF, &oautherr.Error{Code: oautherr.ServerError, Cause: io.EOF}},
 	} {

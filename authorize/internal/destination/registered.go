@@ -25,7 +25,12 @@ func (reg Registration) exception(requested string) (registered string, err erro
 			}
 		}
 	}
-	return "", errors.New("redirect_uri is not registered")
+	for _, registered := range reg.URIs {
+		if samePortAside(requested, registered, true) {
+			return "", errors.New("redirect_uri differs from a registered one in its port: for a native client set Native, for localhost LocalhostAnyPort too")
+		}
+	}
+	return "", fmt.Errorf("redirect_uri is not registered: it is at %.80q", Host(requested))
 }
 
 // samePortAside compares the bytes before and after the port (RFC 8252 §7.3).

@@ -79,6 +79,8 @@ func newKey(k Key) (key, error) {
 		made, err := publicKey(k.ID, k.Signer.Public())
 		made.sign = k.Signer
 		return made, err
+	case k.Secret == nil:
+		return key{}, errors.New("has neither a Secret nor a Signer: set one")
 	case len(k.Secret) < 32:
 		return key{}, fmt.Errorf("has a Secret of %d bytes: use at least 32 random ones", len(k.Secret))
 	}

@@ -125,7 +125,7 @@ func TestNewRing(t *testing.T) {
 		err  string // part of it; empty: none
 	}{
 		{"no key", nil, "no key"},
-		{"an empty key", []Key{{}}, "key 0: has a Secret of 0 bytes"},
+		{"an empty key", []Key{{}}, "key 0: has neither a Secret nor a Signer"},
 		{"31 bytes", []Key{{Secret: secret[:31]}}, "key 0: has a Secret of 31 bytes"},
 		{"32 bytes", []Key{{Secret: secret}}, ""},
 		{"both", []Key{{Secret: secret, Signer: ecKey()}}, "key 0: has both"},

@@ -1,0 +1,84 @@
+package authorize
+
+import (
+	"fmt"
+	"net/http"
+
+	oautherr "github.com/usher-auth/usher/errors"
+)
+
+// Reason says in a word why something was answered. The set is closed, so that it
+// can label a metric.
+type Reason string
+
+// The reasons for a decision.
+const (
+	ReasonSatisfied           Reason = "satisfied"             // nothing is left to do
+	ReasonNotSignedIn         Reason = "not_signed_in"         // nobody is signed in
+	ReasonSecondFactorPending Reason = "second_factor_pending" // the sign-in is not complete
+	ReasonPromptLogin         Reason = "prompt_login"          // prompt=login
+	ReasonPromptSelectAccount Reason = "prompt_select_account" // prompt=select_account
+	ReasonMaxAge              Reason = "max_age"               // the sign-in is too old
+	ReasonOtherUser           Reason = "other_user"            // another user than asked for
+	ReasonStaleSignIn         Reason = "stale_sign_in"         // a new sign-in, stamped too old
+	ReasonDenied              Reason = "denied"                // the user said no
+	ReasonForbidden           Reason = "forbidden"             // the host's policy said no
+	ReasonStep                Reason = "step"                  // a further interaction is needed
+)
+
+// The reasons for an error page where no decision was reached. A page in another
+// language is chosen by them.
+const (
+	ReasonUnreadable    Reason = "unreadable"     // malformed, too large, or neither GET nor POST
+	ReasonUnknownClient Reason = "unknown_client" // no client_id, or one that is not known
+	ReasonClientOff     Reason = "client_off"     // the client is disabled
+	ReasonRedirectURI   Reason = "redirect_uri"   // it is missing, not registered or unsafe
+	ReasonNoRequest     Reason = "no_request"     // a page was left without the request it is about
+	ReasonExpired       Reason = "expired"        // the request waited too long or is damaged
+	ReasonOtherBrowser  Reason = "other_browser"  // answered already, pushed out, or begun elsewhere
+	ReasonNothingChosen Reason = "nothing_chosen" // consent to nothing, or to what was not asked
+	ReasonStoreFailed   Reason = "store_failed"   // a store or function of the host failed
+)
+
+// reasoned is an error whose reason is known where it arises.
+type reasoned struct {
+	reason Reason
+	status int // of the page; 0: by the error's code
+	err    *oautherr.Error
+}
+
+func (e *reasoned) Error() string { return e.err.Error() }
+func (e *reasoned) Unwrap() error { return e.err }
+
+// because returns an error of the reason with what only the log should say.
+func (e *reasoned) because(format string, args ...any) *reasoned {
+	with := *e.err
+	with.Cause = fmt.Errorf(format, args...)
+	return &reasoned{e.reason, e.status, &with}
+}
+
+func problem(reason Reason, code oautherr.Code, text string) *reasoned {
+	return &reasoned{reason, 0, code.With(text)}
+}
+
+var (
+	errPrefetch     = problem(ReasonUnreadable, oautherr.InvalidRequest, "This address cannot be fetched ahead of time.")
+	errUnescaped    = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request has a character that must be percent-encoded.")
+	errEscape       = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request has a malformed percent-encoding.")
+	errBody         = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request could not be read to its end.")
+	errNobodyAsks   = problem(ReasonUnknownClient, oautherr.InvalidRequest, "The application did not say who it is.")
+	errUnknown      = problem(ReasonUnknownClient, oautherr.InvalidClient, "The application is not known here.")
+	errClientOff    = problem(ReasonClientOff, oautherr.InvalidClient, "The application is switched off here.")
+	errTwoAddresses = problem(ReasonRedirectURI, oautherr.InvalidRequest, "The application named more than one address to return to.")
+	errRedirectURI  = problem(ReasonRedirectURI, oautherr.RedirectURIMismatch, "The address to return to is not one that the application has registered.")
+	errNoRequest    = problem(ReasonNoRequest, oautherr.InvalidRequest, "There is no request to go on with.")
+	errExpired      = problem(ReasonExpired, oautherr.InvalidRequest, "This took too long, or the link is damaged.")
+	errOtherBrowser = problem(ReasonOtherBrowser, oautherr.InvalidRequest, "This sign-in was answered already, was pushed out by newer ones or began in another browser.")
+	errNotSignedIn  = problem(ReasonNotSignedIn, oautherr.LoginRequired, "You are not signed in any more.")
+	errNothing      = problem(ReasonNothingChosen, oautherr.InvalidRequest, "Nothing was chosen. Go back one page to choose, or to say no.")
+
+	statusMethodNotAllowed     = &reasoned{ReasonUnreadable, http.StatusMethodNotAllowed, oautherr.InvalidRequest.With("This address answers GET and POST only.")}
+	statusTooLarge             = &reasoned{ReasonUnreadable, http.StatusRequestEntityTooLarge, oautherr.InvalidRequest.With("The request is too large.")}
+	statusURITooLong           = &reasoned{ReasonUnreadable, http.StatusRequestURITooLong, oautherr.InvalidRequest.With("The address is too long.")}
+	statusUnsupportedMediaType = &reasoned{ReasonUnreadable, http.StatusUnsupportedMediaType, oautherr.InvalidRequest.With("A POST has to be of type application/x-www-form-urlencoded.")}
+)
