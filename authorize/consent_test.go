@@ -297,6 +297,16 @@ func TestTheConsentStoreFails(t *testing.T) {
 	}
 }
 
+// Of a client that nobody has vetted, the user sees the failure too.
+func TestTheConsentStoreFailsForAnUnvettedClient(t *testing.T) {
+	for _, query := range []string{ask("client_id=new"), ask("client_id=new", "prompt=none")} {
+		s := newSite(t, func(s *site) {
+			s.config.Consent = &Consent{Page: "/consent", Store: &consentStub{findErr: errors.New("down")}}
+		})
+		s.visitor(alice()).get(query).want(t, "down", "page Service Unavailable server_error")
+	}
+}
+
 func TestTheConsentStoreFailsAtTheGrant(t *testing.T) {
 	for _, c := range []struct {
 		rule string

@@ -101,6 +101,16 @@ func TestLevels(t *testing.T) {
 	}
 }
 
+func TestHowLongItTookIsReported(t *testing.T) {
+	s := newSite(t, func(s *site) {
+		s.config.Now = func() time.Time { s.now = s.now.Add(time.Millisecond); return s.now }
+	})
+	s.visitor(nil).get("")
+	if e := s.lastEvent(); e.Duration != time.Millisecond || !strings.Contains(s.log.String(), `"duration":1000000`) {
+		t.Errorf("%s, log %s", e.Duration, s.log.String())
+	}
+}
+
 func TestALoggerThatWantsLessIsGivenLess(t *testing.T) {
 	s := newSite(t, func(s *site) {
 		s.config.Logger = slog.New(slog.NewJSONHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelError}))

@@ -2,10 +2,12 @@ package authorize
 
 import (
 	"context"
+	"crypto"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -546,6 +548,23 @@ func TestARequestThatIsTooLongToBeCarried(t *testing.T) {
 	if at := v.get(ask("state="+long[:5000])).want(t, "5,000 bytes", "login"); len(at.req) > 8000 {
 		t.Errorf("sealed in %d bytes", len(at.req))
 	}
+}
+
+// brokenSigner is a key in hardware that does not answer.
+type brokenSigner struct{ crypto.Signer }
+
+func (brokenSigner) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return nil, errors.New("the hardware does not answer")
+}
+
+func TestASignerThatFails(t *testing.T) {
+	s := newSite(t, func(s *site) { s.config.Keys = []Key{{Signer: brokenSigner{ecKey(t)}}} })
+	v := s.visitor(nil)
+	v.get(ask()).want(t, "the login page", "client server_error")
+	if len(v.cookies) != 0 {
+		t.Errorf("cookies were left behind: %v", v.cookies)
+	}
+	s.visitor(alice()).get(ask()).want(t, "who is signed in needs no signature", "code")
 }
 
 func TestNothingIsStoredForVisitorsWhoAreNotSignedIn(t *testing.T) {
