@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -121,6 +122,24 @@ func (h *Handler) absolute(page string) (string, error) {
 	return page, nil
 }
 
+// checkPage checks the URL of a page that users are sent to with a request.
+func (h *Handler) checkPage(page string) error {
+	target, err := h.absolute(page)
+	if err != nil {
+		return err
+	}
+	u, err := url.Parse(target)
+	switch {
+	case err != nil:
+		return err
+	case strings.TrimSuffix(target, "?"+u.RawQuery) == h.config.Endpoint:
+		return errors.New("it is the endpoint itself, which would send the browser in circles")
+	case u.Query().Has("req"):
+		return errors.New("it has the parameter req, which is for the request")
+	}
+	return nil
+}
+
 // unsafeInPath reports what browsers drop, or take for a slash.
 func unsafeInPath(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }
 
@@ -128,25 +147,34 @@ func (h *Handler) setUpStores() error {
 	c := &h.config
 	var missing []error
 	for _, field := range []struct {
-		name string
-		nil  bool
-		hint string
+		name  string
+		value any
+		hint  string
 	}{
-		{"Clients", c.Clients == nil, "NewMemory gives one that is enough to begin with"},
-		{"Sessions", c.Sessions == nil, "use SessionFunc for the sessions that you have, or session.NewCookies"},
-		{"Codes", c.Codes == nil, "NewMemory gives one that is enough for one process"},
-		{"Login", c.Login == nil, `use LoginURL("/login")`},
+		{"Clients", c.Clients, "NewMemory gives one that is enough to begin with"},
+		{"Sessions", c.Sessions, "use SessionFunc for the sessions that you have, or session.NewCookies"},
+		{"Codes", c.Codes, "NewMemory gives one that is enough for one process"},
+		{"Login", c.Login, `use LoginURL("/login")`},
 	} {
-		if field.nil {
+		if isNil(field.value) {
 			missing = append(missing, wrong(field.name, "is nil: %s", field.hint))
 		}
 	}
 	if login, ok := c.Login.(LoginURL); ok && len(missing) == 0 && h.origin != "" {
-		if _, err := h.absolute(string(login)); err != nil {
+		if err := h.checkPage(string(login)); err != nil {
 			missing = append(missing, wrong("Login", "cannot be used: %v", err))
 		}
 	}
 	return errors.Join(missing...)
+}
+
+// isNil finds the nil pointer or function inside an interface too.
+func isNil(value any) bool {
+	if value == nil {
+		return true
+	}
+	v := reflect.ValueOf(value)
+	return (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil()
 }
 
 // setUpInteractions puts consent before the host's own interactions and learns the
@@ -178,7 +206,7 @@ func (h *Handler) setUpInteractions() error {
 		case step.Prompt != "" && !validName(step.Prompt):
 			return wrong(where, "has the prompt %q, which is not 1 to 32 lower-case letters, digits, '-' and '_'", step.Prompt)
 		}
-		if _, err := h.absolute(step.Page); h.origin != "" && err != nil {
+		if err := h.checkPage(step.Page); h.origin != "" && err != nil {
 			return wrong(where, "has a Page that cannot be used: %v", err)
 		}
 		names[step.Name] = true
@@ -239,20 +267,20 @@ func (h *Handler) setUpParameters() error {
 func (h *Handler) setUpLimits() error {
 	c := &h.config
 	for _, limit := range []struct {
-		name           string
-		value          *time.Duration
-		standard, most time.Duration
+		name                  string
+		value                 *time.Duration
+		standard, least, most time.Duration
 	}{
-		{"CodeLifetime", &c.CodeLifetime, time.Minute, 10 * time.Minute},
-		{"PendingLifetime", &c.PendingLifetime, 30 * time.Minute, 24 * time.Hour},
-		{"ClockSkew", &c.ClockSkew, 5 * time.Second, 5 * time.Minute},
-		{"Timeout", &c.Timeout, 10 * time.Second, 5 * time.Minute},
+		{"CodeLifetime", &c.CodeLifetime, time.Minute, time.Second, 10 * time.Minute},
+		{"PendingLifetime", &c.PendingLifetime, 30 * time.Minute, time.Second, 24 * time.Hour},
+		{"ClockSkew", &c.ClockSkew, 5 * time.Second, time.Millisecond, 5 * time.Minute},
+		{"Timeout", &c.Timeout, 10 * time.Second, time.Millisecond, 5 * time.Minute},
 	} {
 		if *limit.value == 0 {
 			*limit.value = limit.standard
 		}
-		if *limit.value < 0 || *limit.value > limit.most {
-			return wrong(limit.name, "is %s: use 0 for %s, or at most %s", *limit.value, limit.standard, limit.most)
+		if *limit.value < limit.least || *limit.value > limit.most {
+			return wrong(limit.name, "is %s: use 0 for %s, or from %s to %s", *limit.value, limit.standard, limit.least, limit.most)
 		}
 	}
 	return nil

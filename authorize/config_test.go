@@ -83,6 +83,11 @@ func TestNewNamesTheFieldThatIsWrong(t *testing.T) {
 		{"a login URL that is another host", func(c *Config) { c.Login = LoginURL("//evil.example") }, "Login"},
 		{"a login URL with http", func(c *Config) { c.Login = LoginURL("http://login.example") }, "Login"},
 		{"a login URL on another domain", func(c *Config) { c.Login = LoginURL("https://login.example/in") }, ""},
+		{"a login URL that is the endpoint", func(c *Config) { c.Login = LoginURL("/authorize?a=b") }, "Login"},
+		{"a login URL that has req", func(c *Config) { c.Login = LoginURL("/login?req=1") }, "Login"},
+		{"a nil function for sessions", func(c *Config) { c.Sessions = SessionFunc(nil) }, "Sessions"},
+		{"a nil pointer for codes", func(c *Config) { c.Codes = (*Memory)(nil) }, "Codes"},
+		{"a code life in nanoseconds", func(c *Config) { c.CodeLifetime = 60 }, "CodeLifetime"},
 		{"a login URL with http on loopback", func(c *Config) { c.Login = LoginURL("http://localhost:3000/login") }, ""},
 
 		{"a consent page", func(c *Config) { c.Consent = &Consent{Page: "/consent"} }, ""},

@@ -101,8 +101,8 @@ func (p Pending) LogValue() slog.Value {
 // String keeps the sealed request out of logs.
 func (p Pending) String() string { return p.LogValue().String() }
 
-// Pending returns the request in the req parameter of r: of the query, or of the
-// body where the host has parsed a form. It is for the host's pages in this
+// Pending returns the request in the req parameter of r: of its query, or of its form,
+// which is parsed if the host has not. It is for the host's pages in this
 // process. It does not look at the browser; [Handler.Resume] leads to that check.
 // An error means that req is missing, expired or not of this endpoint's making,
 // and that the user has to start again in the application: [Handler.ShowError] says
@@ -126,9 +126,15 @@ func (h *Handler) Pending(r *http.Request) (*Pending, error) {
 
 // Resume sends the browser back to the endpoint, where the request goes on with
 // whoever is signed in by then. Call it when the user has signed in. r carries req
-// as for [Handler.Pending].
-func (h *Handler) Resume(w http.ResponseWriter, r *http.Request) {
-	h.backToEndpoint(w, r, reqOf(r), "")
+// as for [Handler.Pending]. If it carries none, nobody had asked: Resume reports false
+// and writes nothing, and the host goes on as after any sign-in of its own.
+func (h *Handler) Resume(w http.ResponseWriter, r *http.Request) bool {
+	req := reqOf(r)
+	if req == "" {
+		return false
+	}
+	h.backToEndpoint(w, r, req, "")
+	return true
 }
 
 // Deny sends the browser back with the user's no: the client gets access_denied.
@@ -200,10 +206,13 @@ func (h *Handler) backToEndpoint(w http.ResponseWriter, r *http.Request, req, su
 	redirect(w, r, h.config.Endpoint+"?req="+url.QueryEscape(req)+suffix)
 }
 
-// reqOf finds req where a host's page has it.
+// reqOf finds req where a host's page has it: in its own URL or in its form.
 func reqOf(r *http.Request) string {
 	if req := r.URL.Query().Get("req"); req != "" {
 		return req
+	}
+	if err := r.ParseForm(); err != nil {
+		return ""
 	}
 	return r.PostForm.Get("req")
 }

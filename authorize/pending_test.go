@@ -238,11 +238,11 @@ func TestRequestsSealedElsewhere(t *testing.T) {
 		{"another replica with the same configuration", func(*site) {}, "code"},
 		{"another endpoint", func(s *site) { s.config.Endpoint = testIssuer + "/other" }, "page Bad Request invalid_request"},
 		{"another issuer with the same endpoint", func(s *site) { s.config.Issuer, s.config.Endpoint = "https://other.example", testEndpoint }, "page Bad Request invalid_request"},
-		{"another key", func(s *site) { s.config.Keys = []Key{{ID: "two", Secret: []byte(strings.Repeat("x", 32))}} }, "page Bad Request invalid_request"},
-		{"another key of the same ID", func(s *site) { s.config.Keys = []Key{{ID: "one", Secret: []byte(strings.Repeat("x", 32))}} }, "page Bad Request invalid_request"},
+		{"another key", func(s *site) { s.config.Keys = []Key{{ID: "two", Secret: []byte("another 32 bytes, known to nobody")}} }, "page Bad Request invalid_request"},
+		{"another key of the same ID", func(s *site) { s.config.Keys = []Key{{ID: "one", Secret: []byte("another 32 bytes, known to nobody")}} }, "page Bad Request invalid_request"},
 		{"no keys: each process has its own", func(s *site) { s.config.Keys = nil }, "page Bad Request invalid_request"},
 		{"a new key in front of the old", func(s *site) {
-			s.config.Keys = append([]Key{{ID: "two", Secret: []byte(strings.Repeat("x", 32))}}, s.config.Keys...)
+			s.config.Keys = append([]Key{{ID: "two", Secret: []byte("another 32 bytes, known to nobody")}}, s.config.Keys...)
 		}, "code"},
 	} {
 		s := newSite(t)
@@ -605,12 +605,11 @@ func TestResumeAndDenySendTheBrowserBack(t *testing.T) {
 		r    *http.Request
 		want string
 	}{
-		{"Resume, req in the query of a POST", s.handler.Resume, formPost("/login?req="+at.req, "username=alice"), "?req=" + at.req},
-		{"Resume, req in the query of a GET", s.handler.Resume, httptest.NewRequest("GET", "/login?req="+at.req, nil), "?req=" + at.req},
-		{"Resume, req in the form", s.handler.Resume, parsed(formPost("/login", "username=alice&req="+at.req)), "?req=" + at.req},
-		{"Resume, the form was not parsed", s.handler.Resume, formPost("/login", "req="+at.req), ""},
-		{"Resume without req", s.handler.Resume, formPost("/login", ""), ""},
-		{"Resume, something hostile", s.handler.Resume, formPost("/login?req=x%26deny%3D1%0d%0a", ""), "?req=x%26deny%3D1%0D%0A"},
+		{"Resume, req in the query of a POST", s.resumeOf, formPost("/login?req="+at.req, "username=alice"), "?req=" + at.req},
+		{"Resume, req in the query of a GET", s.resumeOf, httptest.NewRequest("GET", "/login?req="+at.req, nil), "?req=" + at.req},
+		{"Resume, req in the form", s.resumeOf, parsed(formPost("/login", "username=alice&req="+at.req)), "?req=" + at.req},
+		{"Resume, the form was not parsed", s.resumeOf, formPost("/login", "req="+at.req), "?req=" + at.req},
+		{"Resume, something hostile", s.resumeOf, formPost("/login?req=x%26deny%3D1%0d%0a", ""), "?req=x%26deny%3D1%0D%0A"},
 		{"Deny", s.handler.Deny, formPost("/login?req="+at.req, ""), "?req=" + at.req + "&deny=1"},
 		{"Deny without req", s.handler.Deny, formPost("/login", ""), ""},
 	} {
@@ -619,6 +618,30 @@ func TestResumeAndDenySendTheBrowserBack(t *testing.T) {
 			got.want(t, c.rule, "page Bad Request invalid_request")
 		} else if got.location != testEndpoint+c.want {
 			t.Errorf("%s: sent to %q", c.rule, got.location)
+		}
+	}
+}
+
+// resumeOf is a login page that does nothing but call Resume.
+func (s *site) resumeOf(w http.ResponseWriter, r *http.Request) { s.handler.Resume(w, r) }
+
+// Somebody may sign in whom no application has sent.
+func TestResumeWithoutARequest(t *testing.T) {
+	s := newSite(t)
+	at := s.visitor(nil).get(ask())
+	for _, c := range []struct {
+		rule string
+		r    *http.Request
+		want bool
+	}{
+		{"req in the query", formPost("/login?req="+at.req, ""), true},
+		{"no req", formPost("/login", ""), false},
+		{"an empty req", formPost("/login?req=", ""), false},
+		{"the form was not parsed", formPost("/login", "req="+at.req), true},
+	} {
+		w := httptest.NewRecorder()
+		if got := s.handler.Resume(w, c.r); got != c.want || got != (w.Header().Get("Location") != "") || !got && (len(w.Header()) != 0 || w.Body.Len() != 0) {
+			t.Errorf("%s: %v, headers %v", c.rule, got, w.Header())
 		}
 	}
 }

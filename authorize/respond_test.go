@@ -56,7 +56,7 @@ func TestTheHeadersOfEveryAnswer(t *testing.T) {
 		{"another method", as(nil).send(s.handler, httptest.NewRequest("PUT", "/authorize", nil)), 405, map[string]string{
 			"Content-Type": "text/html; charset=utf-8", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Allow": "GET, POST", "Content-Security-Policy": page["Content-Security-Policy"]}},
 		{"an unvetted client's error", as(nil).get(ask("client_id=new", "scope=unknown")), 400, page},
-		{"Resume", as(nil).page(s.handler.Resume, formPost("/login?req=x", "")), 303, redirected},
+		{"Resume", as(nil).page(s.resumeOf, formPost("/login?req=x", "")), 303, redirected},
 		{"Deny", as(nil).page(s.handler.Deny, httptest.NewRequest("GET", "/login?req=x", nil)), 302, redirected},
 		{"Complete in another browser", as(alice()).complete(&reply{req: "x"}, "consent"), 400, page},
 		{"ShowError", as(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, io.EOF) }, httptest.NewRequest("GET", "/login", nil)), 503, page},

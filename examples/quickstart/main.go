@@ -36,8 +36,8 @@ func main() {
 				User name <input name="username"> Password <input name="password" type="password"> <button>Sign in</button></form>`)
 		} else if _, err := sessions.SignIn(w, r, session.Session{Subject: "alice"}); err != nil {
 			endpoint.ShowError(w, r, err)
-		} else {
-			endpoint.Resume(w, r)
+		} else if !endpoint.Resume(w, r) {
+			http.Redirect(w, r, "/", http.StatusSeeOther) // no client had asked: an ordinary sign-in
 		}
 	})
 	http.Handle("/login", http.NewCrossOriginProtection().Handler(login))

@@ -83,6 +83,8 @@ func newKey(k Key) (key, error) {
 		return key{}, errors.New("has neither a Secret nor a Signer: set one")
 	case len(k.Secret) < 32:
 		return key{}, fmt.Errorf("has a Secret of %d bytes: use at least 32 random ones", len(k.Secret))
+	case bytes.Count(k.Secret, []byte{0}) == len(k.Secret):
+		return key{}, errors.New("has a Secret of zeros: use at least 32 random bytes")
 	}
 	secret := bytes.Clone(k.Secret) // the caller may wipe its own
 	made := key{id: k.ID, alg: jwa.HS256, sign: secret, verify: secret}

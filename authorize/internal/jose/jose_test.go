@@ -1,7 +1,6 @@
 package jose
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -33,7 +32,7 @@ const typ = "usher-test+jwt"
 
 // The keys are made once: RSA takes its time.
 var (
-	secret   = bytes.Repeat([]byte("k"), 32)
+	secret   = []byte("0123456789abcdef0123456789abcdef")
 	rsaKey   = sync.OnceValue(func() *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, 2048)) })
 	ecKey    = sync.OnceValue(func() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) })
 	edKey    = sync.OnceValue(func() ed25519.PrivateKey { _, key, err := ed25519.GenerateKey(rand.Reader); return must(key, err) })
@@ -125,9 +124,11 @@ func TestNewRing(t *testing.T) {
 		err  string // part of it; empty: none
 	}{
 		{"no key", nil, "no key"},
+		{"zeros", []Key{{Secret: make([]byte, 32)}}, "key 0: has a Secret of zeros"},
 		{"an empty key", []Key{{}}, "key 0: has neither a Secret nor a Signer"},
 		{"31 bytes", []Key{{Secret: secret[:31]}}, "key 0: has a Secret of 31 bytes"},
 		{"32 bytes", []Key{{Secret: secret}}, ""},
+		{"32 zero bytes", []Key{{Secret: make([]byte, 32)}}, "key 0: has a Secret of one byte repeated"},
 		{"both", []Key{{Secret: secret, Signer: ecKey()}}, "key 0: has both"},
 		{"another curve", []Key{{Signer: p384}}, "key 0: is an ECDSA key on P-384"},
 		{"RSA with 1,024 bits", []Key{{Signer: weak}}, "key 0: is an RSA key of 1024 bits"},
