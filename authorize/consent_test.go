@@ -124,6 +124,7 @@ func TestWhatIsRemembered(t *testing.T) {
 		{"each once", "openid", "web", "openid", "openid", "openid"},
 		{"nothing for a public client on loopback", "", "native", "openid", "openid", ""},
 		{"for a trusted client, if it asks", "", "own", "openid", "openid", "openid"},
+		{"for a trusted client on loopback, if it asks", "", "ownnative", "openid", "openid", "openid"},
 	} {
 		s := newSite(t, withConsent)
 		if c.before != "" {

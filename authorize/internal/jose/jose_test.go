@@ -124,11 +124,10 @@ func TestNewRing(t *testing.T) {
 		err  string // part of it; empty: none
 	}{
 		{"no key", nil, "no key"},
-		{"zeros", []Key{{Secret: make([]byte, 32)}}, "key 0: has a Secret of zeros"},
 		{"an empty key", []Key{{}}, "key 0: has neither a Secret nor a Signer"},
 		{"31 bytes", []Key{{Secret: secret[:31]}}, "key 0: has a Secret of 31 bytes"},
 		{"32 bytes", []Key{{Secret: secret}}, ""},
-		{"32 zero bytes", []Key{{Secret: make([]byte, 32)}}, "key 0: has a Secret of one byte repeated"},
+		{"32 zero bytes", []Key{{Secret: make([]byte, 32)}}, "key 0: has a Secret of zeros"},
 		{"both", []Key{{Secret: secret, Signer: ecKey()}}, "key 0: has both"},
 		{"another curve", []Key{{Signer: p384}}, "key 0: is an ECDSA key on P-384"},
 		{"RSA with 1,024 bits", []Key{{Signer: weak}}, "key 0: is an RSA key of 1024 bits"},
