@@ -543,4 +543,4 @@ func TestTheGoodRequest(t *testing.T) {
 }
 
 // impatient is a Config.Timeout for tests in which a store waits for its end.
-const impatient = 20 * time.Millisecond
+const impatient = 50 * time.Millisecond
