@@ -48,7 +48,8 @@ type Config struct {
 
 	// IDTokenHint verifies an id_token_hint that this issuer signed, expired or
 	// not, and returns its subject (OpenID Connect Core 1.0 §3.1.2.1). An error
-	// refuses the request. Nil: a request with a hint is refused, because
+	// refuses the request as invalid, unless it wraps oautherr.ServerError or
+	// oautherr.TemporarilyUnavailable: then the verifier failed. Nil: a request with a hint is refused, because
 	// ignoring it could answer for another user.
 	IDTokenHint func(ctx context.Context, token string) (subject string, err error)
 
@@ -97,8 +98,8 @@ type Config struct {
 
 	// ErrorURL sends the browser to a page of the host instead, with the query
 	// parameters error, error_description and error_id. A request that cannot even
-	// be read, such as a PUT, is answered in place all the same. Empty: the page is
-	// shown in place. At most one of ErrorPage and ErrorURL may be set.
+	// be read, such as a PUT, and a failing store are answered in place all the same,
+	// for the sake of their status. Empty: the page is shown in place. At most one of ErrorPage and ErrorURL may be set.
 	ErrorURL string
 
 	// Logger gets one line per answer and one per failure. Nil: nothing is logged.
@@ -126,6 +127,12 @@ type Key struct {
 	// another process read the request; see [Handler.PublicKeys].
 	Signer crypto.Signer
 }
+
+// LogValue keeps the secret out of logs.
+func (k Key) LogValue() slog.Value { return slog.StringValue("key " + k.ID) }
+
+// String keeps the secret out of logs.
+func (k Key) String() string { return "key " + k.ID }
 
 // Handler is the authorization endpoint. It is safe for concurrent use and starts
 // no goroutines. Mount it at one exact path: a subtree pattern such as

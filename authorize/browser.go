@@ -1,6 +1,7 @@
 package authorize
 
 import (
+	"cmp"
 	"crypto/subtle"
 	"net/http"
 	"slices"
@@ -61,8 +62,8 @@ func (h *Handler) pendingCookies(r *http.Request, id, secret string, now time.Ti
 			waiting = append(waiting, old{c.Name, since})
 		}
 	}
-	slices.SortFunc(waiting, func(a, b old) int { return int(min(max(a.at-b.at, -1), 1)) })
-	for len(waiting) >= maxPendingCookies {
+	slices.SortFunc(waiting, func(a, b old) int { return cmp.Compare(a.at, b.at) })
+	for len(waiting) >= maxPendingCookies && len(cookies) <= maxPendingCookies {
 		cookies = append(cookies, h.pendingCookie(strings.TrimPrefix(waiting[0].name, h.cookiePrefix()), "", -1))
 		waiting = waiting[1:]
 	}

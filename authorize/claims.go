@@ -8,49 +8,66 @@ import (
 	"strings"
 )
 
-// maxClaimsDepth bounds the nesting of the claims parameter.
-const maxClaimsDepth = 16
+// maxClaims bounds the claims parameter, which is stored with every code, in bytes;
+// maxClaimsDepth its nesting.
+const (
+	maxClaims      = 8192
+	maxClaimsDepth = 16
+)
 
-// claimedSubject returns the user that the claims parameter asks for: the value of
-// sub (OpenID Connect Core 1.0 §5.5.1). It refuses what is not one JSON object,
-// and an object with a member twice, because two readers could choose differently.
-func claimedSubject(claims json.RawMessage) (string, error) {
+// claimed is what the claims parameter demands of the sign-in.
+type claimed struct {
+	subject string   // the user, from the value of sub (OpenID Connect Core 1.0 §5.5.1)
+	acr     []string // levels of which one is essential (§5.5.1.1)
+}
+
+// member is one member of the claims parameter that demands something.
+type member struct {
+	Essential bool
+	Value     *string
+	Values    []string
+}
+
+func (m *member) values() []string {
+	switch {
+	case m == nil:
+		return nil
+	case m.Value == nil:
+		return m.Values
+	}
+	return append([]string{*m.Value}, m.Values...)
+}
+
+// readClaims refuses what is not one JSON object, and an object with a member twice,
+// because two readers could choose differently. Nil demands nothing.
+func readClaims(claims json.RawMessage) (claimed, error) {
 	if claims == nil {
-		return "", nil
+		return claimed{}, nil
+	}
+	if len(claims) > maxClaims {
+		return claimed{}, errors.New("too long")
 	}
 	if err := strictObject(claims); err != nil {
-		return "", err
-	}
-	type section struct {
-		Sub *struct {
-			Value  *string
-			Values []string
-		}
+		return claimed{}, err
 	}
 	var wanted struct {
-		IDToken  *section `json:"id_token"`
-		UserInfo *section `json:"userinfo"`
+		IDToken  struct{ Sub, ACR *member } `json:"id_token"`
+		UserInfo struct{ Sub *member }      `json:"userinfo"`
 	}
 	if err := json.Unmarshal(claims, &wanted); err != nil {
-		return "", err
+		return claimed{}, err
 	}
-	subject := ""
-	for _, s := range []*section{wanted.IDToken, wanted.UserInfo} {
-		if s == nil || s.Sub == nil {
-			continue
+	c := claimed{}
+	for _, value := range append(wanted.IDToken.Sub.values(), wanted.UserInfo.Sub.values()...) {
+		if value == "" || c.subject != "" && c.subject != value {
+			return claimed{}, errors.New("sub asks for nobody or for two users")
 		}
-		values := s.Sub.Values
-		if s.Sub.Value != nil {
-			values = append(values, *s.Sub.Value)
-		}
-		for _, value := range values {
-			if value == "" || subject != "" && subject != value {
-				return "", errors.New("sub asks for nobody or for two users")
-			}
-			subject = value
-		}
+		c.subject = value
 	}
-	return subject, nil
+	if acr := wanted.IDToken.ACR; acr != nil && acr.Essential {
+		c.acr = acr.values()
+	}
+	return c, nil
 }
 
 // strictObject reads one JSON object to its end.

@@ -41,7 +41,7 @@ func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.
 	}
 	registration := destination.Registration{
 		URIs:             client.RedirectURIs,
-		DefaultSingle:    client.DefaultRedirectURI && !asksForOpenID(p),
+		DefaultSingle:    client.DefaultRedirectURI && !asksForOpenID(p, client),
 		Native:           client.Native,
 		LocalhostAnyPort: client.LocalhostAnyPort,
 	}
@@ -56,8 +56,12 @@ func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.
 // asksForOpenID reports whether the request is one of OpenID Connect, which has to
 // have a redirect_uri (OpenID Connect Core 1.0 §3.1.2.1). A scope that came twice
 // may be.
-func asksForOpenID(p params) bool {
-	return slices.Contains(list(p.get("scope")), "openid") || slices.Contains(p.repeated, "scope")
+func asksForOpenID(p params, c *Client) bool {
+	scopes := list(p.get("scope"))
+	if scopes == nil {
+		scopes = c.DefaultScopes
+	}
+	return slices.Contains(scopes, "openid") || slices.Contains(p.repeated, "scope")
 }
 
 // CheckRedirectURI says why a redirect URI cannot be registered; nil means that it

@@ -211,13 +211,24 @@ func (h *Handler) setUpInteractions() error {
 		}
 		names[step.Name] = true
 		if step.Error == "" {
-			step.Error = oautherr.InteractionRequired
+			step.Error = defaultError(step.Prompt)
 		}
 		if step.Prompt != "" {
 			h.prompts = appendOnce(h.prompts, step.Prompt)
 		}
 	}
 	return nil
+}
+
+// defaultError is the answer to prompt=none for an interaction that names none.
+func defaultError(prompt string) oautherr.Code {
+	switch prompt {
+	case "select_account":
+		return oautherr.AccountSelectionRequired
+	case "consent":
+		return oautherr.ConsentRequired
+	}
+	return oautherr.InteractionRequired
 }
 
 func validName(name string) bool {
@@ -236,9 +247,10 @@ func (h *Handler) setUpParameters() error {
 	for _, name := range knownParameters {
 		h.known[name] = true
 	}
+	h.known["resource"] = c.Resource != nil
 	c.Parameters = slices.Clone(c.Parameters)
 	for _, name := range c.Parameters {
-		if !validName(name) || h.known[name] || name == "deny" {
+		if !validName(name) || h.known[name] || name == "deny" || name == "resource" {
 			return wrong("Parameters", "has %q, which is taken or is not 1 to 32 lower-case letters, digits, '-' and '_'", name)
 		}
 		h.known[name] = true

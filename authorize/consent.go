@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
@@ -32,8 +33,10 @@ type Consent struct {
 
 // ConsentRecord is what one user has granted one client.
 type ConsentRecord struct {
-	Subject   string
-	ClientID  string
+	Subject  string
+	ClientID string
+	// Scopes were granted at Resources, which are none unless [Config].Resource is
+	// set. A request for other resources is asked about anew.
 	Scopes    []string
 	Resources []string
 	// GrantedAt is when the user last agreed, UTC in milliseconds.
@@ -46,17 +49,22 @@ func (c *ConsentRecord) Clone() *ConsentRecord {
 		return nil
 	}
 	clone := *c
-	clone.Scopes = slices.Clone(c.Scopes)
-	clone.Resources = slices.Clone(c.Resources)
+	clone.Subject, clone.ClientID = strings.Clone(c.Subject), strings.Clone(c.ClientID)
+	clone.Scopes = cloneStrings(c.Scopes)
+	clone.Resources = cloneStrings(c.Resources)
 	return &clone
 }
 
-// covers reports whether everything asked for has been granted.
-func (c *ConsentRecord) covers(r *Request) bool {
-	if c == nil || c.ClientID != r.ClientID {
-		return false
-	}
-	return containsAll(c.Scopes, r.Scopes) && containsAll(c.Resources, r.Resources)
+// covers reports whether everything asked for has been granted, at these resources
+// and no others: a scope that was granted at one of them means nothing at another.
+func (c *ConsentRecord) covers(subject string, r *Request) bool {
+	return c.isFor(subject, r.ClientID, r.Resources) && containsAll(c.Scopes, r.Scopes)
+}
+
+// isFor looks again at what the store was asked for. Nil is for nobody.
+func (c *ConsentRecord) isFor(subject, clientID string, resources []string) bool {
+	return c != nil && c.Subject == subject && c.ClientID == clientID &&
+		containsAll(c.Resources, resources) && containsAll(resources, c.Resources)
 }
 
 func containsAll(all, some []string) bool {
@@ -84,7 +92,8 @@ type ConsentStore interface {
 	ListConsents(ctx context.Context, subject string) ([]*ConsentRecord, error)
 
 	// DeleteConsent forgets the record. It is no error if there is none. Codes and
-	// tokens that came of it are the host's to revoke.
+	// tokens that came of it are the host's to revoke. A grant on its way in the same
+	// moment may store the record again.
 	DeleteConsent(ctx context.Context, subject, clientID string) error
 }
 
@@ -125,7 +134,7 @@ func (c *Consent) covered(ctx context.Context, s *session.Session, r *Request) (
 	if err != nil {
 		return false, err
 	}
-	return stored != nil && stored.Subject == s.Subject && stored.covers(r), nil
+	return stored.covers(s.Subject, r), nil
 }
 
 // rememberable reports whether consent for the client means anything the next
@@ -135,7 +144,8 @@ func rememberable(r *Request) bool {
 }
 
 // remember stores what the user grants. Scopes that were asked for and are not
-// granted now are forgotten, scopes granted for other requests are kept.
+// granted now are forgotten, scopes granted for other requests at the same resources
+// are kept.
 func (h *Handler) remember(r *http.Request, a *answer, granted []string) error {
 	// No destination is kept: what fails here is a page, on which the user can try
 	// again, and not an answer to the client.
@@ -165,14 +175,11 @@ func (h *Handler) remember(r *http.Request, a *answer, granted []string) error {
 	if err = inTime(ctx, err); err != nil {
 		return storeFailed("ConsentStore.FindConsent", err)
 	}
-	if before != nil && before.Subject == record.Subject && before.ClientID == record.ClientID {
+	if before.isFor(record.Subject, record.ClientID, record.Resources) {
 		for _, scope := range before.Scopes {
 			if !a.request.Has(scope) {
 				record.Scopes = appendOnce(record.Scopes, scope)
 			}
-		}
-		for _, resource := range before.Resources {
-			record.Resources = appendOnce(record.Resources, resource)
 		}
 	}
 	if err := inTime(ctx, consent.Store.SaveConsent(ctx, record)); err != nil {

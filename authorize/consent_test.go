@@ -3,6 +3,7 @@ package authorize
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -94,18 +95,32 @@ func TestConsentOfSomeoneOrSomethingElseDoesNotCount(t *testing.T) {
 	}
 }
 
+// What was granted at one resource means nothing at another.
+func TestConsentsAtDifferentResourcesDoNotAddUp(t *testing.T) {
+	s := newSite(t, withConsent)
+	v := s.visitor(alice())
+	a, b := "+resource=https://api.example/a", "+resource=https://api.example/b"
+	v.grant(v.get(ask("scope=openid", a)).want(t, "openid at a", "consent"), "openid").want(t, "agreed", "code")
+	v.grant(v.get(ask("scope=profile", b)).want(t, "profile at b", "consent"), "profile").want(t, "agreed", "code")
+	v.get(ask("scope=profile", b)).want(t, "profile at b again", "code")
+	for _, request := range [][]string{{"scope=profile", a}, {"scope=profile"}, {"scope=openid", b}, {"scope=openid+profile", a, b}} {
+		v.get(ask(request...)).want(t, strings.Join(request, " "), "consent")
+	}
+}
+
 func TestConsentToResources(t *testing.T) {
 	s := newSite(t, withConsent)
 	v := s.visitor(alice())
 	a, b := "+resource=https://api.example/a", "+resource=https://api.example/b"
 	v.grant(v.get(ask(a)).want(t, "the first time", "consent"), "openid").want(t, "agreed", "code")
 	v.get(ask(a)).want(t, "the same resource", "code")
-	v.get(ask()).want(t, "no resource", "code")
+	v.get(ask()).want(t, "no resource", "consent")
 	at := v.get(ask(a, b)).want(t, "one more", "consent")
 	v.grant(at, "openid").want(t, "agreed", "code")
 	if diff := cmp.Diff([]string{"https://api.example/a", "https://api.example/b"}, s.remembered("web").Resources); diff != "" {
 		t.Error(diff)
 	}
+	v.get(ask(a)).want(t, "one fewer", "consent")
 }
 
 func TestWhatIsRemembered(t *testing.T) {
@@ -230,6 +245,33 @@ func TestAGrantIsCheckedAgainstTheClientAsItIs(t *testing.T) {
 			t.Errorf("%s: it is remembered", c.rule)
 		}
 	}
+}
+
+// What was granted may be no longer on offer when the code is made.
+func TestAGrantOfNothingThatIsAskedForAnyMore(t *testing.T) {
+	s := newSite(t, withConsent)
+	client := testClients()[0]
+	client.DefaultScopes = []string{"openid", "profile"}
+	s.memory.PutClient(client)
+	v := s.visitor(alice())
+	at := v.get(ask("-scope")).want(t, "asked", "consent")
+	sent := v.page(func(w http.ResponseWriter, r *http.Request) { s.handler.Grant(w, r, []string{"profile"}) }, formPost("/consent?req="+at.req, ""))
+	client.DefaultScopes = []string{"openid"}
+	s.memory.PutClient(client)
+	v.follow(sent).want(t, "the default has changed", "client invalid_scope")
+}
+
+// Every page is of the user to whom it was shown, and of the request's own way.
+func TestAnInteractionIsOfTheUserWhoSawItsPage(t *testing.T) {
+	s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: func(context.Context, *session.Session, *Request) (bool, error) { return true, nil }}))
+	v := s.visitor(nil)
+	login := v.get(ask()).want(t, "nobody is signed in", "login")
+	v.session = s.signIn("alice")
+	v.complete(login, "terms").want(t, "with the req of the login page", "terms")
+	at := v.resume(login).want(t, "alice has to accept", "terms")
+	v.session = s.signIn("bob")
+	at = v.complete(at, "terms").want(t, "bob has signed in meanwhile", "terms")
+	v.complete(at, "terms").want(t, "bob has seen them too", "code")
 }
 
 func TestConsentWithoutAStoreIsAskedForEveryTime(t *testing.T) {

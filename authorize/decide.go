@@ -1,6 +1,7 @@
 package authorize
 
 import (
+	"slices"
 	"time"
 
 	oautherr "github.com/usher-auth/usher/errors"
@@ -124,7 +125,8 @@ func (f Facts) unlessPromptNone(d Decision, code oautherr.Code) Decision {
 // A rule that asks for a new sign-in is kept by one that is later than the session
 // found at first and not before the request began. It stays kept however long the
 // pages after it take. A sign-in that is newer but stamped too old can never keep
-// it: sending the user to log in once more would be a loop, so it is an error.
+// it: sending the user to log in once more would be a loop, so it is an error. So is a
+// new sign-in that does not reach the level that is demanded.
 func (f Facts) login() (d Decision, ok bool) {
 	again := func(reason Reason) (Decision, bool) {
 		return Decision{Outcome: Interact, Reason: reason, Interaction: LoginInteraction}, false
@@ -141,7 +143,11 @@ func (f Facts) login() (d Decision, ok bool) {
 	}
 	reason := f.newSignInWanted()
 	switch {
-	case reason == "" || f.newSignIn() && f.sinceRequest():
+	case reason == "":
+		return Decision{}, true
+	case reason == ReasonACR && f.newSignIn():
+		return Decision{Outcome: Refuse, Reason: reason, Error: oautherr.UnmetAuthenticationRequirements}, false
+	case reason != ReasonACR && f.newSignIn() && f.sinceRequest():
 		return Decision{}, true
 	case f.newSignIn():
 		return Decision{Outcome: Refuse, Reason: ReasonStaleSignIn, Error: oautherr.ServerError}, false
@@ -152,6 +158,8 @@ func (f Facts) login() (d Decision, ok bool) {
 // newSignInWanted returns why the request asks for a new sign-in, or nothing.
 func (f Facts) newSignInWanted() Reason {
 	switch {
+	case len(f.Request.EssentialACR) > 0 && !slices.Contains(f.Request.EssentialACR, f.Session.ACR):
+		return ReasonACR
 	case f.Request.Prompts("login"):
 		return ReasonPromptLogin
 	case f.Request.Prompts("select_account") && !f.hasStepFor("select_account"):

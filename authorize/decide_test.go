@@ -307,3 +307,44 @@ func randomFacts(r *rand.Rand) Facts {
 	}
 	return s.facts()
 }
+
+// Where claims makes a level of authentication essential, another is no sign-in (OpenID
+// Connect Core 1.0 §5.5.1.1).
+func TestAnEssentialLevel(t *testing.T) {
+	login := Decision{Outcome: Interact, Reason: ReasonACR, Interaction: LoginInteraction}
+	unmet := Decision{Outcome: Refuse, Reason: ReasonACR, Error: oautherr.UnmetAuthenticationRequirements}
+	ok := Decision{Outcome: Approve, Reason: ReasonSatisfied}
+	before, after := testStart.Add(-time.Hour), testStart.Add(-time.Second)
+	resumed := &Resumed{Since: testStart.Add(-time.Minute), AuthTime: before}
+	for _, c := range []struct {
+		rule      string
+		essential string
+		acr       string
+		authTime  time.Time
+		resumed   *Resumed
+		prompt    string
+		want      Decision
+	}{
+		{"none is demanded", "", "1", before, nil, "", ok},
+		{"reached", "1 2", "2", before, nil, "", ok},
+		{"not reached", "2", "1", before, nil, "", login},
+		{"not stated", "2", "", before, nil, "", login},
+		{"not reached, and no page may be shown", "2", "1", before, nil, "none", Decision{Outcome: Refuse, Reason: ReasonACR, Error: oautherr.LoginRequired}},
+		{"came back without signing in", "2", "1", before, resumed, "", login},
+		{"reached by a new sign-in", "2", "2", after, resumed, "", ok},
+		{"a new sign-in does not reach it either", "2", "1", after, resumed, "", unmet},
+		{"reached, and prompt=login", "2", "2", before, nil, "login", Decision{Outcome: Interact, Reason: ReasonPromptLogin, Interaction: LoginInteraction}},
+		{"reached by a new sign-in, and prompt=login", "2", "2", after, resumed, "login", ok},
+	} {
+		got := Decide(Facts{
+			Request:   &Request{EssentialACR: strings.Fields(c.essential), Prompt: strings.Fields(c.prompt)},
+			Session:   &session.Session{Subject: "alice", AuthTime: c.authTime, ACR: c.acr},
+			Now:       testStart,
+			ClockSkew: 5 * time.Second,
+			Resumed:   c.resumed,
+		})
+		if got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.rule, got, c.want)
+		}
+	}
+}

@@ -71,7 +71,7 @@ func (h *Handler) ShowError(w http.ResponseWriter, r *http.Request, err error) {
 
 // writeErrorPage tells the user, in place or on the host's own page.
 func (h *Handler) writeErrorPage(w http.ResponseWriter, r *http.Request, a answer) {
-	if h.config.ErrorURL != "" && a.destination.URI() == "" && a.status == 0 {
+	if h.config.ErrorURL != "" && a.destination.URI() == "" && a.pageStatus() == http.StatusBadRequest {
 		page := appendQuery(h.config.ErrorURL, "error", string(a.err.Code))
 		page = appendQuery(page, "error_description", a.err.Text())
 		redirect(w, r, appendQuery(page, "error_id", a.errorID))
@@ -90,10 +90,7 @@ func (h *Handler) writeErrorPage(w http.ResponseWriter, r *http.Request, a answe
 }
 
 func (h *Handler) pageError(a answer) PageError {
-	p := PageError{Status: a.status, Reason: a.decision.Reason, Code: a.err.Code, Description: a.err.Text(), ErrorID: a.errorID}
-	if p.Status == 0 {
-		p.Status = statusOf(a.err.Code)
-	}
+	p := PageError{Status: a.pageStatus(), Reason: a.decision.Reason, Code: a.err.Code, Description: a.err.Text(), ErrorID: a.errorID}
 	if a.client != nil {
 		p.ClientName = a.client.DisplayName()
 	}
@@ -109,8 +106,12 @@ func (h *Handler) pageError(a answer) PageError {
 	return p
 }
 
-func statusOf(code oautherr.Code) int {
-	if code == oautherr.ServerError || code == oautherr.TemporarilyUnavailable {
+// pageStatus is that of the reason, or of the error's code.
+func (a answer) pageStatus() int {
+	switch {
+	case a.status != 0:
+		return a.status
+	case a.err.Code == oautherr.ServerError || a.err.Code == oautherr.TemporarilyUnavailable:
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusBadRequest

@@ -44,7 +44,7 @@ type Event struct {
 	RedirectHost string
 	Subject      string
 	SessionID    string
-	Scopes       []string
+	Scopes       []string // granted where a code was issued, else asked for
 	ResponseType string
 	ResponseMode string
 	Interaction  string
@@ -101,6 +101,8 @@ func (e Event) attrs() []slog.Attr {
 // did something wrong.
 func (e Event) level() slog.Level {
 	switch {
+	case errors.Is(e.Err, context.Canceled):
+		return slog.LevelInfo // the browser went away, which anybody can do at will
 	case e.Code == oautherr.ServerError || e.Code == oautherr.TemporarilyUnavailable:
 		return slog.LevelError
 	case e.Kind == EventReplayed || e.Kind == EventErrorPage || e.Kind == EventNotRedeemed:
@@ -118,6 +120,9 @@ func (a answer) event(now time.Time) Event {
 	if a.request != nil {
 		e.Scopes, e.ResponseType, e.ResponseMode = a.request.Scopes, a.request.ResponseType, a.request.ResponseMode
 		e.RedirectHost = a.request.RedirectHost()
+	}
+	if a.granted != nil {
+		e.Scopes = a.granted
 	}
 	if a.session != nil {
 		e.Subject, e.SessionID = a.session.Subject, a.session.ID

@@ -92,12 +92,22 @@ func TestLevels(t *testing.T) {
 		{"a wrong redemption", Event{Kind: EventNotRedeemed, Code: oautherr.InvalidGrant}, slog.LevelWarn},
 		{"a replay", Event{Kind: EventReplayed, Code: oautherr.InvalidGrant}, slog.LevelWarn},
 		{"a failure that the client was told", Event{Kind: EventRefused, Code: oautherr.ServerError}, slog.LevelError},
+		{"the browser went away", Event{Kind: EventErrorPage, Code: oautherr.ServerError, Err: oautherr.ServerError.Because(context.Canceled)}, slog.LevelInfo},
 		{"a failure on a page", Event{Kind: EventErrorPage, Code: oautherr.TemporarilyUnavailable}, slog.LevelError},
 		{"a failure at redemption", Event{Kind: EventNotRedeemed, Code: oautherr.ServerError}, slog.LevelError},
 	} {
 		if got := c.e.level(); got != c.want {
 			t.Errorf("%s: %s, want %s", c.rule, got, c.want)
 		}
+	}
+}
+
+func TestTheScopesReportedAreThoseGranted(t *testing.T) {
+	s := newSite(t, withConsent)
+	v := s.visitor(alice())
+	v.grant(v.get(ask("scope=openid+profile")), "openid").want(t, "fewer than asked", "code")
+	if diff := cmp.Diff([]string{"openid"}, s.lastEvent().Scopes); diff != "" {
+		t.Error(diff)
 	}
 }
 

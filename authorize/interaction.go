@@ -25,12 +25,14 @@ type Interaction struct {
 	Needed func(ctx context.Context, s *session.Session, r *Request) (bool, error)
 
 	// Prompt is the value of the prompt parameter that makes it needed, such as
-	// "select_account". The value is then supported and named in the metadata.
-	// Empty: none.
+	// "select_account". The value is then supported and named in the metadata. On a
+	// page for select_account the sign-in may change: it is completed by the new one,
+	// on a request that carries it. Empty: none.
 	Prompt string
 
 	// Error is the answer where it is needed and the request says prompt=none
-	// (OpenID Connect Core 1.0 §3.1.2.6). Empty: interaction_required.
+	// (OpenID Connect Core 1.0 §3.1.2.6). Empty: account_selection_required or
+	// consent_required if that is what Prompt is about, else interaction_required.
 	Error oautherr.Code
 
 	// Page is the URL of the page, absolute or a path on the endpoint's own origin.

@@ -45,13 +45,16 @@ func (h *Handler) approve(ctx context.Context, a answer) answer {
 	if a.resumed != nil {
 		record.Scopes = a.resumed.granted(r.Scopes, s)
 	}
+	if len(record.Scopes) == 0 {
+		return a.refuse(oautherr.InvalidScope.Because(errors.New("of the scopes that the user granted none is asked for any more")))
+	}
 	random := make([]byte, 32)
 	rand.Read(random)
 	code := base64.RawURLEncoding.EncodeToString(random)
 	if err := inTime(ctx, h.config.Codes.SaveCode(ctx, hash(code), record)); err != nil {
 		return a.refuse(storeFailed("CodeStore.SaveCode", err))
 	}
-	a.fields = []destination.Field{{Name: "code", Value: code}}
+	a.granted, a.fields = record.Scopes, []destination.Field{{Name: "code", Value: code}}
 	return a
 }
 

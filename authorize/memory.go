@@ -12,7 +12,7 @@ import (
 
 // Memory keeps clients, codes and consents in this process: the embedded default.
 // It is a [ClientStore], [CodeStore] and [ConsentStore], bounded and safe for
-// concurrent use. Everything in it is gone when the process ends.
+// concurrent use. Codes expire; consents stay until they are deleted. Everything in it is gone when the process ends.
 type Memory struct {
 	maxCodes, maxConsents int
 	keepUsed              time.Duration

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/usher-auth/usher/authorize"
 	"github.com/usher-auth/usher/authorize/authorizetest"
@@ -294,4 +295,38 @@ func TestNewMemoryPanicsForTwoClientsWithOneID(t *testing.T) {
 		}
 	}()
 	authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{ID: "wiki"}, {ID: "wiki"}}})
+}
+
+// A value of a request is a part of the whole request. What is kept must not keep that.
+func TestMemoryKeepsNoRequest(t *testing.T) {
+	whole := "alice" + strings.Repeat("x", 60_000)
+	part := whole[:5]
+	store := authorize.NewMemory(authorize.MemoryConfig{})
+	code := &authorize.Code{
+		ClientID: part, RedirectURI: part, Challenge: part, Subject: part, ACR: part, Nonce: part, SessionID: part,
+		Scopes: []string{part}, Resources: []string{part}, AMR: []string{part}, ExpiresAt: time.Now().Add(time.Minute),
+	}
+	if err := store.SaveCode(context.Background(), "hash", code); err != nil {
+		t.Fatal(err)
+	}
+	found, err := store.FindCode(context.Background(), "hash")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.SaveConsent(context.Background(), &authorize.ConsentRecord{Subject: part, ClientID: part, Scopes: []string{part}, Resources: []string{part}}); err != nil {
+		t.Fatal(err)
+	}
+	consent, err := store.FindConsent(context.Background(), part, part)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, text := range []string{
+		found.ClientID, found.RedirectURI, found.Challenge, found.Subject, found.ACR, found.Nonce, found.SessionID,
+		found.Scopes[0], found.Resources[0], found.AMR[0],
+		consent.Subject, consent.ClientID, consent.Scopes[0], consent.Resources[0],
+	} {
+		if text != part || unsafe.StringData(text) == unsafe.StringData(part) {
+			t.Errorf("string %d is %q and shares memory with the request", i, text)
+		}
+	}
 }

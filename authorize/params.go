@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/usher-auth/usher/authorize/internal/destination"
 )
 
 // maxInput is how many bytes of a query or a body are read.
@@ -92,6 +94,9 @@ func (h *Handler) readBody(r *http.Request) (params, error) {
 	if err != nil {
 		return params{}, err
 	}
+	if err := r.Context().Err(); err != nil {
+		return params{}, errBody.because("%w", err)
+	}
 	// A parameter in the query of a POST is one too many, wherever else it is.
 	for _, x := range query.list {
 		p.repeated = appendOnce(p.repeated, x.name)
@@ -129,6 +134,8 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 		case name == "deny":
 			p.denied = value == "1"
 		case value == "" || !h.known[name]:
+		case slices.Contains(h.config.Parameters, name) && !destination.ValidText(value, maxInput):
+			return params{}, errNotText
 		case name != "resource" && slices.ContainsFunc(p.list, func(x param) bool { return x.name == name }):
 			p.repeated = appendOnce(p.repeated, name)
 		default:

@@ -144,7 +144,8 @@ func (h *Handler) Deny(w http.ResponseWriter, r *http.Request) {
 
 // Complete records that the user has passed the interaction with this name and
 // sends the browser back. It counts for this request and for the sign-in that r
-// carries, no other. A browser that did not start the request gets the error page.
+// carries, no other; if the page was not shown to that sign-in, nothing is recorded and
+// it is shown. A browser that did not start the request gets the error page.
 // Call it in answer to a POST.
 //
 // For consent call [Handler.Grant] instead.
@@ -166,7 +167,8 @@ func (h *Handler) complete(w http.ResponseWriter, r *http.Request, name string, 
 }
 
 func (h *Handler) resealCompleted(r *http.Request, a *answer, name string, scopes []string) (req string, err error) {
-	if !slices.ContainsFunc(h.interactions, func(i Interaction) bool { return i.Name == name }) {
+	i := slices.IndexFunc(h.interactions, func(i Interaction) bool { return i.Name == name })
+	if i < 0 {
 		return "", oautherr.ServerError.Because(fmt.Errorf("Complete was called for %q: no interaction has that name", name))
 	}
 	if a.resumed, err = h.openInBrowser(r, reqOf(r)); err != nil {
@@ -180,13 +182,15 @@ func (h *Handler) resealCompleted(r *http.Request, a *answer, name string, scope
 		return "", errNotSignedIn
 	}
 	a.session = s
+	// On a page for choosing an account, the sign-in is what the user changes.
+	sameSignIn := a.resumed.For == sessionHash(s) || h.interactions[i].Prompt == "select_account"
+	if a.resumed.Page != name || !sameSignIn {
+		// This page was not shown, or to another sign-in: the endpoint will see to it
+		// that this one sees it.
+		h.log.Warn("authorize: an interaction was completed by another session than its page was shown to: Session.ID has to stay the same until the next sign-in", "interaction", name)
+		return reqOf(r), nil
+	}
 	if name == ConsentInteraction {
-		if a.resumed.For != sessionHash(s) {
-			// The page was shown to another sign-in: the endpoint will see to it that
-			// this one sees it too.
-			h.log.Warn("authorize: consent was given by another session than the page was shown to: Session.ID has to stay the same until the next sign-in")
-			return reqOf(r), nil
-		}
 		if err := h.remember(r, a, scopes); err != nil {
 			return "", err
 		}

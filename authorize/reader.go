@@ -80,8 +80,10 @@ func pendingOf(s *sealed, req, endpoint string) *Pending {
 		DenyURL:     resume + "&deny=1",
 	}
 	p.Request.Subject = s.HintSubject
+	claimed, _ := readClaims(p.Request.Claims) // it was valid when it was sealed
+	p.Request.EssentialACR = claimed.acr
 	if p.Request.Subject == "" {
-		p.Request.Subject, _ = claimedSubject(p.Request.Claims)
+		p.Request.Subject = claimed.subject
 	}
 	return p
 }

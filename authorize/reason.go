@@ -18,6 +18,7 @@ const (
 	ReasonSecondFactorPending Reason = "second_factor_pending" // the sign-in is not complete
 	ReasonPromptLogin         Reason = "prompt_login"          // prompt=login
 	ReasonPromptSelectAccount Reason = "prompt_select_account" // prompt=select_account
+	ReasonACR                 Reason = "acr"                   // the sign-in does not reach the level demanded
 	ReasonMaxAge              Reason = "max_age"               // the sign-in is too old
 	ReasonOtherUser           Reason = "other_user"            // another user than asked for
 	ReasonStaleSignIn         Reason = "stale_sign_in"         // a new sign-in, stamped too old
@@ -65,6 +66,7 @@ var (
 	errPrefetch     = problem(ReasonUnreadable, oautherr.InvalidRequest, "This address cannot be fetched ahead of time.")
 	errUnescaped    = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request has a character that must be percent-encoded.")
 	errEscape       = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request has a malformed percent-encoding.")
+	errNotText      = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request has a value that is not text.")
 	errBody         = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request could not be read to its end.")
 	errNobodyAsks   = problem(ReasonUnknownClient, oautherr.InvalidRequest, "The application did not say who it is.")
 	errUnknown      = problem(ReasonUnknownClient, oautherr.InvalidClient, "The application is not known here.")

@@ -128,6 +128,10 @@ type Request struct {
 	// id_token_hint or named in claims. Empty: any user.
 	Subject string
 
+	// EssentialACR are the levels of authentication of which claims demands one
+	// (OpenID Connect Core 1.0 §5.5.1.1). Empty: none is demanded.
+	EssentialACR []string
+
 	// The rest is for the host's pages and passed through: what to fill in as the
 	// user's name, the languages of the page and of the claims, the levels of
 	// authentication wanted (in order of preference), the kind of display, and the
@@ -315,10 +319,24 @@ func (c *Code) Clone() *Code {
 		return nil
 	}
 	clone := *c
-	clone.Scopes = slices.Clone(c.Scopes)
-	clone.Resources = slices.Clone(c.Resources)
-	clone.AMR = slices.Clone(c.AMR)
+	// A string may be a part of the whole request, which must not stay with it.
+	for _, text := range []*string{
+		&clone.ClientID, &clone.RedirectURI, &clone.Challenge, &clone.Subject, &clone.ACR, &clone.Nonce, &clone.SessionID,
+	} {
+		*text = strings.Clone(*text)
+	}
+	clone.Scopes = cloneStrings(c.Scopes)
+	clone.Resources = cloneStrings(c.Resources)
+	clone.AMR = cloneStrings(c.AMR)
 	clone.Claims = slices.Clone(c.Claims)
 	clone.Data = slices.Clone(c.Data)
 	return &clone
+}
+
+func cloneStrings(list []string) []string {
+	clone := slices.Clone(list)
+	for i := range clone {
+		clone[i] = strings.Clone(clone[i])
+	}
+	return clone
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
@@ -30,6 +31,7 @@ type answer struct {
 	shown    bool            // the error was a page
 	errorID  string
 	approved bool
+	granted  []string            // scopes of the code
 	fields   []destination.Field // of the answer: a code or an error
 	page     string              // a URL of the configuration to go on to
 	cookies  []*http.Cookie
@@ -71,18 +73,17 @@ func (a answer) forUser() bool {
 // askAgainByGET sends a POST without a session to our own GET: browsers leave the
 // session cookie off a POST that comes from another site.
 func (h *Handler) askAgainByGET(a answer) answer {
-	target := h.config.Endpoint
-	for i, x := range a.request.params.list {
-		separator := "&"
-		if i == 0 {
-			separator = "?"
+	var target strings.Builder
+	target.WriteString(h.config.Endpoint)
+	separator := "?"
+	for _, x := range a.request.params.list {
+		target.WriteString(separator + x.name + "=" + destination.Escape(x.value))
+		separator = "&"
+		if target.Len() > maxURL {
+			return a.refuse(oautherr.InvalidRequest.With("The request is too long to be sent on by GET."))
 		}
-		target += separator + x.name + "=" + destination.Escape(x.value)
 	}
-	if len(target) > maxURL {
-		return a.refuse(oautherr.InvalidRequest.With("The request is too long to be sent on by GET."))
-	}
-	a.page = target
+	a.page = target.String()
 	return a
 }
 

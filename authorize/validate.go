@@ -2,6 +2,7 @@ package authorize
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -218,8 +219,8 @@ func checkClaims(s *subject) error {
 	if s.request.Claims == nil {
 		return nil
 	}
-	if _, err := claimedSubject(s.request.Claims); err != nil {
-		return oautherr.InvalidRequest.With("claims is not a valid JSON object.")
+	if _, err := readClaims(s.request.Claims); err != nil {
+		return oautherr.InvalidRequest.With("claims is not a valid JSON object of at most 8192 bytes.")
 	}
 	return nil
 }
@@ -250,7 +251,7 @@ func (h *Handler) checkResources(ctx context.Context, r *Request) error {
 	}
 	for _, resource := range r.Resources {
 		u, err := url.Parse(resource)
-		if err != nil || !u.IsAbs() || len(resource) > 2048 || strings.Contains(resource, "#") {
+		if err != nil || !u.IsAbs() || !destination.ValidText(resource, 2048) || strings.Contains(resource, "#") {
 			return oautherr.InvalidTarget.With("A resource is not an absolute URI without a fragment.")
 		}
 		ok, err := h.config.Resource(ctx, r.Client, resource)
@@ -268,7 +269,7 @@ func (h *Handler) checkResources(ctx context.Context, r *Request) error {
 // its id_token_hint, which is verified once and never carried across the login,
 // or the one that claims names.
 func (h *Handler) requireSubject(ctx context.Context, r *Request, resumed *sealed) error {
-	claimed, err := claimedSubject(r.Claims)
+	claimed, err := readClaims(r.Claims)
 	if err != nil {
 		return err
 	}
@@ -280,18 +281,18 @@ func (h *Handler) requireSubject(ctx context.Context, r *Request, resumed *seale
 			return oautherr.InvalidRequest.With("id_token_hint is not supported.")
 		}
 		hinted, err = h.config.IDTokenHint(ctx, token)
-		if ctx.Err() != nil {
-			return storeFailed("Config.IDTokenHint", ctx.Err())
+		if err = inTime(ctx, err); ctx.Err() != nil || errors.Is(err, oautherr.TemporarilyUnavailable) || errors.Is(err, oautherr.ServerError) {
+			return storeFailed("Config.IDTokenHint", err)
 		}
 		if err != nil || hinted == "" {
 			return &oautherr.Error{Code: oautherr.InvalidRequest, Description: "The id_token_hint is not an ID token of this issuer.", Cause: err}
 		}
 	}
-	if hinted != "" && claimed != "" && hinted != claimed {
+	if hinted != "" && claimed.subject != "" && hinted != claimed.subject {
 		return oautherr.InvalidRequest.With("id_token_hint and claims name different users.")
 	}
 	r.hintSubject = hinted
-	r.Subject = claimed
+	r.Subject, r.EssentialACR = claimed.subject, claimed.acr
 	if hinted != "" {
 		r.Subject = hinted
 	}

@@ -46,7 +46,8 @@ func credentials(r *http.Request, form url.Values) (id, secret string, err error
 	id, idErr := url.QueryUnescape(id)
 	secret, secretErr := url.QueryUnescape(secret)
 	if err := errors.Join(idErr, secretErr); err != nil {
-		return "", "", oautherr.InvalidClient.Because(err)
+		// Not with err in it, which quotes some of the secret.
+		return "", "", oautherr.InvalidClient.Because(errors.New("the Authorization header is not form-encoded"))
 	}
 	if named := form.Get("client_id"); named != "" && named != id {
 		return "", "", oautherr.InvalidClient.Because(errors.New("header and body name different clients"))

@@ -172,7 +172,7 @@ func TestMethods(t *testing.T) {
 // No address is answered with a redirect that repeats a POST.
 func TestUncleanPathsAreNotFound(t *testing.T) {
 	p := newProvider(t)
-	for _, path := range []string{"//authorize", "/./authorize", "/x/../authorize", "//evil.example/authorize", "/authorize/"} {
+	for _, path := range []string{"//", "//authorize", "/./authorize", "/x/../authorize", "//evil.example/authorize", "/authorize/"} {
 		for _, method := range []string{"GET", "POST"} {
 			r := httptest.NewRequest(method, "/", nil)
 			r.URL.Path = path

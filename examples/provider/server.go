@@ -154,7 +154,7 @@ func (s *server) routes() http.Handler {
 // redirect with a status that repeats a POST, form and all.
 func onlyCleanPaths(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if clean := path.Clean(r.URL.Path); clean != r.URL.Path && clean+"/" != r.URL.Path {
+		if clean := path.Clean(r.URL.Path); clean != r.URL.Path && (clean == "/" || clean+"/" != r.URL.Path) {
 			http.NotFound(w, r)
 			return
 		}

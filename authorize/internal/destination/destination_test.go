@@ -468,8 +468,9 @@ func TestHostIsForAPersonToRead(t *testing.T) {
 	for _, c := range []struct{ rule, uri, want string }{
 		{"https", "https://app.example/cb?a=1", "app.example"},
 		{"a port belongs to it", "http://127.0.0.1:8080/cb", "127.0.0.1:8080"},
-		{"private use: the scheme", "com.example.app:/cb", "com.example.app"},
-		{"private use with a host: the scheme all the same", "com.example.app://bank.example/cb", "com.example.app"},
+		{"private use: the scheme", "com.example.app:/cb", "com.example.app:"},
+		{"private use with a host: the scheme all the same", "com.example.app://bank.example/cb", "com.example.app:"},
+		{"private use that is no URL: the scheme all the same", "com.example.app://x:y/cb", "com.example.app:"},
 		{"no URL", "https://[", ""},
 		{"empty", "", ""},
 	} {

@@ -162,15 +162,19 @@ func Impersonable(uri string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-// Host returns the host of the URI for a person to read, or the scheme where
-// there is none, or nothing where it is neither.
+// Host returns the host of the URI for a person to read. A URI that is not of http or
+// https has none that means anything: then it is the scheme with its colon, which
+// nobody takes for a website.
 func Host(uri string) string {
-	u, err := url.Parse(uri)
-	if err != nil {
+	if TakesForms(uri) {
+		if u, err := url.Parse(uri); err == nil {
+			return u.Host
+		}
 		return ""
 	}
-	if u.Host != "" && TakesForms(uri) {
-		return u.Host
+	scheme, _, found := strings.Cut(uri, ":")
+	if !found {
+		return ""
 	}
-	return u.Scheme
+	return scheme + ":"
 }
