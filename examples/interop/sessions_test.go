@@ -1,0 +1,109 @@
+package interop
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/gorilla/sessions"
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/authorizetest"
+	"github.com/usher-auth/usher/session"
+)
+
+// The adapters that the README shows, each with a login page of the kind that its
+// users have.
+func TestSessionsOfOthers(t *testing.T) {
+	manager := scs.New()
+	store := sessions.NewCookieStore([]byte("0123456789abcdef0123456789abcdef"))
+	for name, host := range map[string]struct {
+		sessions authorize.SessionStore
+		signIn   func(w http.ResponseWriter, r *http.Request, user string) error
+		wrap     func(http.Handler) http.Handler
+	}{
+		"scs": {
+			sessions: authorize.SessionFunc(func(r *http.Request) (*session.Session, error) {
+				user := manager.GetString(r.Context(), "user_id")
+				if user == "" {
+					return nil, nil
+				}
+				signedInAt := time.Unix(manager.GetInt64(r.Context(), "auth_time"), 0)
+				return &session.Session{Subject: user, AuthTime: signedInAt}, nil
+			}),
+			signIn: func(_ http.ResponseWriter, r *http.Request, user string) error {
+				manager.Put(r.Context(), "user_id", user)
+				manager.Put(r.Context(), "auth_time", time.Now().Unix())
+				return manager.RenewToken(r.Context())
+			},
+			wrap: manager.LoadAndSave,
+		},
+		"gorilla": {
+			sessions: authorize.SessionFunc(func(r *http.Request) (*session.Session, error) {
+				s, err := store.Get(r, "app")
+				if err != nil {
+					return nil, nil
+				}
+				user, _ := s.Values["user_id"].(string)
+				signedInAt, _ := s.Values["auth_time"].(int64)
+				return &session.Session{Subject: user, AuthTime: time.Unix(signedInAt, 0)}, nil
+			}),
+			signIn: func(w http.ResponseWriter, r *http.Request, user string) error {
+				s, _ := store.Get(r, "app")
+				s.Values["user_id"], s.Values["auth_time"] = user, time.Now().Unix()
+				return s.Save(r, w)
+			},
+			wrap: func(h http.Handler) http.Handler { return h },
+		},
+	} {
+		t.Run(name, func(t *testing.T) { signInWith(t, host.sessions, host.signIn, host.wrap) })
+	}
+}
+
+func signInWith(t *testing.T, store authorize.SessionStore, signIn func(http.ResponseWriter, *http.Request, string) error, wrap func(http.Handler) http.Handler) {
+	const issuer = "https://accounts.example"
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{
+		ID: "wiki", RedirectURIs: []string{"https://wiki.example/callback"}, Scopes: []string{"openid"},
+	}}})
+	endpoint, err := authorize.New(authorize.Config{
+		Issuer: issuer, Clients: memory, Codes: memory, Sessions: store, Login: authorize.LoginURL("/login"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/authorize", endpoint)
+	mux.HandleFunc("GET /login", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Write([]byte(`<form method="post"><input name="username"><button>Sign in</button></form>`))
+	})
+	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
+		if err := signIn(w, r, r.PostFormValue("username")); err != nil {
+			t.Error(err)
+		}
+		endpoint.Resume(w, r)
+	})
+	browser := authorizetest.NewBrowser()
+	browser.Handle(issuer, wrap(mux))
+	client := authorizetest.Client{Issuer: issuer, ID: "wiki", RedirectURI: "https://wiki.example/callback", Scopes: []string{"openid"}}
+	for _, visit := range []string{"signs in", "is signed in"} {
+		flow := client.Start()
+		page, err := browser.Open(flow.URL)
+		if err == nil && visit == "signs in" {
+			page, err = page.Submit(url.Values{"username": {"alice"}})
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", visit, err)
+		}
+		code, err := flow.Check(page.Request)
+		if err != nil {
+			t.Fatalf("%s: %v", visit, err)
+		}
+		record, err := endpoint.Redeem(context.Background(), flow.Redemption(code))
+		if err != nil || record.Subject != "alice" || time.Since(record.AuthTime) > time.Minute {
+			t.Errorf("%s: %+v, %v", visit, record, err)
+		}
+	}
+}
