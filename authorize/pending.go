@@ -104,9 +104,9 @@ func (p Pending) String() string { return p.LogValue().String() }
 // Pending returns the request in the req parameter of r: of its query, or of its form,
 // which is parsed if the host has not. It is for the host's pages in this
 // process. It does not look at the browser; [Handler.Resume] leads to that check.
-// An error means that req is missing, expired or not of this endpoint's making,
-// and that the user has to start again in the application: [Handler.ShowError] says
-// so.
+// An error means that req is missing, expired or not of this endpoint's making, that
+// the client or its redirect URI is gone since, or that the ClientStore failed:
+// [Handler.ShowError] tells the user what to do.
 func (h *Handler) Pending(r *http.Request) (*Pending, error) {
 	req := reqOf(r)
 	s, err := h.reader(h.keys).open(req)
