@@ -15,6 +15,12 @@ type Session struct {
 	// not be the secret that the browser holds: use a hash of it. A host that has
 	// no such id leaves it empty; the authentication time then stands in for it
 	// wherever "this sign-in and no other" is asked.
+	//
+	// It stays the same until the user signs in again, and does not change when the
+	// host renews the session or gives its cookie or token a new value. What the
+	// user has done for a request under way, such as giving consent, counts for this
+	// id only: with one that changes on every visit it would be asked for over and
+	// over.
 	ID string
 
 	// Subject is the user, stable and never reused (OpenID Connect Core 1.0 §2,
@@ -56,7 +62,7 @@ func (s Session) LogValue() slog.Value {
 	)
 }
 
-// clone returns a copy that shares no memory with s.
+// clone returns a copy that shares nothing with s that could be changed.
 func (s Session) clone() Session {
 	s.AMR = slices.Clone(s.AMR)
 	s.Data = slices.Clone(s.Data)
