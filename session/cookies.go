@@ -7,8 +7,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -26,10 +28,10 @@ const touchInterval = time.Minute
 // valueBytes is how many random bytes a cookie's value is made of.
 const valueBytes = 32
 
-// maxCarried is how many cookies of our name are looked at in one request. A browser
-// sends one, or a few where the name has no __Host- prefix and other programs on the
-// host set it for other paths. More are an attempt to make each cost a store call.
-const maxCarried = 4
+// maxDeleted is how many sessions one request can end. A browser sends one cookie of
+// our name, or a few where the name has no __Host- prefix and other programs on the host
+// set it for other paths. More are an attempt to make each cost a store call.
+const maxDeleted = 16
 
 // Config configures [NewCookies]. The zero value is ready for use on https.
 type Config struct {
@@ -165,11 +167,11 @@ func NewCookies(cfg Config) (*Cookies, error) {
 // The ID of the session is the key that the store keeps it under, a hash of the
 // cookie's value and never that value. The caller may keep and change what it gets.
 func (c *Cookies) Session(r *http.Request) (*Session, error) {
-	values := c.carried(r)
-	if len(values) != 1 || !wellFormed(values[0]) {
+	value, ok := c.only(r)
+	if !ok || !wellFormed(value) {
 		return nil, nil
 	}
-	ctx, key := r.Context(), storeKey(values[0])
+	ctx, key := r.Context(), storeKey(value)
 	rec, err := c.store.FindSession(ctx, key)
 	if err != nil {
 		return nil, fmt.Errorf("session: find: %w", err)
@@ -185,7 +187,8 @@ func (c *Cookies) Session(r *http.Request) (*Session, error) {
 		return nil, nil
 	}
 	if now.Sub(rec.LastSeenAt) >= min(touchInterval, c.idle/10) {
-		if err := c.store.TouchSession(ctx, key, now); err != nil {
+		expires := earliest(now.Add(c.idle), rec.EndsAt, rec.CreatedAt.Add(c.absolute))
+		if err := c.store.TouchSession(ctx, key, now, expires); err != nil {
 			c.log.WarnContext(ctx, "session: the use of a session was not recorded", "error", err)
 		}
 	}
@@ -212,7 +215,9 @@ func (c *Cookies) Session(r *http.Request) (*Session, error) {
 //
 // The new session is stored first and the old one deleted then. If either fails, no
 // cookie is set and the error returned: nobody new is signed in, and the user who was
-// may or may not still be. A full [Memory] gives an error that is [ErrFull].
+// may or may not still be. A full [Memory] gives an error that is [ErrFull]. It is an
+// error too if the request has more cookies of our name than 16, as for
+// [Cookies.SignOut].
 //
 // Calling it twice with the same w leaves one cookie, the second, and deletes the
 // first session.
@@ -227,7 +232,13 @@ func (c *Cookies) SignIn(w http.ResponseWriter, r *http.Request, s Session) (*Se
 		s.AuthTime = now
 	}
 	s.AuthTime = storable(s.AuthTime)
-	rec := &Record{Session: s.clone(), CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(c.absolute)}
+	rec := &Record{
+		Session:    s.clone(),
+		CreatedAt:  now,
+		LastSeenAt: now,
+		ExpiresAt:  now.Add(c.idle),
+		EndsAt:     now.Add(c.absolute),
+	}
 	if err := c.store.SaveSession(ctx, s.ID, rec); err != nil {
 		return nil, fmt.Errorf("session: sign in: %w", err)
 	}
@@ -244,13 +255,18 @@ func (c *Cookies) SignIn(w http.ResponseWriter, r *http.Request, s Session) (*Se
 // and the headers of w tell the browser to drop the cookie. Call it before anything is
 // written to w. Nobody being signed in is not an error.
 //
-// The cookie is dropped even if the store fails. The error then says that the session
-// is still stored: whoever else has the cookie's value can go on using it.
+// Where the request has several cookies of our name, the sessions of all of them end: a
+// browser may send them with Config.Insecure, in an order that others can choose. 16 that
+// could be ours are the limit; if there are more it is an error, as the one that matters
+// may be among the others.
+//
+// The cookie is dropped even after an error. The session may then still be stored:
+// whoever else has the cookie's value can go on using it.
 func (c *Cookies) SignOut(w http.ResponseWriter, r *http.Request) error {
 	err := c.deleteOld(w, r)
 	c.setCookie(w, "")
 	if err != nil {
-		return fmt.Errorf("session: sign out: the browser drops its cookie, but the session is still stored: %w", err)
+		return fmt.Errorf("session: sign out: the browser drops its cookie, but the session may be stored still: %w", err)
 	}
 	return nil
 }
@@ -277,46 +293,70 @@ func (c *Cookies) SignOutEverywhere(ctx context.Context, subject string) error {
 func (c *Cookies) live(rec *Record, now time.Time) bool {
 	return rec.Subject != "" &&
 		now.Before(rec.ExpiresAt) &&
+		now.Before(rec.EndsAt) &&
 		now.Before(rec.CreatedAt.Add(c.absolute)) &&
 		now.Before(rec.LastSeenAt.Add(c.idle))
 }
 
-// deleteOld deletes the sessions that the request came with, and the one that an
-// earlier SignIn has put into this response. All are tried, even if one fails.
+// deleteOld deletes the sessions that the request came with, maxDeleted at most, and the
+// one that an earlier SignIn has put into this response. All are tried, even if one
+// fails.
 func (c *Cookies) deleteOld(w http.ResponseWriter, r *http.Request) error {
-	values := c.carried(r)
+	var keys []string
 	for _, line := range w.Header()["Set-Cookie"] {
-		if value, ok := c.valueIn(line); ok {
-			values = append(values, value)
+		if value, ok := c.valueIn(line); ok && wellFormed(value) {
+			keys = append(keys, storeKey(value))
 		}
 	}
 	var errs []error
-	for _, value := range values {
-		if wellFormed(value) {
-			errs = append(errs, c.store.DeleteSession(r.Context(), storeKey(value)))
+	left := maxDeleted
+	for value := range c.carried(r) {
+		if !wellFormed(value) {
+			continue
 		}
+		if left == 0 {
+			errs = append(errs, fmt.Errorf("the request has more than %d cookies of the name", maxDeleted))
+			break
+		}
+		keys = append(keys, storeKey(value))
+		left--
+	}
+	for _, key := range keys {
+		errs = append(errs, c.store.DeleteSession(r.Context(), key))
 	}
 	return errors.Join(errs...)
 }
 
-// carried returns the values of the cookies of our name that the request came with,
-// well formed or not, maxCarried of them at most.
+// only returns the value of the cookie of our name that the request came with, well
+// formed or not. ok is false where there is none, or more than one.
+func (c *Cookies) only(r *http.Request) (value string, ok bool) {
+	for v := range c.carried(r) {
+		if ok {
+			return "", false
+		}
+		value, ok = v, true
+	}
+	return value, ok
+}
+
+// carried goes through the values of the cookies of our name that the request came
+// with, well formed or not.
 //
 // It reads the header itself because net/http leaves out cookies with a malformed
 // value and strips quotes, so that it can show one cookie where there were two. Of
 // white space it knows only what RFC 6265 §4.2.1 allows: taking off more, such as a
 // no-break space, would turn a name that browsers do not protect into one with the
 // __Host- prefix.
-func (c *Cookies) carried(r *http.Request) []string {
-	var values []string
-	for _, line := range r.Header["Cookie"] {
-		for pair := range strings.SplitSeq(line, ";") {
-			if value, ok := c.valueIn(pair); ok && len(values) < maxCarried {
-				values = append(values, value)
+func (c *Cookies) carried(r *http.Request) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, line := range r.Header["Cookie"] {
+			for pair := range strings.SplitSeq(line, ";") {
+				if value, ok := c.valueIn(pair); ok && !yield(value) {
+					return
+				}
 			}
 		}
 	}
-	return values
 }
 
 // valueIn returns the value of a cookie of our name, out of one pair of a Cookie
@@ -359,6 +399,9 @@ func (c *Cookies) now() time.Time { return storable(c.clock()) }
 
 // storable rounds a time down to what every store can give back unchanged.
 func storable(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+// earliest returns the first of some times.
+func earliest(times ...time.Time) time.Time { return slices.MinFunc(times, time.Time.Compare) }
 
 // newValue returns a value for a cookie that has not been before.
 func newValue() string {

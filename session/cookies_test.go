@@ -83,11 +83,11 @@ func (s *testStore) FindSession(ctx context.Context, key string) (*Record, error
 	return s.Store.FindSession(ctx, key)
 }
 
-func (s *testStore) TouchSession(ctx context.Context, key string, seen time.Time) error {
+func (s *testStore) TouchSession(ctx context.Context, key string, seen, expires time.Time) error {
 	if err := s.called("Touch"); err != nil {
 		return err
 	}
-	return s.Store.TouchSession(ctx, key, seen)
+	return s.Store.TouchSession(ctx, key, seen, expires)
 }
 
 func (s *testStore) DeleteSession(ctx context.Context, key string) error {
@@ -277,8 +277,9 @@ func TestSignInStoresWhatItWasGiven(t *testing.T) {
 		t.Errorf("Session returned %+v, %v; want %+v", read, err, want)
 	}
 	rec := find(t, c.store, want.ID)
-	if !rec.CreatedAt.Equal(start) || !rec.LastSeenAt.Equal(start) || !rec.ExpiresAt.Equal(start.Add(12*time.Hour)) {
-		t.Errorf("the times are %v, %v and %v", rec.CreatedAt, rec.LastSeenAt, rec.ExpiresAt)
+	if !rec.CreatedAt.Equal(start) || !rec.LastSeenAt.Equal(start) ||
+		!rec.ExpiresAt.Equal(start.Add(30*time.Minute)) || !rec.EndsAt.Equal(start.Add(12*time.Hour)) {
+		t.Errorf("the times are %v, %v, %v and %v", rec.CreatedAt, rec.LastSeenAt, rec.ExpiresAt, rec.EndsAt)
 	}
 	if read.ID == value(pair) {
 		t.Error("the session's id is the cookie's value")
@@ -588,20 +589,70 @@ func TestSignOutEndsEverySessionThatTheRequestCarries(t *testing.T) {
 	store := failing(newTestClock())
 	c := newCookies(t, Config{Store: store, Insecure: true})
 	var pairs []string
-	for range maxCarried + 1 {
+	for range 16 {
 		_, pair := signIn(t, c, get(), Session{Subject: "alice"})
 		pairs = append(pairs, pair)
 	}
 	if err := c.SignOut(httptest.NewRecorder(), get(strings.Join(pairs, "; "))); err != nil {
 		t.Fatal(err)
 	}
-	for i, pair := range pairs[:maxCarried] {
+	for i, pair := range pairs {
 		if got := subject(t, c, get(pair)); got != "" {
 			t.Errorf("%q is still signed in by cookie %d", got, i)
 		}
 	}
-	if got := store.count("Delete"); got != maxCarried {
-		t.Errorf("one request cost %d deletions, want %d at most", got, maxCarried)
+}
+
+// TestJunkCookies holds that a sign-out among cookies that somebody else has set either
+// ends the session or says that it may not have.
+func TestJunkCookies(t *testing.T) {
+	junk := func(n int) (pairs string) {
+		for range n {
+			pairs += "session=" + newValue() + "; "
+		}
+		return pairs
+	}
+	tests := []struct {
+		rule    string
+		before  string // in the Cookie header
+		deletes int
+		ended   bool
+	}{
+		{"four that could be ours", junk(4), 5, true},
+		{"as many as are looked at, with the real one", junk(15), 16, true},
+		{"one more", junk(16), 16, false},
+		{"a thousand", junk(1000), 16, false},
+		{"a thousand malformed ones cost nothing", strings.Repeat("session=; session=junk; ", 500), 1, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			store := failing(newTestClock())
+			c := newCookies(t, Config{Store: store, Insecure: true})
+			_, real := signIn(t, c, get(), Session{Subject: "alice"})
+			w := httptest.NewRecorder()
+			err := c.SignOut(w, get(tt.before+real))
+			if got := store.count("Delete"); got != tt.deletes {
+				t.Errorf("%d deletions, want %d", got, tt.deletes)
+			}
+			if ended := subject(t, c, get(real)) == ""; ended != tt.ended || (err == nil) != tt.ended {
+				t.Errorf("the session has ended: %t, SignOut: %v; want it ended: %t", ended, err, tt.ended)
+			}
+			if got := w.Header()["Set-Cookie"]; len(got) != 1 || !strings.HasPrefix(got[0], "session=; ") {
+				t.Errorf("Set-Cookie %q, want the cookie dropped", got)
+			}
+
+			m := NewMemory(MemoryConfig{})
+			c = newCookies(t, Config{Store: m, Insecure: true})
+			_, real = signIn(t, c, get(), Session{Subject: "alice"})
+			w = httptest.NewRecorder()
+			s, err := c.SignIn(w, get(tt.before+real), Session{Subject: "bob"})
+			if (err == nil) != tt.ended || (s != nil) != tt.ended || (len(w.Header()) > 0) != tt.ended {
+				t.Errorf("SignIn: %v, %v, headers %v; want success: %t", s, err, w.Header(), tt.ended)
+			}
+			if len(m.entries) != 1 {
+				t.Errorf("%d sessions are stored, want the old one or the new one", len(m.entries))
+			}
+		})
 	}
 }
 
@@ -672,20 +723,141 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-func TestALoweredAbsoluteLimitHoldsForOldSessions(t *testing.T) {
+// TestLimitsThatChange has one session and a keeper before and after the change of its
+// configuration. The store's own clock stands still, so that it is Cookies that holds
+// the limits.
+func TestLimitsThatChange(t *testing.T) {
+	const m, h, us = time.Minute, time.Hour, time.Microsecond
+	raised := Config{Idle: 13 * h, Absolute: 24 * h}
+	tests := []struct {
+		rule  string
+		after Config
+		uses  []time.Duration // since the sign-in, after the change
+		at    time.Duration
+		want  string
+	}{
+		{"a lowered absolute limit is not passed yet", Config{Absolute: 10 * m}, nil, 10*m - us, "alice"},
+		{"a lowered absolute limit holds at once", Config{Absolute: 10 * m}, nil, 10 * m, ""},
+		{"a lowered absolute limit holds for one in use", Config{Absolute: 10 * m}, []time.Duration{5 * m}, 10 * m, ""},
+		{"a lowered idle limit is not passed yet", Config{Idle: m}, nil, m - us, "alice"},
+		{"a lowered idle limit holds at once", Config{Idle: m}, nil, m, ""},
+		{"a lowered idle limit holds for one in use", Config{Idle: m}, []time.Duration{m / 2}, m/2 + m, ""},
+		{"a raised idle limit brings nothing back", raised, nil, 30 * m, ""},
+		{"a raised idle limit holds from the next use on", raised, []time.Duration{m}, 12*h - us, "alice"},
+		{"a raised absolute limit lengthens nothing", raised, []time.Duration{m}, 12 * h, ""},
+		{"a raised absolute limit lengthens none in use", raised, []time.Duration{m, 6 * h, 12*h - us}, 12 * h, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			clock := newTestClock()
+			tt.after.Store, tt.after.Now = NewMemory(MemoryConfig{Now: newTestClock().Now}), clock.Now
+			before := newCookies(t, Config{Store: tt.after.Store, Now: clock.Now})
+			after := newCookies(t, tt.after)
+			_, pair := signIn(t, before, get(), Session{Subject: "alice"})
+			for _, use := range tt.uses {
+				clock.Advance(use - clock.Now().Sub(start))
+				if got := subject(t, after, get(pair)); got != "alice" {
+					t.Fatalf("%q is signed in after %v, want alice", got, use)
+				}
+			}
+			clock.Advance(tt.at - clock.Now().Sub(start))
+			if got := subject(t, after, get(pair)); got != tt.want {
+				t.Errorf("%q is signed in, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestExpiresAt holds that a store may go by ExpiresAt alone: it is the earlier of the
+// two limits from the sign-in on and after every use.
+func TestExpiresAt(t *testing.T) {
+	const m = time.Minute
 	clock := newTestClock()
 	store := NewMemory(MemoryConfig{Now: clock.Now})
-	before := newCookies(t, Config{Store: store, Now: clock.Now})
-	_, pair := signIn(t, before, get(), Session{Subject: "alice"})
-	lowered := newCookies(t, Config{Store: store, Now: clock.Now, Absolute: time.Minute})
-	raised := newCookies(t, Config{Store: store, Now: clock.Now, Idle: 13 * time.Hour, Absolute: 24 * time.Hour})
-	clock.Advance(time.Minute)
-	if got := subject(t, lowered, get(pair)); got != "" {
-		t.Errorf("%q outlived the lowered limit", got)
+	c := newCookies(t, Config{Store: store, Now: clock.Now, Idle: 30 * m, Absolute: 60 * m})
+	s, pair := signIn(t, c, get(), Session{Subject: "alice"})
+	for _, tt := range []struct{ use, seen, expires time.Duration }{
+		{0, 0, 30 * m},
+		{m / 2, 0, 30 * m}, // not written
+		{20 * m, 20 * m, 50 * m},
+		{40 * m, 40 * m, 60 * m},
+		{59 * m, 59 * m, 60 * m},
+	} {
+		clock.Advance(tt.use - clock.Now().Sub(start))
+		subject(t, c, get(pair))
+		rec := find(t, store, s.ID)
+		if seen, expires := rec.LastSeenAt.Sub(start), rec.ExpiresAt.Sub(start); seen != tt.seen || expires != tt.expires {
+			t.Errorf("used at %v: last seen at %v, expires at %v; want %v and %v", tt.use, seen, expires, tt.seen, tt.expires)
+		}
+		if got := rec.EndsAt.Sub(start); got != 60*m {
+			t.Errorf("used at %v: ends at %v, want %v", tt.use, got, 60*m)
+		}
 	}
-	clock.Advance(12*time.Hour - time.Minute)
-	if got := subject(t, raised, get(pair)); got != "" {
-		t.Errorf("%q was kept by the raised limit", got)
+}
+
+// TestExpiresAtWhenLimitsChange has a session that was stored with 30 minutes and an hour
+// used for 20 minutes with other limits.
+func TestExpiresAtWhenLimitsChange(t *testing.T) {
+	const m = time.Minute
+	tests := []struct {
+		rule           string
+		idle, absolute time.Duration
+		want           time.Duration // since the sign-in
+	}{
+		{"a raised idle limit counts from the use on", 35 * m, 60 * m, 55 * m},
+		{"a raised absolute limit does not count", 50 * m, 90 * m, 60 * m},
+		{"a lowered absolute limit counts", 30 * m, 40 * m, 40 * m},
+		{"nothing is moved back", 5 * m, 60 * m, 30 * m},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			clock := newTestClock()
+			store := NewMemory(MemoryConfig{Now: clock.Now})
+			before := newCookies(t, Config{Store: store, Now: clock.Now, Idle: 30 * m, Absolute: 60 * m})
+			after := newCookies(t, Config{Store: store, Now: clock.Now, Idle: tt.idle, Absolute: tt.absolute})
+			s, pair := signIn(t, before, get(), Session{Subject: "alice"})
+			for clock.Now().Sub(start) < 20*m {
+				clock.Advance(4 * m)
+				subject(t, after, get(pair))
+			}
+			if got := find(t, store, s.ID).ExpiresAt.Sub(start); got != tt.want {
+				t.Errorf("it expires after %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestOneAccountDoesNotLockOthersOut has an account sign in without end.
+func TestOneAccountDoesNotLockOthersOut(t *testing.T) {
+	clock := newTestClock()
+	store := NewMemory(MemoryConfig{Max: 300, Now: clock.Now})
+	c := newCookies(t, Config{Store: store, Now: clock.Now})
+	_, alice := signIn(t, c, get(), Session{Subject: "alice"})
+	for range 1000 {
+		signIn(t, c, get(), Session{Subject: "mallory"})
+	}
+	_, bob := signIn(t, c, get(), Session{Subject: "bob"})
+	if a, b := subject(t, c, get(alice)), subject(t, c, get(bob)); a != "alice" || b != "bob" {
+		t.Errorf("%q and %q are signed in, want alice and bob", a, b)
+	}
+	if got := len(store.entries); got != 102 {
+		t.Errorf("%d sessions are stored, want 102", got)
+	}
+}
+
+func TestSessionsOutOfUseMakeRoom(t *testing.T) {
+	clock := newTestClock()
+	c := newCookies(t, Config{Store: NewMemory(MemoryConfig{Max: 2, Now: clock.Now}), Now: clock.Now})
+	_, alice := signIn(t, c, get(), Session{Subject: "alice"})
+	_, bob := signIn(t, c, get(), Session{Subject: "bob"})
+	clock.Advance(20 * time.Minute)
+	if got := subject(t, c, get(alice)); got != "alice" {
+		t.Fatalf("%q is signed in, want alice", got)
+	}
+	clock.Advance(10 * time.Minute)
+	_, carol := signIn(t, c, get(), Session{Subject: "carol"})
+	if a, b, d := subject(t, c, get(alice)), subject(t, c, get(bob)), subject(t, c, get(carol)); a != "alice" || b != "" || d != "carol" {
+		t.Errorf("%q, %q and %q are signed in, want alice, nobody and carol", a, b, d)
 	}
 }
 
@@ -823,7 +995,7 @@ func TestStoreFails(t *testing.T) {
 		store.failFrom("Delete")
 		w := httptest.NewRecorder()
 		err := c.SignOut(w, get(pair))
-		if !errors.Is(err, errStore) || !strings.Contains(err.Error(), "still stored") {
+		if !errors.Is(err, errStore) || !strings.Contains(err.Error(), "may be stored still") {
 			t.Errorf("SignOut: %v, want the store's error and what it means", err)
 		}
 		if got := w.Header().Get("Set-Cookie"); !strings.HasPrefix(got, cookieName+"=; Path=/; Max-Age=0;") {
@@ -871,7 +1043,7 @@ func (hanging) FindSession(ctx context.Context, _ string) (*Record, error) {
 	return nil, ctx.Err()
 }
 
-func (hanging) TouchSession(ctx context.Context, _ string, _ time.Time) error {
+func (hanging) TouchSession(ctx context.Context, _ string, _, _ time.Time) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -960,6 +1132,8 @@ func TestStoreLies(t *testing.T) {
 		{"another session's record", with(func(r *Record) { r.ID = testKey(1) }), false, true},
 		{"a record without its id", with(func(r *Record) { r.ID = "" }), false, true},
 		{"expired", with(func(r *Record) { r.ExpiresAt = start }), false, false},
+		{"ended", with(func(r *Record) { r.EndsAt = start }), false, false},
+		{"no end", with(func(r *Record) { r.EndsAt = time.Time{} }), false, false},
 		{"no expiry", with(func(r *Record) { r.ExpiresAt = time.Time{} }), false, false},
 		{"no creation", with(func(r *Record) { r.CreatedAt = time.Time{} }), false, false},
 		{"created too long ago", with(func(r *Record) { r.CreatedAt = start.Add(-12 * time.Hour) }), false, false},

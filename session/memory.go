@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 )
@@ -12,8 +13,12 @@ import (
 // [Cookies.SignIn] wraps it, so test for it with [errors.Is].
 var ErrFull = errors.New("session: the store is full of sessions that are still good")
 
-// defaultMax is how many sessions a Memory keeps if it is not told otherwise.
-const defaultMax = 100_000
+// How many sessions a Memory keeps, in all and of one subject, if it is not told
+// otherwise.
+const (
+	defaultMax           = 100_000
+	defaultMaxPerSubject = 100
+)
 
 // purgeStep is the most expired records that one call removes, which keeps every
 // call short. Each call adds one record at most, so the purge always catches up.
@@ -23,8 +28,18 @@ const purgeStep = 16
 type MemoryConfig struct {
 	// Max is the most sessions that are kept at once. Zero or less means 100,000.
 	// What a session takes depends on its Data; one with short fields and little of
-	// it takes about 400 bytes.
+	// it takes about 550 bytes.
 	Max int
+
+	// MaxPerSubject is the most sessions of one subject that are kept at once. Zero
+	// or less means 100. One more sign-in of the same subject ends that one of its
+	// sessions that expires first, which is mostly the one that was out of use
+	// longest. A sign-in that replaces a session counts as one more too, as the old
+	// one goes only when the new one is stored.
+	//
+	// So no account can take the room of all others. A program that signs in again
+	// for every call it makes loses its own sessions only.
+	MaxPerSubject int
 
 	// Now tells the time by which records expire. Nil means [time.Now]. It should
 	// be the clock of the [Cookies] that uses the store, and is called with the
@@ -37,34 +52,53 @@ type MemoryConfig struct {
 //
 // It is bounded: when it holds its maximum and none of that has expired, saving
 // fails with [ErrFull], which refuses the newcomer rather than sign out somebody
-// else. A record takes its place until ExpiresAt, even if nobody uses it any more,
-// because how long a session may idle is for [Cookies] to know. Expired records are
-// removed a few at a time by the calls that come in; there is no goroutine, and
-// nothing to close.
+// else. A subject that has its own maximum makes room itself, as
+// [MemoryConfig.MaxPerSubject] says; no other subject's session that is still good
+// is ever dropped. Expired records are removed a few at a time by the calls that
+// come in; there is no goroutine, and nothing to close.
 type Memory struct {
-	max int
-	now func() time.Time
+	max           int
+	maxPerSubject int
+	now           func() time.Time
 
-	mu      sync.Mutex
-	entries map[string]*entry
-	expiry  expiryHeap
+	mu       sync.Mutex
+	entries  map[string]*entry
+	expiry   expiryHeap             // all entries
+	subjects map[string]*expiryHeap // each subject's own; never an empty one
 }
 
 var _ Store = (*Memory)(nil)
 
-// entry is a stored record, its key and its place in the expiry heap.
+// entry is a stored record, its key and its places in the heap of all entries and in
+// that of its subject's own.
 type entry struct {
 	key   string
 	rec   *Record
-	index int
+	place [2]int
 }
+
+// The heaps that an entry is in, as indexes of its places.
+const (
+	ofAll = iota
+	ofSubject
+)
 
 // NewMemory returns an empty store. It cannot fail: see [MemoryConfig] for what the
 // zero and negative values mean.
 func NewMemory(cfg MemoryConfig) *Memory {
-	m := &Memory{max: cfg.Max, now: cfg.Now, entries: make(map[string]*entry)}
+	m := &Memory{
+		max:           cfg.Max,
+		maxPerSubject: cfg.MaxPerSubject,
+		now:           cfg.Now,
+		entries:       make(map[string]*entry),
+		expiry:        expiryHeap{which: ofAll},
+		subjects:      make(map[string]*expiryHeap),
+	}
 	if m.max <= 0 {
 		m.max = defaultMax
+	}
+	if m.maxPerSubject <= 0 {
+		m.maxPerSubject = defaultMaxPerSubject
 	}
 	if m.now == nil {
 		m.now = time.Now
@@ -73,18 +107,19 @@ func NewMemory(cfg MemoryConfig) *Memory {
 }
 
 // SaveSession implements [Store]. It fails with [ErrFull] when there is no room, and
-// with another error when the key is in use.
+// with another error when the key is in use. A subject that has its maximum loses the
+// session that expires first.
 func (m *Memory) SaveSession(ctx context.Context, key string, rec *Record) error {
 	return m.locked(ctx, func(time.Time) error {
 		if m.entries[key] != nil {
 			return errors.New("session: the key is in use")
 		}
-		if len(m.entries) >= m.max {
+		if own := m.subjects[rec.Subject]; own != nil && own.Len() >= m.maxPerSubject {
+			m.remove(own.entries[0])
+		} else if len(m.entries) >= m.max {
 			return ErrFull
 		}
-		e := &entry{key: key, rec: rec.clone()}
-		m.entries[key] = e
-		heap.Push(&m.expiry, e)
+		m.add(&entry{key: strings.Clone(key), rec: rec.kept()})
 		return nil
 	})
 }
@@ -101,11 +136,20 @@ func (m *Memory) FindSession(ctx context.Context, key string) (*Record, error) {
 	return found, err
 }
 
-// TouchSession implements [Store].
-func (m *Memory) TouchSession(ctx context.Context, key string, seen time.Time) error {
-	return m.locked(ctx, func(time.Time) error {
-		if e := m.entries[key]; e != nil && seen.After(e.rec.LastSeenAt) {
+// TouchSession implements [Store]. A record that has expired is left to go.
+func (m *Memory) TouchSession(ctx context.Context, key string, seen, expires time.Time) error {
+	return m.locked(ctx, func(now time.Time) error {
+		e := m.entries[key]
+		if e == nil || !now.Before(e.rec.ExpiresAt) {
+			return nil
+		}
+		if seen.After(e.rec.LastSeenAt) {
 			e.rec.LastSeenAt = seen
+		}
+		if expires.After(e.rec.ExpiresAt) {
+			e.rec.ExpiresAt = expires
+			heap.Fix(&m.expiry, e.place[ofAll])
+			heap.Fix(m.subjects[e.rec.Subject], e.place[ofSubject])
 		}
 		return nil
 	})
@@ -121,14 +165,11 @@ func (m *Memory) DeleteSession(ctx context.Context, key string) error {
 	})
 }
 
-// DeleteSessionsOf implements [Store]. It looks at every record, for a subject
-// rarely loses all sessions and an index would cost every sign-in.
+// DeleteSessionsOf implements [Store].
 func (m *Memory) DeleteSessionsOf(ctx context.Context, subject string) error {
 	return m.locked(ctx, func(time.Time) error {
-		for _, e := range m.entries {
-			if e.rec.Subject == subject {
-				m.remove(e)
-			}
+		for own := m.subjects[subject]; own != nil && own.Len() > 0; {
+			m.remove(own.entries[own.Len()-1]) // the last, as nothing has to move up for it
 		}
 		return nil
 	})
@@ -143,41 +184,65 @@ func (m *Memory) locked(ctx context.Context, op func(now time.Time) error) error
 	defer m.mu.Unlock()
 	now := m.now()
 	for range purgeStep {
-		if len(m.expiry) == 0 || now.Before(m.expiry[0].rec.ExpiresAt) {
+		if m.expiry.Len() == 0 || now.Before(m.expiry.entries[0].rec.ExpiresAt) {
 			break
 		}
-		m.remove(m.expiry[0])
+		m.remove(m.expiry.entries[0])
 	}
 	return op(now)
 }
 
-// remove drops an entry that is stored. The lock is held.
-func (m *Memory) remove(e *entry) {
-	heap.Remove(&m.expiry, e.index)
-	delete(m.entries, e.key)
+// add stores an entry whose key is free. The lock is held.
+func (m *Memory) add(e *entry) {
+	own := m.subjects[e.rec.Subject]
+	if own == nil {
+		own = &expiryHeap{which: ofSubject}
+		m.subjects[e.rec.Subject] = own
+	}
+	m.entries[e.key] = e
+	heap.Push(&m.expiry, e)
+	heap.Push(own, e)
 }
 
-// expiryHeap orders entries by the time they expire, the first to go on top.
-type expiryHeap []*entry
+// remove drops an entry that is stored. The lock is held.
+func (m *Memory) remove(e *entry) {
+	delete(m.entries, e.key)
+	heap.Remove(&m.expiry, e.place[ofAll])
+	own := m.subjects[e.rec.Subject]
+	heap.Remove(own, e.place[ofSubject])
+	if own.Len() == 0 {
+		delete(m.subjects, e.rec.Subject)
+	}
+}
 
-func (h expiryHeap) Len() int           { return len(h) }
-func (h expiryHeap) Less(i, j int) bool { return h[i].rec.ExpiresAt.Before(h[j].rec.ExpiresAt) }
+// expiryHeap orders entries by the time they expire, the first to go on top, and tells
+// each its place.
+type expiryHeap struct {
+	which   int // of an entry's places
+	entries []*entry
+}
 
-func (h expiryHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
+func (h *expiryHeap) Len() int { return len(h.entries) }
+
+func (h *expiryHeap) Less(i, j int) bool {
+	return h.entries[i].rec.ExpiresAt.Before(h.entries[j].rec.ExpiresAt)
+}
+
+func (h *expiryHeap) Swap(i, j int) {
+	h.entries[i], h.entries[j] = h.entries[j], h.entries[i]
+	h.entries[i].place[h.which], h.entries[j].place[h.which] = i, j
 }
 
 func (h *expiryHeap) Push(x any) {
 	e := x.(*entry)
-	e.index = len(*h)
-	*h = append(*h, e)
+	e.place[h.which] = len(h.entries)
+	h.entries = append(h.entries, e)
 }
 
 func (h *expiryHeap) Pop() any {
-	last := len(*h) - 1
-	e := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
+	last := len(h.entries) - 1
+	e := h.entries[last]
+	h.entries[last] = nil
+	h.entries = h.entries[:last]
 	return e
 }

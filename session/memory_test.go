@@ -8,10 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // start is when every test begins.
@@ -58,6 +58,7 @@ func testRecord(key, subject string) *Record {
 		CreatedAt:  start,
 		LastSeenAt: start,
 		ExpiresAt:  start.Add(time.Hour),
+		EndsAt:     start.Add(12 * time.Hour),
 	}
 }
 
@@ -79,208 +80,72 @@ func save(t *testing.T, s Store, rec *Record) {
 	}
 }
 
-// TestMemoryContract holds what the contract of Store says of its methods.
-func TestMemoryContract(t *testing.T) {
+// The contract of Store is held by the conformance suite; what follows is what it does
+// not see.
+
+func TestMemoryEveryMethodAtOnce(t *testing.T) {
 	ctx := context.Background()
-	key, other := testKey(1), testKey(2)
-	tests := []struct {
-		rule string
-		run  func(t *testing.T, s Store)
-	}{
-		{"a saved record is found as it was", func(t *testing.T, s Store) {
-			save(t, s, testRecord(key, "alice"))
-			if got, want := find(t, s, key), testRecord(key, "alice"); !reflect.DeepEqual(got, want) {
-				t.Errorf("found %+v, want %+v", got, want)
-			}
-		}},
-		{"an unknown key finds nothing", func(t *testing.T, s Store) {
-			save(t, s, testRecord(key, "alice"))
-			if got := find(t, s, other); got != nil {
-				t.Errorf("found %+v", got)
-			}
-		}},
-		{"keys are compared as bytes", func(t *testing.T, s Store) {
-			save(t, s, testRecord(key, "alice"))
-			for _, k := range []string{strings.ToUpper(key), strings.ToLower(key), key + " ", key[:42], ""} {
-				if got := find(t, s, k); got != nil {
-					t.Errorf("%q found the record under %q", k, key)
+	m := NewMemory(MemoryConfig{MaxPerSubject: 10, Now: newTestClock().Now})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 50 {
+				k, subject := testKey(i*1000+j), fmt.Sprint("user", j%3)
+				err := errors.Join(
+					m.SaveSession(ctx, k, testRecord(k, subject)),
+					m.TouchSession(ctx, k, start.Add(time.Second), start.Add(time.Hour+time.Duration(i*j))),
+				)
+				rec, findErr := m.FindSession(ctx, k)
+				if rec != nil {
+					rec.Data[0]++
 				}
-			}
-		}},
-		{"a key in use is refused and its record kept", func(t *testing.T, s Store) {
-			save(t, s, testRecord(key, "alice"))
-			if err := s.SaveSession(ctx, key, testRecord(key, "mallory")); err == nil {
-				t.Error("SaveSession took the key a second time")
-			}
-			if got := find(t, s, key); got == nil || got.Subject != "alice" {
-				t.Errorf("found %+v, want alice's", got)
-			}
-		}},
-		{"what was given is not shared", func(t *testing.T, s Store) {
-			rec := testRecord(key, "alice")
-			save(t, s, rec)
-			rec.Subject, rec.AMR[0], rec.Data[0] = "mallory", "x", 'x'
-			if got, want := find(t, s, key), testRecord(key, "alice"); !reflect.DeepEqual(got, want) {
-				t.Errorf("found %+v, want %+v", got, want)
-			}
-		}},
-		{"what was returned is not shared", func(t *testing.T, s Store) {
-			save(t, s, testRecord(key, "alice"))
-			rec := find(t, s, key)
-			rec.Subject, rec.AMR[0], rec.Data[0] = "mallory", "x", 'x'
-			if got, want := find(t, s, key), testRecord(key, "alice"); !reflect.DeepEqual(got, want) {
-				t.Errorf("found %+v, want %+v", got, want)
-			}
-		}},
-		{"touching moves the last use and nothing else", func(t *testing.T, s Store) {
-			save(t, s, testRecord(key, "alice"))
-			if err := s.TouchSession(ctx, key, start.Add(time.Minute)); err != nil {
-				t.Fatal(err)
-			}
-			want := testRecord(key, "alice")
-			want.LastSeenAt = start.Add(time.Minute)
-			if got := find(t, s, key); !reflect.DeepEqual(got, want) {
-				t.Errorf("found %+v, want %+v", got, want)
-			}
-		}},
-		{"touching never moves the last use back", func(t *testing.T, s Store) {
-			save(t, s, testRecord(key, "alice"))
-			for _, d := range []time.Duration{-time.Minute, time.Minute, time.Second} {
-				if err := s.TouchSession(ctx, key, start.Add(d)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if got := find(t, s, key).LastSeenAt; !got.Equal(start.Add(time.Minute)) {
-				t.Errorf("last seen %v, want %v", got, start.Add(time.Minute))
-			}
-		}},
-		{"touching brings nothing back", func(t *testing.T, s Store) {
-			save(t, s, testRecord(key, "alice"))
-			if err := s.DeleteSession(ctx, key); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.TouchSession(ctx, key, start.Add(time.Minute)); err != nil {
-				t.Errorf("TouchSession of an unknown key: %v", err)
-			}
-			if got := find(t, s, key); got != nil {
-				t.Errorf("found %+v", got)
-			}
-		}},
-		{"deleting removes one record", func(t *testing.T, s Store) {
-			save(t, s, testRecord(key, "alice"))
-			save(t, s, testRecord(other, "alice"))
-			if err := s.DeleteSession(ctx, key); err != nil {
-				t.Fatal(err)
-			}
-			if find(t, s, key) != nil || find(t, s, other) == nil {
-				t.Error("the record is still there, or the other is not")
-			}
-			if err := s.DeleteSession(ctx, key); err != nil {
-				t.Errorf("DeleteSession of an unknown key: %v", err)
-			}
-		}},
-		{"a deleted key may be used again", func(t *testing.T, s Store) {
-			save(t, s, testRecord(key, "alice"))
-			if err := s.DeleteSession(ctx, key); err != nil {
-				t.Fatal(err)
-			}
-			save(t, s, testRecord(key, "bob"))
-			if got := find(t, s, key); got == nil || got.Subject != "bob" {
-				t.Errorf("found %+v, want bob's", got)
-			}
-		}},
-		{"deleting a subject's removes all of them and no other", func(t *testing.T, s Store) {
-			for i, subject := range []string{"alice", "bob", "alice", "Alice", "alice ", "alice"} {
-				save(t, s, testRecord(testKey(i), subject))
-			}
-			if err := s.DeleteSessionsOf(ctx, "alice"); err != nil {
-				t.Fatal(err)
-			}
-			for i, want := range []bool{false, true, false, true, true, false} {
-				if got := find(t, s, testKey(i)) != nil; got != want {
-					t.Errorf("record %d is there: %t, want %t", i, got, want)
-				}
-			}
-			if err := s.DeleteSessionsOf(ctx, "alice"); err != nil {
-				t.Errorf("DeleteSessionsOf of an unknown subject: %v", err)
-			}
-		}},
-		{"a context that is done is an error and changes nothing", func(t *testing.T, s Store) {
-			save(t, s, testRecord(key, "alice"))
-			done, cancel := context.WithCancel(ctx)
-			cancel()
-			rec, findErr := s.FindSession(done, key)
-			if rec != nil {
-				t.Errorf("FindSession returned %+v", rec)
-			}
-			for method, err := range map[string]error{
-				"SaveSession":      s.SaveSession(done, other, testRecord(other, "bob")),
-				"FindSession":      findErr,
-				"TouchSession":     s.TouchSession(done, key, start.Add(time.Minute)),
-				"DeleteSession":    s.DeleteSession(done, key),
-				"DeleteSessionsOf": s.DeleteSessionsOf(done, "alice"),
-			} {
-				if !errors.Is(err, context.Canceled) {
-					t.Errorf("%s: error %v, want one that is %v", method, err, context.Canceled)
-				}
-			}
-			if got, want := find(t, s, key), testRecord(key, "alice"); !reflect.DeepEqual(got, want) {
-				t.Errorf("found %+v, want %+v", got, want)
-			}
-			if got := find(t, s, other); got != nil {
-				t.Errorf("found %+v", got)
-			}
-		}},
-		{"one of many that save under a key wins", func(t *testing.T, s Store) {
-			var wg sync.WaitGroup
-			won := make(chan string, 16)
-			for i := range cap(won) {
-				wg.Go(func() {
-					subject := fmt.Sprint("user", i)
-					if s.SaveSession(ctx, key, testRecord(key, subject)) == nil {
-						won <- subject
+				err = errors.Join(err, findErr, m.DeleteSessionsOf(ctx, "user1"))
+				if j%2 == 0 {
+					err = errors.Join(err, m.DeleteSession(ctx, k))
+					if rec, _ := m.FindSession(ctx, k); rec != nil {
+						t.Error("found after deletion")
 					}
-				})
+				}
+				if err != nil {
+					t.Error(err)
+				}
 			}
-			wg.Wait()
-			if len(won) != 1 {
-				t.Fatalf("%d calls won, want 1", len(won))
-			}
-			if got, want := find(t, s, key).Subject, <-won; got != want {
-				t.Errorf("found the record of %s, but %s was told that it won", got, want)
-			}
-		}},
-		{"every method at once", func(t *testing.T, s Store) {
-			var wg sync.WaitGroup
-			for i := range 8 {
-				wg.Go(func() {
-					for j := range 50 {
-						k, subject := testKey(i*1000+j), fmt.Sprint("user", j%3)
-						err := errors.Join(
-							s.SaveSession(ctx, k, testRecord(k, subject)),
-							s.TouchSession(ctx, k, start.Add(time.Second)),
-						)
-						rec, findErr := s.FindSession(ctx, k)
-						if rec != nil {
-							rec.Data[0]++
-						}
-						err = errors.Join(err, findErr, s.DeleteSessionsOf(ctx, "user1"), s.DeleteSession(ctx, k))
-						if err != nil {
-							t.Error(err)
-						}
-						if rec, _ := s.FindSession(ctx, k); rec != nil {
-							t.Error("found after deletion")
-						}
-					}
-				})
-			}
-			wg.Wait()
-		}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.rule, func(t *testing.T) {
-			tt.run(t, NewMemory(MemoryConfig{Now: newTestClock().Now}))
 		})
+	}
+	wg.Wait()
+	checkIndexes(t, m)
+}
+
+// checkIndexes checks that the heaps of a store hold its entries and nothing else, each
+// in its place and none before one that expires earlier.
+func checkIndexes(t *testing.T, m *Memory) {
+	t.Helper()
+	check := func(h *expiryHeap, which int) {
+		for i, e := range h.entries {
+			if e.place[which] != i || m.entries[e.key] != e {
+				t.Fatalf("entry %d of a heap is not in its place, or not stored", i)
+			}
+			if parent := h.entries[(i-min(i, 1))/2]; e.rec.ExpiresAt.Before(parent.rec.ExpiresAt) {
+				t.Fatalf("entry %d of a heap expires before the one above it", i)
+			}
+		}
+	}
+	check(&m.expiry, ofAll)
+	own := 0
+	for subject, h := range m.subjects {
+		check(h, ofSubject)
+		own += h.Len()
+		for _, e := range h.entries {
+			if e.rec.Subject != subject {
+				t.Fatalf("a session of %q is among those of %q", e.rec.Subject, subject)
+			}
+		}
+		if h.Len() == 0 {
+			t.Fatalf("%q has no sessions and is remembered", subject)
+		}
+	}
+	if m.expiry.Len() != len(m.entries) || own != len(m.entries) {
+		t.Fatalf("%d entries, %d in their heap, %d in those of subjects", len(m.entries), m.expiry.Len(), own)
 	}
 }
 
@@ -296,6 +161,68 @@ func TestMemoryExpiry(t *testing.T) {
 	if find(t, m, testKey(1)) != nil {
 		t.Error("found at ExpiresAt")
 	}
+}
+
+func TestMemoryExpiryMovesWithTouches(t *testing.T) {
+	ctx := context.Background()
+	clock := newTestClock()
+	m := NewMemory(MemoryConfig{Max: 3, Now: clock.Now})
+	for i := range 3 {
+		save(t, m, testRecord(testKey(i), "alice"))
+	}
+	// The first to go becomes the last to go, and the second stays.
+	for i, d := range []time.Duration{3 * time.Hour, time.Minute, 2 * time.Hour} {
+		if err := m.TouchSession(ctx, testKey(i), start.Add(time.Minute), start.Add(d)); err != nil {
+			t.Fatal(err)
+		}
+		checkIndexes(t, m)
+	}
+	for _, tt := range []struct {
+		at   time.Duration
+		want [3]bool
+	}{
+		{time.Hour - 1, [3]bool{true, true, true}},
+		{time.Hour, [3]bool{true, false, true}},
+		{2*time.Hour - 1, [3]bool{true, false, true}},
+		{2 * time.Hour, [3]bool{true, false, false}},
+		{3 * time.Hour, [3]bool{}},
+	} {
+		clock.Advance(tt.at - clock.Now().Sub(start))
+		want := 0
+		for i := range 3 {
+			if got := find(t, m, testKey(i)) != nil; got != tt.want[i] {
+				t.Errorf("after %v, session %d is there: %t, want %t", tt.at, i, got, tt.want[i])
+			}
+			if tt.want[i] {
+				want++
+			}
+		}
+		if len(m.entries) != want {
+			t.Errorf("after %v, %d records take room, want %d", tt.at, len(m.entries), want)
+		}
+	}
+}
+
+func TestMemoryLeavesExpiredRecordsToGo(t *testing.T) {
+	clock := newTestClock()
+	m := NewMemory(MemoryConfig{Now: clock.Now})
+	last := testKey(2 * purgeStep)
+	for i := range 2*purgeStep + 1 {
+		rec := testRecord(testKey(i), "alice")
+		rec.ExpiresAt = start.Add(time.Duration(i+1) * time.Second)
+		save(t, m, rec)
+	}
+	clock.Advance(time.Hour)
+	if err := m.TouchSession(context.Background(), last, clock.Now(), clock.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if m.entries[last] == nil {
+		t.Fatal("the record was purged before it was touched")
+	}
+	if find(t, m, last) != nil {
+		t.Error("a touch brought an expired session back")
+	}
+	checkIndexes(t, m)
 }
 
 func TestMemoryFindsNoExpiredRecordThatIsNotPurgedYet(t *testing.T) {
@@ -344,6 +271,113 @@ func TestMemoryRefusesWhenFull(t *testing.T) {
 	save(t, m, testRecord(testKey(4), "dave"))
 }
 
+// TestMemoryMaxPerSubject has two people who have all that they may have, in a store
+// with room for one more than that.
+func TestMemoryMaxPerSubject(t *testing.T) {
+	const free = -1 // nothing gives way
+	tests := []struct {
+		rule     string
+		expires  []time.Duration // alice's sessions
+		touch    time.Duration   // moves the expiry of the first of them; 0 for none
+		gone     int             // of alice's sessions
+		wantFull bool            // for one session of a newcomer before alice's next one
+	}{
+		{"a subject with room loses nothing", []time.Duration{30, 10}, 0, free, false},
+		{"the one that expires first gives way", []time.Duration{30, 10, 20}, 0, 1, false},
+		{"wherever it is", []time.Duration{10, 20, 30}, 0, 0, false},
+		{"a use lets another give way", []time.Duration{10, 20, 30}, 25, 1, false},
+		{"in a full store too", []time.Duration{20, 30, 10}, 0, 2, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			ctx := context.Background()
+			m := NewMemory(MemoryConfig{Max: 7, MaxPerSubject: 3, Now: newTestClock().Now})
+			for i := range 3 {
+				rec := testRecord(testKey(10+i), "bob")
+				rec.ExpiresAt = start.Add(1) // sooner than any of alice's
+				save(t, m, rec)
+			}
+			for i, d := range tt.expires {
+				rec := testRecord(testKey(i), "alice")
+				rec.ExpiresAt = start.Add(d)
+				save(t, m, rec)
+			}
+			if tt.touch != 0 {
+				if err := m.TouchSession(ctx, testKey(0), start, start.Add(tt.touch)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tt.wantFull {
+				save(t, m, testRecord(testKey(20), "carol"))
+				if err := m.SaveSession(ctx, testKey(21), testRecord(testKey(21), "carol")); !errors.Is(err, ErrFull) {
+					t.Fatalf("SaveSession: %v, want ErrFull", err)
+				}
+			}
+			save(t, m, testRecord(testKey(9), "alice"))
+			for i := range tt.expires {
+				if got := find(t, m, testKey(i)) != nil; got != (i != tt.gone) {
+					t.Errorf("alice's session %d is there: %t", i, got)
+				}
+			}
+			for i := range 3 {
+				if find(t, m, testKey(10+i)) == nil {
+					t.Errorf("bob's session %d is gone", i)
+				}
+			}
+			if find(t, m, testKey(9)) == nil {
+				t.Error("alice's new session is not there")
+			}
+			checkIndexes(t, m)
+		})
+	}
+}
+
+func TestMemoryRefusesAKeyInUseBeforeAnyoneGivesWay(t *testing.T) {
+	m := NewMemory(MemoryConfig{MaxPerSubject: 1, Now: newTestClock().Now})
+	save(t, m, testRecord(testKey(1), "alice"))
+	save(t, m, testRecord(testKey(2), "bob"))
+	if err := m.SaveSession(context.Background(), testKey(2), testRecord(testKey(2), "alice")); err == nil {
+		t.Error("SaveSession took a key in use")
+	}
+	if find(t, m, testKey(1)) == nil {
+		t.Error("a sign-in that failed ended a session")
+	}
+}
+
+// TestMemoryKeepsNoRequestBody holds that the texts that are kept are copies: a text cut
+// out of a request's body keeps all of the body in memory.
+func TestMemoryKeepsNoRequestBody(t *testing.T) {
+	key, body := testKey(1), "alice 2 pwd otp "+testKey(1)
+	rec := testRecord(body[16:], body[:5])
+	rec.ACR, rec.AMR = body[6:7], []string{body[8:11], body[12:15]}
+	m := NewMemory(MemoryConfig{Now: newTestClock().Now})
+	save(t, m, rec)
+	if got := find(t, m, key); !reflect.DeepEqual(got, rec) {
+		t.Fatalf("found %+v, want %+v", got, rec)
+	}
+	texts := map[string]string{}
+	for k, e := range m.entries {
+		texts["the key"], texts["the entry's key"] = k, e.key
+		texts["ID"], texts["Subject"], texts["ACR"] = e.rec.ID, e.rec.Subject, e.rec.ACR
+		texts["AMR 0"], texts["AMR 1"] = e.rec.AMR[0], e.rec.AMR[1]
+	}
+	for subject := range m.subjects {
+		texts["the subject"] = subject
+	}
+	start, end := textAt(body), textAt(body)+uintptr(len(body))
+	if at := textAt(rec.Subject); at != start || len(texts) != 8 {
+		t.Fatal("the test does not see what it should")
+	}
+	for name, text := range texts {
+		if at := textAt(text); start <= at && at < end {
+			t.Errorf("%s is a part of the request's body", name)
+		}
+	}
+}
+
+// textAt returns where a text is in memory.
+func textAt(s string) uintptr { return uintptr(unsafe.Pointer(unsafe.StringData(s))) }
+
 func TestMemoryPurgesInSteps(t *testing.T) {
 	clock := newTestClock()
 	m := NewMemory(MemoryConfig{Now: clock.Now})
@@ -356,8 +390,8 @@ func TestMemoryPurgesInSteps(t *testing.T) {
 	clock.Advance(time.Hour)
 	for left := n; left > 0; {
 		find(t, m, "")
-		if want := max(0, left-purgeStep); len(m.entries) != want || len(m.expiry) != want {
-			t.Fatalf("%d records and %d expiries are left, want %d", len(m.entries), len(m.expiry), want)
+		if want := max(0, left-purgeStep); len(m.entries) != want || m.expiry.Len() != want {
+			t.Fatalf("%d records and %d expiries are left, want %d", len(m.entries), m.expiry.Len(), want)
 		}
 		left = len(m.entries)
 	}
@@ -382,10 +416,8 @@ func TestMemoryPurgesTheFirstToExpireFirst(t *testing.T) {
 			if !clock.Now().Before(e.rec.ExpiresAt) {
 				t.Fatalf("%s is still stored at its expiry", key)
 			}
-			if m.expiry[e.index] != e {
-				t.Fatalf("%s does not know its place in the heap", key)
-			}
 		}
+		checkIndexes(t, m)
 	}
 	if len(m.entries) != 0 {
 		t.Errorf("%d records are left", len(m.entries))
@@ -394,9 +426,9 @@ func TestMemoryPurgesTheFirstToExpireFirst(t *testing.T) {
 
 func TestMemoryDefaults(t *testing.T) {
 	for _, n := range []int{0, -1} {
-		m := NewMemory(MemoryConfig{Max: n})
-		if m.max != 100_000 {
-			t.Errorf("Max %d: room for %d, want 100,000", n, m.max)
+		m := NewMemory(MemoryConfig{Max: n, MaxPerSubject: n})
+		if m.max != 100_000 || m.maxPerSubject != 100 {
+			t.Errorf("%d: room for %d and %d of a subject, want 100,000 and 100", n, m.max, m.maxPerSubject)
 		}
 		if d := time.Since(m.now()); d < 0 || d > time.Minute {
 			t.Errorf("the default clock is off by %v", d)
@@ -417,7 +449,7 @@ func TestCloneKeepsNil(t *testing.T) {
 func BenchmarkMemoryFind(b *testing.B) {
 	m := NewMemory(MemoryConfig{Now: newTestClock().Now})
 	for i := range 10_000 {
-		if err := m.SaveSession(b.Context(), testKey(i), testRecord(testKey(i), "alice")); err != nil {
+		if err := m.SaveSession(b.Context(), testKey(i), testRecord(testKey(i), fmt.Sprint("user", i%500))); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -428,4 +460,47 @@ func BenchmarkMemoryFind(b *testing.B) {
 			b.Fatal(rec, err)
 		}
 	}
+}
+
+// A subject with all the sessions that it may have signs in once more, in a store that is
+// full of others.
+func BenchmarkMemorySignInAtTheMaximum(b *testing.B) {
+	m := fullMemory(b)
+	keys := make([]string, 200)
+	for i := range keys {
+		keys[i] = testKey(1_000_000 + i)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		rec := testRecord(keys[i%len(keys)], "mallory")
+		rec.ExpiresAt = rec.ExpiresAt.Add(time.Duration(i))
+		if err := m.SaveSession(b.Context(), rec.ID, rec); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkMemoryDeleteSessionsOf(b *testing.B) {
+	m := fullMemory(b)
+	key := testKey(1_000_000)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := m.SaveSession(b.Context(), key, testRecord(key, "mallory")); err != nil {
+			b.Fatal(err)
+		}
+		if err := m.DeleteSessionsOf(b.Context(), "mallory"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// fullMemory returns a store with room for 100 of 100,000 sessions.
+func fullMemory(b *testing.B) *Memory {
+	m := NewMemory(MemoryConfig{Now: newTestClock().Now})
+	for i := range defaultMax - 100 {
+		if err := m.SaveSession(b.Context(), testKey(i), testRecord(testKey(i), fmt.Sprint("user", i))); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return m
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -19,10 +20,15 @@ type Record struct {
 	// [Config.Idle] describes. Only [Store.TouchSession] changes it.
 	LastSeenAt time.Time
 
-	// ExpiresAt is when the session ends, however much it is used: CreatedAt and
-	// [Config.Absolute]. It never changes, so a store that drops what has expired
-	// may set its timer once, when the record is saved.
+	// ExpiresAt is when the session is over unless it is used before: LastSeenAt and
+	// [Config.Idle], or EndsAt where that is earlier. A store that drops what has
+	// expired goes by it, as the time to live of a key for example. Only
+	// [Store.TouchSession] changes it, and only to a later time.
 	ExpiresAt time.Time
+
+	// EndsAt is when the session is over however much it is used: CreatedAt and
+	// [Config.Absolute] as it was at that time. It never changes.
+	EndsAt time.Time
 }
 
 // Store keeps the sessions of [Cookies]. [Memory] is one for a single process; a
@@ -53,21 +59,29 @@ type Store interface {
 	// SaveSession adds a record under a key that is not in use. If it is in use the
 	// call fails and the record that is there stays as it is; a record that has
 	// expired but is still stored may count as in use or not. A store that is full
-	// fails too; it does not make room by dropping a session that is still good.
+	// fails too; it does not make room by dropping somebody else's session that is
+	// still good. It may bound how many sessions one subject has at a time, and let
+	// those of them that expire first give way to a new one of the same subject.
 	SaveSession(ctx context.Context, key string, rec *Record) error
 
 	// FindSession returns the record under the key as it was saved and since touched,
 	// its ID included, by which Cookies notices a mix-up. Where there is none it
-	// returns nil with a nil error. From ExpiresAt on the record may be gone, never before; if it
-	// is still there it may be returned, as Cookies checks the times itself. Finding
-	// a session does not extend it.
+	// returns nil with a nil error. From ExpiresAt on, as touches have moved it, the
+	// record may be gone. If it is still there it may be returned, as Cookies checks
+	// the times itself. Finding a session does not extend it.
 	FindSession(ctx context.Context, key string) (*Record, error)
 
 	// TouchSession sets the record's LastSeenAt to seen if that is later than what
-	// is there; it never moves the time back, in whatever order calls arrive, and
-	// changes nothing else. An unknown key is not an error and adds nothing: a touch
-	// that comes after a deletion must not bring a part of the session back.
-	TouchSession(ctx context.Context, key string, seen time.Time) error
+	// is there, and its ExpiresAt to expires if that is later than what is there.
+	// Each goes by itself: neither is ever moved back, in whatever order calls
+	// arrive. Nothing else is changed, and whether the times make sense is the
+	// caller's business. A store that drops records by a timer of its own moves it
+	// along with ExpiresAt.
+	//
+	// An unknown key is not an error and adds nothing: a touch that comes after a
+	// deletion must not bring a part of the session back. A record that has expired
+	// but is still stored may be touched or left to go.
+	TouchSession(ctx context.Context, key string, seen, expires time.Time) error
 
 	// DeleteSession removes the record under the key. An unknown key is not an
 	// error. Once it has returned nil, no FindSession returns the record.
@@ -80,9 +94,20 @@ type Store interface {
 	DeleteSessionsOf(ctx context.Context, subject string) error
 }
 
-// clone returns a copy that shares no memory with rec.
+// clone returns a copy that shares nothing with rec that could be changed.
 func (rec *Record) clone() *Record {
 	c := *rec
 	c.Session = rec.Session.clone()
 	return &c
+}
+
+// kept returns a copy to keep for long. Its texts are copied too: one that was cut out
+// of a request's body would keep all of that body in memory.
+func (rec *Record) kept() *Record {
+	c := rec.clone()
+	c.ID, c.Subject, c.ACR = strings.Clone(c.ID), strings.Clone(c.Subject), strings.Clone(c.ACR)
+	for i := range c.AMR {
+		c.AMR[i] = strings.Clone(c.AMR[i])
+	}
+	return c
 }

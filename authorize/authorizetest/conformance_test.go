@@ -593,6 +593,7 @@ func TestTheConsentRulesFindEveryFault(t *testing.T) {
 type sessions struct {
 	mu      sync.Mutex
 	records map[string]*session.Record
+	drop    map[string]time.Time // when the record was to expire as it was saved
 	fault   string
 }
 
@@ -637,6 +638,8 @@ func (s *sessions) SaveSession(ctx context.Context, key string, rec *session.Rec
 		kept.Subject += " and somebody else"
 	case "loses the id":
 		kept.ID = ""
+	case "forgets the end":
+		kept.EndsAt = kept.ExpiresAt
 	case "rounds to milliseconds":
 		kept.ExpiresAt = kept.ExpiresAt.Truncate(time.Millisecond)
 	case "knows no zero time":
@@ -647,6 +650,7 @@ func (s *sessions) SaveSession(ctx context.Context, key string, rec *session.Rec
 		kept.Subject = strings.ToValidUTF8(kept.Subject, "?")
 	}
 	s.records[s.key(key)] = kept
+	s.drop[s.key(key)] = kept.ExpiresAt
 	return nil
 }
 
@@ -657,6 +661,9 @@ func (s *sessions) FindSession(ctx context.Context, key string) (*session.Record
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found := s.records[s.key(key)]
+	if s.fault == "sets its timer once" && time.Now().After(s.drop[s.key(key)]) {
+		found = nil
+	}
 	switch {
 	case found == nil && s.fault == "finds an error":
 		return nil, errors.New("no rows")
@@ -668,7 +675,7 @@ func (s *sessions) FindSession(ctx context.Context, key string) (*session.Record
 	return copySession(found), nil
 }
 
-func (s *sessions) TouchSession(ctx context.Context, key string, seen time.Time) error {
+func (s *sessions) TouchSession(ctx context.Context, key string, seen, expires time.Time) error {
 	if err := s.over(ctx, "touch"); err != nil {
 		return err
 	}
@@ -679,23 +686,47 @@ func (s *sessions) TouchSession(ctx context.Context, key string, seen time.Time)
 	case rec == nil && s.fault == "touches an error":
 		return errors.New("no rows")
 	case rec == nil && s.fault == "brings back":
-		s.records[s.key(key)] = &session.Record{LastSeenAt: seen}
+		s.records[s.key(key)] = &session.Record{LastSeenAt: seen, ExpiresAt: expires}
 	case rec == nil || s.fault == "touches nothing":
-	case s.fault == "looks before it touches":
-		later := seen.After(rec.LastSeenAt)
+	case s.fault == "touches too late":
+		delete(s.records, s.key(key))
+	default:
+		s.move(rec, seen, expires)
+	}
+	return nil
+}
+
+// move moves the times of a record. The lock is held.
+func (s *sessions) move(rec *session.Record, seen, expires time.Time) {
+	used, longer := seen.After(rec.LastSeenAt), expires.After(rec.ExpiresAt)
+	switch s.fault {
+	case "looks before it touches":
 		s.mu.Unlock()
 		yieldOften()
 		s.mu.Lock()
-		if later {
-			rec.LastSeenAt = seen
-		}
-	case seen.After(rec.LastSeenAt) || s.fault == "moves back":
-		rec.LastSeenAt = seen
-		if s.fault == "lengthens" {
-			rec.ExpiresAt = seen.Add(time.Hour)
-		}
+	case "moves the last use back":
+		used = true
+	case "moves the expiry back":
+		longer = true
+	case "moves both or none":
+		used, longer = used && longer, used && longer
+	case "moves both by the last use":
+		longer = used
+	case "moves both by the expiry":
+		used = longer
+	case "moves the last use alone":
+		longer = false
+	case "moves the expiry alone":
+		used = false
+	case "puts off the end":
+		rec.EndsAt = rec.EndsAt.Add(expires.Sub(rec.ExpiresAt))
 	}
-	return nil
+	if used {
+		rec.LastSeenAt = seen
+	}
+	if longer {
+		rec.ExpiresAt = expires
+	}
 }
 
 func (s *sessions) DeleteSession(ctx context.Context, key string) error {
@@ -741,12 +772,15 @@ func (s *sessions) DeleteSessionsOf(ctx context.Context, subject string) error {
 
 func TestTheSessionRulesFindEveryFault(t *testing.T) {
 	open := func(fault string) func() session.Store {
-		return func() session.Store { return &sessions{records: map[string]*session.Record{}, fault: fault} }
+		return func() session.Store {
+			return &sessions{records: map[string]*session.Record{}, drop: map[string]time.Time{}, fault: fault}
+		}
 	}
 	var stores []broken[session.Store]
 	for _, c := range []struct{ fault, rule string }{
 		{"loses the second factor", "a saved record is found with every field"},
 		{"loses the id", "a saved record is found with every field"},
+		{"forgets the end", "a saved record is found with every field"},
 		{"rounds to milliseconds", "a saved record is found with every field"},
 		{"knows no zero time", "a record with the least in it is found as it is"},
 		{"cuts off what is long", "64 KiB of data are kept"},
@@ -757,10 +791,19 @@ func TestTheSessionRulesFindEveryFault(t *testing.T) {
 		{"overwrites", "a key in use is refused and the record kept"},
 		{"tells another one that it saved", "of concurrent calls that save under a key one succeeds"},
 		{"looks before it saves", "of concurrent calls that save under a key one succeeds"},
-		{"touches nothing", "touching moves the last use and nothing else"},
-		{"lengthens", "touching moves the last use and nothing else"},
-		{"moves back", "touching never moves the last use back"},
-		{"looks before it touches", "of concurrent touches the latest counts"},
+		{"touches nothing", "touching moves the last use and the expiry and nothing else"},
+		{"moves the last use alone", "touching moves the last use and the expiry and nothing else"},
+		{"moves the expiry alone", "touching moves the last use and the expiry and nothing else"},
+		{"puts off the end", "touching moves the last use and the expiry and nothing else"},
+		{"moves the last use back", "touching moves each time by itself and never back"},
+		{"moves the expiry back", "touching moves each time by itself and never back"},
+		{"moves both or none", "touching moves each time by itself and never back"},
+		{"moves both by the last use", "touching moves each time by itself and never back"},
+		{"moves both by the expiry", "touching moves each time by itself and never back"},
+		{"looks before it touches", "of concurrent touches the latest times count"},
+		{"moves both by the last use", "of concurrent touches the latest times count"},
+		{"sets its timer once", "a touched record outlives its first expiry"},
+		{"touches too late", "a touched record outlives its first expiry"},
 		{"brings back", "touching brings nothing back"},
 		{"deletes nothing", "deleting removes one record and its key is free"},
 		{"deletes all of the user's", "deleting removes one record and its key is free"},

@@ -16,7 +16,7 @@ import (
 // for each rule. open returns the store for one subtest; it may be the same every
 // time and need not be empty, because every subtest makes keys and users of its
 // own. Sessions are dated by the real clock, so a store's own clock must not be far
-// off.
+// off. A store that bounds the sessions of one subject needs room for 25.
 func TestSessionStore(t *testing.T, open func(t *testing.T) session.Store) {
 	t.Helper()
 	testRules(t, sessionRules, open)
@@ -30,9 +30,10 @@ var sessionRules = []rule[session.Store]{
 	{"keys are compared as bytes", sessionSimilarKeys},
 	{"a key in use is refused and the record kept", sessionDuplicate},
 	{"of concurrent calls that save under a key one succeeds", sessionDuplicateRace},
-	{"touching moves the last use and nothing else", sessionTouch},
-	{"touching never moves the last use back", sessionTouchBack},
-	{"of concurrent touches the latest counts", sessionTouchRace},
+	{"touching moves the last use and the expiry and nothing else", sessionTouch},
+	{"touching moves each time by itself and never back", sessionTouchBack},
+	{"of concurrent touches the latest times count", sessionTouchRace},
+	{"a touched record outlives its first expiry", sessionTouchOutlives},
 	{"touching brings nothing back", sessionTouchDeleted},
 	{"deleting removes one record and its key is free", sessionDelete},
 	{"deleting a subject's sessions removes all of them and no other", sessionDeleteOf},
@@ -59,6 +60,7 @@ func sampleSession() *session.Record {
 		CreatedAt:  now.Add(-time.Second),
 		LastSeenAt: now,
 		ExpiresAt:  now.Add(time.Hour + time.Microsecond),
+		EndsAt:     now.Add(12*time.Hour - time.Microsecond),
 	}
 }
 
@@ -85,6 +87,7 @@ func compareSessions(got, want *session.Record) error {
 	d.time("CreatedAt", got.CreatedAt, want.CreatedAt)
 	d.time("LastSeenAt", got.LastSeenAt, want.LastSeenAt)
 	d.time("ExpiresAt", got.ExpiresAt, want.ExpiresAt)
+	d.time("EndsAt", got.EndsAt, want.EndsAt)
 	return d.error()
 }
 
@@ -108,6 +111,18 @@ func wantSessions(ctx context.Context, s session.Store, want ...*session.Record)
 	return nil
 }
 
+// touchSession moves both times of a record to so long after those that it has here.
+func touchSession(ctx context.Context, s session.Store, rec *session.Record, seen, expires time.Duration) error {
+	return s.TouchSession(ctx, rec.ID, rec.LastSeenAt.Add(seen), rec.ExpiresAt.Add(expires))
+}
+
+// touchedSession returns a copy of a record with both times moved.
+func touchedSession(rec *session.Record, seen, expires time.Duration) *session.Record {
+	c := copySession(rec)
+	c.LastSeenAt, c.ExpiresAt = rec.LastSeenAt.Add(seen), rec.ExpiresAt.Add(expires)
+	return c
+}
+
 func wantNoSession(ctx context.Context, s session.Store, key string) error {
 	got, err := s.FindSession(ctx, key)
 	if err != nil {
@@ -127,8 +142,8 @@ func sessionRoundTrip(ctx context.Context, s session.Store) error {
 
 func sessionRoundTripOfLittle(ctx context.Context, s session.Store) error {
 	sample := sampleSession()
-	none := &session.Record{CreatedAt: sample.CreatedAt, LastSeenAt: sample.LastSeenAt, ExpiresAt: sample.ExpiresAt}
-	none.ID, none.Subject = sample.ID, sample.Subject
+	none := copySession(sample)
+	none.Session = session.Session{ID: sample.ID, Subject: sample.Subject}
 	empty := copySession(none)
 	empty.ID, empty.AMR, empty.Data = newKey(), []string{}, []byte{}
 	return first(saveSessions(ctx, s, none, empty), wantSessions(ctx, s, none, empty))
@@ -144,7 +159,7 @@ func sessionUnknown(ctx context.Context, s session.Store) error {
 	rec := sampleSession()
 	return first(
 		wantNoSession(ctx, s, rec.ID),
-		named("TouchSession", s.TouchSession(ctx, rec.ID, rec.LastSeenAt)),
+		named("TouchSession", touchSession(ctx, s, rec, 0, 0)),
 		named("DeleteSession", s.DeleteSession(ctx, rec.ID)),
 		named("DeleteSessionsOf", s.DeleteSessionsOf(ctx, rec.Subject)),
 		wantNoSession(ctx, s, rec.ID),
@@ -161,7 +176,7 @@ func sessionSimilarKeys(ctx context.Context, s session.Store) error {
 	for _, key := range similarKeys(rec.ID) {
 		err := first(
 			wantNoSession(ctx, s, key),
-			named("TouchSession", s.TouchSession(ctx, key, rec.LastSeenAt.Add(time.Minute))),
+			named("TouchSession", s.TouchSession(ctx, key, rec.LastSeenAt.Add(time.Minute), rec.ExpiresAt.Add(time.Minute))),
 			named("DeleteSession", s.DeleteSession(ctx, key)),
 			wantSessions(ctx, s, rec),
 		)
@@ -210,30 +225,40 @@ func sessionDuplicateRace(ctx context.Context, s session.Store) error {
 }
 
 func sessionTouch(ctx context.Context, s session.Store) error {
+	const us = time.Microsecond
 	rec, other := sampleSession(), sampleSession()
 	other.Subject = rec.Subject
-	seen := rec.LastSeenAt.Add(time.Minute + time.Microsecond)
-	touched := copySession(rec)
-	touched.LastSeenAt = seen
 	return first(
 		saveSessions(ctx, s, rec, other),
-		named("TouchSession", s.TouchSession(ctx, rec.ID, seen)),
-		wantSessions(ctx, s, touched, other),
+		named("TouchSession", touchSession(ctx, s, rec, time.Minute+us, time.Hour+us)),
+		wantSessions(ctx, s, touchedSession(rec, time.Minute+us, time.Hour+us), other),
 	)
 }
 
 func sessionTouchBack(ctx context.Context, s session.Store) error {
+	const us = time.Microsecond
 	rec := sampleSession()
-	latest := copySession(rec)
-	latest.LastSeenAt = rec.LastSeenAt.Add(time.Minute)
-	return first(
-		saveSessions(ctx, s, rec),
-		named("TouchSession", s.TouchSession(ctx, rec.ID, rec.LastSeenAt.Add(-time.Minute))),
-		wantSessions(ctx, s, rec),
-		named("TouchSession", s.TouchSession(ctx, rec.ID, latest.LastSeenAt)),
-		named("TouchSession", s.TouchSession(ctx, rec.ID, latest.LastSeenAt.Add(-time.Microsecond))),
-		wantSessions(ctx, s, latest),
-	)
+	if err := saveSessions(ctx, s, rec); err != nil {
+		return err
+	}
+	// Of every pair of times one at least is not later than what is there.
+	for _, c := range []struct{ seen, expires, wantSeen, wantExpires time.Duration }{
+		{-time.Minute, -time.Minute, 0, 0},
+		{time.Minute, -time.Minute, time.Minute, 0},
+		{-time.Minute, time.Minute, time.Minute, time.Minute},
+		{time.Minute - us, time.Minute + us, time.Minute, time.Minute + us},
+		{time.Minute + us, time.Minute, time.Minute + us, time.Minute + us},
+		{time.Minute, 0, time.Minute + us, time.Minute + us},
+	} {
+		err := first(
+			named("TouchSession", touchSession(ctx, s, rec, c.seen, c.expires)),
+			wantSessions(ctx, s, touchedSession(rec, c.wantSeen, c.wantExpires)),
+		)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func sessionTouchRace(ctx context.Context, s session.Store) error {
@@ -242,17 +267,48 @@ func sessionTouchRace(ctx context.Context, s session.Store) error {
 		if err := saveSessions(ctx, s, rec); err != nil {
 			return err
 		}
-		at := func(i int) time.Time { return rec.LastSeenAt.Add(time.Duration(i*17%takers+1) * time.Microsecond) }
-		if err := race(func(i int) error { return s.TouchSession(ctx, rec.ID, at(i)) }); err != nil {
+		// The latest of the one and of the other come in different calls.
+		us := func(i int) time.Duration { return time.Duration(i%takers+1) * time.Microsecond }
+		if err := race(func(i int) error { return touchSession(ctx, s, rec, us(i*17), us(i*23+7)) }); err != nil {
 			return fmt.Errorf("TouchSession: %w", err)
 		}
-		touched := copySession(rec)
-		touched.LastSeenAt = rec.LastSeenAt.Add(takers * time.Microsecond)
-		if err := wantSessions(ctx, s, touched); err != nil {
+		if err := wantSessions(ctx, s, touchedSession(rec, takers*time.Microsecond, takers*time.Microsecond)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sessionTouchOutlives looks at a record that was touched until the time at which it
+// was first to expire has passed. A store that is too slow for the little time that
+// this leaves it, or whose clock is ahead, gets more.
+func sessionTouchOutlives(ctx context.Context, s session.Store) error {
+	var early error
+	for life := 200 * time.Millisecond; life < 10*time.Second; life *= 2 {
+		rec := sampleSession()
+		rec.ExpiresAt = rec.LastSeenAt.Add(life)
+		touched := touchedSession(rec, 0, time.Hour)
+		err := first(
+			saveSessions(ctx, s, rec),
+			named("TouchSession", touchSession(ctx, s, rec, 0, time.Hour)),
+		)
+		if err != nil {
+			return err
+		}
+		early = wantSessions(ctx, s, touched)
+		if early != nil || !time.Now().Before(rec.ExpiresAt) {
+			continue
+		}
+		for over := false; !over; {
+			over = time.Now().After(rec.ExpiresAt.Add(life / 4))
+			if err := wantSessions(ctx, s, touched); err != nil {
+				return fmt.Errorf("saved to expire after %v, touched at once to expire after %v, and after %v: %w",
+					life, life+time.Hour, time.Since(rec.LastSeenAt), err)
+			}
+		}
+		return nil
+	}
+	return first(early, errors.New("the store is too slow to touch a record within seconds"))
 }
 
 func sessionTouchDeleted(ctx context.Context, s session.Store) error {
@@ -260,7 +316,7 @@ func sessionTouchDeleted(ctx context.Context, s session.Store) error {
 	return first(
 		saveSessions(ctx, s, rec),
 		named("DeleteSession", s.DeleteSession(ctx, rec.ID)),
-		named("TouchSession", s.TouchSession(ctx, rec.ID, rec.LastSeenAt.Add(time.Minute))),
+		named("TouchSession", touchSession(ctx, s, rec, time.Minute, time.Minute)),
 		wantNoSession(ctx, s, rec.ID),
 	)
 }
@@ -376,7 +432,7 @@ func sessionContext(ctx context.Context, s session.Store) error {
 			wantErrors(want, map[string]error{
 				"SaveSession":      s.SaveSession(ended, fresh.ID, copySession(fresh)),
 				"FindSession":      findErr,
-				"TouchSession":     s.TouchSession(ended, rec.ID, rec.LastSeenAt.Add(time.Minute)),
+				"TouchSession":     touchSession(ended, s, rec, time.Minute, time.Minute),
 				"DeleteSession":    s.DeleteSession(ended, rec.ID),
 				"DeleteSessionsOf": s.DeleteSessionsOf(ended, rec.Subject),
 			}),
