@@ -34,7 +34,7 @@ type MemoryConfig struct {
 	// MaxPerSubject is the most sessions of one subject that are kept at once. Zero
 	// or less means 100. One more sign-in of the same subject ends that one of its
 	// sessions that expires first, which is mostly the one that was out of use
-	// longest. A sign-in that replaces a session counts as one more too, as the old
+	// longest; those that wait for a second factor go before all others. A sign-in that replaces a session counts as one more too, as the old
 	// one goes only when the new one is stored.
 	//
 	// So no account can take the room of all others. A program that signs in again
@@ -216,7 +216,8 @@ func (m *Memory) remove(e *entry) {
 }
 
 // expiryHeap orders entries by the time they expire, the first to go on top, and tells
-// each its place.
+// each its place. Among a subject's own those that wait for a second factor go first:
+// who has only the password must not be able to end finished sessions.
 type expiryHeap struct {
 	which   int // of an entry's places
 	entries []*entry
@@ -225,6 +226,9 @@ type expiryHeap struct {
 func (h *expiryHeap) Len() int { return len(h.entries) }
 
 func (h *expiryHeap) Less(i, j int) bool {
+	if a, b := h.entries[i].rec, h.entries[j].rec; h.which == ofSubject && a.SecondFactorPending != b.SecondFactorPending {
+		return a.SecondFactorPending
+	}
 	return h.entries[i].rec.ExpiresAt.Before(h.entries[j].rec.ExpiresAt)
 }
 

@@ -271,6 +271,23 @@ func TestMemoryRefusesWhenFull(t *testing.T) {
 	save(t, m, testRecord(testKey(4), "dave"))
 }
 
+// Who has only the password must not be able to end sessions that are complete.
+func TestMemoryPendingSessionsGiveWayFirst(t *testing.T) {
+	m := NewMemory(MemoryConfig{MaxPerSubject: 3, Now: newTestClock().Now})
+	for i, pending := range []bool{false, true, false, true, true} {
+		rec := testRecord(testKey(i), "alice")
+		rec.SecondFactorPending = pending
+		rec.ExpiresAt = start.Add(time.Duration(i + 1)) // the complete ones expire first
+		save(t, m, rec)
+	}
+	for i, want := range []bool{true, false, true, false, true} {
+		rec, err := m.FindSession(context.Background(), testKey(i))
+		if err != nil || (rec != nil) != want {
+			t.Errorf("session %d: %v, %v, want it there: %t", i, rec, err, want)
+		}
+	}
+}
+
 // TestMemoryMaxPerSubject has two people who have all that they may have, in a store
 // with room for one more than that.
 func TestMemoryMaxPerSubject(t *testing.T) {
