@@ -23,6 +23,9 @@ const (
 	EventErrorPage EventKind = "error_page"
 	// EventInteraction: the user was sent to the page named in Event.Interaction.
 	EventInteraction EventKind = "interaction"
+	// EventCompleted: the user completed the interaction named in Event.Interaction;
+	// for consent, Event.Scopes are those granted.
+	EventCompleted EventKind = "completed"
 	// EventAskedAgain: a POST without a session was sent on to GET.
 	EventAskedAgain EventKind = "asked_again"
 	// EventRedeemed: a code was redeemed.

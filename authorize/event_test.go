@@ -40,6 +40,13 @@ func TestWhatIsReported(t *testing.T) {
 		{"an unvetted client", func(s *site) { s.visitor(nil).get(ask("client_id=new", "scope=unknown")) }, Event{Kind: EventErrorPage, Code: oautherr.InvalidScope, ClientID: "new"}},
 		{"the login page", func(s *site) { s.visitor(nil).get(ask()) }, with(web, func(e *Event) { e.Kind, e.Reason, e.Interaction = EventInteraction, ReasonNotSignedIn, "login" })},
 		{"another page", func(s *site) { s.visitor(alice()).get(ask("prompt=select_account")) }, with(signedIn, func(e *Event) { e.Kind, e.Reason, e.Interaction = EventInteraction, ReasonStep, "accounts" })},
+		{"consent", func(s *site) {
+			withConsent(s)
+			s.restart()
+			v := s.visitor(alice())
+			at := v.get(ask("scope=openid+profile"))
+			v.page(func(w http.ResponseWriter, r *http.Request) { s.handler.Grant(w, r, []string{"openid"}) }, formPost("/consent?req="+at.req, ""))
+		}, Event{Kind: EventCompleted, ClientID: "web", Subject: "alice", SessionID: "alice-1", Scopes: []string{"openid"}, Interaction: "consent"}},
 		{"asked again by GET", func(s *site) { s.visitor(nil).post(ask()) }, with(web, func(e *Event) { e.Kind = EventAskedAgain })},
 		{"redeemed", func(s *site) { s.redeem(s.visitor(alice()).get(ask()).params["code"], nil) }, Event{Kind: EventRedeemed, ClientID: "web", Subject: "alice", SessionID: "alice-1", Scopes: []string{"openid"}}},
 		{"not redeemed", func(s *site) { s.redeem("unknown", nil) }, Event{Kind: EventNotRedeemed, Code: oautherr.InvalidGrant}},
@@ -249,7 +256,7 @@ func TestNothingSecretIsEverLogged(t *testing.T) {
 			fmt.Fprintf(&d.log, "%v %+v\n", e, e)
 		}
 		if !broken {
-			for _, kind := range []EventKind{EventApproved, EventRefused, EventErrorPage, EventInteraction, EventAskedAgain, EventRedeemed, EventNotRedeemed, EventReplayed} {
+			for _, kind := range []EventKind{EventApproved, EventRefused, EventErrorPage, EventInteraction, EventCompleted, EventAskedAgain, EventRedeemed, EventNotRedeemed, EventReplayed} {
 				if kinds[kind] == 0 {
 					t.Errorf("no flow led to the event %s", kind)
 				}

@@ -198,7 +198,13 @@ func (h *Handler) resealCompleted(r *http.Request, a *answer, name string, scope
 	next := *a.resumed
 	next.Done = slices.DeleteFunc(slices.Clone(next.Done), func(c completed) bool { return c.Name == name })
 	next.Done = append(next.Done, completed{Name: name, Subject: s.Subject, Session: sessionHash(s), Scopes: scopes})
-	return h.seal(&next)
+	if req, err = h.seal(&next); err == nil {
+		h.report(context.WithoutCancel(r.Context()), Event{
+			Kind: EventCompleted, Time: a.started.UTC(), ClientID: next.params().get("client_id"),
+			Subject: s.Subject, SessionID: s.ID, Scopes: scopes, Interaction: name,
+		})
+	}
+	return req, err
 }
 
 func (h *Handler) backToEndpoint(w http.ResponseWriter, r *http.Request, req, suffix string) {
