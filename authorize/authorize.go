@@ -43,7 +43,8 @@ type Config struct {
 
 	// Allow is the host's access policy: may this user use this client with these
 	// scopes? It is asked whenever a code could be issued, on every path. False is
-	// access_denied, an error server_error. Nil: everyone may.
+	// access_denied, an error server_error or, as for a store,
+	// temporarily_unavailable. Nil: everyone may.
 	Allow func(ctx context.Context, s *session.Session, r *Request) (bool, error)
 
 	// IDTokenHint verifies an id_token_hint that this issuer signed, expired or
@@ -65,7 +66,8 @@ type Config struct {
 	Scopes []string
 
 	// Parameters are the names of further request parameters that survive the
-	// login and that Request.Parameter returns, such as "x_method". Nil: none.
+	// login and that Request.Parameter returns, such as "x_method": 1 to 32
+	// lower-case letters, digits, '-' and '_'. Nil: none.
 	Parameters []string
 
 	// Keys sign the request while it waits for the user. The first signs, all
@@ -87,7 +89,7 @@ type Config struct {
 	ClockSkew time.Duration
 
 	// Timeout is the deadline of one request, for all store calls together. Zero:
-	// 10 s.
+	// 10 s. At most 5 minutes.
 	Timeout time.Duration
 
 	// ErrorPage writes the page for an error that must not be sent to the client.
@@ -97,12 +99,13 @@ type Config struct {
 	ErrorPage func(w http.ResponseWriter, r *http.Request, p PageError)
 
 	// ErrorURL sends the browser to a page of the host instead, with the query
-	// parameters error, error_description and error_id. A request that cannot even
-	// be read, such as a PUT, and a failing store are answered in place all the same,
-	// for the sake of their status. Empty: the page is shown in place. At most one of ErrorPage and ErrorURL may be set.
+	// parameters error, error_description and error_id. Errors with another status
+	// than 400, and those of an Unvetted client, are answered in place all the same.
+	// Empty: the page is shown in place. At most one of ErrorPage and ErrorURL may be set.
 	ErrorURL string
 
-	// Logger gets one line per answer and one per failure. Nil: nothing is logged.
+	// Logger gets one line per [Event], and warnings about what the host should mend.
+	// Nil: nothing is logged.
 	Logger *slog.Logger
 
 	// OnEvent is called once for everything that happened, for metrics, audit and

@@ -17,7 +17,7 @@ import (
 // openInBrowser opens req and makes sure that this browser started it: otherwise
 // someone could start a request, let another person finish it and use the answer.
 func (h *Handler) openInBrowser(r *http.Request, req string) (*sealed, error) {
-	s, err := h.reader(h.keys).open(req)
+	s, err := h.reader().open(req)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 // Facts are all that a decision depends on. Hosts fill them in only in tests of
 // their own.
 type Facts struct {
-	// Request is a valid request.
+	// Request is a valid request. It must not be nil.
 	Request *Request
 
 	// Session is who is signed in; nil is nobody.
@@ -46,7 +46,8 @@ type Resumed struct {
 
 // Step is the state of one [Interaction] for this request and session.
 type Step struct {
-	// Name, Prompt and Error are those of the interaction.
+	// Name, Prompt and Error are those of the interaction. Error must be set: the
+	// defaults of [New] are not applied here.
 	Name   string
 	Prompt string
 	Error  oautherr.Code

@@ -23,8 +23,8 @@
 //
 // # The request's way
 //
-// A request goes through these files from top to bottom; [Handler.ServeHTTP] in
-// authorize.go is the list of the steps.
+// A request goes through these files from top to bottom; the method answer in
+// authorize.go lists the steps.
 //
 //	params.go     1  read the query or the body, strictly and once
 //	pending.go       if it comes back from a page: open what was sealed
@@ -35,11 +35,12 @@
 //	issue.go      5  issue a code; redeem it
 //	respond.go    6  the one writer of all answers
 //
-// Around them: store.go has the interfaces that a host implements, request.go the
+// Around them: authorize.go has [Config], store.go has the interfaces that a host implements, request.go the
 // values that pass through, config.go what [New] checks, browser.go the cookie that
 // ties a waiting request to its browser, reader.go and introspect.go how login pages
 // in other processes read one, errorpage.go and metadata.go what their names say,
-// event.go what is logged and reported, memory.go stores for a start. consent.go is
+// reason.go every [Reason] and the texts of error pages, claims.go reads the claims
+// parameter, event.go what is logged and reported, memory.go stores for a start. consent.go is
 // optional, as its nil field in [Config] says.
 //
 // # Where errors go

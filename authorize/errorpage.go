@@ -22,8 +22,8 @@ type PageError struct {
 	Status int
 
 	// Reason says what is wrong. The set is closed: a page in another language is
-	// chosen by it. It is empty for an error that the host gave to
-	// [Handler.ShowError].
+	// chosen by it. It is empty where Code says all there is: an invalid request of
+	// an unvetted client, or an error of the host's own given to [Handler.ShowError].
 	Reason Reason
 
 	// Code is the error code, Description a sentence in English.

@@ -41,7 +41,7 @@ const (
 type Event struct {
 	Kind         EventKind
 	Time         time.Time
-	Duration     time.Duration // of the whole request; zero for redemptions
+	Duration     time.Duration // of the whole request; zero for redemptions and EventCompleted
 	ErrorID      string        // the one on the error page
 	ClientID     string        // as stored, never as merely claimed
 	RedirectHost string

@@ -67,13 +67,13 @@ func (s *site) registered(r *http.Request, query, body, target string) bool {
 	if r.Method == http.MethodPost {
 		raw = body
 	}
-	p, err := s.handler.parse(raw, statusTooLarge)
+	p, err := s.handler.parse(raw, errTooLarge)
 	if err != nil {
 		return false
 	}
 	id := p.get("client_id")
 	if req := p.get("req"); req != "" {
-		opened, err := s.handler.reader(s.handler.keys).open(req)
+		opened, err := s.handler.reader().open(req)
 		if err != nil {
 			return false
 		}

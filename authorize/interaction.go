@@ -14,7 +14,7 @@ import (
 // [Handler.Complete], [Handler.Deny] or, where its outcome is recorded elsewhere,
 // [Handler.Resume].
 type Interaction struct {
-	// Name is the interaction's own, of lower-case letters, digits, '-' and '_'.
+	// Name is the interaction's own: 1 to 32 lower-case letters, digits, '-' and '_'.
 	// "login" and "consent" are taken.
 	Name string
 

@@ -36,7 +36,7 @@ func (h *Handler) Introspection() http.Handler {
 		p, err := h.readBody(r)
 		if r.Method != http.MethodPost || err != nil {
 			w.WriteHeader(http.StatusBadRequest)
-		} else if s, err := h.reader(h.keys).open(p.get("req")); err == nil {
+		} else if s, err := h.reader().open(p.get("req")); err == nil {
 			answer = h.introspect(s, p.get("req"))
 		}
 		json.NewEncoder(w).Encode(answer)

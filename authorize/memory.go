@@ -15,7 +15,7 @@ import (
 // concurrent use. Codes expire; consents stay until they are deleted. Everything in it is gone when the process ends.
 type Memory struct {
 	maxCodes, maxConsents int
-	keepUsed              time.Duration
+	keepExpired           time.Duration
 	now                   func() time.Time
 
 	mu       sync.Mutex
@@ -37,10 +37,10 @@ type MemoryConfig struct {
 	MaxCodes    int
 	MaxConsents int
 
-	// KeepUsed is how long past its expiry a code is remembered, so that a replay
+	// KeepExpired is how long past its expiry a code is remembered, so that a replay
 	// can be told from an unknown code, unless the store is full before. Zero or
 	// less: 10 minutes.
-	KeepUsed time.Duration
+	KeepExpired time.Duration
 
 	// Now is the clock by which space is reclaimed. It has to be that of
 	// [Config].Now, or codes may go before their time. It must not call the store.
@@ -58,7 +58,7 @@ func NewMemory(config MemoryConfig) *Memory {
 	m := &Memory{
 		maxCodes:    cmp.Or(max(config.MaxCodes, 0), 100_000),
 		maxConsents: cmp.Or(max(config.MaxConsents, 0), 100_000),
-		keepUsed:    cmp.Or(max(config.KeepUsed, 0), 10*time.Minute),
+		keepExpired: cmp.Or(max(config.KeepExpired, 0), 10*time.Minute),
 		now:         config.Now,
 		clients:     map[string]*Client{},
 		codes:       map[string]*Code{},
@@ -146,7 +146,7 @@ func (m *Memory) reclaim() {
 			return
 		}
 		next := m.expiry[0]
-		over := now.After(next.at.Add(m.keepUsed))
+		over := now.After(next.at.Add(m.keepExpired))
 		if !over && (len(m.codes) < m.maxCodes || now.Before(next.at)) {
 			return
 		}

@@ -111,7 +111,7 @@ func TestMemoryRefusesNewCodesWhenItIsFull(t *testing.T) {
 }
 
 func TestMemoryRemembersExpiredCodesForATime(t *testing.T) {
-	m := newMemoryTest(t, authorize.MemoryConfig{KeepUsed: time.Hour})
+	m := newMemoryTest(t, authorize.MemoryConfig{KeepExpired: time.Hour})
 	m.mustSave("a", time.Minute)
 	m.mustSave("b", 2*time.Minute)
 	m.take("a")
@@ -187,7 +187,7 @@ func TestMemoryIsNotFilledByWhatCannotBeSaved(t *testing.T) {
 
 func TestMemoryTakesDefaultsForZeroAndLess(t *testing.T) {
 	for _, less := range []int{0, -1} {
-		m := newMemoryTest(t, authorize.MemoryConfig{MaxCodes: less, MaxConsents: less, KeepUsed: time.Duration(less) * time.Hour})
+		m := newMemoryTest(t, authorize.MemoryConfig{MaxCodes: less, MaxConsents: less, KeepExpired: time.Duration(less) * time.Hour})
 		m.mustSave("a", time.Minute)
 		m.now = m.now.Add(time.Minute + 10*time.Minute)
 		m.mustSave("b", time.Minute)

@@ -65,11 +65,11 @@ func (h *Handler) read(r *http.Request) (params, error) {
 	}
 	switch r.Method {
 	case http.MethodGet:
-		return h.parse(r.URL.RawQuery, statusURITooLong)
+		return h.parse(r.URL.RawQuery, errURITooLong)
 	case http.MethodPost:
 		return h.readBody(r)
 	}
-	return params{}, statusMethodNotAllowed
+	return params{}, errMethodNotAllowed
 }
 
 func (h *Handler) readBody(r *http.Request) (params, error) {
@@ -77,20 +77,20 @@ func (h *Handler) readBody(r *http.Request) (params, error) {
 	charset := options["charset"]
 	if err != nil || mediaType != "application/x-www-form-urlencoded" ||
 		charset != "" && !strings.EqualFold(charset, "utf-8") || r.Header.Get("Content-Encoding") != "" {
-		return params{}, statusUnsupportedMediaType
+		return params{}, errUnsupportedMediaType
 	}
-	query, err := h.parse(r.URL.RawQuery, statusURITooLong)
+	query, err := h.parse(r.URL.RawQuery, errURITooLong)
 	if err != nil {
 		return params{}, err
 	}
 	// One byte more than allowed tells a body that is too long.
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxInput))
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		return params{}, statusTooLarge
+		return params{}, errTooLarge
 	} else if err != nil {
 		return params{}, errBody.because("%w", err)
 	}
-	p, err := h.parse(string(body), statusTooLarge)
+	p, err := h.parse(string(body), errTooLarge)
 	if err != nil {
 		return params{}, err
 	}

@@ -113,7 +113,7 @@ func FuzzParse(f *testing.F) {
 	}
 	s := newSite(f)
 	f.Fuzz(func(t *testing.T, raw string) {
-		p, err := s.handler.parse(raw, statusTooLarge)
+		p, err := s.handler.parse(raw, errTooLarge)
 		values, malformed := url.ParseQuery(raw)
 		if err != nil {
 			if len(p.list) != 0 {

@@ -68,7 +68,9 @@ type completed struct {
 
 // Pending is a request that waits for the user, as the host's pages see it.
 type Pending struct {
-	// Request is what the client asked for. For [PendingReader] its Client is nil.
+	// Request is what the client asked for. For [PendingReader] its Client is nil, and
+	// what the client's registration would fill in is missing: default scopes and a
+	// default redirect URI.
 	// It was valid when it was sealed and is checked again before anything is
 	// approved. Escape every value on a page.
 	Request *Request
@@ -109,7 +111,7 @@ func (p Pending) String() string { return p.LogValue().String() }
 // [Handler.ShowError] tells the user what to do.
 func (h *Handler) Pending(r *http.Request) (*Pending, error) {
 	req := reqOf(r)
-	s, err := h.reader(h.keys).open(req)
+	s, err := h.reader().open(req)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +122,7 @@ func (h *Handler) Pending(r *http.Request) (*Pending, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Request.complete(client, to.URI())
+	p.Request.fillIn(client, to.URI())
 	return p, nil
 }
 
@@ -138,6 +140,7 @@ func (h *Handler) Resume(w http.ResponseWriter, r *http.Request) bool {
 }
 
 // Deny sends the browser back with the user's no: the client gets access_denied.
+// Without req the user sees the error page.
 func (h *Handler) Deny(w http.ResponseWriter, r *http.Request) {
 	h.backToEndpoint(w, r, reqOf(r), "&deny=1")
 }

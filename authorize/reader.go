@@ -46,8 +46,8 @@ func (p *PendingReader) Read(req string) (*Pending, error) {
 	return pendingOf(s, req, p.endpoint), nil
 }
 
-func (h *Handler) reader(keys *jose.Ring) *PendingReader {
-	return &PendingReader{h.config.Issuer, h.config.Endpoint, keys, h.config.Now}
+func (h *Handler) reader() *PendingReader {
+	return &PendingReader{h.config.Issuer, h.config.Endpoint, h.keys, h.config.Now}
 }
 
 func (p *PendingReader) open(req string) (*sealed, error) {

@@ -79,8 +79,8 @@ var (
 	errNotSignedIn  = problem(ReasonNotSignedIn, oautherr.LoginRequired, "You are not signed in any more.")
 	errNothing      = problem(ReasonNothingChosen, oautherr.InvalidRequest, "Nothing was chosen. Go back one page to choose, or to say no.")
 
-	statusMethodNotAllowed     = &reasoned{ReasonUnreadable, http.StatusMethodNotAllowed, oautherr.InvalidRequest.With("This address answers GET and POST only.")}
-	statusTooLarge             = &reasoned{ReasonUnreadable, http.StatusRequestEntityTooLarge, oautherr.InvalidRequest.With("The request is too large.")}
-	statusURITooLong           = &reasoned{ReasonUnreadable, http.StatusRequestURITooLong, oautherr.InvalidRequest.With("The address is too long.")}
-	statusUnsupportedMediaType = &reasoned{ReasonUnreadable, http.StatusUnsupportedMediaType, oautherr.InvalidRequest.With("A POST has to be of type application/x-www-form-urlencoded.")}
+	errMethodNotAllowed     = &reasoned{ReasonUnreadable, http.StatusMethodNotAllowed, oautherr.InvalidRequest.With("This address answers GET and POST only.")}
+	errTooLarge             = &reasoned{ReasonUnreadable, http.StatusRequestEntityTooLarge, oautherr.InvalidRequest.With("The request is too large.")}
+	errURITooLong           = &reasoned{ReasonUnreadable, http.StatusRequestURITooLong, oautherr.InvalidRequest.With("The address is too long.")}
+	errUnsupportedMediaType = &reasoned{ReasonUnreadable, http.StatusUnsupportedMediaType, oautherr.InvalidRequest.With("A POST has to be of type application/x-www-form-urlencoded.")}
 )

@@ -73,7 +73,8 @@ type Client struct {
 	// Unvetted marks a client that nobody of the host has looked at, such as one
 	// registered dynamically. An error is shown to the user on a page with a link
 	// instead of being sent to its redirect URI at once, so that the endpoint is
-	// no open redirector (RFC 9700 §4.11.2).
+	// no open redirector (RFC 9700 §4.11.2), unless the user completed a page for
+	// this request or stored consent covers it.
 	Unvetted bool
 
 	// Disabled refuses everything, as if the client were unknown.

@@ -277,14 +277,14 @@ func TestErrorPageHook(t *testing.T) {
 		{"the client is known", []string{"redirect_uri=https://evil.example/"}, PageError{Status: 400, Reason: ReasonRedirectURI, Code: oautherr.RedirectURIMismatch, Description: "The address to return to is not one that the application has registered.", ClientName: "The Web App"}},
 		{"the client has no name", []string{"client_id=off"}, PageError{Status: 400, Reason: ReasonClientOff, Code: oautherr.InvalidClient, Description: "The application is switched off here.", ClientName: "off"}},
 		{"an unvetted client", []string{"client_id=new", "prompt=none", "ui_locales=de+fr"}, PageError{
-			Status: 400, Reason: ReasonNotSignedIn, Code: oautherr.LoginRequired, Description: "The user has to sign in, but the request forbids showing a page.", ClientName: "Totally <b>Real</b>",
+			Status: 400, Reason: ReasonNotSignedIn, Code: oautherr.LoginRequired, Description: "The user has to sign in, and no page can be shown for that.", ClientName: "Totally <b>Real</b>",
 			UILocales: []string{"de", "fr"},
-			Return:    &Return{Host: "new.example", URL: "https://new.example/cb?error=login_required&error_description=The%20user%20has%20to%20sign%20in%2C%20but%20the%20request%20forbids%20showing%20a%20page.&state=st-1&iss=https%3A%2F%2Fas.example"},
+			Return:    &Return{Host: "new.example", URL: "https://new.example/cb?error=login_required&error_description=The%20user%20has%20to%20sign%20in%2C%20and%20no%20page%20can%20be%20shown%20for%20that.&state=st-1&iss=https%3A%2F%2Fas.example"},
 		}},
 		{"an unvetted client with form_post", []string{"client_id=new", "prompt=none", "response_mode=form_post"}, PageError{
-			Status: 400, Reason: ReasonNotSignedIn, Code: oautherr.LoginRequired, Description: "The user has to sign in, but the request forbids showing a page.", ClientName: "Totally <b>Real</b>",
+			Status: 400, Reason: ReasonNotSignedIn, Code: oautherr.LoginRequired, Description: "The user has to sign in, and no page can be shown for that.", ClientName: "Totally <b>Real</b>",
 			Return: &Return{Host: "new.example", URL: "https://new.example/cb", Form: true, Fields: []Field{
-				{"error", "login_required"}, {"error_description", "The user has to sign in, but the request forbids showing a page."}, {"state", "st-1"}, {"iss", testIssuer}}},
+				{"error", "login_required"}, {"error_description", "The user has to sign in, and no page can be shown for that."}, {"state", "st-1"}, {"iss", testIssuer}}},
 		}},
 	} {
 		got := s.visitor(nil).get(ask(c.ask...))
@@ -419,7 +419,7 @@ func TestStatusOfPages(t *testing.T) {
 	}{
 		{oautherr.InvalidRequest, 400}, {oautherr.InvalidClient, 400}, {oautherr.RedirectURIMismatch, 400}, {oautherr.LoginRequired, 400},
 		{oautherr.ServerError, 503}, {oautherr.TemporarilyUnavailable, 503}, {io.EOF, 503},
-		{statusMethodNotAllowed, 405}, {statusTooLarge, 413}, {statusURITooLong, 414}, {statusUnsupportedMediaType, 415},
+		{errMethodNotAllowed, 405}, {errTooLarge, 413}, {errURITooLong, 414}, {errUnsupportedMediaType, 415},
 	} {
 		s := newSite(t)
 		got := s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, c.err) }, httptest.NewRequest("GET", "/x", nil))
@@ -438,12 +438,12 @@ func TestAPOSTWithoutASessionIsAskedAgainByGET(t *testing.T) {
 	if sent.status != 303 || len(sent.cookies) != 0 || strings.Contains(sent.location, "unknown") {
 		t.Errorf("%d %s %v", sent.status, sent.location, sent.cookies)
 	}
-	want, err := s.handler.parse(ask("state=a%26b%3D+%2B%C3%A9", "+resource=https://api.example/a", "+resource=https://api.example/b", "x_tenant=7"), statusTooLarge)
+	want, err := s.handler.parse(ask("state=a%26b%3D+%2B%C3%A9", "+resource=https://api.example/a", "+resource=https://api.example/b", "x_tenant=7"), errTooLarge)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, query, _ := strings.Cut(sent.location, "?")
-	got, err := s.handler.parse(query, statusTooLarge)
+	got, err := s.handler.parse(query, errTooLarge)
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(params{}, param{})); diff != "" || err != nil {
 		t.Errorf("%v (-want +got)\n%s", err, diff)
 	}

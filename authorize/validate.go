@@ -21,11 +21,11 @@ type check struct {
 	// of are the parameters that the rule is about. A request without any of them
 	// keeps it, and run is not called. Nil: it is a rule for every request.
 	of  []string
-	run func(s *subject) error
+	run func(s *inspected) error
 }
 
-// subject is what the checks look at.
-type subject struct {
+// inspected is what the checks look at.
+type inspected struct {
 	config  *Config
 	prompts []string // values of prompt that are supported
 	client  *Client
@@ -58,8 +58,8 @@ func (h *Handler) validate(ctx context.Context, c *Client, to destination.Destin
 		return nil, oautherr.InvalidRequest.With("This client has to push its requests.")
 	}
 	r := newRequest(p)
-	r.complete(c, to.URI())
-	s := &subject{config: &h.config, prompts: h.prompts, client: c, request: r, params: p}
+	r.fillIn(c, to.URI())
+	s := &inspected{config: &h.config, prompts: h.prompts, client: c, request: r, params: p}
 	for _, check := range checks {
 		concerned := check.of == nil
 		for _, name := range check.of {
@@ -83,10 +83,10 @@ func (h *Handler) validate(ctx context.Context, c *Client, to destination.Destin
 	return r, h.requireSubject(ctx, r, resumed)
 }
 
-// complete adds what the client's registration says. An absent scope means the
+// fillIn adds what the client's registration says. An absent scope means the
 // client's default, and offline_access is dropped unless the user will be asked for
 // it or the client is trusted (OpenID Connect Core 1.0 §11).
-func (r *Request) complete(c *Client, redirectURI string) {
+func (r *Request) fillIn(c *Client, redirectURI string) {
 	r.Client, r.RedirectURI = c, redirectURI
 	if len(r.Scopes) == 0 {
 		r.Scopes = slices.Clone(c.DefaultScopes)
@@ -96,7 +96,7 @@ func (r *Request) complete(c *Client, redirectURI string) {
 	}
 }
 
-func checkRequestObjects(s *subject) error {
+func checkRequestObjects(s *inspected) error {
 	request, uri := s.params.get("request"), s.params.get("request_uri")
 	switch {
 	case request != "" && uri != "":
@@ -111,7 +111,7 @@ func checkRequestObjects(s *subject) error {
 	return nil
 }
 
-func checkResponseType(s *subject) error {
+func checkResponseType(s *inspected) error {
 	switch want := s.request.ResponseType; {
 	case want == "":
 		return oautherr.InvalidRequest.With("response_type is missing.")
@@ -124,7 +124,7 @@ func checkResponseType(s *subject) error {
 	return nil
 }
 
-func checkResponseMode(s *subject) error {
+func checkResponseMode(s *inspected) error {
 	switch destination.Mode(s.request.ResponseMode) {
 	case destination.Query:
 		return nil
@@ -137,7 +137,7 @@ func checkResponseMode(s *subject) error {
 	return oautherr.InvalidRequest.With("The response_mode is not supported.")
 }
 
-func checkState(s *subject) error {
+func checkState(s *inspected) error {
 	switch {
 	case !destination.ValidText(s.request.State, destination.MaxState):
 		return oautherr.InvalidRequest.With("state is longer than 8192 bytes or has control characters.")
@@ -147,7 +147,7 @@ func checkState(s *subject) error {
 	return nil
 }
 
-func checkScope(s *subject) error {
+func checkScope(s *inspected) error {
 	if len(s.request.Scopes) == 0 {
 		return oautherr.InvalidScope.With("scope is missing.")
 	}
@@ -168,7 +168,7 @@ func checkScope(s *subject) error {
 	return nil
 }
 
-func checkPKCE(s *subject) error {
+func checkPKCE(s *inspected) error {
 	challenge, method := s.request.CodeChallenge, s.request.CodeChallengeMethod
 	required := s.request.ResponseType == "code" && (s.client.Public || !s.client.PKCEOptional)
 	switch {
@@ -186,7 +186,7 @@ func checkPKCE(s *subject) error {
 	return nil
 }
 
-func checkNonce(s *subject) error {
+func checkNonce(s *inspected) error {
 	if !destination.ValidText(s.request.Nonce, maxNonce) {
 		return oautherr.InvalidRequest.With("nonce is longer than 2048 bytes or has control characters.")
 	}
@@ -196,7 +196,7 @@ func checkNonce(s *subject) error {
 // maxNonce bounds what is stored with every code.
 const maxNonce = 2048
 
-func checkPrompt(s *subject) error {
+func checkPrompt(s *inspected) error {
 	for _, value := range s.request.Prompt {
 		switch {
 		case value == "none" && s.params.get("prompt") != "none":
@@ -208,14 +208,14 @@ func checkPrompt(s *subject) error {
 	return nil
 }
 
-func checkMaxAge(s *subject) error {
+func checkMaxAge(s *inspected) error {
 	if _, err := maxAge(s.params.get("max_age")); err != nil {
 		return oautherr.InvalidRequest.With("max_age is not a number of seconds.")
 	}
 	return nil
 }
 
-func checkClaims(s *subject) error {
+func checkClaims(s *inspected) error {
 	if s.request.Claims == nil {
 		return nil
 	}
@@ -228,7 +228,7 @@ func checkClaims(s *subject) error {
 // shownOnPages are the parameters that the host's pages show or act on.
 var shownOnPages = []string{"login_hint", "ui_locales", "claims_locales", "acr_values"}
 
-func checkShown(s *subject) error {
+func checkShown(s *inspected) error {
 	for _, name := range shownOnPages {
 		if !destination.ValidText(s.params.get(name), maxList) {
 			return oautherr.InvalidRequest.With(name + " is longer than 4096 bytes or has control characters.")

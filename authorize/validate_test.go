@@ -42,7 +42,7 @@ func TestEveryCheckHasItsRFCAndAVector(t *testing.T) {
 func TestChecksChangeNothing(t *testing.T) {
 	s := newSite(t)
 	for _, v := range vectors(t, "checks.jsonl") {
-		p, err := s.handler.parse(ask(v.Change...), statusTooLarge)
+		p, err := s.handler.parse(ask(v.Change...), errTooLarge)
 		if err != nil {
 			t.Fatalf("%s: %v", v.Rule, err)
 		}
@@ -51,7 +51,7 @@ func TestChecksChangeNothing(t *testing.T) {
 		before := *request
 		before.Scopes = slices.Clone(request.Scopes)
 		for _, c := range checks {
-			c.run(&subject{config: &s.handler.config, prompts: s.handler.prompts, client: &client, request: request, params: p})
+			c.run(&inspected{config: &s.handler.config, prompts: s.handler.prompts, client: &client, request: request, params: p})
 		}
 		if diff := cmp.Diff(before, *request, cmp.AllowUnexported(Request{}, params{}, param{})); diff != "" {
 			t.Errorf("%s: (-before +after)\n%s", v.Rule, diff)
@@ -83,7 +83,7 @@ func TestScopesOfTheRequest(t *testing.T) {
 		clients := testClients()
 		i := slices.IndexFunc(clients, func(x Client) bool { return x.ID == c.client })
 		r := newRequest(params{list: []param{{"scope", c.scope}, {"prompt", c.prompt}}})
-		r.complete(&clients[i], "https://a.example/cb")
+		r.fillIn(&clients[i], "https://a.example/cb")
 		if got := strings.Join(r.Scopes, " "); got != c.want {
 			t.Errorf("%s: %q, want %q", c.rule, got, c.want)
 		}

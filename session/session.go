@@ -62,6 +62,9 @@ func (s Session) LogValue() slog.Value {
 	)
 }
 
+// String keeps the session's id and data out of logs.
+func (s Session) String() string { return s.LogValue().String() }
+
 // clone returns a copy that shares nothing with s that could be changed.
 func (s Session) clone() Session {
 	s.AMR = slices.Clone(s.AMR)
