@@ -61,6 +61,11 @@ type Config struct {
 	// ResponseTypes that the endpoint supports, of "code" and "none". Nil: code.
 	ResponseTypes []string
 
+	// Require are the names of parameters that every request has to have, such as
+	// "state" or "scope": one without is refused with invalid_request. Nil: no more
+	// than the protocol and each client demand.
+	Require []string
+
 	// Scopes that exist. A client can use those that are here and among its own.
 	// Nil: those that clients are registered for, and the metadata name none.
 	Scopes []string

@@ -255,6 +255,12 @@ func (h *Handler) setUpParameters() error {
 		}
 		h.known[name] = true
 	}
+	c.Require = slices.Clone(c.Require)
+	for _, name := range c.Require {
+		if !h.known[name] {
+			return wrong("Require", "has %q, which is no parameter that is known here", name)
+		}
+	}
 	if c.ResponseTypes == nil {
 		c.ResponseTypes = []string{"code"}
 	}

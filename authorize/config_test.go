@@ -83,6 +83,8 @@ func TestNewNamesTheFieldThatIsWrong(t *testing.T) {
 		{"a login URL that is another host", func(c *Config) { c.Login = LoginURL("//evil.example") }, "Login"},
 		{"a login URL with http", func(c *Config) { c.Login = LoginURL("http://login.example") }, "Login"},
 		{"a login URL on another domain", func(c *Config) { c.Login = LoginURL("https://login.example/in") }, ""},
+		{"a required parameter that nobody knows", func(c *Config) { c.Require = []string{"stat"} }, "Require"},
+		{"a required parameter", func(c *Config) { c.Require = []string{"state"} }, ""},
 		{"a login URL that is the endpoint", func(c *Config) { c.Login = LoginURL("/authorize?a=b") }, "Login"},
 		{"a login URL that has req", func(c *Config) { c.Login = LoginURL("/login?req=1") }, "Login"},
 		{"a nil function for sessions", func(c *Config) { c.Sessions = SessionFunc(nil) }, "Sessions"},

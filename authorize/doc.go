@@ -35,13 +35,13 @@
 //	issue.go      5  issue a code; redeem it
 //	respond.go    6  the one writer of all answers
 //
-// Around them: authorize.go has [Config], store.go has the interfaces that a host implements, request.go the
-// values that pass through, config.go what [New] checks, browser.go the cookie that
-// ties a waiting request to its browser, reader.go and introspect.go how login pages
-// in other processes read one, errorpage.go and metadata.go what their names say,
-// reason.go every [Reason] and the texts of error pages, claims.go reads the claims
-// parameter, event.go what is logged and reported, memory.go stores for a start. consent.go is
-// optional, as its nil field in [Config] says.
+// Around them: authorize.go has [Config], config.go what [New] checks, store.go the
+// interfaces that a host implements, request.go the values that pass through, claims.go
+// the claims parameter, browser.go the cookie that ties a waiting request to its
+// browser, reader.go and introspect.go how login pages in other processes read one,
+// reason.go every [Reason] and the texts of error pages, errorpage.go and metadata.go
+// what their names say, event.go what is logged and reported, memory.go stores for a
+// start. consent.go is optional, as its nil field in [Config] says.
 //
 // # Where errors go
 //

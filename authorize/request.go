@@ -58,8 +58,10 @@ type Client struct {
 	// all the same.
 	PKCEOptional bool
 
-	// RequireState refuses a request without state.
-	RequireState bool
+	// Require are the names of parameters that every request of this client has to
+	// have, beside those that [Config].Require names. Nil: no more than the protocol
+	// demands.
+	Require []string
 
 	// RequirePushed refuses every request that was not pushed (RFC 9126 §6). A
 	// configuration that accepts no pushed requests refuses all of them.

@@ -42,7 +42,7 @@ func testClients() []Client {
 		{ID: "legacy", PKCEOptional: true, RedirectURIs: []string{"https://legacy.example/cb"}},
 		{ID: "lax", Public: true, PKCEOptional: true, RedirectURIs: []string{"https://lax.example/cb"}},
 		{ID: "only", DefaultRedirectURI: true, RedirectURIs: []string{"https://only.example/cb"}, DefaultScopes: []string{"api:read"}, PKCEOptional: true},
-		{ID: "strict", RequireState: true, RedirectURIs: []string{"https://strict.example/cb"}},
+		{ID: "strict", Require: []string{"state"}, RedirectURIs: []string{"https://strict.example/cb"}},
 		{ID: "own", Trusted: true, RedirectURIs: []string{"https://own.example/cb"}},
 		{ID: "ownnative", Trusted: true, Public: true, Native: true, RedirectURIs: []string{"http://127.0.0.1/cb"}},
 		{ID: "new", Unvetted: true, Name: "Totally <b>Real</b>", Public: true, RedirectURIs: []string{"https://new.example/cb"}},

@@ -38,7 +38,7 @@ var checks = []check{
 	{"a request object is not supported", "OpenID Connect Core 1.0 §6", []string{"request", "request_uri", "registration"}, checkRequestObjects},
 	{"the response type is known and open to the client", "RFC 6749 §3.1.1", nil, checkResponseType},
 	{"the response mode is known and fits the redirect URI", "OAuth 2.0 Multiple Response Types §2.1", []string{"response_mode"}, checkResponseMode},
-	{"state can be returned and is there if it must be", "RFC 6749 §4.1.1", nil, checkState},
+	{"state can be returned", "RFC 6749 §4.1.1", []string{"state"}, checkState},
 	{"every scope is known and open to the client", "RFC 6749 §3.3", nil, checkScope},
 	{"PKCE is there if it must be, whole and with S256", "RFC 7636 §4.4.1", nil, checkPKCE},
 	{"nonce can be stored", "OpenID Connect Core 1.0 §3.1.2.1", []string{"nonce"}, checkNonce},
@@ -56,6 +56,13 @@ func (h *Handler) validate(ctx context.Context, c *Client, to destination.Destin
 	}
 	if c.RequirePushed {
 		return nil, oautherr.InvalidRequest.With("This client has to push its requests.")
+	}
+	for _, required := range [][]string{h.config.Require, c.Require} {
+		for _, name := range required {
+			if p.get(name) == "" {
+				return nil, oautherr.InvalidRequest.With("The parameter " + name + " is missing, and it is required here.")
+			}
+		}
 	}
 	r := newRequest(p)
 	r.fillIn(c, to.URI())
@@ -138,11 +145,8 @@ func checkResponseMode(s *inspected) error {
 }
 
 func checkState(s *inspected) error {
-	switch {
-	case !destination.ValidText(s.request.State, destination.MaxState):
+	if !destination.ValidText(s.request.State, destination.MaxState) {
 		return oautherr.InvalidRequest.With("state is longer than 8192 bytes or has control characters.")
-	case s.request.State == "" && s.client.RequireState:
-		return oautherr.InvalidRequest.With("state is missing, and this client has to send it.")
 	}
 	return nil
 }

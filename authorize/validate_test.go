@@ -162,3 +162,32 @@ func TestFunctionsOfTheHostThatFail(t *testing.T) {
 		s.visitor(alice()).get(ask(c.ask)).want(t, c.rule, c.want)
 	}
 }
+
+// A host can demand more than the protocol, of all clients or of one.
+func TestRequiredParameters(t *testing.T) {
+	for _, c := range []struct {
+		rule        string
+		all, client []string
+		change      string
+		want        string
+	}{
+		{"nothing more", nil, nil, "-state", "code"},
+		{"of all, and it is there", []string{"state"}, nil, "", "code"},
+		{"of all, and it is not", []string{"state"}, nil, "-state", "client invalid_request"},
+		{"of all, and it is empty", []string{"nonce"}, nil, "nonce=", "client invalid_request"},
+		{"of this client, and it is not there", nil, []string{"nonce"}, "-nonce", "client invalid_request"},
+		{"of this client beside the others", []string{"state"}, []string{"nonce"}, "-state", "client invalid_request"},
+		{"a parameter of the host's own", []string{"x_tenant"}, nil, "", "client invalid_request"},
+		{"a scope, though the client has a default", []string{"scope"}, nil, "-scope", "client invalid_request"},
+	} {
+		s := newSite(t, func(s *site) { s.config.Require = c.all })
+		client := testClients()[0]
+		client.Require, client.DefaultScopes = c.client, []string{"openid"}
+		s.memory.PutClient(client)
+		request := ask()
+		if c.change != "" {
+			request = ask(c.change)
+		}
+		s.visitor(alice()).get(request).want(t, c.rule, c.want)
+	}
+}

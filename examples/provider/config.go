@@ -246,6 +246,10 @@ func (c *clientConfig) registration() authorize.Client {
 	if responseTypes == nil {
 		responseTypes = []string{"code"}
 	}
+	var require []string
+	if c.RequireState {
+		require = []string{"state"}
+	}
 	return authorize.Client{
 		ID:               c.ID,
 		Name:             c.Name,
@@ -256,7 +260,7 @@ func (c *clientConfig) registration() authorize.Client {
 		Scopes:           c.Scopes,
 		ResponseTypes:    responseTypes,
 		PKCEOptional:     c.PKCE != nil && *c.PKCE == "optional",
-		RequireState:     c.RequireState,
+		Require:          require,
 		Trusted:          c.Trusted,
 		Disabled:         c.Disabled,
 	}

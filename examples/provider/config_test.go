@@ -195,7 +195,7 @@ func TestRegistration(t *testing.T) {
 			`{"id":"a","name":"A","public":true,"native":true,"localhost_any_port":true,"pkce":"required","require_state":true,
 				"trusted":true,"disabled":true,"redirect_uris":["http://localhost/"],"scopes":["openid"],"response_types":["none"]}`,
 			authorize.Client{
-				ID: "a", Name: "A", Public: true, Native: true, LocalhostAnyPort: true, RequireState: true, Trusted: true, Disabled: true,
+				ID: "a", Name: "A", Public: true, Native: true, LocalhostAnyPort: true, Require: []string{"state"}, Trusted: true, Disabled: true,
 				RedirectURIs: []string{"http://localhost/"}, Scopes: []string{"openid"}, ResponseTypes: []string{"none"},
 			},
 		},
