@@ -33,6 +33,12 @@ type Config struct {
 	Codes    CodeStore
 	Login    LoginRedirector
 
+	// Register sends the browser to the page where a new user signs up, for requests
+	// with prompt=create (Initiating User Registration via OpenID Connect 1.0). The
+	// page signs the new user in and ends like a login page. Nil: prompt=create is
+	// refused.
+	Register LoginRedirector
+
 	// Consent asks the user to agree. Nil: nobody is asked, and prompt=consent is
 	// answered consent_required.
 	Consent *Consent

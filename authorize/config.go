@@ -160,9 +160,17 @@ func (h *Handler) setUpStores() error {
 			missing = append(missing, wrong(field.name, "is nil: %s", field.hint))
 		}
 	}
-	if login, ok := c.Login.(LoginURL); ok && len(missing) == 0 && h.origin != "" {
-		if err := h.checkPage(string(login)); err != nil {
-			missing = append(missing, wrong("Login", "cannot be used: %v", err))
+	if c.Register != nil && isNil(c.Register) {
+		missing = append(missing, wrong("Register", "is a nil pointer: leave it nil for no such page"))
+	}
+	for _, field := range []struct {
+		name  string
+		value LoginRedirector
+	}{{"Login", c.Login}, {"Register", c.Register}} {
+		if page, ok := field.value.(LoginURL); ok && h.origin != "" {
+			if err := h.checkPage(string(page)); err != nil {
+				missing = append(missing, wrong(field.name, "cannot be used: %v", err))
+			}
 		}
 	}
 	return errors.Join(missing...)
@@ -187,6 +195,9 @@ func (h *Handler) setUpInteractions() error {
 	}
 	h.interactions = append(h.interactions, h.config.Interactions...)
 	h.prompts = []string{"none", "login", "consent", "select_account"}
+	if h.config.Register != nil {
+		h.prompts = append(h.prompts, "create")
+	}
 	names := map[string]bool{LoginInteraction: true}
 	for i := range h.interactions {
 		step := &h.interactions[i]
@@ -201,7 +212,7 @@ func (h *Handler) setUpInteractions() error {
 			return wrong(where, "has a name that is taken")
 		case step.Needed == nil && step.Prompt == "":
 			return wrong(where, "has neither Needed nor Prompt, so nobody would ever see it")
-		case step.Prompt == "none" || step.Prompt == "login":
+		case step.Prompt == "none" || step.Prompt == "login" || step.Prompt == "create":
 			return wrong(where, "has the prompt %q, which has a meaning of its own", step.Prompt)
 		case step.Prompt != "" && !validName(step.Prompt):
 			return wrong(where, "has the prompt %q, which is not 1 to 32 lower-case letters, digits, '-' and '_'", step.Prompt)

@@ -84,6 +84,9 @@ func TestNewNamesTheFieldThatIsWrong(t *testing.T) {
 		{"a login URL with http", func(c *Config) { c.Login = LoginURL("http://login.example") }, "Login"},
 		{"a login URL on another domain", func(c *Config) { c.Login = LoginURL("https://login.example/in") }, ""},
 		{"a required parameter that nobody knows", func(c *Config) { c.Require = []string{"stat"} }, "Require"},
+		{"a page to sign up", func(c *Config) { c.Register = LoginURL("/register") }, ""},
+		{"a page to sign up that is the endpoint", func(c *Config) { c.Register = LoginURL("/authorize") }, "Register"},
+		{"a nil pointer for a page to sign up", func(c *Config) { c.Register = (*nowhere)(nil) }, "Register"},
 		{"a required parameter", func(c *Config) { c.Require = []string{"state"} }, ""},
 		{"a login URL that is the endpoint", func(c *Config) { c.Login = LoginURL("/authorize?a=b") }, "Login"},
 		{"a login URL that has req", func(c *Config) { c.Login = LoginURL("/login?req=1") }, "Login"},
@@ -272,3 +275,8 @@ func TestNilLogsNothing(t *testing.T) {
 		t.Error("a nil Logger is some other logger")
 	}
 }
+
+// nowhere is a page that is never asked for.
+type nowhere struct{}
+
+func (*nowhere) LoginPage(context.Context, *Pending) (string, error) { return "", nil }

@@ -163,6 +163,8 @@ func (f Facts) newSignInWanted() Reason {
 		return ReasonACR
 	case f.Request.Prompts("login"):
 		return ReasonPromptLogin
+	case f.Request.Prompts("create"):
+		return ReasonPromptCreate
 	case f.Request.Prompts("select_account") && !f.hasStepFor("select_account"):
 		return ReasonPromptSelectAccount
 	case f.Request.MaxAge != nil && f.tooOld(*f.Request.MaxAge):

@@ -275,9 +275,12 @@ func (h *Handler) interact(r *http.Request, a answer) answer {
 // path absolute, so that the browser cannot be led to another host by it.
 func (h *Handler) pageURL(ctx context.Context, p *Pending) (string, error) {
 	page, err := "", error(nil)
-	if p.Interaction == LoginInteraction {
+	switch {
+	case p.Interaction == LoginInteraction && p.Request.Prompts("create"):
+		page, err = h.config.Register.LoginPage(ctx, p)
+	case p.Interaction == LoginInteraction:
 		page, err = h.config.Login.LoginPage(ctx, p)
-	} else {
+	default:
 		i := slices.IndexFunc(h.interactions, func(i Interaction) bool { return i.Name == p.Interaction })
 		page = appendQuery(h.interactions[i].Page, "req", p.Sealed)
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -869,4 +870,35 @@ func FuzzReq(f *testing.F) {
 			t.Errorf("req=%q leads to %s", req, got)
 		}
 	})
+}
+
+// prompt=create leads to the page for new users (Initiating User Registration via
+// OpenID Connect 1.0).
+func TestPromptCreate(t *testing.T) {
+	s := newSite(t, func(s *site) { s.config.Register = LoginURL("/register") })
+	register := func(rule string, got *reply) *reply {
+		t.Helper()
+		if !strings.HasPrefix(got.location, "https://as.example/register?req=") {
+			t.Fatalf("%s: sent to %q", rule, got.location)
+		}
+		return got
+	}
+	v := s.visitor(nil)
+	at := register("nobody is signed in", v.get(ask("prompt=create")))
+	register("came back as nobody", v.resume(at))
+	v.session = s.signIn("carol")
+	v.resume(at).want(t, "carol has signed up", "code")
+
+	v = s.visitor(alice())
+	at = register("alice is signed in", v.get(ask("prompt=create")))
+	if e := s.lastEvent(); e.Reason != ReasonPromptCreate || e.Interaction != LoginInteraction {
+		t.Errorf("reported as %s for %s", e.Interaction, e.Reason)
+	}
+	register("alice came back", v.resume(at))
+	v.get(ask("prompt=create+none")).want(t, "with none", "client invalid_request")
+	v.get(ask()).want(t, "not asked for", "code")
+	if prompts := s.handler.Metadata()["prompt_values_supported"]; !slices.Contains(prompts.([]string), "create") {
+		t.Errorf("the metadata has the prompts %v", prompts)
+	}
+	newSite(t).visitor(nil).get(ask("prompt=create")).want(t, "without such a page", "client invalid_request")
 }

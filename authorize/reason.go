@@ -17,6 +17,7 @@ const (
 	ReasonNotSignedIn         Reason = "not_signed_in"         // nobody is signed in
 	ReasonSecondFactorPending Reason = "second_factor_pending" // the sign-in is not complete
 	ReasonPromptLogin         Reason = "prompt_login"          // prompt=login
+	ReasonPromptCreate        Reason = "prompt_create"         // prompt=create
 	ReasonPromptSelectAccount Reason = "prompt_select_account" // prompt=select_account
 	ReasonACR                 Reason = "acr"                   // the sign-in does not reach the level demanded
 	ReasonMaxAge              Reason = "max_age"               // the sign-in is too old
