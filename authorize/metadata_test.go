@@ -23,12 +23,12 @@ func TestMetadata(t *testing.T) {
 			c.ResponseTypes = []string{"none", "code"}
 			c.Scopes = []string{"openid", "profile"}
 			c.Consent = &Consent{Page: "/consent"}
-			c.Interactions = []Interaction{{Name: "accounts", Prompt: "select_account", Page: "/accounts"}, {Name: "new", Prompt: "create", Page: "/new"}}
+			c.Interactions = []Interaction{{Name: "accounts", Prompt: "select_account", Page: "/accounts"}, {Name: "new", Prompt: "terms", Page: "/new"}}
 		}, map[string]any{
 			"authorization_endpoint":   "https://login.as.example/go",
 			"response_types_supported": []string{"none", "code"},
 			"scopes_supported":         []string{"openid", "profile"},
-			"prompt_values_supported":  []string{"none", "login", "consent", "select_account", "create"},
+			"prompt_values_supported":  []string{"none", "login", "consent", "select_account", "terms"},
 		}},
 		{"no scopes at all", func(c *Config) { c.Scopes = []string{} }, map[string]any{"scopes_supported": []string{}}},
 		{"consent on a page of the host's own", func(c *Config) {
@@ -66,7 +66,7 @@ func TestTheMetadataIsTrue(t *testing.T) {
 		withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts"}),
 		withStep(Interaction{Name: "agree", Prompt: "consent", Page: "/agree"}),
 	} {
-		s := newSite(t, change, withStep(Interaction{Name: "new", Prompt: "create", Page: "/new"}))
+		s := newSite(t, change, withStep(Interaction{Name: "new", Prompt: "terms", Page: "/new"}))
 		m := s.handler.Metadata()
 		for _, dimension := range []struct {
 			member, parameter string
@@ -75,7 +75,7 @@ func TestTheMetadataIsTrue(t *testing.T) {
 			{"response_types_supported", "response_type", []string{"code", "none", "token", "id_token", "code+id_token"}},
 			{"response_modes_supported", "response_mode", []string{"query", "form_post", "fragment", "jwt", "web_message"}},
 			{"code_challenge_methods_supported", "code_challenge_method", []string{"S256", "plain", "S512"}},
-			{"prompt_values_supported", "prompt", []string{"none", "login", "consent", "select_account", "create", "foo"}},
+			{"prompt_values_supported", "prompt", []string{"none", "login", "consent", "select_account", "terms", "foo"}},
 			{"scopes_supported", "scope", []string{"openid", "profile", "email", "api:read", "api:write", "unknown"}},
 		} {
 			for _, candidate := range dimension.candidates {
