@@ -277,3 +277,13 @@ func TestNothingSecretIsEverLogged(t *testing.T) {
 		}
 	}
 }
+
+func TestAKeyKeepsItsSecret(t *testing.T) {
+	var log strings.Builder
+	key := Key{ID: "one", Secret: []byte("0123456789abcdef0123456789abcdef")}
+	slog.New(slog.NewTextHandler(&log, nil)).Info("configured", "key", key)
+	fmt.Fprintf(&log, "%v %+v", key, &key)
+	if got := log.String(); strings.Contains(got, "0123") || strings.Contains(got, "48 49") || strings.Count(got, "key one") != 3 {
+		t.Error(got)
+	}
+}

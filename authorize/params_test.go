@@ -1,8 +1,10 @@
 package authorize
 
 import (
+	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -63,6 +65,18 @@ func TestABodyThatBreaksOff(t *testing.T) {
 	r := formPost("/authorize", "")
 	r.Body = io.NopCloser(io.MultiReader(strings.NewReader(ask()), iotest.ErrReader(errors.New("connection reset"))))
 	s.visitor(alice()).send(s.handler, r).want(t, "what arrived was a whole request", "page Bad Request invalid_request")
+}
+
+// A body that takes longer than the request may take is not answered any more.
+func TestABodyThatComesTooLate(t *testing.T) {
+	s := newSite(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	r := formPost("/authorize", ask()).WithContext(ctx)
+	s.visitor(alice()).send(s.handler, r).want(t, "the browser has gone away", "page Bad Request invalid_request")
+	if e := s.lastEvent(); e.Reason != ReasonUnreadable || e.level() != slog.LevelInfo {
+		t.Errorf("reported as %s at %s", e.Reason, e.level())
+	}
 }
 
 func TestOtherMethodsAreToldWhatIsAllowed(t *testing.T) {

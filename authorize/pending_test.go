@@ -638,6 +638,7 @@ func TestResumeWithoutARequest(t *testing.T) {
 		{"req in the query", formPost("/login?req="+at.req, ""), true},
 		{"no req", formPost("/login", ""), false},
 		{"an empty req", formPost("/login?req=", ""), false},
+		{"a form that cannot be read", formPost("/login", "req=%zz"), false},
 		{"the form was not parsed", formPost("/login", "req="+at.req), true},
 	} {
 		w := httptest.NewRecorder()

@@ -244,12 +244,9 @@ func checkShown(s *inspected) error {
 // maxResources bounds how often the host is asked in one request.
 const maxResources = 20
 
-// checkResources asks the host about each resource (RFC 8707 §2).
+// checkResources asks the host about each resource (RFC 8707 §2). Without
+// [Config].Resource the parameter is not known, and there is none.
 func (h *Handler) checkResources(ctx context.Context, r *Request) error {
-	if h.config.Resource == nil {
-		r.Resources = nil
-		return nil
-	}
 	if len(r.Resources) > maxResources {
 		return oautherr.InvalidTarget.With("There are more than 20 resources.")
 	}

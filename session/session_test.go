@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -38,6 +39,7 @@ func TestLogKeepsIDAndDataOut(t *testing.T) {
 	logger.Info("one", "session", s)
 	logger.Info("two", "session", &session.Record{Session: *s})
 	logger.Info("three", "session", *s)
+	fmt.Fprintf(&log, "%v %+v", s, *s)
 	got := log.String()
 	if strings.Contains(got, "the-id") || strings.Contains(got, "the-data") {
 		t.Errorf("the log has the session's id or data:\n%s", got)
