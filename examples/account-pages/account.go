@@ -1,0 +1,163 @@
+package main
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/usher-auth/usher/authorize"
+	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/session"
+)
+
+// visit is a signed-in user on one of the pages.
+type visit struct {
+	pending *authorize.Pending // nil: the user came without a request
+	session *session.Session
+	account account
+	asked   asked
+}
+
+// visitor finds out who is here and why. If ok is false, it has answered: whoever is
+// not signed in is sent to the login, by the endpoint if there is a request.
+func (s *server) visitor(w http.ResponseWriter, r *http.Request) (v visit, ok bool) {
+	if v.pending, v.asked, ok = s.requestOf(w, r); !ok {
+		return visit{}, false
+	}
+	var err error
+	if v.session, err = s.whoIsSignedIn(r); err != nil {
+		s.endpoint.ShowError(w, r, err)
+		return visit{}, false
+	}
+	if v.session.SignedIn() {
+		v.account, ok = s.accounts.find(v.session.Subject)
+		if ok {
+			return v, true
+		}
+	}
+	if !s.endpoint.Resume(w, r) {
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
+	}
+	return visit{}, false
+}
+
+// done ends the page of a method: back to the client, or home.
+func (s *server) done(w http.ResponseWriter, r *http.Request, v visit, method string) {
+	if v.pending == nil {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return
+	}
+	s.endpoint.Complete(w, r, method)
+}
+
+// accountPage is what the pages of the account show.
+type accountPage struct {
+	asked
+	Account account
+	Wrong   string
+	Token   string  // home.html
+	Shared  []share // consent.html
+	Choice  []box   // newsletters.html
+}
+
+type (
+	share struct{ EntryPoint, What string }
+	box   struct {
+		Name string
+		On   bool
+	}
+)
+
+// consent asks whether the client may have what its entry point shares. It comes
+// before the page of any method.
+func (s *server) consent(w http.ResponseWriter, r *http.Request) {
+	v, ok := s.visitor(w, r)
+	if !ok {
+		return
+	}
+	if v.pending == nil {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return
+	}
+	if r.Method == http.MethodPost {
+		if s.cancelled(w, r) {
+			return
+		}
+		if r.PostForm.Get("decision") == "allow" {
+			s.endpoint.Grant(w, r, v.pending.Request.Scopes)
+			return
+		}
+	}
+	page := accountPage{asked: v.asked, Account: v.account}
+	for _, id := range v.pending.Request.Scopes {
+		page.Shared = append(page.Shared, share{id, entryPoints[id]})
+	}
+	s.show(w, http.StatusOK, "consent", page)
+}
+
+// editAccount is the page of x_method=edit-account.
+func (s *server) editAccount(w http.ResponseWriter, r *http.Request) {
+	v, ok := s.visitor(w, r)
+	if !ok {
+		return
+	}
+	page := accountPage{asked: v.asked, Account: v.account}
+	switch {
+	case r.Method == http.MethodGet:
+		s.show(w, http.StatusOK, "edit-account", page)
+		return
+	case r.PostForm.Get("decision") != "leave":
+		name := strings.TrimSpace(r.PostForm.Get("name"))
+		if !goodName(name) {
+			page.Wrong = badName
+			s.show(w, http.StatusBadRequest, "edit-account", page)
+			return
+		}
+		s.accounts.change(v.session.Subject, func(a *account) { a.Name = name })
+	}
+	s.done(w, r, v, "edit-account")
+}
+
+var newsletters = []string{"News", "Offers"}
+
+// chooseNewsletters is the page of x_method=newsletters.
+func (s *server) chooseNewsletters(w http.ResponseWriter, r *http.Request) {
+	v, ok := s.visitor(w, r)
+	if !ok {
+		return
+	}
+	if r.Method == http.MethodPost {
+		var chosen []string
+		for _, name := range newsletters {
+			if slices.Contains(r.PostForm["newsletter"], name) {
+				chosen = append(chosen, name)
+			}
+		}
+		s.accounts.change(v.session.Subject, func(a *account) { a.Newsletters = chosen })
+		s.done(w, r, v, "newsletters")
+		return
+	}
+	page := accountPage{asked: v.asked, Account: v.account}
+	for _, name := range newsletters {
+		page.Choice = append(page.Choice, box{name, slices.Contains(v.account.Newsletters, name)})
+	}
+	s.show(w, http.StatusOK, "newsletters", page)
+}
+
+// home is the account without a request. Its form makes an access token, to try
+// with the Authorization header.
+func (s *server) home(w http.ResponseWriter, r *http.Request) {
+	v, ok := s.visitor(w, r)
+	if !ok {
+		return
+	}
+	page := accountPage{Account: v.account}
+	if r.Method == http.MethodPost {
+		var err error
+		if page.Token, err = s.tokens.issue(*v.session); err != nil {
+			s.endpoint.ShowError(w, r, oautherr.TemporarilyUnavailable.Because(err))
+			return
+		}
+	}
+	s.show(w, http.StatusOK, "home", page)
+}

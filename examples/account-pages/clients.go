@@ -1,0 +1,136 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/usher-auth/usher/authorize"
+)
+
+// client is an application on a domain of its own. It has no users: it sends them to
+// their account and learns that they are back.
+type client struct {
+	id, name, url string
+	entryPoints   []string
+	server        *server
+}
+
+// registered is what the endpoint knows of the clients. A client of response_type=none
+// is given nothing, so it needs no secret.
+func (s *server) registered() []authorize.Client {
+	// A partner of former days: known, so that its users are sent back with an
+	// error, and not allowed to ask for anything.
+	list := []authorize.Client{{
+		ID:            "former-partner",
+		Name:          "A former partner",
+		RedirectURIs:  []string{s.clients[0].url + "/former-partner"},
+		Scopes:        []string{"club-profile"},
+		ResponseTypes: []string{},
+	}}
+	for _, c := range s.clients {
+		list = append(list, authorize.Client{
+			ID:            c.id,
+			Name:          c.name,
+			RedirectURIs:  []string{c.url + "/callback"},
+			Scopes:        c.entryPoints,
+			ResponseTypes: []string{"none"},
+		})
+	}
+	return list
+}
+
+// host is the name under which the mux finds the client.
+func (c *client) host() string {
+	u, err := url.Parse(c.url)
+	if err != nil {
+		return c.url
+	}
+	return u.Hostname()
+}
+
+func (c *client) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.Method + " " + r.URL.Path {
+	case "GET /":
+		c.showHome(w, clientPage{})
+	case "GET /go":
+		c.ask(w, r)
+	case "GET /callback":
+		c.takeAnswer(w, r)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// clientPage is what client.html shows.
+type clientPage struct {
+	Name        string
+	EntryPoints []string
+	Methods     []string
+	Back        bool   // from the account
+	Task        string // that the client remembers by the state
+	Error       string
+}
+
+func (c *client) showHome(w http.ResponseWriter, page clientPage) {
+	page.Name, page.EntryPoints = c.name, c.entryPoints
+	for _, m := range c.server.methods {
+		page.Methods = append(page.Methods, m.name)
+	}
+	show(w, c.host(), http.StatusOK, "client", page)
+}
+
+// state is what the client wants to find again. Nonce ties the answer to this
+// browser, which has it in a cookie.
+type state struct {
+	Task  string `json:"task"`
+	Nonce string `json:"nonce"`
+}
+
+// ask sends the browser to the endpoint.
+func (c *client) ask(w http.ResponseWriter, r *http.Request) {
+	method := r.FormValue("x_method")
+	mine := state{Task: "Asked for “" + method + "”", Nonce: rand.Text()}
+	text, err := json.Marshal(mine)
+	if err != nil {
+		http.Error(w, "There is no state.", http.StatusInternalServerError)
+		return
+	}
+	sent := base64.StdEncoding.EncodeToString(text)
+	http.SetCookie(w, &http.Cookie{
+		Name: "asked-" + mine.Nonce, Value: sent, Path: "/callback", MaxAge: 1800, HttpOnly: true,
+		Secure: strings.HasPrefix(c.url, "https:"), SameSite: http.SameSiteLaxMode,
+	})
+	query := url.Values{
+		"client_id":     {c.id},
+		"redirect_uri":  {c.url + "/callback"},
+		"response_type": {"none"},
+		"scope":         {r.FormValue("scope")},
+		"state":         {sent},
+	}
+	if method != "" {
+		query.Set("x_method", method)
+	}
+	http.Redirect(w, r, c.server.issuer+"/oauth2/authorize?"+query.Encode(), http.StatusFound)
+}
+
+// takeAnswer believes an answer with this server's iss and a state that this browser
+// has set out with. It says that the user is back, not who the user is.
+func (c *client) takeAnswer(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	var mine state
+	text, err := base64.StdEncoding.DecodeString(query.Get("state"))
+	if err == nil {
+		err = json.Unmarshal(text, &mine)
+	}
+	cookie, missing := r.Cookie("asked-" + mine.Nonce)
+	if err != nil || missing != nil || cookie.Value != query.Get("state") || query.Get("iss") != c.server.issuer {
+		http.Error(w, "This is no answer to what this browser asked.", http.StatusBadRequest)
+		return
+	}
+	http.SetCookie(w, &http.Cookie{Name: cookie.Name, Path: "/callback", MaxAge: -1})
+	c.showHome(w, clientPage{Back: true, Task: mine.Task, Error: query.Get("error")})
+}

@@ -1,0 +1,147 @@
+// Command account-pages lets applications send their users to the pages of an
+// account: they ask for response_type=none, and the parameter x_method names the
+// page. The user signs in or registers, agrees to what the entry point in scope
+// shares, does what the page is for and is sent back, without a code or a token.
+//
+// The files, in the order in which a user passes through them:
+//
+//	clients.go   two applications on domains of their own
+//	main.go      the endpoint and what is mounted where
+//	token.go     who is signed in, by cookie or by access token
+//	signin.go    login, registration and logout
+//	account.go   the pages of the account: consent and what x_method names
+//	accounts.go  the users
+//	pages.go     how pages are written
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/session"
+)
+
+// entryPoints are what a scope can name, and what each shares with the client.
+var entryPoints = map[string]string{
+	"club-profile":    "Your name and your email address",
+	"club-newsletter": "Your email address",
+	"shop-checkout":   "Your name and your email address",
+}
+
+// method is a value of x_method and the page that it leads to, at "/" + name. A
+// method more is a line in newServer and a page: nothing else knows their names.
+type method struct {
+	name string
+	page http.HandlerFunc // shows the page and takes its form
+}
+
+type server struct {
+	issuer   string
+	clients  []*client
+	methods  []method
+	accounts *accounts
+	cookies  *session.Cookies
+	tokens   *tokens
+	endpoint *authorize.Handler
+	log      *slog.Logger
+}
+
+func newServer(issuer, urlA, urlB string) (*server, error) {
+	cookies, err := session.NewCookies(session.Config{Insecure: strings.HasPrefix(issuer, "http://")})
+	if err != nil {
+		return nil, err
+	}
+	s := &server{issuer: issuer, accounts: newAccounts(), cookies: cookies, tokens: newTokens(time.Now)}
+	s.methods = []method{
+		{"edit-account", s.editAccount},
+		{"newsletters", s.chooseNewsletters},
+	}
+	s.clients = []*client{
+		{id: "client-a", name: "The Club", url: urlA, entryPoints: []string{"club-profile", "club-newsletter"}, server: s},
+		{id: "client-b", name: "The Shop", url: urlB, entryPoints: []string{"shop-checkout"}, server: s},
+	}
+	return s, nil
+}
+
+// config is the whole of the endpoint.
+func (s *server) config() authorize.Config {
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: s.registered()})
+	config := authorize.Config{
+		Issuer:        s.issuer,
+		Endpoint:      s.issuer + "/oauth2/authorize",
+		Clients:       memory,
+		Codes:         memory, // stays empty: response_type=none has no code
+		Sessions:      authorize.SessionFunc(s.whoIsSignedIn),
+		Login:         authorize.LoginURL("/login"),
+		Consent:       &authorize.Consent{Page: "/consent", Store: memory},
+		Allow:         s.knowsMethod,
+		ResponseTypes: []string{"none"},
+		Scopes:        slices.Sorted(maps.Keys(entryPoints)),
+		Parameters:    []string{"x_method"},
+		Logger:        s.log,
+	}
+	for _, m := range s.methods {
+		config.Interactions = append(config.Interactions, authorize.Interaction{
+			Name: m.name,
+			Page: "/" + m.name,
+			Needed: func(_ context.Context, _ *session.Session, r *authorize.Request) (bool, error) {
+				return r.Parameter("x_method") == m.name, nil
+			},
+		})
+	}
+	return config
+}
+
+// knowsMethod refuses an x_method that does not exist with access_denied: a client
+// that is sent back without an error believes that the user has seen the page. A
+// request without x_method is fine: it asks for the sign-in and consent alone.
+func (s *server) knowsMethod(_ context.Context, _ *session.Session, r *authorize.Request) (bool, error) {
+	asked := r.Parameter("x_method")
+	return asked == "" || slices.ContainsFunc(s.methods, func(m method) bool { return m.name == asked }), nil
+}
+
+// handler mounts everything, the two clients included.
+func (s *server) handler() (http.Handler, error) {
+	var err error
+	if s.endpoint, err = authorize.New(s.config()); err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	for _, c := range s.clients {
+		mux.Handle(c.host()+"/", c)
+	}
+	mux.Handle("/oauth2/authorize", s.endpoint)
+	s.mountPages(mux)
+	return mux, nil
+}
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
+	flag.Parse()
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	port := fmt.Sprint(":", listener.Addr().(*net.TCPAddr).Port)
+	s, err := newServer("http://"+listener.Addr().String(), "http://client-a.localhost"+port, "http://client-b.localhost"+port)
+	if err != nil {
+		log.Fatal(err)
+	}
+	s.log = slog.Default()
+	handler, err := s.handler()
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("listening on %s\nopen %s, then %s, and sign in as alice with alice-password\n", s.issuer, s.clients[0].url, s.clients[1].url)
+	log.Fatal((&http.Server{Handler: handler, ReadTimeout: 10 * time.Second}).Serve(listener))
+}
