@@ -1,0 +1,181 @@
+package main
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/usher-auth/usher/authorize/authorizetest"
+	oautherr "github.com/usher-auth/usher/errors"
+)
+
+// Three domains that have nothing in common.
+const (
+	issuer  = "https://accounts.example"
+	urlA    = "https://club.test"
+	urlB    = "https://shop.invalid"
+	jsonOfA = `{"session":"a1","back":"/läden?x=1&y=2#z","list":[1,2]}`
+)
+
+var alice = url.Values{"username": {"alice"}, "password": {"alice-password"}}
+
+// world is the whole program and one browser. The clients' redirect URIs are out of
+// its sight, so that it stops where an answer would be delivered.
+type world struct {
+	t       *testing.T
+	server  *server
+	handler http.Handler
+	browser *authorizetest.Browser
+	visited []string // paths at the issuer, in order
+	token   string   // sent in the Authorization header if it is set
+}
+
+func newWorld(t *testing.T, more ...func(*server)) *world {
+	t.Helper()
+	s, err := newServer(issuer, urlA, urlB)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range more {
+		change(s)
+	}
+	w := &world{t: t, server: s}
+	if w.handler, err = s.handler(); err != nil {
+		t.Fatal(err)
+	}
+	w.newBrowser()
+	return w
+}
+
+// newBrowser takes one without cookies.
+func (w *world) newBrowser() {
+	w.browser = authorizetest.NewBrowser()
+	w.browser.Handle(issuer, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.visited = append(w.visited, r.URL.Path)
+		if w.token != "" {
+			r.Header.Set("Authorization", "Bearer "+w.token)
+		}
+		w.handler.ServeHTTP(rw, r)
+	}))
+}
+
+// makeToken has the signed-in user make an access token at home.
+func (w *world) makeToken() (token string, home *authorizetest.Page) {
+	w.t.Helper()
+	home, err := w.browser.Open(issuer + "/")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	home = w.submit(home, nil, "Make an access token")
+	_, token, found := strings.Cut(home.Body, "Bearer ")
+	token, _, ended := strings.Cut(token, "<")
+	if !found || !ended {
+		w.t.Fatalf("there is no token:\n%s", home)
+	}
+	return token, home
+}
+
+// request is one of a client for the account page; changes replace parameters, and a
+// name without values leaves one out.
+func request(client string, changes ...url.Values) *authorizetest.Flow {
+	c := authorizetest.Client{Issuer: issuer, Endpoint: issuer + "/oauth2/authorize", ID: client}
+	switch client {
+	case "client-b":
+		c.RedirectURI, c.Scopes = urlB+"/callback", []string{"shop-checkout"}
+	case "former-partner":
+		c.RedirectURI, c.Scopes = urlA+"/former-partner", []string{"club-profile"}
+	default:
+		c.RedirectURI, c.Scopes = urlA+"/callback", []string{"club-profile"}
+	}
+	method := url.Values{
+		"response_type": {"none"}, "x_method": {"edit-account"},
+		"code_challenge": nil, "code_challenge_method": nil,
+	}
+	return c.Start(append([]url.Values{method}, changes...)...)
+}
+
+// open follows a link of the client's site to the endpoint.
+func (w *world) open(f *authorizetest.Flow) *authorizetest.Page {
+	w.t.Helper()
+	w.visited = nil
+	page, err := w.browser.OpenFrom(urlA+"/", f.URL)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return page
+}
+
+func (w *world) submit(page *authorizetest.Page, values url.Values, button ...string) *authorizetest.Page {
+	w.t.Helper()
+	next, err := page.Submit(values, button...)
+	if err != nil {
+		w.t.Fatalf("%v\n%s", err, page)
+	}
+	return next
+}
+
+// signIn signs alice in without any client.
+func (w *world) signIn() {
+	w.t.Helper()
+	page, err := w.browser.Open(issuer + "/login")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.at(w.submit(page, alice), "/")
+}
+
+// agree signs alice in and has her agree to what the client asks for, once and for all.
+func (w *world) agree(client string) {
+	w.t.Helper()
+	w.signIn()
+	f := request(client, url.Values{"x_method": nil})
+	w.answered(f, w.submit(w.at(w.open(f), "/consent"), nil, "Allow"))
+}
+
+// at checks which page this is.
+func (w *world) at(page *authorizetest.Page, path string) *authorizetest.Page {
+	w.t.Helper()
+	if page.Left || page.URL.Path != path || !strings.HasPrefix(page.URL.String(), issuer) {
+		w.t.Fatalf("the browser is at %s, want %s:\n%s", page.URL, path, page)
+	}
+	return page
+}
+
+// answered checks that the page leaves for the client with state and iss, and with
+// neither a code nor a token.
+func (w *world) answered(f *authorizetest.Flow, page *authorizetest.Page) {
+	w.t.Helper()
+	if !page.Left {
+		w.t.Fatalf("the browser stays at %s:\n%s", page.URL, page)
+	}
+	code, err := f.Check(page.Request)
+	if err != nil || code != "" {
+		w.t.Fatalf("code %q, error %v in %s", code, err, page.URL)
+	}
+	query := page.URL.Query()
+	for name := range query {
+		if name != "state" && name != "iss" {
+			w.t.Errorf("the answer has %s=%s", name, query.Get(name))
+		}
+	}
+}
+
+// refused checks that the client gets the error, at once, with state and iss.
+func (w *world) refused(f *authorizetest.Flow, page *authorizetest.Page, code oautherr.Code) {
+	w.t.Helper()
+	if !page.Left {
+		w.t.Fatalf("the browser stays at %s:\n%s", page.URL, page)
+	}
+	if _, err := f.Check(page.Request); oautherr.Of(err).Code != code {
+		w.t.Errorf("the client gets %v, want %s", err, code)
+	}
+}
+
+// shown checks that the user sees the error on a page and goes nowhere.
+func (w *world) shown(page *authorizetest.Page, code oautherr.Code) {
+	w.t.Helper()
+	if page.Left || page.Status != http.StatusBadRequest || !strings.Contains(page.Body, string(code)) {
+		w.t.Errorf("want status 400 and a page with %s:\n%s", code, page)
+	}
+}

@@ -1,0 +1,492 @@
+package main
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	oautherr "github.com/usher-auth/usher/errors"
+)
+
+// The tests of this file go through the description of an account endpoint from top
+// to bottom. Each sentence of it that promises something is a subtest.
+
+func TestDescription(t *testing.T) {
+	t.Run("a redirect of the browser starts it, with all of the page", func(t *testing.T) {
+		w := newWorld(t)
+		page := w.at(w.open(request("client-a")), "/login")
+		if page.Header.Get("X-Frame-Options") != "DENY" || !strings.Contains(page.Header.Get("Content-Security-Policy"), "frame-ancestors 'none'") {
+			t.Errorf("the page can be put into a frame: %v", page.Header)
+		}
+	})
+	t.Run("the server takes care of authentication", func(t *testing.T) {
+		w := newWorld(t)
+		page := w.at(w.open(request("client-a")), "/login")
+		wrong := w.submit(page, url.Values{"username": {"alice"}, "password": {"wrong"}})
+		if w.at(wrong, "/login").Status != http.StatusForbidden {
+			t.Errorf("status %d for a wrong password", wrong.Status)
+		}
+		w.at(w.submit(wrong, alice), "/consent")
+	})
+	t.Run("one session for clients on all domains", func(t *testing.T) {
+		w := newWorld(t)
+		first := request("client-a")
+		page := w.submit(w.at(w.open(first), "/login"), alice)
+		page = w.submit(w.at(page, "/consent"), nil, "Allow")
+		w.answered(first, w.submit(w.at(page, "/edit-account"), nil, "Save"))
+
+		second := request("client-b")
+		page = w.submit(w.at(w.open(second), "/consent"), nil, "Allow")
+		w.answered(second, w.submit(w.at(page, "/edit-account"), nil, "Save"))
+		w.answered(second, w.open(request("client-b", url.Values{"x_method": nil, "state": {second.State}})))
+		if slices.Contains(w.visited, "/login") {
+			t.Errorf("the second client's user came through %v", w.visited)
+		}
+	})
+	t.Run("consent to the data comes before the page", func(t *testing.T) {
+		w := newWorld(t)
+		f := request("client-a")
+		page := w.at(w.submit(w.open(f), alice), "/consent")
+		for _, want := range []string{"The Club", "club.test", "club-profile", entryPoints["club-profile"]} {
+			if !strings.Contains(page.Body, want) {
+				t.Errorf("the consent page does not say %q:\n%s", want, page)
+			}
+		}
+		w.refused(f, w.submit(page, nil, "Deny"), oautherr.AccessDenied)
+		if slices.Contains(w.visited, "/edit-account") {
+			t.Errorf("a user who has not agreed came through %v", w.visited)
+		}
+	})
+	t.Run("the user is authenticated on the server", func(t *testing.T) {
+		w := newWorld(t)
+		w.signIn()
+		w.at(w.open(request("client-a")), "/consent")
+	})
+	t.Run("or a signed-in user's access token is provided", testAccessToken)
+	t.Run("the endpoint is GET /oauth2/authorize", func(t *testing.T) {
+		w := newWorld(t)
+		w.agree("client-a")
+		f := request("client-a", url.Values{"x_method": nil})
+		w.answered(f, w.open(f))
+		elsewhere, err := w.browser.Open(strings.Replace(f.URL, "/oauth2/authorize", "/authorize", 1))
+		if err != nil || elsewhere.Status != http.StatusNotFound {
+			t.Errorf("another path: %v\n%s", err, elsewhere)
+		}
+	})
+}
+
+func testAccessToken(t *testing.T) {
+	// tokenOf has alice make a token at home, and then takes another browser.
+	tokenOf := func(w *world) string {
+		w.agree("client-a")
+		token, _ := w.makeToken()
+		w.newBrowser()
+		return token
+	}
+	t.Run("it works in place of the cookie", func(t *testing.T) {
+		w := newWorld(t)
+		w.token = tokenOf(w)
+		f := request("client-a", url.Values{"x_method": nil})
+		w.answered(f, w.open(f))
+	})
+	t.Run("it leads to the page and through it", func(t *testing.T) {
+		w := newWorld(t)
+		w.token = tokenOf(w)
+		f := request("client-a")
+		page := w.at(w.open(f), "/edit-account")
+		w.answered(f, w.submit(page, url.Values{"name": {"By token"}}, "Save"))
+		if x, _ := w.server.accounts.find("alice"); x.Name != "By token" {
+			t.Errorf("the name is %q", x.Name)
+		}
+	})
+	t.Run("without it the same browser is nobody's", func(t *testing.T) {
+		w := newWorld(t)
+		tokenOf(w)
+		w.at(w.open(request("client-a")), "/login")
+	})
+	t.Run("a bad one is nobody's even beside a good cookie", func(t *testing.T) {
+		w := newWorld(t)
+		w.agree("client-a")
+		w.token = "made-up"
+		w.at(w.open(request("client-a")), "/login")
+	})
+	t.Run("it ends with the sign-in that made it", func(t *testing.T) {
+		w := newWorld(t)
+		w.agree("client-a")
+		token, page := w.makeToken()
+		if w.server.tokens.find(token) == nil {
+			t.Fatalf("%q is nobody's", token)
+		}
+		w.at(w.submit(page, nil, "Sign out"), "/login")
+		if w.server.tokens.find(token) != nil {
+			t.Error("the token outlives the sign-in")
+		}
+	})
+}
+
+func TestRequestParameters(t *testing.T) {
+	t.Run("a user who is not signed in goes through login", func(t *testing.T) {
+		w := newWorld(t)
+		w.at(w.submit(w.at(w.open(request("client-a")), "/login"), alice), "/consent")
+	})
+	t.Run("or through registration", func(t *testing.T) {
+		w := newWorld(t)
+		f := request("client-a")
+		page, err := w.open(f).Click("Create account")
+		if err != nil {
+			t.Fatal(err)
+		}
+		bob := url.Values{"username": {"bob"}, "name": {"Bob"}, "password": {"bob-password"}}
+		page = w.submit(w.at(page, "/register"), bob, "Create account")
+		page = w.submit(w.at(page, "/consent"), nil, "Allow")
+		if !strings.Contains(w.at(page, "/edit-account").Body, `value="Bob"`) {
+			t.Errorf("the account is not Bob's:\n%s", page)
+		}
+		w.answered(f, w.submit(page, nil, "Leave it as it is"))
+	})
+	t.Run("registration takes nobody's name away", func(t *testing.T) {
+		w := newWorld(t)
+		page, err := w.open(request("client-a")).Click("Create account")
+		if err != nil {
+			t.Fatal(err)
+		}
+		page = w.submit(page, url.Values{"username": {"alice"}, "name": {"Eve"}, "password": {"eve-password"}}, "Create account")
+		if w.at(page, "/register").Status != http.StatusBadRequest || !strings.Contains(page.Body, "taken") {
+			t.Errorf("the page is\n%s", page)
+		}
+	})
+	t.Run("values are UTF-8 and URL-encoded", func(t *testing.T) {
+		w := newWorld(t)
+		for name, bad := range map[string]string{
+			"an escape is broken":      "&x_method=%zz",
+			"a value is not UTF-8":     "&x_method=%ff",
+			"a value is not escaped":   "&x_method=a;b",
+			"a value has a NUL":        "&x_method=a%00b",
+			"a parameter is not UTF-8": "&client_id=%ff",
+		} {
+			f := request("client-a", url.Values{"x_method": nil})
+			page, err := w.browser.Open(f.URL + bad)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if page.Left || page.Status != http.StatusBadRequest {
+				t.Errorf("%s: %s", name, page)
+			}
+		}
+	})
+	t.Run("who is not signed in sees the login page in the browser", func(t *testing.T) {
+		w := newWorld(t)
+		page := w.at(w.open(request("client-a")), "/login")
+		if !strings.Contains(page.Body, "The Club") || page.Status != http.StatusOK {
+			t.Errorf("the page is\n%s", page)
+		}
+	})
+	t.Run("who is signed in and has agreed goes to the next step at once", func(t *testing.T) {
+		for _, c := range []struct{ method, page string }{
+			{"edit-account", "/edit-account"},
+			{"newsletters", "/newsletters"},
+		} {
+			w := newWorld(t)
+			w.agree("client-a")
+			w.at(w.open(request("client-a", url.Values{"x_method": {c.method}})), c.page)
+			if want := []string{"/oauth2/authorize", c.page}; !slices.Equal(w.visited, want) {
+				t.Errorf("%s leads through %v, want %v", c.method, w.visited, want)
+			}
+		}
+	})
+	t.Run("client_id names the app", func(t *testing.T) {
+		w := newWorld(t)
+		w.signIn()
+		for id, name := range map[string]string{"client-a": "The Club", "client-b": "The Shop"} {
+			if page := w.at(w.open(request(id)), "/consent"); !strings.Contains(page.Body, name) {
+				t.Errorf("the page does not name %s:\n%s", name, page)
+			}
+		}
+	})
+	t.Run("redirect_uri is where the browser goes in the end", func(t *testing.T) {
+		w := newWorld(t)
+		w.agree("client-b")
+		f := request("client-b", url.Values{"x_method": nil})
+		page := w.open(f)
+		w.answered(f, page)
+		if got := page.URL.Scheme + "://" + page.URL.Host + page.URL.Path; got != urlB+"/callback" {
+			t.Errorf("the browser went to %s", got)
+		}
+	})
+	t.Run("redirect_uri has to be registered", func(t *testing.T) {
+		w := newWorld(t)
+		w.signIn()
+		for _, uri := range []string{urlB + "/callback", urlA + "/callback/", urlA + "/callback?x=1", urlA + "/Callback"} {
+			w.shown(w.open(request("client-a", url.Values{"redirect_uri": {uri}})), oautherr.RedirectURIMismatch)
+		}
+	})
+	t.Run("response_type is none", func(t *testing.T) {
+		w := newWorld(t)
+		for _, other := range []string{"code", "token", "id_token", "code none"} {
+			f := request("client-a", url.Values{"response_type": {other}})
+			w.refused(f, w.open(f), oautherr.UnsupportedResponseType)
+		}
+	})
+	t.Run("x_method leads to the flow wanted", testMethod)
+	t.Run("state", testState)
+	t.Run("scope", testScope)
+}
+
+func testMethod(t *testing.T) {
+	t.Run("edit-account edits the account", func(t *testing.T) {
+		w := newWorld(t)
+		w.agree("client-a")
+		f := request("client-a")
+		page := w.submit(w.at(w.open(f), "/edit-account"), url.Values{"name": {" "}}, "Save")
+		if w.at(page, "/edit-account").Status != http.StatusBadRequest {
+			t.Errorf("status %d for a name of blanks", page.Status)
+		}
+		w.answered(f, w.submit(page, url.Values{"name": {`<i>Al & "Ice"</i>`}}, "Save"))
+		if x, _ := w.server.accounts.find("alice"); x.Name != `<i>Al & "Ice"</i>` {
+			t.Errorf("the name is %q", x.Name)
+		}
+		if page := w.open(request("client-a")); strings.Contains(page.Body, "<i>") {
+			t.Errorf("the name is markup:\n%s", page)
+		}
+	})
+	t.Run("the page may be left as it is", func(t *testing.T) {
+		w := newWorld(t)
+		w.agree("client-a")
+		f := request("client-a")
+		w.answered(f, w.submit(w.open(f), url.Values{"name": {"Other"}}, "Leave it as it is"))
+		if x, _ := w.server.accounts.find("alice"); x.Name != "Alice" {
+			t.Errorf("the name is %q", x.Name)
+		}
+	})
+	t.Run("another one is another page", func(t *testing.T) {
+		w := newWorld(t)
+		w.agree("client-a")
+		f := request("client-a", url.Values{"x_method": {"newsletters"}})
+		w.answered(f, w.submit(w.at(w.open(f), "/newsletters"), url.Values{"newsletter": {"Offers"}}))
+		if x, _ := w.server.accounts.find("alice"); !slices.Equal(x.Newsletters, []string{"Offers"}) {
+			t.Errorf("the newsletters are %v", x.Newsletters)
+		}
+	})
+	t.Run("a new one is a name and a page", func(t *testing.T) {
+		w := newWorld(t, func(s *server) {
+			s.methods = append(s.methods, method{"show-orders", func(w http.ResponseWriter, r *http.Request) {
+				if v, ok := s.visitor(w, r); ok && r.Method == http.MethodPost {
+					s.done(w, r, v, "show-orders")
+				} else if ok {
+					s.show(w, http.StatusOK, "newsletters", accountPage{asked: v.asked, Account: v.account})
+				}
+			}})
+		})
+		f := request("client-a", url.Values{"x_method": {"show-orders"}})
+		page := w.submit(w.submit(w.open(f), alice), nil, "Allow")
+		page.Forms[0].Action.Path = "/show-orders"
+		w.answered(f, w.submit(w.at(page, "/show-orders"), nil))
+	})
+	t.Run("it survives login and consent", func(t *testing.T) {
+		w := newWorld(t)
+		f := request("client-a", url.Values{"x_method": {"newsletters"}})
+		w.at(w.submit(w.submit(w.open(f), alice), nil, "Allow"), "/newsletters")
+	})
+	t.Run("an unknown one is access_denied", func(t *testing.T) {
+		w := newWorld(t)
+		w.agree("client-a")
+		for _, unknown := range []string{"delete-everything", "Edit-Account", "edit-account newsletters", "login", "consent"} {
+			f := request("client-a", url.Values{"x_method": {unknown}})
+			w.refused(f, w.open(f), oautherr.AccessDenied)
+		}
+	})
+	t.Run("twice is invalid_request", func(t *testing.T) {
+		w := newWorld(t)
+		f := request("client-a", url.Values{"x_method": {"edit-account", "newsletters"}})
+		w.refused(f, w.open(f), oautherr.InvalidRequest)
+	})
+	t.Run("without it the client learns that the user is back", func(t *testing.T) {
+		w := newWorld(t)
+		w.agree("client-a")
+		for _, none := range []url.Values{{"x_method": nil}, {"x_method": {""}}} {
+			f := request("client-a", none)
+			w.answered(f, w.open(f))
+		}
+	})
+	t.Run("the page is done once for each request", func(t *testing.T) {
+		w := newWorld(t)
+		w.agree("client-a")
+		f := request("client-a")
+		w.answered(f, w.submit(w.open(f), nil, "Save"))
+		w.at(w.open(request("client-a")), "/edit-account")
+	})
+}
+
+func testState(t *testing.T) {
+	states := map[string]string{
+		"JSON":                 jsonOfA,
+		"JSON in base64":       base64.StdEncoding.EncodeToString([]byte(jsonOfA + "?>~")),
+		"JSON in base64url":    base64.RawURLEncoding.EncodeToString([]byte(jsonOfA)),
+		"a session identifier": "session-0123456789",
+		"reserved characters":  "a+b c%20d&e=f;g#h?i/j\\k\"l'<m>",
+	}
+	for name, state := range states {
+		t.Run(name+" comes back byte for byte", func(t *testing.T) {
+			w := newWorld(t)
+			f := request("client-a", url.Values{"state": {state}})
+			page := w.submit(w.submit(w.open(f), alice), nil, "Allow")
+			page = w.submit(w.at(page, "/edit-account"), nil, "Save")
+			w.answered(f, page)
+			if got := page.URL.Query()["state"]; !slices.Equal(got, []string{state}) {
+				t.Errorf("state is %q, want %q", got, state)
+			}
+		})
+	}
+	t.Run("it comes back with an error too", func(t *testing.T) {
+		w := newWorld(t)
+		f := request("client-a", url.Values{"state": {jsonOfA}, "scope": {"unknown"}})
+		page := w.open(f)
+		w.refused(f, page, oautherr.InvalidScope)
+		if got := page.URL.Query().Get("state"); got != jsonOfA {
+			t.Errorf("state is %q", got)
+		}
+	})
+	t.Run("none is sent back where none came", func(t *testing.T) {
+		w := newWorld(t)
+		w.agree("client-a")
+		f := request("client-a", url.Values{"state": nil, "x_method": nil})
+		page := w.open(f)
+		w.answered(f, page)
+		if page.URL.Query().Has("state") {
+			t.Errorf("the answer is %s", page.URL)
+		}
+	})
+}
+
+func testScope(t *testing.T) {
+	t.Run("it limits what the client sees", func(t *testing.T) {
+		w := newWorld(t)
+		w.agree("client-a")
+		f := request("client-a", url.Values{"scope": {"club-newsletter"}})
+		page := w.at(w.open(f), "/consent")
+		if !strings.Contains(page.Body, "club-newsletter") || strings.Contains(page.Body, "club-profile") {
+			t.Errorf("the user is asked for something else:\n%s", page)
+		}
+	})
+	t.Run("it names an entry point of the client", func(t *testing.T) {
+		for entry, refused := range map[string]bool{
+			"club-profile": false, "club-newsletter": false,
+			"shop-checkout": true, "unknown": true, "club-profile unknown": true, "CLUB-PROFILE": true, "": true,
+		} {
+			w := newWorld(t)
+			f := request("client-a", url.Values{"scope": {entry}})
+			page := w.open(f)
+			if refused {
+				w.refused(f, page, oautherr.InvalidScope)
+			} else {
+				w.at(page, "/login")
+			}
+		}
+	})
+}
+
+func TestResponse(t *testing.T) {
+	t.Run("the parameters are checked before anything else", func(t *testing.T) {
+		w := newWorld(t)
+		f := request("client-a", url.Values{"scope": {"unknown"}})
+		w.refused(f, w.open(f), oautherr.InvalidScope)
+		if want := []string{"/oauth2/authorize"}; !slices.Equal(w.visited, want) {
+			t.Errorf("a wrong request leads through %v", w.visited)
+		}
+	})
+	t.Run("who is signed in goes to the next step", func(t *testing.T) {
+		w := newWorld(t)
+		w.agree("client-a")
+		w.at(w.open(request("client-a")), "/edit-account")
+	})
+	t.Run("who is not goes to the login screen", func(t *testing.T) {
+		w := newWorld(t)
+		w.agree("client-a")
+		page, err := w.browser.Open(issuer + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.submit(page, nil, "Sign out")
+		w.at(w.open(request("client-a")), "/login")
+	})
+	t.Run("the user's work done, control goes back by GET to the redirect URI", func(t *testing.T) {
+		w := newWorld(t)
+		w.agree("client-a")
+		f := request("client-a")
+		page := w.submit(w.open(f), nil, "Save")
+		w.answered(f, page)
+		if page.Request.Method != http.MethodGet || !strings.HasPrefix(page.URL.String(), urlA+"/callback?") {
+			t.Errorf("the answer is %s %s", page.Request.Method, page.URL)
+		}
+		if query := page.URL.Query(); query.Get("state") != f.State || query.Get("iss") != issuer {
+			t.Errorf("the answer is %s", page.URL)
+		}
+	})
+	t.Run("not before it is done", func(t *testing.T) {
+		w := newWorld(t)
+		w.agree("client-a")
+		page := w.open(request("client-a"))
+		again, err := w.browser.Open(issuer + "/oauth2/authorize?req=" + page.URL.Query().Get("req"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.at(again, "/edit-account")
+	})
+}
+
+func TestErrorCodes(t *testing.T) {
+	sent := []struct {
+		code    oautherr.Code
+		subject string
+		client  string
+		change  url.Values
+	}{
+		{oautherr.InvalidRequest, "a parameter is missing", "client-a", url.Values{"response_type": nil}},
+		{oautherr.InvalidRequest, "a parameter came twice", "client-a", url.Values{"scope": {"club-profile", "club-newsletter"}}},
+		{oautherr.UnauthorizedClient, "the client may not ask", "former-partner", nil},
+		{oautherr.UnsupportedResponseType, "another response type", "client-a", url.Values{"response_type": {"code"}}},
+		{oautherr.InvalidScope, "an unknown entry point", "client-a", url.Values{"scope": {"unknown"}}},
+		{oautherr.InvalidScope, "another client's entry point", "client-a", url.Values{"scope": {"shop-checkout"}}},
+		{oautherr.InvalidScope, "no entry point", "client-a", url.Values{"scope": nil}},
+	}
+	for _, c := range sent {
+		t.Run(string(c.code)+" "+c.subject, func(t *testing.T) {
+			for _, signedIn := range []bool{false, true} {
+				w := newWorld(t)
+				if signedIn {
+					w.signIn()
+				}
+				f := request(c.client, c.change)
+				w.refused(f, w.open(f), c.code)
+			}
+		})
+	}
+	shown := []struct {
+		code    oautherr.Code
+		subject string
+		change  url.Values
+	}{
+		{oautherr.InvalidClient, "the client is unknown", url.Values{"client_id": {"nobody"}}},
+		{oautherr.RedirectURIMismatch, "the redirect URI is not registered", url.Values{"redirect_uri": {"https://attacker.example/"}}},
+		{oautherr.RedirectURIMismatch, "there is no redirect URI", url.Values{"redirect_uri": nil}},
+		{oautherr.InvalidRequest, "no client can be told", url.Values{"client_id": nil}},
+	}
+	for _, c := range shown {
+		t.Run(string(c.code)+" "+c.subject, func(t *testing.T) {
+			for _, signedIn := range []bool{false, true} {
+				w := newWorld(t)
+				if signedIn {
+					w.signIn()
+				}
+				page := w.open(request("client-a", c.change))
+				w.shown(page, c.code)
+				if strings.Contains(page.Body, "attacker.example") {
+					t.Errorf("the page shows an address that nobody vouches for:\n%s", page)
+				}
+			}
+		})
+	}
+}
