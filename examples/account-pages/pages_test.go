@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -83,12 +84,18 @@ func TestClientChecksItsAnswer(t *testing.T) {
 		t.Fatal("there was no answer")
 	}
 	good := answer.Query()
+	text, err := base64.StdEncoding.DecodeString(good.Get("state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := base64.StdEncoding.EncodeToString([]byte(strings.Replace(string(text), "Asked", "Paid", 1)))
 	for name, query := range map[string]url.Values{
 		"no iss":              {"state": good["state"]},
 		"iss of another":      {"state": good["state"], "iss": {"https://other.example"}},
 		"no state":            {"iss": good["iss"]},
 		"state of another":    {"iss": good["iss"], "state": {"eyJub25jZSI6IngifQ=="}},
 		"state made up":       {"iss": good["iss"], "state": {"x"}},
+		"state changed":       {"iss": good["iss"], "state": {changed}},
 		"state with more":     {"iss": good["iss"], "state": {good.Get("state") + "x"}},
 		"everything, swapped": {"iss": good["state"], "state": good["iss"]},
 	} {

@@ -147,6 +147,17 @@ func TestRequestParameters(t *testing.T) {
 		}
 		w.answered(f, w.submit(page, nil, "Leave it as it is"))
 	})
+	t.Run("registration leads back to login", func(t *testing.T) {
+		w := newWorld(t)
+		page, err := w.open(request("client-a")).Click("Create account")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page, err = page.Click("Sign in"); err != nil {
+			t.Fatal(err)
+		}
+		w.at(w.submit(w.at(page, "/login"), alice), "/consent")
+	})
 	t.Run("registration takes nobody's name away", func(t *testing.T) {
 		w := newWorld(t)
 		page, err := w.open(request("client-a")).Click("Create account")
