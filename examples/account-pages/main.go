@@ -83,6 +83,7 @@ func (s *server) config() authorize.Config {
 		Codes:         memory, // stays empty: response_type=none has no code
 		Sessions:      authorize.SessionFunc(s.whoIsSignedIn),
 		Login:         authorize.LoginURL("/login"),
+		Register:      authorize.LoginURL("/register"),
 		Consent:       &authorize.Consent{Page: "/consent", Store: memory},
 		Allow:         s.knowsMethod,
 		ResponseTypes: []string{"none"},

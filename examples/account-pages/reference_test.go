@@ -147,6 +147,14 @@ func TestRequestParameters(t *testing.T) {
 		}
 		w.answered(f, w.submit(page, nil, "Leave it as it is"))
 	})
+	t.Run("or at once through registration, if the client asks for it", func(t *testing.T) {
+		w := newWorld(t)
+		f := request("client-a", url.Values{"prompt": {"create"}})
+		bob := url.Values{"username": {"bob"}, "name": {"Bob"}, "password": {"bob-password"}}
+		page := w.submit(w.at(w.open(f), "/register"), bob, "Create account")
+		page = w.submit(w.at(page, "/consent"), nil, "Allow")
+		w.answered(f, w.submit(w.at(page, "/edit-account"), nil, "Save"))
+	})
 	t.Run("registration leads back to login", func(t *testing.T) {
 		w := newWorld(t)
 		page, err := w.open(request("client-a")).Click("Create account")
