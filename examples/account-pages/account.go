@@ -153,8 +153,16 @@ func (s *server) home(w http.ResponseWriter, r *http.Request) {
 	}
 	page := accountPage{Account: v.account}
 	if r.Method == http.MethodPost {
-		var err error
-		if page.Token, err = s.tokens.issue(*v.session); err != nil {
+		// By the cookie alone: a token that makes another would never end.
+		current, err := s.cookies.Session(r)
+		if err == nil && !current.SignedIn() {
+			http.Redirect(w, r, "/login", http.StatusSeeOther)
+			return
+		}
+		if err == nil {
+			page.Token, err = s.tokens.issue(*current)
+		}
+		if err != nil {
 			s.endpoint.ShowError(w, r, oautherr.TemporarilyUnavailable.Because(err))
 			return
 		}

@@ -113,6 +113,15 @@ func testAccessToken(t *testing.T) {
 		w.token = "made-up"
 		w.at(w.open(request("client-a")), "/login")
 	})
+	t.Run("it makes no other", func(t *testing.T) {
+		w := newWorld(t)
+		w.token = tokenOf(w)
+		page, err := w.browser.Open(issuer + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.at(w.submit(w.at(page, "/"), nil, "Make an access token"), "/login")
+	})
 	t.Run("it ends with the sign-in that made it", func(t *testing.T) {
 		w := newWorld(t)
 		w.agree("client-a")
