@@ -1,0 +1,126 @@
+// Command strict-pkce is an authorization endpoint that requires every parameter of
+// every request, and a single-page client on an origin of its own to try it with.
+//
+// The configuration is here, with the pages for login and consent. token.go is the
+// token endpoint, pages.go writes what is in pages, where client.js is the client.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/session"
+)
+
+// path is where the endpoint is mounted.
+const path = "/api/id/v1/auth/authorize"
+
+// required is the policy: a request without one of these parameters is refused. That
+// the method is S256 and the response type is code holds without being said.
+var required = []string{
+	"client_id", "redirect_uri", "response_type", "scope", "state", "code_challenge", "code_challenge_method",
+}
+
+// configure returns the configuration for a server at the URL base, whose own client
+// is the single-page program at the origin app.
+func configure(base, app string, sessions authorize.SessionStore) authorize.Config {
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
+		{
+			ID: "app", Name: "Single-page client", Public: true,
+			RedirectURIs: []string{app + "/"},
+			Scopes:       []string{"profile", "email"},
+		},
+		{
+			ID: "partner", Name: "Partner", Public: true,
+			RedirectURIs: []string{"https://partner.example/callback", "https://partner.example/other"},
+			Scopes:       []string{"profile"},
+			Require:      []string{"max_age"}, // of this client alone: say how old a sign-in may be
+		},
+	}})
+	return authorize.Config{
+		Issuer:   base,
+		Endpoint: base + path,
+		Require:  required, // of all clients
+		Clients:  memory,
+		Codes:    memory,
+		Sessions: sessions,
+		Login:    authorize.LoginURL("/login"),
+		Consent:  &authorize.Consent{Page: "/consent", Store: memory},
+	}
+}
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
+	flag.Parse()
+	listener := must(net.Listen("tcp", *addr))
+	base := "http://" + listener.Addr().String()
+	app := fmt.Sprintf("http://client.localhost:%d", listener.Addr().(*net.TCPAddr).Port)
+	// Insecure is for plain http on this machine. Ports share cookies, hence the name.
+	sessions := must(session.NewCookies(session.Config{Insecure: true, Name: "strict-pkce"}))
+	s := &server{must(authorize.New(configure(base, app, sessions))), sessions, base, app}
+	fmt.Println("listening on", base)
+	fmt.Println("open", app, "and sign in as alice with alice-password")
+	log.Fatal(http.Serve(listener, s.routes()))
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		log.Fatal(err)
+	}
+	return value
+}
+
+// server is the host of the endpoint.
+type server struct {
+	endpoint  *authorize.Handler
+	sessions  *session.Cookies
+	base, app string
+}
+
+func (s *server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(path, s.endpoint)
+	forms := http.NewCrossOriginProtection() // other sites must not post these
+	mux.Handle("/login", forms.Handler(http.HandlerFunc(s.login)))
+	mux.Handle("/consent", forms.Handler(http.HandlerFunc(s.consent)))
+	mux.HandleFunc("POST /token", s.token)
+	mux.HandleFunc("GET /style.css", file("style.css"))
+	mux.Handle("GET /{$}", http.RedirectHandler(s.app, http.StatusSeeOther))
+
+	client := http.NewServeMux() // nothing of the above is on the client's origin
+	client.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { s.show(w, "client.html", s.base) })
+	client.HandleFunc("GET /client.js", file("client.js"))
+	client.HandleFunc("GET /style.css", file("style.css"))
+	mux.Handle("client.localhost/", client)
+	return mux
+}
+
+func (s *server) login(w http.ResponseWriter, r *http.Request) {
+	if r.PostFormValue("username") != "alice" || r.PostFormValue("password") != "alice-password" {
+		s.show(w, "login.html", r.Method == http.MethodPost)
+	} else if _, err := s.sessions.SignIn(w, r, session.Session{Subject: "alice"}); err != nil {
+		s.endpoint.ShowError(w, r, err)
+	} else if !s.endpoint.Resume(w, r) {
+		http.Redirect(w, r, s.app, http.StatusSeeOther) // no client had asked: an ordinary sign-in
+	}
+}
+
+func (s *server) consent(w http.ResponseWriter, r *http.Request) {
+	pending, err := s.endpoint.Pending(r)
+	if err != nil {
+		s.endpoint.ShowError(w, r, err)
+		return
+	}
+	switch r.PostFormValue("decision") {
+	case "allow":
+		s.endpoint.Grant(w, r, pending.Request.Scopes)
+	case "deny":
+		s.endpoint.Deny(w, r)
+	default:
+		s.show(w, "consent.html", pending.Request)
+	}
+}
