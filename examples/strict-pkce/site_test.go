@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/authorizetest"
+	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/session"
+)
+
+const (
+	base = "http://127.0.0.1:8080"
+	app  = "http://client.localhost:8080"
+)
+
+// The clients as they send their requests. lax is the client to which nothing but the
+// policy under test applies; see newSite.
+var (
+	appClient     = authorizetest.Client{Issuer: base, Endpoint: base + path, ID: "app", RedirectURI: app + "/", Scopes: []string{"profile"}}
+	partnerClient = authorizetest.Client{Issuer: base, Endpoint: base + path, ID: "partner", RedirectURI: "https://partner.example/callback", Scopes: []string{"profile"}}
+	laxClient     = authorizetest.Client{Issuer: base, Endpoint: base + path, ID: "lax", RedirectURI: "https://lax.example/callback", Scopes: []string{"profile"}}
+
+	// anHour is what partner has to add to its requests.
+	anHour = url.Values{"max_age": {"3600"}}
+)
+
+// site is the program and a browser that has not been there yet.
+type site struct {
+	t       *testing.T
+	server  *server
+	handler http.Handler
+	browser *authorizetest.Browser
+}
+
+// newSite starts the program as it is, but for what the changes say and for one more
+// client: lax may leave out all that can be left out.
+func newSite(t *testing.T, changes ...func(c *authorize.Config, lax *authorize.Client)) *site {
+	t.Helper()
+	sessions, err := session.NewCookies(session.Config{Insecure: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := configure(base, app, sessions)
+	lax := authorize.Client{
+		ID: "lax", RedirectURIs: []string{laxClient.RedirectURI}, DefaultRedirectURI: true,
+		Scopes: laxClient.Scopes, DefaultScopes: laxClient.Scopes, PKCEOptional: true,
+	}
+	for _, change := range changes {
+		change(&config, &lax)
+	}
+	config.Clients.(*authorize.Memory).PutClient(lax)
+	endpoint, err := authorize.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{t: t, server: &server{endpoint, sessions, base, app}, browser: authorizetest.NewBrowser()}
+	s.handler = s.server.routes()
+	s.browser.Handle(base, s.handler)
+	return s
+}
+
+// The places where the policy can stand.
+func serverPolicy(*authorize.Config, *authorize.Client) {}
+
+func clientPolicy(c *authorize.Config, lax *authorize.Client) { c.Require, lax.Require = nil, required }
+
+func noPolicy(c *authorize.Config, _ *authorize.Client) { c.Require = nil }
+
+// page fails the test where there is no page.
+func (s *site) page(page *authorizetest.Page, err error) *authorizetest.Page {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return page
+}
+
+// open follows the client's link in the browser.
+func (s *site) open(flow *authorizetest.Flow) *authorizetest.Page {
+	s.t.Helper()
+	return s.page(s.browser.OpenFrom("https://elsewhere.example/", flow.URL))
+}
+
+// signIn fills in the login page.
+func (s *site) signIn(page *authorizetest.Page) *authorizetest.Page {
+	s.t.Helper()
+	s.wantAt(page, "/login")
+	return s.page(page.Submit(url.Values{"username": {"alice"}, "password": {"alice-password"}}))
+}
+
+// allow agrees on the consent page.
+func (s *site) allow(page *authorizetest.Page) *authorizetest.Page {
+	s.t.Helper()
+	s.wantAt(page, "/consent")
+	return s.page(page.Submit(nil, "Allow"))
+}
+
+// authorize goes all the way from the client's link to the answer.
+func (s *site) authorize(flow *authorizetest.Flow) *authorizetest.Page {
+	s.t.Helper()
+	return s.allow(s.signIn(s.open(flow)))
+}
+
+// redeem checks the answer and returns what its code stands for.
+func (s *site) redeem(flow *authorizetest.Flow, answer *authorizetest.Page) *authorize.Code {
+	s.t.Helper()
+	code, err := flow.Check(answer.Request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	record, err := s.server.endpoint.Redeem(context.Background(), flow.Redemption(code))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return record
+}
+
+func (s *site) wantAt(page *authorizetest.Page, path string) {
+	s.t.Helper()
+	if page.Left || page.URL.Path != path || page.Status != http.StatusOK {
+		s.t.Fatalf("want the page %s:\n%s", path, page)
+	}
+}
+
+// wantError wants the error at the client, and returns its description.
+func (s *site) wantError(flow *authorizetest.Flow, answer *authorizetest.Page, want oautherr.Code) string {
+	s.t.Helper()
+	_, err := flow.Check(answer.Request)
+	var refused *oautherr.Error
+	if !errors.As(err, &refused) || refused.Code != want {
+		s.t.Fatalf("got %v, want %s at the client:\n%s", err, want, answer)
+	}
+	return refused.Description
+}
+
+// wantErrorPage wants an error that the user alone is told.
+func (s *site) wantErrorPage(page *authorizetest.Page, want oautherr.Code) {
+	s.t.Helper()
+	if page.Left || page.Status != http.StatusBadRequest || !strings.Contains(page.Body, string(want)) {
+		s.t.Errorf("want %s on a page:\n%s", want, page)
+	}
+}
+
+// call sends one request without a browser.
+func (s *site) call(method, url, body string, header http.Header) *http.Response {
+	s.t.Helper()
+	r := httptest.NewRequest(method, url, strings.NewReader(body))
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, r)
+	return w.Result()
+}
