@@ -1,0 +1,106 @@
+package interop
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// startStrict starts strict-pkce and returns its address and that of its client.
+func startStrict(t *testing.T) (issuer, client string) {
+	t.Helper()
+	issuer = start(t, "strict-pkce")
+	return issuer, strings.Replace(issuer, "127.0.0.1", "client.localhost", 1)
+}
+
+// signInAtClient goes from the client's page through login and consent and back.
+func (b tab) signInAtClient(client, decision string) {
+	b.t.Helper()
+	b.open(client)
+	b.click("#sign-in")
+	b.logIn(alice.Password)
+	b.decide(decision)
+}
+
+func TestStrictPKCEInChromium(t *testing.T) {
+	b := newTab(t)
+	issuer, client := startStrict(t)
+	b.open(issuer) // leads to the client
+	b.click("#sign-in")
+	b.logIn("wrong")
+	if text := b.text("p.refused"); !strings.Contains(text, "wrong") {
+		t.Errorf("the login page says:\n%s", text)
+	}
+	b.logIn(alice.Password)
+	for _, want := range []string{"Single-page client", "client.localhost", "profile", "email"} {
+		if text := b.text("button[name=decision]"); !strings.Contains(text, want) {
+			t.Errorf("the consent page does not say %q:\n%s", want, text)
+		}
+	}
+	b.decide("allow")
+	if text := b.text(".signed-in"); !strings.Contains(text, "Signed in as alice, for profile and email.") {
+		t.Errorf("the client says:\n%s", text)
+	}
+	if at := b.evaluate("location.href"); at != client+"/" {
+		t.Errorf("the client is at %s, want no code in the address", at)
+	}
+
+	// The session cookie is there now: no second login.
+	b.click("#sign-in")
+	b.decide("allow")
+	b.text(".signed-in")
+}
+
+func TestStrictPKCEDenialInChromium(t *testing.T) {
+	b := newTab(t)
+	_, client := startStrict(t)
+	b.signInAtClient(client, "deny")
+	if text := b.text(".refused"); !strings.Contains(text, "access_denied") {
+		t.Errorf("the client says:\n%s", text)
+	}
+}
+
+// TestStrictPKCEForgedAnswerInChromium brings the client an answer that it did not
+// ask for, as another site could.
+func TestStrictPKCEForgedAnswerInChromium(t *testing.T) {
+	b := newTab(t)
+	issuer, client := startStrict(t)
+	b.open(client + "/?code=forged&state=forged&iss=" + issuer)
+	if text := b.text(".refused"); !strings.Contains(text, "did not ask") {
+		t.Errorf("the client says:\n%s", text)
+	}
+}
+
+// TestStrictPKCEScriptsInChromium has scripts call what is not meant for them.
+func TestStrictPKCEScriptsInChromium(t *testing.T) {
+	b, s := newTab(t), newSite(t)
+	issuer, client := startStrict(t)
+	b.signInAtClient(client, "allow")
+	b.text(".signed-in")
+	token := `fetch("` + issuer + `/token", {method: "POST"})`
+	endpoint := `fetch("` + issuer + `/api/id/v1/auth/authorize", {credentials: "include"})`
+	for _, c := range []struct {
+		who, page, call, want string
+	}{
+		{"the client at the token endpoint", client, token, "400"},
+		{"the client at the authorization endpoint", client, endpoint, "TypeError: Failed to fetch"},
+		{"another origin at the token endpoint", s.url + "/callback", token, "TypeError: Failed to fetch"},
+		{"another origin at the authorization endpoint", s.url + "/callback", endpoint, "TypeError: Failed to fetch"},
+	} {
+		b.open(c.page)
+		if got := b.evaluate(c.call + ".then(r => String(r.status), String)"); got != c.want {
+			t.Errorf("%s: %s, want %s", c.who, got, c.want)
+		}
+	}
+}
+
+// evaluate returns the text that a script has for a result, once it is there.
+func (b tab) evaluate(script string) string {
+	b.t.Helper()
+	text, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](script, chromedp.EvalAwaitPromise))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return text
+}
