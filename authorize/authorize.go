@@ -68,8 +68,9 @@ type Config struct {
 	ResponseTypes []string
 
 	// Require are the names of parameters that every request has to have, such as
-	// "state" or "scope": one without is refused with invalid_request. Nil: no more
-	// than the protocol and each client demand.
+	// "state" or "scope": one without is refused with invalid_request, or with an
+	// error page if it is client_id or redirect_uri. Nil: no more than the protocol
+	// and each client demand.
 	Require []string
 
 	// Scopes that exist. A client can use those that are here and among its own.

@@ -206,7 +206,7 @@ func newRequest(p params) *Request {
 	}
 	if strings.Contains(r.ResponseType, " ") {
 		// The order of the values does not matter (RFC 6749 §3.1.1).
-		values := list(r.ResponseType)
+		values := strings.Split(r.ResponseType, " ")
 		slices.Sort(values)
 		r.ResponseType = strings.Join(values, " ")
 	}
