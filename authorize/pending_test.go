@@ -319,6 +319,45 @@ func TestTheHintsSubjectIsCarriedAcrossTheLogin(t *testing.T) {
 	}
 }
 
+// A browser that sends thousands of such cookies is not answered with as many removals.
+func TestForgedCookiesAreRemovedAFewAtATime(t *testing.T) {
+	s := newSite(t)
+	v := s.visitor(nil)
+	name := ""
+	v.get(ask())
+	for name = range v.cookies {
+	}
+	for i := range 1000 {
+		v.cookies[name[:len(name)-4]+fmt.Sprintf("%04d", i)] = fmt.Sprintf("%d.x", i)
+	}
+	if got := v.get(ask()).want(t, "one more", "login"); len(got.cookies) > 10 {
+		t.Errorf("%d cookies are set", len(got.cookies))
+	}
+}
+
+// OpenID Connect demands a redirect_uri, whether openid was asked for or is what the
+// client gets without asking.
+func TestOpenIDByDefaultNeedsARedirectURI(t *testing.T) {
+	for _, c := range []struct {
+		rule     string
+		defaults []string
+		scope    string
+		want     string
+	}{
+		{"not OpenID Connect", []string{"api:read"}, "-scope", "code"},
+		{"openid by default", []string{"openid"}, "-scope", "page Bad Request redirect_uri_mismatch"},
+		{"openid by default, another scope asked for", []string{"openid"}, "scope=api:read", "code"},
+		{"openid asked for", []string{"api:read"}, "scope=openid", "page Bad Request redirect_uri_mismatch"},
+	} {
+		s := newSite(t)
+		s.memory.PutClient(Client{
+			ID: "only", DefaultRedirectURI: true, RedirectURIs: []string{"https://only.example/cb"},
+			Scopes: []string{"openid", "api:read"}, DefaultScopes: c.defaults, PKCEOptional: true,
+		})
+		s.visitor(alice()).get(ask("client_id=only", "-redirect_uri", c.scope)).want(t, c.rule, c.want)
+	}
+}
+
 func TestEightRequestsCanWaitInABrowser(t *testing.T) {
 	s := newSite(t)
 	v := s.visitor(nil)
