@@ -83,7 +83,6 @@ func (h *Handler) readBody(r *http.Request) (params, error) {
 	if err != nil {
 		return params{}, err
 	}
-	// One byte more than allowed tells a body that is too long.
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxInput))
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
 		return params{}, errTooLarge
