@@ -39,6 +39,15 @@ type Config struct {
 	// refused.
 	Register LoginRedirector
 
+	// Check is the host's own rule for requests that keep those of the protocol: a
+	// parameter of its own with a value that does not exist, a response mode that it
+	// does not want, a server under maintenance. It is asked before anybody looks who
+	// is signed in, and again when the user comes back from a page. An error with an
+	// oautherr.Code, such as oautherr.InvalidRequest.With(text) or
+	// oautherr.TemporarilyUnavailable, goes to the client as it is, any other as
+	// server_error. Nil: there are no further rules.
+	Check func(ctx context.Context, r *Request) error
+
 	// Consent asks the user to agree. Nil: nobody is asked, and prompt=consent is
 	// answered consent_required.
 	Consent *Consent
@@ -205,7 +214,7 @@ func (h *Handler) answer(r *http.Request) answer {
 	if err != nil {
 		return a.refuse(err)
 	}
-	if r.Method == http.MethodPost && facts.Session == nil {
+	if r.Method == http.MethodPost && facts.Session == nil && !a.request.OutOfBand {
 		return h.askAgainByGET(a)
 	}
 	a.decision = Decide(facts)
@@ -223,6 +232,9 @@ func (h *Handler) answer(r *http.Request) answer {
 // in, what its policy says and which interactions it wants. It comes after the
 // request has proven valid.
 func (h *Handler) consult(r *http.Request, a *answer) (Facts, error) {
+	if a.request.OutOfBand && fromBrowser(r) {
+		return Facts{}, errNotForBrowsers
+	}
 	s, err := h.config.Sessions.Session(r)
 	if err = inTime(r.Context(), err); err != nil {
 		return Facts{}, storeFailed("SessionStore.Session", err)

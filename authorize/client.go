@@ -41,6 +41,7 @@ func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.
 	}
 	registration := destination.Registration{
 		URIs:             client.RedirectURIs,
+		OutOfBand:        client.OutOfBand,
 		DefaultSingle:    client.DefaultRedirectURI && !asksForOpenID(p, client),
 		Native:           client.Native,
 		LocalhostAnyPort: client.LocalhostAnyPort,

@@ -87,13 +87,13 @@ const LoginInteraction = "login"
 // The order is that of the decision tree: the user's no, then who is signed in and
 // how recently, then the host's policy, then its further interactions. Whatever
 // would need a page is an error under prompt=none (OpenID Connect Core 1.0
-// §3.1.2.6).
+// §3.1.2.6) and for a request out of band, whose program can show none.
 func Decide(f Facts) Decision {
 	if f.Denied {
 		return Decision{Outcome: Refuse, Reason: ReasonDenied, Error: oautherr.AccessDenied}
 	}
 	if d, ok := f.login(); !ok {
-		return f.unlessPromptNone(d, oautherr.LoginRequired)
+		return f.ifPagesMayBeShown(d, oautherr.LoginRequired)
 	}
 	if f.Forbidden {
 		return Decision{Outcome: Refuse, Reason: ReasonForbidden, Error: oautherr.AccessDenied}
@@ -106,15 +106,15 @@ func Decide(f Facts) Decision {
 		asked := step.Prompt != "" && f.Request.Prompts(step.Prompt)
 		if (step.Needed || asked) && !step.Done {
 			d := Decision{Outcome: Interact, Reason: ReasonStep, Interaction: step.Name}
-			return f.unlessPromptNone(d, step.Error)
+			return f.ifPagesMayBeShown(d, step.Error)
 		}
 	}
 	return Decision{Outcome: Approve, Reason: ReasonSatisfied}
 }
 
-// unlessPromptNone turns a page into its error where no page may be shown.
-func (f Facts) unlessPromptNone(d Decision, code oautherr.Code) Decision {
-	if d.Outcome == Interact && f.Request.Prompts("none") {
+// ifPagesMayBeShown turns a page into its error where no page may be shown.
+func (f Facts) ifPagesMayBeShown(d Decision, code oautherr.Code) Decision {
+	if d.Outcome == Interact && (f.Request.Prompts("none") || f.Request.OutOfBand) {
 		return Decision{Outcome: Refuse, Reason: d.Reason, Error: code}
 	}
 	return d

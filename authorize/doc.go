@@ -41,7 +41,8 @@
 // browser, reader.go and introspect.go how login pages in other processes read one,
 // reason.go every [Reason] and the texts of error pages, errorpage.go and metadata.go
 // what their names say, event.go what is logged and reported, memory.go stores for a
-// start. consent.go is optional, as its nil field in [Config] says.
+// start. consent.go is optional, as its nil field in [Config] says, and so is json.go,
+// by an empty field in [Client]: answers to programs without a browser.
 //
 // # Where errors go
 //

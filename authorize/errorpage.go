@@ -39,6 +39,10 @@ type PageError struct {
 	// UILocales are the languages that a valid request asks for, best first.
 	UILocales []string
 
+	// OutOfBand is true where the request names [Client].OutOfBand as its redirect URI:
+	// a program reads the answer, so it should be JSON, as [ErrorJSON] writes it.
+	OutOfBand bool
+
 	// Return is set where the error belongs to a client that nobody has vetted:
 	// the user may choose to go there. Nil otherwise.
 	Return *Return
@@ -82,15 +86,21 @@ func (h *Handler) writeErrorPage(w http.ResponseWriter, r *http.Request, a answe
 		w.Header().Set("Allow", "GET, POST")
 	}
 	setPageHeaders(w.Header(), "")
-	if h.config.ErrorPage != nil {
+	switch {
+	case h.config.ErrorPage != nil:
 		h.config.ErrorPage(w, r, p)
-		return
+	case p.OutOfBand:
+		ErrorJSON(w, r, p)
+	default:
+		writePage(w, p.Status, errorTemplate, p)
 	}
-	writePage(w, p.Status, errorTemplate, p)
 }
 
 func (h *Handler) pageError(a answer) PageError {
-	p := PageError{Status: a.pageStatus(), Reason: a.decision.Reason, Code: a.err.Code, Description: a.err.Text(), ErrorID: a.errorID}
+	p := PageError{
+		Status: a.pageStatus(), Reason: a.decision.Reason, Code: a.err.Code, Description: a.err.Text(),
+		ErrorID: a.errorID, OutOfBand: a.destination.OutOfBand(),
+	}
 	if a.client != nil {
 		p.ClientName = a.client.DisplayName()
 	}

@@ -40,6 +40,7 @@ const (
 	ReasonOtherBrowser  Reason = "other_browser"  // answered already, pushed out, or begun elsewhere
 	ReasonNothingChosen Reason = "nothing_chosen" // consent to nothing, or to what was not asked
 	ReasonStoreFailed   Reason = "store_failed"   // a store or function of the host failed
+	ReasonBrowser       Reason = "browser"        // a browser sent what only a program may ask for
 )
 
 // reasoned is an error whose reason is known where it arises.
@@ -64,21 +65,22 @@ func problem(reason Reason, code oautherr.Code, text string) *reasoned {
 }
 
 var (
-	errPrefetch     = problem(ReasonUnreadable, oautherr.InvalidRequest, "This address cannot be fetched ahead of time.")
-	errUnescaped    = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request has a character that must be percent-encoded.")
-	errEscape       = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request has a malformed percent-encoding.")
-	errNotText      = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request has a value that is not text.")
-	errBody         = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request could not be read to its end.")
-	errNobodyAsks   = problem(ReasonUnknownClient, oautherr.InvalidRequest, "The application did not say who it is.")
-	errUnknown      = problem(ReasonUnknownClient, oautherr.InvalidClient, "The application is not known here.")
-	errClientOff    = problem(ReasonClientOff, oautherr.InvalidClient, "The application is switched off here.")
-	errTwoAddresses = problem(ReasonRedirectURI, oautherr.InvalidRequest, "The application named more than one address to return to.")
-	errRedirectURI  = problem(ReasonRedirectURI, oautherr.RedirectURIMismatch, "The address to return to is not one that the application has registered.")
-	errNoRequest    = problem(ReasonNoRequest, oautherr.InvalidRequest, "There is no request to go on with.")
-	errExpired      = problem(ReasonExpired, oautherr.InvalidRequest, "This took too long, or the link is damaged.")
-	errOtherBrowser = problem(ReasonOtherBrowser, oautherr.InvalidRequest, "This sign-in was answered already, was pushed out by newer ones or began in another browser.")
-	errNotSignedIn  = problem(ReasonNotSignedIn, oautherr.LoginRequired, "You are not signed in any more.")
-	errNothing      = problem(ReasonNothingChosen, oautherr.InvalidRequest, "Nothing was chosen. Go back one page to choose, or to say no.")
+	errPrefetch       = problem(ReasonUnreadable, oautherr.InvalidRequest, "This address cannot be fetched ahead of time.")
+	errUnescaped      = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request has a character that must be percent-encoded.")
+	errEscape         = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request has a malformed percent-encoding.")
+	errNotText        = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request has a value that is not text.")
+	errBody           = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request could not be read to its end.")
+	errNobodyAsks     = problem(ReasonUnknownClient, oautherr.InvalidRequest, "The application did not say who it is.")
+	errUnknown        = problem(ReasonUnknownClient, oautherr.InvalidClient, "The application is not known here.")
+	errClientOff      = problem(ReasonClientOff, oautherr.InvalidClient, "The application is switched off here.")
+	errTwoAddresses   = problem(ReasonRedirectURI, oautherr.InvalidRequest, "The application named more than one address to return to.")
+	errRedirectURI    = problem(ReasonRedirectURI, oautherr.RedirectURIMismatch, "The address to return to is not one that the application has registered.")
+	errNoRequest      = problem(ReasonNoRequest, oautherr.InvalidRequest, "There is no request to go on with.")
+	errExpired        = problem(ReasonExpired, oautherr.InvalidRequest, "This took too long, or the link is damaged.")
+	errOtherBrowser   = problem(ReasonOtherBrowser, oautherr.InvalidRequest, "This sign-in was answered already, was pushed out by newer ones or began in another browser.")
+	errNotSignedIn    = problem(ReasonNotSignedIn, oautherr.LoginRequired, "You are not signed in any more.")
+	errNothing        = problem(ReasonNothingChosen, oautherr.InvalidRequest, "Nothing was chosen. Go back one page to choose, or to say no.")
+	errNotForBrowsers = problem(ReasonBrowser, oautherr.InvalidRequest, "This is for programs that run in no browser.")
 
 	errMethodNotAllowed     = &reasoned{ReasonUnreadable, http.StatusMethodNotAllowed, oautherr.InvalidRequest.With("This address answers GET and POST only.")}
 	errTooLarge             = &reasoned{ReasonUnreadable, http.StatusRequestEntityTooLarge, oautherr.InvalidRequest.With("The request is too large.")}

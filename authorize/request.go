@@ -30,6 +30,13 @@ type Client struct {
 	// client can never be answered.
 	RedirectURIs []string
 
+	// OutOfBand is the redirect_uri by which a program that runs in no browser asks for
+	// its answer in the body of the response, as JSON: a name beginning with "urn:",
+	// such as [OutOfBandAuto]. It is compared byte for byte, is no address and is
+	// never redirected to. See json.go for what else changes. Empty: there is none,
+	// and every answer is a redirect.
+	OutOfBand string
+
 	// DefaultRedirectURI lets a request leave redirect_uri out when exactly one
 	// is registered and openid is not asked for (RFC 6749 §3.1.2.3).
 	DefaultRedirectURI bool
@@ -100,8 +107,10 @@ type Request struct {
 	ClientID string
 	Client   *Client
 
-	// RedirectURI is where the answer will go.
+	// RedirectURI is where the answer will go. OutOfBand says that it is
+	// [Client].OutOfBand: the answer is the body of the response.
 	RedirectURI string
+	OutOfBand   bool
 
 	// ResponseType is "code" or "none"; ResponseMode is "query" or "form_post",
 	// or empty where the request leaves it to the server, which means query.

@@ -63,11 +63,11 @@ func (h *Handler) refusal(f Facts, d Decision) error {
 		rfc3339(f.Session.AuthTime), rfc3339(f.Resumed.Since), h.config.ClockSkew))
 }
 
-// forUser reports whether the error is for the user and not for the client: there is
-// no client to send it to, or one that nobody has vetted and that this user has never
-// dealt with (RFC 9700 §4.11.2).
-func (a answer) forUser() bool {
-	return a.destination.URI() == "" || a.client.Unvetted && !a.familiar
+// shownHere reports whether the error is answered here and not at the client's address:
+// there is none, or it is of a client that nobody has vetted and that this user has
+// never dealt with (RFC 9700 §4.11.2).
+func (a answer) shownHere() bool {
+	return a.destination.URI() == "" || a.destination.OutOfBand() || a.client.Unvetted && !a.familiar
 }
 
 // askAgainByGET sends a POST without a session to our own GET: browsers leave the
@@ -99,7 +99,7 @@ func (h *Handler) respond(w http.ResponseWriter, r *http.Request, a answer) {
 	switch {
 	case a.page != "":
 		redirect(w, r, a.page)
-	case a.err != nil && a.forUser():
+	case a.err != nil && a.shownHere():
 		a.shown, a.errorID = true, newErrorID()
 		h.writeErrorPage(w, r, a)
 	default:
@@ -107,10 +107,12 @@ func (h *Handler) respond(w http.ResponseWriter, r *http.Request, a answer) {
 			// Answered: the sealed request is of no more use to this browser.
 			http.SetCookie(w, h.pendingCookie(a.resumed.ID, "", -1))
 		}
-		to := a.destination.Answer(h.config.Issuer, a.fields...)
-		if to.Form != nil {
+		switch to := a.destination.Answer(h.config.Issuer, a.fields...); {
+		case to.Form != nil:
 			writeFormPost(w, to)
-		} else {
+		case to.Body != nil:
+			writeJSON(w, http.StatusOK, to.Body)
+		default:
 			redirect(w, r, to.URL)
 		}
 	}

@@ -84,10 +84,15 @@ func (h *Handler) validate(ctx context.Context, c *Client, to destination.Destin
 			return nil, err
 		}
 	}
-	if resumed == nil && r.Claims == nil && p.get("id_token_hint") == "" {
+	if resumed != nil || r.Claims != nil || p.get("id_token_hint") != "" {
+		if err := h.requireSubject(ctx, r, resumed); err != nil {
+			return r, err
+		}
+	}
+	if h.config.Check == nil {
 		return r, nil
 	}
-	return r, h.requireSubject(ctx, r, resumed)
+	return r, h.checkOwnRules(ctx, r)
 }
 
 // fillIn adds what the client's registration says. An absent scope means the
@@ -95,6 +100,7 @@ func (h *Handler) validate(ctx context.Context, c *Client, to destination.Destin
 // it or the client is trusted (OpenID Connect Core 1.0 §11).
 func (r *Request) fillIn(c *Client, redirectURI string) {
 	r.Client, r.RedirectURI = c, redirectURI
+	r.OutOfBand = c.OutOfBand != "" && redirectURI == c.OutOfBand
 	if len(r.Scopes) == 0 {
 		r.Scopes = slices.Clone(c.DefaultScopes)
 	}
@@ -132,10 +138,12 @@ func checkResponseType(s *inspected) error {
 }
 
 func checkResponseMode(s *inspected) error {
-	switch destination.Mode(s.request.ResponseMode) {
-	case destination.Query:
+	switch mode := destination.Mode(s.request.ResponseMode); {
+	case s.request.OutOfBand:
+		return oautherr.InvalidRequest.With("This redirect_uri leaves no choice of a response_mode.")
+	case mode == destination.Query:
 		return nil
-	case destination.FormPost:
+	case mode == destination.FormPost:
 		if destination.TakesForms(s.request.RedirectURI) {
 			return nil
 		}
@@ -262,6 +270,18 @@ func (h *Handler) checkResources(ctx context.Context, r *Request) error {
 		if !ok {
 			return oautherr.InvalidTarget
 		}
+	}
+	return nil
+}
+
+// checkOwnRules asks the host. Its refusal is a code; without one, it failed.
+func (h *Handler) checkOwnRules(ctx context.Context, r *Request) error {
+	err := h.config.Check(ctx, r)
+	if code := oautherr.Code(""); errors.As(err, &code) && code != "" {
+		return err
+	}
+	if err = inTime(ctx, err); err != nil {
+		return storeFailed("Config.Check", err)
 	}
 	return nil
 }

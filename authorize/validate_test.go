@@ -3,6 +3,7 @@ package authorize
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -190,4 +191,71 @@ func TestRequiredParameters(t *testing.T) {
 		}
 		s.visitor(alice()).get(request).want(t, c.rule, c.want)
 	}
+}
+
+func TestTheHostsOwnRules(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		err  error
+		want string
+	}{
+		{"kept", nil, "code"},
+		{"a code", oautherr.TemporarilyUnavailable, "client temporarily_unavailable"},
+		{"a code with a text", oautherr.InvalidRequest.With("There is no such page."), "client invalid_request"},
+		{"a code inside another error", fmt.Errorf("our rule: %w", oautherr.AccessDenied), "client access_denied"},
+		{"a code of the host's own", oautherr.Code("account_frozen"), "client account_frozen"},
+		{"any other error", errors.New("the database is down"), "client server_error"},
+		{"too slow", fmt.Errorf("asking: %w", context.DeadlineExceeded), "client temporarily_unavailable"},
+	} {
+		s := newSite(t, func(s *site) {
+			s.config.Check = func(_ context.Context, r *Request) error {
+				if r.Client == nil || r.Parameter("x_tenant") != "acme" || r.Subject != "alice" {
+					t.Errorf("%s: asked about %v", c.rule, r)
+				}
+				return c.err
+			}
+		})
+		got := s.visitor(alice()).get(ask("x_tenant=acme", "id_token_hint=hint-of-alice")).want(t, c.rule, c.want)
+		if text := got.params["error_description"]; strings.Contains(text, "database") {
+			t.Errorf("%s: the client reads %q", c.rule, text)
+		}
+		if refused := c.err != nil; refused == (s.sessions == 1) {
+			t.Errorf("%s: the sessions were asked %d times", c.rule, s.sessions)
+		}
+	}
+}
+
+// What breaks a rule of the protocol never reaches the host's.
+func TestTheHostsOwnRulesComeLast(t *testing.T) {
+	asked := 0
+	s := newSite(t, func(s *site) {
+		s.config.Check = func(context.Context, *Request) error { asked++; return nil }
+	})
+	for _, v := range vectors(t, "checks.jsonl") {
+		before := asked
+		v.run(t, s)
+		if refused := strings.HasPrefix(v.Want, "client "); refused && !strings.Contains(v.Want, "_required") && asked != before {
+			t.Errorf("%s: the host was asked", v.Rule)
+		}
+	}
+	if asked == 0 {
+		t.Error("the host was never asked")
+	}
+}
+
+// A rule that changes while the user signs in holds when the user is back.
+func TestTheHostsOwnRulesAreAskedAgain(t *testing.T) {
+	closed := false
+	s := newSite(t, func(s *site) {
+		s.config.Check = func(context.Context, *Request) error {
+			if closed {
+				return oautherr.TemporarilyUnavailable
+			}
+			return nil
+		}
+	})
+	v := s.visitor(nil)
+	at := v.get(ask()).want(t, "open", "login")
+	v.session, closed = alice(), true
+	v.resume(at).want(t, "closed", "client temporarily_unavailable")
 }

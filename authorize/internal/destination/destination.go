@@ -22,17 +22,22 @@ type Mode string
 const (
 	Query    Mode = "query"
 	FormPost Mode = "form_post"
+
+	// body is no response_mode that a request could name: an out-of-band name means it.
+	body Mode = "body"
 )
 
 // Registration is what a client has registered.
 type Registration struct {
 	URIs             []string
-	DefaultSingle    bool // an absent redirect_uri may mean the only registered one
-	Native           bool // the port of a loopback URI may vary
-	LocalhostAnyPort bool // that of localhost too
+	OutOfBand        string // the name of the delivery in the response's body
+	DefaultSingle    bool   // an absent redirect_uri may mean the only registered one
+	Native           bool   // the port of a loopback URI may vary
+	LocalhostAnyPort bool   // that of localhost too
 }
 
-// Destination is a proven redirect URI with the mode and the state to answer in.
+// Destination is a proven redirect URI, or a proven name for answers out of band, with
+// the mode and the state to answer in.
 type Destination struct {
 	uri   string
 	mode  Mode
@@ -43,10 +48,20 @@ type Destination struct {
 const MaxState = 8192
 
 // Match proves that requested is one of the registered redirect URIs, byte for byte
-// but for the exceptions that the registration makes, and that the registered value
-// may be used at all. mode falls back to Query where the URI cannot take it, and a
-// state that cannot be returned as it is, is not returned.
+// but for the exceptions that the registration makes, or the registered out-of-band
+// name, and that the registered value may be used at all. mode falls back to Query
+// where the URI cannot take it, and a state that cannot be returned as it is, is not
+// returned.
 func Match(requested string, reg Registration, mode Mode, state string) (Destination, error) {
+	if !ValidText(state, MaxState) {
+		state = ""
+	}
+	if requested != "" && requested == reg.OutOfBand {
+		if err := checkName(requested); err != nil {
+			return Destination{}, fmt.Errorf("the name for answers out of band: %w", err)
+		}
+		return Destination{uri: requested, mode: body, state: state}, nil
+	}
 	registered := requested
 	if requested == "" || !slices.Contains(reg.URIs, requested) {
 		var err error
@@ -62,9 +77,6 @@ func Match(requested string, reg Registration, mode Mode, state string) (Destina
 	}
 	if mode != FormPost || !TakesForms(requested) {
 		mode = Query
-	}
-	if !ValidText(state, MaxState) {
-		state = ""
 	}
 	return Destination{uri: requested, mode: mode, state: state}, nil
 }
@@ -134,17 +146,22 @@ func checkHost(scheme, authority string) error {
 	return nil
 }
 
-// URI returns the proven redirect URI, empty for the zero value.
+// URI returns the proven redirect URI or name, empty for the zero value.
 func (d Destination) URI() string { return d.uri }
+
+// OutOfBand reports whether the answer is the response's body: there is no address.
+func (d Destination) OutOfBand() bool { return d.mode == body }
 
 // A Field is one parameter of an answer.
 type Field struct{ Name, Value string }
 
 // Answer is where an answer goes: a redirect to URL or, where Form is not nil, these
-// fields posted to URL. An empty URL means that nothing is proven.
+// fields posted to URL, or, where Body is not nil, these fields in the response's body
+// and no URL. The zero value means that nothing is proven.
 type Answer struct {
 	URL  string
 	Form []Field
+	Body []Field
 }
 
 // Answer returns how to deliver the fields given, then state if the request had one,
@@ -156,8 +173,11 @@ func (d Destination) Answer(issuer string, given ...Field) Answer {
 	}
 	fields := slices.Concat(given, []Field{{"state", d.state}, {"iss", issuer}})
 	fields = slices.DeleteFunc(fields, func(f Field) bool { return f.Value == "" })
-	if d.mode == FormPost {
+	switch d.mode {
+	case FormPost:
 		return Answer{URL: d.uri, Form: fields}
+	case body:
+		return Answer{Body: fields}
 	}
 	separator := "?"
 	if _, query, found := strings.Cut(d.uri, "?"); found {

@@ -428,6 +428,43 @@ func TestMode(t *testing.T) {
 	}
 }
 
+func TestOutOfBand(t *testing.T) {
+	const auto = "urn:ietf:wg:oauth:2.0:oob:auto"
+	for _, c := range []struct {
+		rule       string
+		requested  string
+		registered string
+		ok         bool
+	}{
+		{"the registered name", auto, auto, true},
+		{"a name of the host's own", "urn:example:in_body-1", "urn:example:in_body-1", true},
+		{"a name that is not registered", auto, "", false},
+		{"another name", "urn:example:b", "urn:example:a", false},
+		{"no name", "", auto, false},
+		{"the name in the other case", "URN:ietf:wg:oauth:2.0:oob:auto", auto, false},
+		{"an address registered as a name", "https://app.example/cb", "https://app.example/cb", false},
+		{"a script registered as a name", "javascript:alert(1)", "javascript:alert(1)", false},
+		{"nothing after urn", "urn:", "urn:", false},
+		{"characters that mean something elsewhere", "urn:a?b", "urn:a?b", false},
+		{"a line break", "urn:a\r\nb", "urn:a\r\nb", false},
+	} {
+		to, err := Match(c.requested, Registration{OutOfBand: c.registered}, FormPost, "s")
+		if (err == nil) != c.ok || to.OutOfBand() != c.ok {
+			t.Errorf("%s: %v, out of band: %v", c.rule, err, to.OutOfBand())
+		}
+		if !c.ok {
+			continue
+		}
+		want := Answer{Body: []Field{{"code", "c"}, {"state", "s"}, {"iss", "https://as.example"}}}
+		if diff := cmp.Diff(want, to.Answer("https://as.example", Field{"code", "c"})); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", c.rule, diff)
+		}
+	}
+	if err := Check(auto); err == nil || !strings.Contains(err.Error(), "Client.OutOfBand") {
+		t.Errorf("registering it as an address: %v", err)
+	}
+}
+
 func TestTheZeroValueHasNoAddress(t *testing.T) {
 	if d := (Destination{}); d.URI() != "" || d.Answer("i", Field{"code", "c"}).URL != "" {
 		t.Errorf("%+v", d)

@@ -96,11 +96,29 @@ func checkPrivateUse(scheme, rest string) error {
 			return errors.New("is not an absolute URI with a scheme in lower case")
 		}
 	}
+	if scheme == "urn" {
+		return errors.New("is a name and no address: for answers in the response's body set Client.OutOfBand")
+	}
 	if !strings.Contains(scheme, ".") {
 		return errors.New("has a scheme that is neither https nor a private-use one such as com.example.app")
 	}
 	if strings.Trim(rest, "/") == "" && len(rest) <= 2 {
 		return errors.New("has nothing after its scheme")
+	}
+	return nil
+}
+
+// checkName accepts a URN (RFC 8141 §2) in plain characters, which neither a browser nor
+// a person takes for an address.
+func checkName(name string) error {
+	for i := range len(name) {
+		c := name[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && strings.IndexByte(":-._", c) < 0 {
+			return fmt.Errorf("has a character that is neither a letter, a digit nor one of \":-._\": %q", c)
+		}
+	}
+	if !strings.HasPrefix(name, "urn:") || len(name) == len("urn:") {
+		return errors.New(`is no name after "urn:"`)
 	}
 	return nil
 }

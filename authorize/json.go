@@ -1,0 +1,56 @@
+package authorize
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/usher-auth/usher/authorize/internal/destination"
+)
+
+// A program without a browser, such as a device or a job, names [Client].OutOfBand as its
+// redirect_uri and reads its answer in the response. For such a request:
+//
+//   - An approval is status 200 with a JSON object of code, state and iss.
+//   - Every error goes to [Config].ErrorPage or, without one, to [ErrorJSON].
+//   - Nothing is redirected, a POST without a session neither. A page that is needed is
+//     login_required, consent_required or interaction_required, as under prompt=none.
+//   - A request that a browser sends for a page of another site, or to show the answer
+//     in a window, is refused. Other pages cannot read the answer: there is no CORS, and
+//     the type and nosniff keep it from being run as a script.
+//
+// Its SessionStore knows the user by something that the program sends itself, such as a
+// header; a cookie would be sent by browsers for anybody.
+
+// OutOfBandAuto is the usual value of [Client].OutOfBand.
+const OutOfBandAuto = "urn:ietf:wg:oauth:2.0:oob:auto"
+
+// ErrorJSON answers with a JSON object of error and error_description, as a token
+// endpoint does (RFC 6749 §5.2), with the status p.Status. It is an [Config].ErrorPage
+// for endpoints that only programs use.
+func ErrorJSON(w http.ResponseWriter, _ *http.Request, p PageError) {
+	writeJSON(w, p.Status, []destination.Field{
+		{Name: "error", Value: string(p.Code)},
+		{Name: "error_description", Value: p.Description},
+	})
+}
+
+func writeJSON(w http.ResponseWriter, status int, fields []destination.Field) {
+	object := make(map[string]string, len(fields))
+	for _, field := range fields {
+		object[field.Name] = field.Value
+	}
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cross-Origin-Resource-Policy", "same-origin")
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(object)
+}
+
+// fromBrowser reports whether a browser sent r for a page of another site or to show the
+// answer itself. Programs send no such header.
+func fromBrowser(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return site != "" && site != "same-origin" || r.Header.Get("Sec-Fetch-Mode") == "navigate"
+}
