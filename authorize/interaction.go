@@ -26,8 +26,8 @@ type Interaction struct {
 
 	// Prompt is the value of the prompt parameter that makes it needed, such as
 	// "select_account". The value is then supported and named in the metadata. On a
-	// page for select_account the sign-in may change: it is completed by the new one,
-	// on a request that carries it. Empty: none.
+	// page for select_account the user may change: [Handler.Complete] counts for
+	// whoever is signed in by then. Empty: none.
 	Prompt string
 
 	// Error is the answer where it is needed and the request says prompt=none

@@ -44,9 +44,10 @@ type sealed struct {
 	Page   string `json:"page"`
 	Reason Reason `json:"reason"`
 
-	// For is the sign-in that was sent to the page, as sessionHash has it; empty for
-	// the login.
-	For string `json:"for,omitempty"`
+	// For is the sign-in that was sent to the page, as sessionHash has it, and
+	// ForSubject whose it is; both are empty for the login.
+	For        string `json:"for,omitempty"`
+	ForSubject string `json:"for_sub,omitempty"`
 
 	// Browser is the hash of the secret in the cookie.
 	Browser string `json:"browser"`
@@ -147,9 +148,13 @@ func (h *Handler) Deny(w http.ResponseWriter, r *http.Request) {
 
 // Complete records that the user has passed the interaction with this name and
 // sends the browser back. It counts for this request and for the sign-in that r
-// carries, no other; if the page was not shown to that sign-in, nothing is recorded and
+// carries, no other; if the page was not shown to that user, nothing is recorded and
 // it is shown. A browser that did not start the request gets the error page.
 // Call it in answer to a POST.
+//
+// The page may sign the same user in anew, as one for changing the password does that
+// ends all other sign-ins: what the user has done for the request so far then counts
+// for the new one. The SessionStore has to see it on r already.
 //
 // For consent call [Handler.Grant] instead.
 func (h *Handler) Complete(w http.ResponseWriter, r *http.Request, name string) {
@@ -185,12 +190,12 @@ func (h *Handler) resealCompleted(r *http.Request, a *answer, name string, scope
 		return "", errNotSignedIn
 	}
 	a.session = s
-	// On a page for choosing an account, the sign-in is what the user changes.
-	sameSignIn := a.resumed.For == sessionHash(s) || h.interactions[i].Prompt == "select_account"
-	if a.resumed.Page != name || !sameSignIn {
-		// This page was not shown, or to another sign-in: the endpoint will see to it
+	// On a page for choosing an account, the user is what changes.
+	sameUser := a.resumed.ForSubject == s.Subject || h.interactions[i].Prompt == "select_account"
+	if a.resumed.Page != name || !sameUser {
+		// This page was not shown, or to another user: the endpoint will see to it
 		// that this one sees it.
-		h.log.Warn("authorize: an interaction was completed by another session than its page was shown to: Session.ID has to stay the same until the next sign-in", "interaction", name)
+		h.log.Warn("authorize: an interaction was completed that is not the one shown, or by another user than it was shown to", "interaction", name)
 		return reqOf(r), nil
 	}
 	if name == ConsentInteraction {
@@ -199,8 +204,7 @@ func (h *Handler) resealCompleted(r *http.Request, a *answer, name string, scope
 		}
 	}
 	next := *a.resumed
-	next.Done = slices.DeleteFunc(slices.Clone(next.Done), func(c completed) bool { return c.Name == name })
-	next.Done = append(next.Done, completed{Name: name, Subject: s.Subject, Session: sessionHash(s), Scopes: scopes})
+	next.complete(completed{Name: name, Subject: s.Subject, Session: sessionHash(s), Scopes: scopes})
 	if req, err = h.seal(&next); err == nil {
 		h.report(context.WithoutCancel(r.Context()), Event{
 			Kind: EventCompleted, Time: a.started.UTC(), ClientID: next.params().get("client_id"),
@@ -255,9 +259,10 @@ func (h *Handler) interact(r *http.Request, a answer) answer {
 		next = h.newSealed(a.request, a.session, hash(secret))
 		a.cookies = h.pendingCookies(r, next.ID, secret, a.started)
 	}
-	next.Page, next.Reason, next.For = a.decision.Interaction, a.decision.Reason, ""
+	next.Page, next.Reason = a.decision.Interaction, a.decision.Reason
+	next.For, next.ForSubject = "", ""
 	if next.Page != LoginInteraction {
-		next.For = sessionHash(a.session)
+		next.For, next.ForSubject = sessionHash(a.session), a.session.Subject
 	}
 	req, err := h.seal(&next)
 	if err != nil {
@@ -351,6 +356,21 @@ func (s *sealed) facts() *Resumed {
 		resumed.AuthTime = time.UnixMilli(s.AuthTime)
 	}
 	return resumed
+}
+
+// complete adds what the user has done now. If the page signed the user in anew, what
+// was done before goes over to the new sign-in.
+func (s *sealed) complete(now completed) {
+	done := []completed{now}
+	for _, before := range s.Done {
+		if before.Subject == now.Subject && before.Session == s.For {
+			before.Session = now.Session
+		}
+		if before.Name != now.Name {
+			done = append(done, before)
+		}
+	}
+	s.Done = done
 }
 
 // completion returns the record of an interaction if it counts for the session.

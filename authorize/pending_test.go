@@ -519,6 +519,51 @@ func TestACompletedInteractionCountsForThisSignInOnly(t *testing.T) {
 	}
 }
 
+// A page may sign its user in anew, in the same response: what was done before stays done.
+func TestAPageMayRenewTheSignIn(t *testing.T) {
+	first := session.Session{ID: "1", Subject: "alice", AuthTime: testStart}
+	for _, c := range []struct {
+		rule  string
+		after session.Session
+		want  string
+	}{
+		{"not at all", first, "code"},
+		{"the same user", session.Session{ID: "2", Subject: "alice", AuthTime: testStart.Add(time.Second)}, "code"},
+		{"the same user, without an id", session.Session{Subject: "alice", AuthTime: testStart.Add(time.Second)}, "code"},
+		{"another user", session.Session{ID: "2", Subject: "bob"}, "consent"},
+		{"another user under the same id", session.Session{ID: "1", Subject: "bob"}, "consent"},
+		{"nobody", session.Session{}, "page Bad Request login_required"},
+	} {
+		s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}),
+			withStep(Interaction{Name: "password", Page: "/password", Needed: always}))
+		v := s.visitor(&first)
+		// Consent of a native client is asked for every time, so only this request has it.
+		at := v.get(ask("client_id=native")).want(t, c.rule, "consent")
+		at = v.complete(v.grant(at, "openid"), "terms").want(t, c.rule, "password")
+		v.session = &c.after
+		v.complete(at, "password").want(t, c.rule, c.want)
+	}
+}
+
+// The new sign-in takes over what this user did, and nothing of others.
+func TestARenewedSignInTakesOverItsOwn(t *testing.T) {
+	alice1, alice2, bob := session.Session{ID: "1", Subject: "alice"}, session.Session{ID: "2", Subject: "alice"}, session.Session{ID: "3", Subject: "bob"}
+	of := func(name string, by session.Session) completed {
+		return completed{Name: name, Subject: by.Subject, Session: sessionHash(&by)}
+	}
+	s := sealed{For: sessionHash(&alice1), Done: []completed{of("terms", alice1), of("consent", bob), of("password", bob), of("survey", session.Session{ID: "0", Subject: "alice"})}}
+	before := slices.Clone(s.Done)
+	done := s.Done
+	s.complete(of("password", alice2))
+	want := []completed{of("password", alice2), of("terms", alice2), of("consent", bob), of("survey", session.Session{ID: "0", Subject: "alice"})}
+	if diff := cmp.Diff(want, s.Done); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if diff := cmp.Diff(before, done); diff != "" {
+		t.Errorf("the list before was changed (-before +after)\n%s", diff)
+	}
+}
+
 // The page of an interaction is left by its own way only: coming back is not enough.
 func TestAnInteractionIsNotPassedByComingBack(t *testing.T) {
 	s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms?v=2#top", Needed: always}))
