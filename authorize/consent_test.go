@@ -158,7 +158,7 @@ func TestWhatIsRemembered(t *testing.T) {
 		if scopes != c.want {
 			t.Errorf("%s: %q is remembered, want %q", c.rule, scopes, c.want)
 		}
-		code, err := s.memory.FindCode(context.Background(), hash(got.params["code"]))
+		code, err := s.memory.FindCode(context.Background(), hash(testIssuer+" "+got.params["code"]))
 		if err != nil || strings.Join(code.Scopes, " ") != c.granted {
 			t.Errorf("%s: the code is for %q, %v", c.rule, code.Scopes, err)
 		}

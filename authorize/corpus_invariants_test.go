@@ -259,7 +259,7 @@ func corpusSHA256(text string) string {
 
 // corpusHash is what the code store is given instead of the code.
 func corpusHash(code string) string {
-	sum := sha256.Sum256([]byte(code))
+	sum := sha256.Sum256([]byte(corpusIssuer + " " + code))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
@@ -299,7 +299,7 @@ func corpusNothingLeft(a *corpusAnswer) string {
 	for _, saved := range a.codes {
 		switch {
 		case saved.hash != corpusHash(a.param("code")):
-			return "the stored hash is not that of the code"
+			return "the stored hash is not that of issuer and code"
 		case a.subject != "" && saved.code.Subject != a.subject:
 			return fmt.Sprintf("the code is for %q, and signed in is %q", saved.code.Subject, a.subject)
 		}

@@ -51,7 +51,9 @@ func (h *Handler) approve(ctx context.Context, a answer) answer {
 	random := make([]byte, 32)
 	rand.Read(random)
 	code := base64.RawURLEncoding.EncodeToString(random)
-	if err := inTime(ctx, h.config.Codes.SaveCode(ctx, hash(code), record)); err != nil {
+	// The issuer is part of the key: endpoints that share a store share no codes.
+	key := hash(h.config.Issuer + " " + code)
+	if err := inTime(ctx, h.config.Codes.SaveCode(ctx, key, record)); err != nil {
 		return a.refuse(storeFailed("CodeStore.SaveCode", err))
 	}
 	a.granted, a.fields = record.Scopes, []destination.Field{{Name: "code", Value: code}}
@@ -135,7 +137,7 @@ func (h *Handler) Redeem(ctx context.Context, r Redemption) (*Code, error) {
 }
 
 func (h *Handler) redeem(ctx context.Context, r Redemption) (*Code, error) {
-	key, now := hash(r.Code), millis(h.config.Now())
+	key, now := hash(h.config.Issuer+" "+r.Code), millis(h.config.Now())
 	found, err := h.config.Codes.FindCode(ctx, key)
 	if err = inTime(ctx, err); err != nil {
 		return nil, storeFailed("CodeStore.FindCode", err)

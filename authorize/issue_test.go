@@ -102,7 +102,7 @@ func TestACodeIsStoredHashed(t *testing.T) {
 	kept := &codeStub{}
 	s := newSite(t, func(s *site) { s.config.Codes = kept })
 	code := s.visitor(alice()).get(ask()).params["code"]
-	sum := sha256.Sum256([]byte(code))
+	sum := sha256.Sum256([]byte(testIssuer + " " + code))
 	if want := base64.RawURLEncoding.EncodeToString(sum[:]); kept.hash != want {
 		t.Errorf("stored under %q, want %q", kept.hash, want)
 	}
@@ -132,7 +132,7 @@ func TestRedeem(t *testing.T) {
 		{"no client", nil, func(r *Redemption) { r.ClientID = "" }, 0, oautherr.InvalidGrant},
 		{"another code", nil, func(r *Redemption) { r.Code = flip(r.Code, 5) }, 0, oautherr.InvalidGrant},
 		{"no code", nil, func(r *Redemption) { r.Code = "" }, 0, oautherr.InvalidGrant},
-		{"the hash of the code", nil, func(r *Redemption) { r.Code = hash(r.Code) }, 0, oautherr.InvalidGrant},
+		{"the hash of the code", nil, func(r *Redemption) { r.Code = hash(testIssuer + " " + r.Code) }, 0, oautherr.InvalidGrant},
 		{"a code with something behind it", nil, func(r *Redemption) { r.Code += " " }, 0, oautherr.InvalidGrant},
 		{"another redirect URI", nil, func(r *Redemption) { r.RedirectURI = "https://app.example/" }, 0, oautherr.InvalidGrant},
 		{"another redirect URI of the client", []string{"client_id=spa"}, func(r *Redemption) { r.ClientID, r.RedirectURI = "spa", "https://spa.example/cb2" }, 0, oautherr.InvalidGrant},
@@ -170,7 +170,7 @@ func TestRedeem(t *testing.T) {
 		if got != nil || !errors.Is(err, c.err) || errors.As(err, &replay) {
 			t.Errorf("%s: %+v, %v, want %s", c.rule, got, err, c.err)
 		}
-		if record, _ := s.memory.FindCode(context.Background(), hash(code)); record == nil || !record.UsedAt.IsZero() {
+		if record, _ := s.memory.FindCode(context.Background(), hash(testIssuer+" "+code)); record == nil || !record.UsedAt.IsZero() {
 			t.Errorf("%s: the code is used up: %+v", c.rule, record)
 		}
 	}
@@ -598,5 +598,22 @@ func TestTheSessionStoreIsAskedOnceAndLate(t *testing.T) {
 		if s.sessions != want {
 			t.Errorf("%s (%s): the SessionStore was asked %d times, want %d", v.Rule, got, s.sessions, want)
 		}
+	}
+}
+
+// Two issuers may keep their codes in one store and have clients of one name.
+func TestACodeIsOfItsIssuerOnly(t *testing.T) {
+	acme := newSite(t)
+	globex := newSite(t, func(s *site) { s.config.Issuer, s.config.Codes = "https://globex.example", acme.memory })
+	code := acme.visitor(alice()).get(ask()).want(t, "a code of acme", "code").params["code"]
+	var replay *Replay
+	if got, err := globex.redeem(code, nil); got != nil || !errors.Is(err, oautherr.InvalidGrant) || errors.As(err, &replay) {
+		t.Errorf("at globex: %v, %v", got, err)
+	}
+	if _, err := acme.redeem(code, nil); err != nil {
+		t.Errorf("at acme afterwards: %v", err)
+	}
+	if got, err := globex.redeem(code, nil); got != nil || errors.As(err, &replay) {
+		t.Errorf("at globex once it is used: %v, %v", got, err)
 	}
 }

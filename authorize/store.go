@@ -47,7 +47,9 @@ type SessionFunc func(r *http.Request) (*session.Session, error)
 func (f SessionFunc) Session(r *http.Request) (*session.Session, error) { return f(r) }
 
 // CodeStore keeps authorization codes. It never sees one: it is given the hash,
-// which is the SHA-256 of the code in 43 characters of base64url.
+// which is a SHA-256 of the code and the issuer in 43 characters of base64url.
+// Endpoints of several issuers may therefore share a store, and a code of one is
+// unknown to all others.
 //
 // Which clock decides: the handler's. Every time that a store compares comes to
 // it as an argument or in a record. A store's own clock may only reclaim space, and
