@@ -192,11 +192,9 @@ func TestTokensExpireAndAreBounded(t *testing.T) {
 func TestAuthorizationOfAnotherSchemeLeavesTheCookie(t *testing.T) {
 	w := newWorld(t)
 	r := httptest.NewRequest("GET", "/", nil)
-	rec := httptest.NewRecorder()
-	if _, err := w.server.cookies.SignIn(rec, r, session.Session{Subject: "alice"}); err != nil {
+	if _, err := w.server.cookies.SignIn(httptest.NewRecorder(), r, session.Session{Subject: "alice"}); err != nil {
 		t.Fatal(err)
 	}
-	r.AddCookie(rec.Result().Cookies()[0])
 	for header, signedIn := range map[string]bool{"": true, "Basic eDp5": true, "Bearer x": false, "bearer x": false, "Bearer": false} {
 		r.Header.Set("Authorization", header)
 		s, err := w.server.whoIsSignedIn(r)
