@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -9,6 +10,17 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 	"github.com/usher-auth/usher/session"
 )
+
+// knowsMethod refuses an x_method that does not exist: a client that is sent back
+// without an error believes that the user has seen the page. A request without x_method
+// is fine: it asks for the sign-in and consent alone.
+func (s *server) knowsMethod(_ context.Context, r *authorize.Request) error {
+	asked := r.Parameter("x_method")
+	if asked != "" && !slices.ContainsFunc(s.methods, func(m method) bool { return m.name == asked }) {
+		return oautherr.InvalidRequest.With("There is no such x_method.")
+	}
+	return nil
+}
 
 // visit is a signed-in user on one of the pages.
 type visit struct {

@@ -85,7 +85,7 @@ func (s *server) config() authorize.Config {
 		Login:         authorize.LoginURL("/login"),
 		Register:      authorize.LoginURL("/register"),
 		Consent:       &authorize.Consent{Page: "/consent", Store: memory},
-		Allow:         s.knowsMethod,
+		Check:         s.knowsMethod,
 		ResponseTypes: []string{"none"},
 		Scopes:        slices.Sorted(maps.Keys(entryPoints)),
 		Parameters:    []string{"x_method"},
@@ -101,14 +101,6 @@ func (s *server) config() authorize.Config {
 		})
 	}
 	return config
-}
-
-// knowsMethod refuses an x_method that does not exist with access_denied: a client
-// that is sent back without an error believes that the user has seen the page. A
-// request without x_method is fine: it asks for the sign-in and consent alone.
-func (s *server) knowsMethod(_ context.Context, _ *session.Session, r *authorize.Request) (bool, error) {
-	asked := r.Parameter("x_method")
-	return asked == "" || slices.ContainsFunc(s.methods, func(m method) bool { return m.name == asked }), nil
 }
 
 // handler mounts everything, the two clients included.

@@ -318,12 +318,11 @@ func testMethod(t *testing.T) {
 		f := request("client-a", url.Values{"x_method": {"newsletters"}})
 		w.at(w.submit(w.submit(w.open(f), alice), nil, "Allow"), "/newsletters")
 	})
-	t.Run("an unknown one is access_denied", func(t *testing.T) {
+	t.Run("an unknown one is invalid_request, before any login", func(t *testing.T) {
 		w := newWorld(t)
-		w.agree("client-a")
 		for _, unknown := range []string{"delete-everything", "Edit-Account", "edit-account newsletters", "login", "consent"} {
 			f := request("client-a", url.Values{"x_method": {unknown}})
-			w.refused(f, w.open(f), oautherr.AccessDenied)
+			w.refused(f, w.open(f), oautherr.InvalidRequest)
 		}
 	})
 	t.Run("twice is invalid_request", func(t *testing.T) {

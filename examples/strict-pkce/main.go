@@ -6,6 +6,7 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"log"
@@ -13,6 +14,7 @@ import (
 	"net/http"
 
 	"github.com/usher-auth/usher/authorize"
+	oautherr "github.com/usher-auth/usher/errors"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -45,12 +47,21 @@ func configure(base, app string, sessions authorize.SessionStore) authorize.Conf
 		Issuer:   base,
 		Endpoint: base + path,
 		Require:  required, // of all clients
+		Check:    answersByRedirect,
 		Clients:  memory,
 		Codes:    memory,
 		Sessions: sessions,
 		Login:    authorize.LoginURL("/login"),
 		Consent:  &authorize.Consent{Page: "/consent", Store: memory},
 	}
+}
+
+// answersByRedirect refuses form_post: here the answer is in the Location header always.
+func answersByRedirect(_ context.Context, r *authorize.Request) error {
+	if r.ResponseMode == "form_post" {
+		return oautherr.InvalidRequest.With("The answer comes as a redirect: leave response_mode out.")
+	}
+	return nil
 }
 
 func main() {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -308,6 +309,13 @@ func TestReferenceResponse(t *testing.T) {
 		}
 		if _, err := flow.CheckURL(response.Header.Get("Location")); err != nil {
 			t.Error(err)
+		}
+	})
+	t.Run("there is no other way for the answer to travel", func(t *testing.T) {
+		response := s.call("GET", partnerClient.Start(anHour, url.Values{"response_mode": {"form_post"}}).URL, "", cookie)
+		body, err := io.ReadAll(response.Body)
+		if err != nil || !strings.Contains(string(body), `value="invalid_request"`) || strings.Contains(string(body), `name="code"`) {
+			t.Errorf("want invalid_request and no code: %v\n%s", err, body)
 		}
 	})
 }
