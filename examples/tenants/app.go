@@ -1,0 +1,144 @@
+package main
+
+import (
+	"crypto/rand"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/usher-auth/usher/authorize"
+	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/pkce"
+)
+
+// app is an application that all tenants use, on a domain of its own. It sends the
+// browser to the vanity domain of the tenant whose user signs in.
+type app struct {
+	url     string
+	tenants []*tenant
+}
+
+// try is a request that a person can send by a click: how it differs from one that
+// is in order.
+type try struct {
+	Name   string
+	What   string
+	change url.Values
+}
+
+// tries lead to every answer that the endpoint has.
+var tries = []try{
+	{"sign-in", "Sign in", nil},
+	{"again", "Sign in once more, with prompt=login", url.Values{"prompt": {"login"}}},
+	{"silent", "Only if signed in, with prompt=none: else login_required", url.Values{"prompt": {"none"}}},
+	{"invalid_request", "A parameter twice", url.Values{"scope": {"openid", "openid"}}},
+	{"unauthorized_client", "An application for which nobody signs in", url.Values{"client_id": {"backup-"}}},
+	{"unsupported_response_type", "A token instead of a code", url.Values{"response_type": {"token"}}},
+	{"invalid_scope", "A scope that does not exist", url.Values{"scope": {"openid everything"}}},
+	{"request_not_supported", "A request object", url.Values{"request": {"e30.e30."}}},
+	{"request_uri_not_supported", "A request object by reference", url.Values{"request_uri": {"https://app.example/request"}}},
+	{"registration_not_supported", "A registration", url.Values{"registration": {"{}"}}},
+	{"unknown", "An application that nobody knows: the error page", url.Values{"client_id": {"nobody-"}}},
+}
+
+// change makes the request of a try; the clients are called after their tenants.
+func (t try) apply(query url.Values, tenant string) {
+	for name, values := range t.change {
+		if name == "client_id" {
+			values = []string{values[0] + tenant}
+		}
+		query[name] = values
+	}
+}
+
+func (a *app) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { a.show(w, http.StatusOK, appPage{}) })
+	mux.HandleFunc("GET /go", a.ask)
+	mux.HandleFunc("GET /callback", a.takeAnswer)
+	return mux
+}
+
+// appPage is what app.html shows.
+type appPage struct {
+	Tenants []*tenant
+	Tries   []try
+	From    string // the tenant that has answered
+	User    string
+	Error   string
+	Text    string
+}
+
+func (a *app) show(w http.ResponseWriter, status int, page appPage) {
+	page.Tenants, page.Tries = a.tenants, tries
+	show(w, status, "app", strings.TrimPrefix(a.url, "http://"), "app", page)
+}
+
+func (a *app) find(name string) *tenant {
+	for _, t := range a.tenants {
+		if t.Name == name {
+			return t
+		}
+	}
+	return nil
+}
+
+// ask sends the browser to the tenant. A cookie keeps what the answer is checked
+// with.
+func (a *app) ask(w http.ResponseWriter, r *http.Request) {
+	t := a.find(r.FormValue("tenant"))
+	if t == nil {
+		a.show(w, http.StatusNotFound, appPage{Error: "There is no such tenant."})
+		return
+	}
+	state, verifier := rand.Text(), pkce.NewVerifier()
+	http.SetCookie(w, &http.Cookie{
+		Name: "asked-" + state, Value: t.Name + "." + verifier, Path: "/callback", MaxAge: 1800, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+	query := url.Values{
+		"client_id":             {"notes-" + t.Name},
+		"redirect_uri":          {a.url + "/callback"},
+		"response_type":         {"code"},
+		"scope":                 {"openid profile"},
+		"state":                 {state},
+		"code_challenge":        {pkce.Challenge(verifier)},
+		"code_challenge_method": {"S256"},
+	}
+	for _, try := range tries {
+		if try.Name == r.FormValue("try") {
+			try.apply(query, t.Name)
+		}
+	}
+	http.Redirect(w, r, t.issuer+"/authorize?"+query.Encode(), http.StatusSeeOther)
+}
+
+// takeAnswer believes an answer of the tenant that this browser was sent to, and
+// redeems its code there.
+func (a *app) takeAnswer(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	cookie, err := r.Cookie("asked-" + query.Get("state"))
+	if err != nil {
+		a.show(w, http.StatusBadRequest, appPage{Error: "This is no answer to what this browser asked."})
+		return
+	}
+	name, verifier, _ := strings.Cut(cookie.Value, ".")
+	t := a.find(name)
+	if t == nil || query.Get("iss") != t.issuer {
+		a.show(w, http.StatusBadRequest, appPage{Error: "This is an answer of somebody else."})
+		return
+	}
+	http.SetCookie(w, &http.Cookie{Name: cookie.Name, Path: "/callback", MaxAge: -1})
+	page := appPage{From: t.Title, Error: query.Get("error"), Text: query.Get("error_description")}
+	if page.Error == "" {
+		code, err := t.endpoint.Load().Redeem(r.Context(), authorize.Redemption{
+			ClientID: "notes-" + t.Name, Code: query.Get("code"), RedirectURI: a.url + "/callback", Verifier: verifier,
+		})
+		if err != nil {
+			refused := oautherr.Of(err)
+			page.Error, page.Text = string(refused.Code), refused.Text()
+		} else {
+			page.User = code.Subject
+		}
+	}
+	a.show(w, http.StatusOK, page)
+}

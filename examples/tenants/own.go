@@ -1,0 +1,83 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// ownSite has the pages of one tenant's own. It runs in the login process, which
+// knows the users and has no store in common with the endpoint.
+type ownSite struct {
+	settings
+	reader reader
+	key    ed25519.PrivateKey // signs tickets
+	log    *slog.Logger
+	now    func() time.Time
+}
+
+// newOwnSites makes the sites of all tenants that have pages of their own. client
+// is how the main process is reached.
+func newOwnSites(t task, key ed25519.PrivateKey, client *http.Client, log *slog.Logger, now func() time.Time) sites {
+	all := sites{}
+	for _, settings := range registry {
+		issuer := urlOf(settings.host(), t.port())
+		own := &ownSite{settings: settings, key: key, log: log.With("tenant", settings.Name), now: now}
+		switch settings.OwnLogin {
+		case withPublicKeys:
+			own.reader = &keyReader{issuer: issuer, client: client, now: now}
+		case withIntrospection:
+			own.reader = &introspectionReader{issuer: issuer, token: t.Token, client: client}
+		default:
+			continue
+		}
+		mux := http.NewServeMux()
+		mux.Handle("/login", form(own.login))
+		mux.HandleFunc("GET /oops", own.oops)
+		all[settings.host()] = mux
+	}
+	return all
+}
+
+// login signs the user in and sends the browser back to where the request says.
+func (o *ownSite) login(w http.ResponseWriter, r *http.Request) {
+	asked, err := o.reader.read(r.Context(), r.URL.Query().Get("req"))
+	if err != nil {
+		o.log.Warn("a login page was opened without a request", "error", err)
+		o.show(w, http.StatusBadRequest, "own-error", errorPage{Text: "This took too long, or the link is damaged."})
+		return
+	}
+	page := loginPage{asked: asked, Title: o.Title, Username: asked.Hint, ReadWith: o.OwnLogin}
+	if r.Method != http.MethodPost {
+		o.show(w, http.StatusOK, "own-login", page)
+		return
+	}
+	if r.PostForm.Get("decision") == "deny" {
+		http.Redirect(w, r, asked.denyURL, http.StatusSeeOther)
+		return
+	}
+	page.Username = r.PostForm.Get("username")
+	if !o.knows(page.Username, r.PostForm.Get("password")) {
+		page.Wrong = true
+		o.show(w, http.StatusForbidden, "own-login", page)
+		return
+	}
+	cookie, err := newTicket(o.Name, page.Username, o.key, o.now())
+	if err != nil {
+		o.log.Error("there is no ticket", "error", err)
+		o.show(w, http.StatusServiceUnavailable, "own-error", errorPage{Text: "You cannot be signed in at the moment."})
+		return
+	}
+	http.SetCookie(w, cookie)
+	http.Redirect(w, r, asked.resumeURL, http.StatusSeeOther)
+}
+
+// oops is the tenant's own page for errors that no client may be told.
+func (o *ownSite) oops(w http.ResponseWriter, r *http.Request) {
+	o.show(w, http.StatusBadRequest, "own-error", readError(r))
+}
+
+func (o *ownSite) show(w http.ResponseWriter, status int, name string, page any) {
+	show(w, status, name, o.host(), o.Name, page)
+}

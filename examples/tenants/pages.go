@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"html/template"
+	"net/http"
+	"regexp"
+
+	oautherr "github.com/usher-auth/usher/errors"
+)
+
+//go:embed pages
+var files embed.FS
+
+// style is inlined, so that a page needs nothing else to look as it should.
+var style = func() string {
+	text, err := files.ReadFile("pages/style.css")
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}()
+
+var pages = func() map[string]*template.Template {
+	functions := template.FuncMap{"style": func() template.CSS { return template.CSS(style) }}
+	all := map[string]*template.Template{}
+	for _, name := range []string{"app", "desk", "error", "home", "login", "own-error", "own-login", "unknown"} {
+		all[name] = template.Must(template.New("frame.html").Funcs(functions).ParseFS(files, "pages/frame.html", "pages/"+name+".html"))
+	}
+	return all
+}()
+
+// policy has no form-action: Chromium applies it to the whole chain of redirects
+// that follows a form, and so would stop the answer on its way to the client.
+var policy = func() string {
+	sum := sha256.Sum256([]byte(style))
+	source := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	return "default-src 'none'; style-src " + source + "; frame-ancestors 'none'; base-uri 'none'"
+}()
+
+// frame is what every page shows around its own content.
+type frame struct {
+	Host string // where the user is; from the configuration
+	Look string // whose page it is
+	Page any
+}
+
+// show writes a page, whole or not at all.
+func show(w http.ResponseWriter, status int, name, host, look string, page any) {
+	var body bytes.Buffer
+	if err := pages[name].Execute(&body, frame{host, look, page}); err != nil {
+		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		return
+	}
+	header := w.Header()
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Content-Security-Policy", policy)
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Frame-Options", "DENY")
+	header.Set("Cache-Control", "no-store")
+	// Not no-referrer: browsers would then send "Origin: null" with the form.
+	header.Set("Referrer-Policy", "same-origin")
+	w.WriteHeader(status)
+	w.Write(body.Bytes())
+}
+
+// maxForm is the most that a form may have.
+const maxForm = 64 << 10
+
+// form is a page with a form, which other sites cannot post: they could sign the
+// user in as somebody else. The page finds the fields in r.PostForm.
+func form(page http.HandlerFunc) http.Handler {
+	read := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodPost {
+			w.Header().Set("Allow", "GET, POST")
+			http.Error(w, "GET and POST only.", http.StatusMethodNotAllowed)
+			return
+		}
+		if err := r.ParseForm(); err != nil {
+			http.Error(w, "The form cannot be read.", http.StatusBadRequest)
+			return
+		}
+		page(w, r)
+	})
+	return http.NewCrossOriginProtection().Handler(http.MaxBytesHandler(read, maxForm))
+}
+
+// errorPage is what error.html and own-error.html show.
+type errorPage struct{ Code, Text, ID string }
+
+var errorIDs = regexp.MustCompile(`^[A-Z2-7]{12}$`)
+
+// readError reads what the endpoint sent to an error page. Anybody can link to the
+// page, so it says nothing that only the link says: of the text in
+// error_description, which is for reading by programs, the page takes none.
+func readError(r *http.Request) errorPage {
+	query := r.URL.Query()
+	page := errorPage{Text: "Something went wrong."}
+	if code := oautherr.Code(query.Get("error")); code.Description() != "" {
+		page.Code, page.Text = string(code), code.Description()
+	}
+	if id := query.Get("error_id"); errorIDs.MatchString(id) {
+		page.ID = id
+	}
+	return page
+}

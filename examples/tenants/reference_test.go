@@ -1,0 +1,501 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/authorize"
+	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/session"
+)
+
+// The tests of this file go through the description of an endpoint of many tenants
+// from top to bottom: one subtest for each sentence that says what the endpoint does.
+
+func TestReferenceEndpoint(t *testing.T) {
+	t.Run("applications redirect to it and make no direct call", func(t *testing.T) {
+		forEachTenant(t, func(w *world, on *tenant) {
+			script := http.Header{"Accept": {"application/json"}, "Origin": {"http://app.localhost:8080"}}
+			for method, want := range map[string]int{"GET": http.StatusFound, "OPTIONS": http.StatusMethodNotAllowed} {
+				response := w.call(method, ask(on).URL, "", script)
+				if response.StatusCode != want {
+					w.t.Errorf("%s: status %d, want %d", method, response.StatusCode, want)
+				}
+				for name := range response.Header {
+					if strings.HasPrefix(name, "Access-Control-") {
+						w.t.Errorf("%s: a script may read the answer: %s", method, name)
+					}
+				}
+			}
+		})
+	})
+	t.Run("the redirect uses the vanity domain of the user's tenant", func(t *testing.T) {
+		forEachTenant(t, func(w *world, on *tenant) {
+			page := w.open(ask(on))
+			w.atLogin(on, page)
+			if page.URL.Hostname() != on.Name+".localhost" || !strings.Contains(page.Body, on.Title) {
+				w.t.Errorf("the page is not one of %s:\n%s", on.Title, page)
+			}
+		})
+	})
+	t.Run("it is called as part of the authorization code grant", func(t *testing.T) {
+		forEachTenant(t, func(w *world, on *tenant) {
+			flow := ask(on)
+			record := w.redeem(on, flow, w.signIn(on, w.open(flow)))
+			if strings.Join(record.Scopes, " ") != "openid" || record.Nonce != flow.Nonce {
+				w.t.Errorf("the code stands for %v and %q", record.Scopes, record.Nonce)
+			}
+		})
+	})
+}
+
+// TestReferenceResponses has the list of what the endpoint decides.
+func TestReferenceResponses(t *testing.T) {
+	t.Run("invalid client: the default error page or a custom one", func(t *testing.T) {
+		forEachTenant(t, func(w *world, on *tenant) {
+			for _, signedIn := range []bool{false, true} {
+				if signedIn {
+					w.signedIn(on)
+				}
+				w.onErrorPage(on, w.open(ask(on, url.Values{"client_id": {"nobody"}})), oautherr.InvalidClient)
+				w.onErrorPage(on, w.open(ask(on, url.Values{"client_id": nil})), oautherr.InvalidRequest)
+				w.onErrorPage(on, w.open(ask(on, url.Values{"client_id": {"notes-" + on.Name, "notes-" + on.Name}})), oautherr.InvalidRequest)
+			}
+			w.putClient(on, authorize.Client{ID: "notes-" + on.Name, RedirectURIs: []string{callback}, Disabled: true})
+			w.onErrorPage(on, w.open(ask(on)), oautherr.InvalidClient)
+		})
+	})
+	t.Run("no redirect URI can be determined: the default error page or a custom one", func(t *testing.T) {
+		forEachTenant(t, func(w *world, on *tenant) {
+			for _, uri := range []string{"", callback + "/", "https://attacker.example/", "http://" + on.host() + ":8080/", "javascript:alert(1)"} {
+				w.onErrorPage(on, w.open(ask(on, url.Values{"redirect_uri": {uri}})), oautherr.RedirectURIMismatch)
+			}
+			w.onErrorPage(on, w.open(ask(on, url.Values{"redirect_uri": {callback, callback}})), oautherr.InvalidRequest)
+			// An error on top of it changes nothing, prompt=none neither.
+			both := ask(on, url.Values{"redirect_uri": nil, "scope": nil, "prompt": {"none"}})
+			w.onErrorPage(on, w.open(both), oautherr.RedirectURIMismatch)
+		})
+	})
+	t.Run("a failing request with a redirect URI: 302 there with the error code", func(t *testing.T) {
+		forEachTenant(t, func(w *world, on *tenant) {
+			flow := ask(on, url.Values{"scope": {"everything"}})
+			response := w.call("GET", flow.URL, "", nil)
+			if response.StatusCode != http.StatusFound || !strings.HasPrefix(response.Header.Get("Location"), callback+"?error=invalid_scope&") {
+				w.t.Errorf("status %d to %s", response.StatusCode, response.Header.Get("Location"))
+			}
+			w.refused(flow, w.open(flow), oautherr.InvalidScope)
+		})
+	})
+	t.Run("not authenticated, prompt login or not set: the login page", func(t *testing.T) {
+		forEachTenant(t, func(w *world, on *tenant) {
+			for _, prompt := range [][]string{nil, {""}, {"login"}} {
+				w.atLogin(on, w.open(ask(on, url.Values{"prompt": prompt})))
+			}
+		})
+	})
+	t.Run("not authenticated is whoever has no valid session cookie", func(t *testing.T) {
+		forEachTenant(t, func(w *world, on *tenant) {
+			w.signedIn(on)
+			cookie := w.sessionCookie(on)
+			bad := *cookie
+			bad.Value = bad.Value[:len(bad.Value)-2] + "xx"
+			for name, set := range map[string][]*http.Cookie{"none": nil, "a damaged one": {&bad}, "an empty one": {{Name: cookie.Name, Path: "/"}}} {
+				w.newBrowser()
+				if err := w.browser.SetCookies(on.issuer, set...); err != nil {
+					w.t.Fatal(err)
+				}
+				if page := w.open(ask(on)); page.URL.Path != "/login" {
+					w.t.Errorf("%s:\n%s", name, page)
+				}
+			}
+			w.newBrowser()
+			if err := w.browser.SetCookies(on.issuer, cookie); err != nil {
+				w.t.Fatal(err)
+			}
+			flow := ask(on)
+			w.redeem(on, flow, w.open(flow))
+			w.clock = w.clock.Add(13 * time.Hour)
+			w.atLogin(on, w.open(ask(on)))
+		})
+	})
+	t.Run("prompt none and not authenticated: an error redirect", func(t *testing.T) {
+		forEachTenant(t, func(w *world, on *tenant) {
+			flow := ask(on, url.Values{"prompt": {"none"}})
+			w.refused(flow, w.open(flow), oautherr.LoginRequired)
+		})
+	})
+	t.Run("authenticated and prompt login: the login page", func(t *testing.T) {
+		forEachTenant(t, func(w *world, on *tenant) {
+			w.signedIn(on)
+			flow := ask(on, url.Values{"prompt": {"login"}})
+			login := w.open(flow)
+			req := w.atLogin(on, login)
+			// Whoever comes back without signing in sees it again.
+			w.atLogin(on, w.page(w.browser.Open(on.issuer+"/authorize?req="+req)))
+			w.redeem(on, flow, w.signIn(on, login))
+		})
+	})
+	t.Run("authenticated and prompt none or not set: a code", func(t *testing.T) {
+		forEachTenant(t, func(w *world, on *tenant) {
+			w.signedIn(on)
+			for _, prompt := range [][]string{{"none"}, nil, {""}} {
+				flow := ask(on, url.Values{"prompt": prompt})
+				response := w.call("GET", flow.URL, "", http.Header{"Cookie": {w.sessionCookie(on).String()}})
+				if _, err := flow.CheckURL(response.Header.Get("Location")); err != nil || response.StatusCode != http.StatusFound {
+					w.t.Errorf("prompt %q: status %d, %v", prompt, response.StatusCode, err)
+				}
+				w.redeem(on, flow, w.open(flow))
+			}
+		})
+	})
+	t.Run("no other prompt leads anywhere", func(t *testing.T) {
+		forEachTenant(t, func(w *world, on *tenant) {
+			for _, signedIn := range []bool{false, true} {
+				if signedIn {
+					w.signedIn(on)
+				}
+				for _, prompt := range []string{"consent", "select_account", "create", "login consent", "none login", "LOGIN"} {
+					flow := ask(on, url.Values{"prompt": {prompt}})
+					w.refused(flow, w.open(flow), oautherr.InvalidRequest)
+				}
+			}
+		})
+	})
+}
+
+func TestReferenceRequestJWT(t *testing.T) {
+	full := url.Values{
+		"prompt": {"login"}, "max_age": {"600"}, "login_hint": {"alice"}, "ui_locales": {"de en"},
+		"state": {`{"a":"ü&=+%"}`}, "scope": {"openid profile"}, "acr_values": {"1 2"},
+	}
+	t.Run("a redirect to a login page has a JWT in the query parameter req", func(t *testing.T) {
+		forEachTenant(t, func(w *world, on *tenant) {
+			for _, signedIn := range []bool{false, true} {
+				if signedIn {
+					w.signedIn(on)
+				}
+				header, _ := decodeJWT(w.t, w.atLogin(on, w.open(ask(on, url.Values{"prompt": {"login"}}))))
+				if header["alg"] != "EdDSA" || header["kid"] != "key-1" {
+					w.t.Errorf("the header is %v", header)
+				}
+			}
+		})
+	})
+	t.Run("it is composed of the original parameters", func(t *testing.T) {
+		forEachTenant(t, func(w *world, on *tenant) {
+			flow := ask(on, full)
+			_, claims := decodeJWT(w.t, w.atLogin(on, w.open(flow)))
+			params, _ := claims["params"].(map[string]any)
+			for name := range flow.Params {
+				if got, _ := params[name].([]any); len(got) != 1 || got[0] != flow.Params.Get(name) {
+					w.t.Errorf("%s is %v, want %q", name, got, flow.Params.Get(name))
+				}
+			}
+			if len(params) != len(flow.Params) || claims["iss"] != on.issuer {
+				w.t.Errorf("the request of %v has %v", claims["iss"], params)
+			}
+		})
+	})
+	t.Run("the login page infers the request from it", func(t *testing.T) {
+		forEachTenant(t, func(w *world, on *tenant) {
+			page := w.open(ask(on, full))
+			w.atLogin(on, page)
+			client := map[string]string{"acme": "Notes", "globex": "notes-globex", "initech": "notes-initech"}[on.Name]
+			for _, want := range []string{"<strong>" + client + "</strong>", "app.localhost:8080", "<em>openid profile</em>"} {
+				if !strings.Contains(page.Body, want) {
+					w.t.Errorf("the page does not say %q:\n%s", want, page)
+				}
+			}
+			if got := page.Forms[0].Fields.Get("username"); got != "alice" {
+				w.t.Errorf("the user name is %q", got)
+			}
+		})
+	})
+	t.Run("a page in the same process introspects it by itself", func(t *testing.T) {
+		w := newWorld(t)
+		w.atLogin(w.tenant("acme"), w.open(ask(w.tenant("acme"))))
+		if len(w.calls) != 0 {
+			t.Errorf("%v was called", w.calls)
+		}
+	})
+	t.Run("a page in another process introspects it with the public keys", func(t *testing.T) {
+		w := newWorld(t)
+		on := w.tenant("globex")
+		w.open(ask(on))
+		if len(w.calls) != 1 || w.calls[0] != "/keys" {
+			t.Errorf("%v was called", w.calls)
+		}
+		w.offline = true // the keys are there now
+		w.atLogin(on, w.open(ask(on)))
+		keys, err := io.ReadAll(w.call("GET", on.issuer+"/keys", "", nil).Body)
+		if err != nil || !strings.Contains(string(keys), `"key-1"`) || strings.Contains(string(keys), `"d"`) {
+			t.Errorf("what is published is %s, %v", keys, err)
+		}
+	})
+	t.Run("a page in another process introspects it at the endpoint", func(t *testing.T) {
+		w := newWorld(t)
+		on := w.tenant("initech")
+		flow := ask(on)
+		answer := w.signIn(on, w.open(flow))
+		if len(w.calls) != 2 || w.calls[0] != "/introspect" {
+			t.Errorf("%v was called", w.calls)
+		}
+		w.redeem(on, flow, answer)
+	})
+}
+
+// TestReferenceErrors has the list of the error codes.
+func TestReferenceErrors(t *testing.T) {
+	type fault struct {
+		rule   string
+		change url.Values
+	}
+	for _, c := range []struct {
+		code   oautherr.Code
+		faults []fault
+	}{
+		{oautherr.InvalidRequest, []fault{
+			{"a required parameter is missing", url.Values{"response_type": nil}},
+			{"a required parameter is empty", url.Values{"response_type": {""}}},
+			{"PKCE is missing", url.Values{"code_challenge": nil, "code_challenge_method": nil}},
+			{"half of PKCE is missing", url.Values{"code_challenge_method": nil}},
+			{"a method of PKCE is invalid", url.Values{"code_challenge_method": {"plain"}}},
+			{"a challenge is malformed", url.Values{"code_challenge": {"short"}}},
+			{"a prompt is invalid", url.Values{"prompt": {"perhaps"}}},
+			{"a max_age is invalid", url.Values{"max_age": {"soon"}}},
+			{"a response_mode is invalid", url.Values{"response_mode": {"fragment"}}},
+			{"an id_token_hint is not supported", url.Values{"id_token_hint": {"e30.e30."}}},
+			{"the request is otherwise malformed", url.Values{"claims": {"{"}}},
+		}},
+		{oautherr.UnauthorizedClient, []fault{
+			{"the client does not do the code grant", url.Values{"client_id": {"backup-"}, "code_challenge": nil, "code_challenge_method": nil}},
+		}},
+		{oautherr.UnsupportedResponseType, []fault{
+			{"token", url.Values{"response_type": {"token"}}},
+			{"id_token", url.Values{"response_type": {"id_token"}}},
+			{"code and more", url.Values{"response_type": {"code id_token"}}},
+			{"none", url.Values{"response_type": {"none"}}},
+		}},
+		{oautherr.InvalidScope, []fault{
+			{"invalid: there is none", url.Values{"scope": nil}},
+			{"unknown", url.Values{"scope": {"openid everything"}}},
+			{"malformed", url.Values{"scope": {"openid,profile"}}},
+		}},
+		{oautherr.LoginRequired, []fault{
+			{"there is no session, and none may be started", url.Values{"prompt": {"none"}}},
+		}},
+		{oautherr.RequestNotSupported, []fault{
+			{"request is there", url.Values{"request": {"e30.e30."}}},
+		}},
+		{oautherr.RequestURINotSupported, []fault{
+			{"request_uri is there", url.Values{"request_uri": {"https://app.example/request"}}},
+		}},
+		{oautherr.RegistrationNotSupported, []fault{
+			{"registration is there", url.Values{"registration": {"{}"}}},
+		}},
+	} {
+		for _, fault := range c.faults {
+			t.Run(string(c.code)+": "+fault.rule, func(t *testing.T) {
+				forEachTenant(t, func(w *world, on *tenant) {
+					change := maps.Clone(fault.change)
+					if change.Has("client_id") {
+						change.Set("client_id", "backup-"+on.Name)
+					}
+					flow := ask(on, change)
+					w.refused(flow, w.open(flow), c.code)
+				})
+			})
+		}
+	}
+	t.Run("invalid_request: a parameter more than once", testParametersTwice)
+	t.Run("access_denied: the user said no", func(t *testing.T) {
+		forEachTenant(t, func(w *world, on *tenant) {
+			flow := ask(on)
+			login := w.open(flow)
+			w.refused(flow, w.page(login.Submit(nil, "deny")), oautherr.AccessDenied)
+			w.atLogin(on, w.open(ask(on))) // nobody was signed in by it
+		})
+	})
+	t.Run("access_denied: the server said no", func(t *testing.T) {
+		forEachTenant(t, func(w *world, on *tenant) {
+			suspended := on.Suspended[0]
+			flow := ask(on)
+			login := w.open(flow)
+			who := url.Values{"username": {suspended}, "password": {suspended + "-password"}}
+			w.refused(flow, w.page(login.Submit(who)), oautherr.AccessDenied)
+			silent := ask(on, url.Values{"prompt": {"none"}})
+			w.refused(silent, w.open(silent), oautherr.AccessDenied)
+		})
+	})
+	t.Run("server_error: an unexpected condition", testServerError)
+	t.Run("temporarily_unavailable: overload", testOverload)
+	t.Run("temporarily_unavailable: maintenance", testMaintenance)
+}
+
+func testParametersTwice(t *testing.T) {
+	forEachTenant(t, func(w *world, on *tenant) {
+		for _, name := range []string{
+			"response_type", "scope", "state", "nonce", "code_challenge", "code_challenge_method", "prompt", "max_age",
+			"response_mode", "login_hint", "ui_locales", "claims", "acr_values", "display", "id_token_hint", "request", "request_uri", "registration",
+		} {
+			value := ask(on).Params.Get(name)
+			if value == "" {
+				value = "1"
+			}
+			flow := ask(on, url.Values{name: {value, value}})
+			if name == "state" {
+				// Nobody can say which one is the client's, so none is returned.
+				flow = ask(on, url.Values{"state": nil})
+				flow.URL += "&state=1&state=1"
+			}
+			if text := w.refused(flow, w.open(flow), oautherr.InvalidRequest); !strings.Contains(text, name) {
+				w.t.Errorf("%s: the client reads %q", name, text)
+			}
+		}
+	})
+}
+
+// failing fails in every way that a store can.
+type failing struct {
+	authorize.CodeStore
+	err error
+}
+
+func (f failing) SaveCode(context.Context, string, *authorize.Code) error { return f.err }
+
+// failingSessions cannot say who is signed in.
+type failingSessions struct {
+	signIns
+	err error
+}
+
+func (f failingSessions) Session(*http.Request) (*session.Session, error) { return nil, f.err }
+
+func testServerError(t *testing.T) {
+	broken := errors.New("the disk is full: /var/lib/secret")
+	for name, breakIt := range map[string]func(*tenant){
+		"the store of codes fails":       func(on *tenant) { on.codes = failing{on.codes, broken} },
+		"the store of sessions fails":    func(on *tenant) { on.sessions = failingSessions{on.sessions, broken} },
+		"the operator broke one of them": func(on *tenant) { on.outage.Store(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			forEachTenant(t, func(w *world, on *tenant) {
+				w.signedIn(on)
+				breakIt(on)
+				w.restart(on)
+				flow := ask(on)
+				if text := w.refused(flow, w.open(flow), oautherr.ServerError); strings.Contains(text, "disk") {
+					w.t.Errorf("the client reads %q", text)
+				}
+			})
+		})
+	}
+}
+
+func testOverload(t *testing.T) {
+	for name, busy := range map[string]error{
+		"a store says so":         oautherr.TemporarilyUnavailable.With("too many connections"),
+		"a store takes too long":  context.DeadlineExceeded,
+		"a store wraps its error": oautherr.TemporarilyUnavailable.Because(errors.New("too many connections")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			forEachTenant(t, func(w *world, on *tenant) {
+				w.signedIn(on)
+				on.codes = failing{on.codes, busy}
+				w.restart(on)
+				flow := ask(on)
+				if text := w.refused(flow, w.open(flow), oautherr.TemporarilyUnavailable); strings.Contains(text, "connections") {
+					w.t.Errorf("the client reads %q", text)
+				}
+			})
+		})
+	}
+}
+
+func testMaintenance(t *testing.T) {
+	forEachTenant(t, func(w *world, on *tenant) {
+		w.signedIn(on)
+		waitingFlow := ask(on, url.Values{"prompt": {"login"}})
+		login := w.open(waitingFlow)
+		on.maintenance.Store(true)
+		for _, prompt := range []string{"", "none", "login"} {
+			flow := ask(on, url.Values{"prompt": {prompt}})
+			if text := w.refused(flow, w.open(flow), oautherr.TemporarilyUnavailable); !strings.Contains(text, on.Title+" is under maintenance") {
+				w.t.Errorf("the client reads %q", text)
+			}
+		}
+		// A wrong request stays wrong, and an unknown client is told nothing.
+		wrong := ask(on, url.Values{"scope": {"everything"}})
+		w.refused(wrong, w.open(wrong), oautherr.InvalidScope)
+		w.onErrorPage(on, w.open(ask(on, url.Values{"client_id": {"nobody"}})), oautherr.InvalidClient)
+		// Who comes back from the login page meets it too; other tenants go on.
+		w.refused(waitingFlow, w.signIn(on, login), oautherr.TemporarilyUnavailable)
+		for _, other := range w.server.tenants {
+			if other != on {
+				w.signedIn(other)
+			}
+		}
+		on.maintenance.Store(false)
+		flow := ask(on)
+		w.redeem(on, flow, w.open(flow))
+	})
+}
+
+// putClient changes what is registered at a tenant.
+func (w *world) putClient(on *tenant, c authorize.Client) {
+	w.t.Helper()
+	memory, ok := on.clients.(*authorize.Memory)
+	if !ok {
+		w.t.Fatalf("the clients are in a %T", on.clients)
+	}
+	memory.PutClient(c)
+}
+
+// restart makes the tenant's endpoint anew, with what has changed.
+func (w *world) restart(on *tenant) {
+	w.t.Helper()
+	if err := on.renew(on.keys); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// sessionCookie is the one with which the browser is signed in at the tenant.
+func (w *world) sessionCookie(on *tenant) *http.Cookie {
+	w.t.Helper()
+	for _, cookie := range w.browser.Cookies(on.issuer) {
+		if cookie.Name == "session" || cookie.Name == ticketCookie {
+			cookie.Path = "/"
+			return cookie
+		}
+	}
+	w.t.Fatal("the browser has no session cookie")
+	return nil
+}
+
+// decodeJWT looks into a JWT without checking it.
+func decodeJWT(t *testing.T, text string) (header, claims map[string]any) {
+	t.Helper()
+	parts := strings.Split(text, ".")
+	if len(parts) != 3 {
+		t.Fatalf("%q is no JWT", text)
+	}
+	for i, into := range []*map[string]any{&header, &claims} {
+		content, err := base64.RawURLEncoding.DecodeString(parts[i])
+		if err == nil {
+			err = json.Unmarshal(content, into)
+		}
+		if err != nil {
+			t.Fatalf("%q is no JWT: %v", text, err)
+		}
+	}
+	return header, claims
+}

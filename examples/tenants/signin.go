@@ -1,0 +1,73 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/session"
+)
+
+// asked is what a login page has read of the request that brought the user. It is
+// empty if nobody asked.
+type asked struct {
+	Client string
+	Host   string // where the answer will go
+	Scopes string
+	Hint   string // the user's name, as the client believes
+
+	resumeURL, denyURL string
+}
+
+func askedOf(p *authorize.Pending) asked {
+	client := p.Request.ClientID
+	if p.Request.Client != nil {
+		client = p.Request.Client.DisplayName()
+	}
+	return asked{client, p.Request.RedirectHost(), strings.Join(p.Request.Scopes, " "), p.Request.LoginHint, p.ResumeURL, p.DenyURL}
+}
+
+// loginPage is what login.html and own-login.html show.
+type loginPage struct {
+	asked
+	Title    string
+	Username string
+	Wrong    bool
+	ReadWith reading // own-login.html
+}
+
+// login is the page that tenants share which have none of their own. It runs beside
+// the endpoint and needs nothing but its methods.
+func (t *tenant) login(w http.ResponseWriter, r *http.Request) {
+	endpoint := t.endpoint.Load()
+	page := loginPage{Title: t.Title}
+	if r.URL.Query().Has("req") {
+		pending, err := endpoint.Pending(r)
+		if err != nil {
+			endpoint.ShowError(w, r, err)
+			return
+		}
+		page.asked = askedOf(pending)
+	}
+	page.Username = page.Hint
+	if r.Method != http.MethodPost {
+		t.show(w, http.StatusOK, "login", page)
+		return
+	}
+	if r.PostForm.Get("decision") == "deny" {
+		endpoint.Deny(w, r)
+		return
+	}
+	page.Username = r.PostForm.Get("username")
+	if !t.knows(page.Username, r.PostForm.Get("password")) {
+		page.Wrong = true
+		t.show(w, http.StatusForbidden, "login", page)
+		return
+	}
+	cookies, _ := t.sessions.(*session.Cookies)
+	if _, err := cookies.SignIn(w, r, session.Session{Subject: page.Username}); err != nil {
+		endpoint.ShowError(w, r, err)
+	} else if !endpoint.Resume(w, r) {
+		http.Redirect(w, r, "/", http.StatusSeeOther) // no client had asked: an ordinary sign-in
+	}
+}

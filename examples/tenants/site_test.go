@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/authorizetest"
+	oautherr "github.com/usher-auth/usher/errors"
+)
+
+const (
+	port     = "8080"
+	ownPort  = "9090" // of the login process
+	callback = "http://app.localhost:8080/callback"
+)
+
+var alice = url.Values{"username": {"alice"}, "password": {"alice-password"}}
+
+// world is the whole program without sockets, both of its processes, and a browser.
+type world struct {
+	t       *testing.T
+	server  *server
+	own     sites
+	key     ed25519.PrivateKey // of the login process
+	browser *authorizetest.Browser
+	clock   time.Time
+	calls   []string // from the login process to the main process
+	offline bool     // these fail
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, clock: time.Now()}
+	now := func() time.Time { return w.clock }
+	quiet := slog.New(slog.DiscardHandler)
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.key = private
+	work := task{Server: "127.0.0.1:" + port, Token: "login-process"}
+	w.own = newOwnSites(work, private, &http.Client{Transport: w}, quiet, now)
+	if w.server, err = newServer(surroundings{port, ready{ownPort, public}, work.Token, quiet, now}); err != nil {
+		t.Fatal(err)
+	}
+	w.newBrowser()
+	return w
+}
+
+// newBrowser takes one without cookies. It does not know the application, and so
+// stops where it would take an answer there.
+func (w *world) newBrowser() {
+	w.browser = authorizetest.NewBrowser()
+	for _, t := range w.server.tenants {
+		w.browser.Handle(t.issuer, w.server.sites)
+		if t.OwnLogin != "" {
+			w.browser.Handle(urlOf(t.host(), ownPort), w.own)
+		}
+	}
+}
+
+// RoundTrip is the way from the login process to the main process.
+func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
+	w.calls = append(w.calls, r.URL.Path)
+	if w.offline {
+		return nil, errors.New("the main process is out of reach")
+	}
+	r = r.Clone(r.Context())
+	r.RequestURI = r.URL.RequestURI()
+	recorder := httptest.NewRecorder()
+	w.server.sites.ServeHTTP(recorder, r)
+	return recorder.Result(), nil
+}
+
+func (w *world) tenant(name string) *tenant {
+	w.t.Helper()
+	for _, t := range w.server.tenants {
+		if t.Name == name {
+			return t
+		}
+	}
+	w.t.Fatalf("there is no tenant %s", name)
+	return nil
+}
+
+// forEachTenant runs the test in a world of its own for each of them: with the shared
+// pages, with pages of its own and with some of each.
+func forEachTenant(t *testing.T, test func(w *world, on *tenant)) {
+	t.Helper()
+	for _, settings := range registry {
+		t.Run(settings.Name, func(t *testing.T) {
+			w := newWorld(t)
+			test(w, w.tenant(settings.Name))
+		})
+	}
+}
+
+// ask is a request of the tenant's client; changes replace parameters.
+func ask(on *tenant, changes ...url.Values) *authorizetest.Flow {
+	client := authorizetest.Client{Issuer: on.issuer, ID: "notes-" + on.Name, RedirectURI: callback, Scopes: []string{"openid"}}
+	return client.Start(changes...)
+}
+
+func (w *world) page(page *authorizetest.Page, err error) *authorizetest.Page {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return page
+}
+
+// open follows a link of the application.
+func (w *world) open(flow *authorizetest.Flow) *authorizetest.Page {
+	w.t.Helper()
+	return w.page(w.browser.OpenFrom("http://app.localhost:8080/", flow.URL))
+}
+
+// atLogin checks that this is the tenant's login page, and returns req.
+func (w *world) atLogin(on *tenant, page *authorizetest.Page) string {
+	w.t.Helper()
+	want := map[string]string{
+		"acme":    "http://acme.localhost:8080/login",
+		"globex":  "http://globex.localhost:9090/login",
+		"initech": "http://initech.localhost:9090/login",
+	}[on.Name]
+	at, query, _ := strings.Cut(page.URL.String(), "?")
+	req, found := strings.CutPrefix(query, "req=")
+	if page.Left || at != want || page.Status != http.StatusOK || !found {
+		w.t.Fatalf("want the login page %s with req:\n%s", want, page)
+	}
+	return req
+}
+
+func (w *world) signIn(on *tenant, page *authorizetest.Page) *authorizetest.Page {
+	w.t.Helper()
+	w.atLogin(on, page)
+	return w.page(page.Submit(alice))
+}
+
+// signedIn has alice sign in at the tenant, and forgets what came of it.
+func (w *world) signedIn(on *tenant) {
+	w.t.Helper()
+	flow := ask(on)
+	w.redeem(on, flow, w.signIn(on, w.open(flow)))
+	w.clock = w.clock.Add(time.Minute)
+}
+
+// redeem checks the answer and returns what its code stands for.
+func (w *world) redeem(on *tenant, flow *authorizetest.Flow, answer *authorizetest.Page) *authorize.Code {
+	w.t.Helper()
+	code, err := flow.Check(answer.Request)
+	if err != nil {
+		w.t.Fatalf("%v:\n%s", err, answer)
+	}
+	record, err := on.endpoint.Load().Redeem(context.Background(), flow.Redemption(code))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if record.Subject != "alice" || record.ClientID != "notes-"+on.Name {
+		w.t.Errorf("the code is for %s of %s", record.ClientID, record.Subject)
+	}
+	return record
+}
+
+// refused wants the error at the client, and returns its description.
+func (w *world) refused(flow *authorizetest.Flow, answer *authorizetest.Page, want oautherr.Code) string {
+	w.t.Helper()
+	_, err := flow.Check(answer.Request)
+	var refused *oautherr.Error
+	if !errors.As(err, &refused) || refused.Code != want {
+		w.t.Fatalf("got %v, want %s at the client:\n%s", err, want, answer)
+	}
+	return refused.Description
+}
+
+// onErrorPage wants the tenant's error page, to which the browser was redirected.
+func (w *world) onErrorPage(on *tenant, page *authorizetest.Page, want oautherr.Code) {
+	w.t.Helper()
+	at, heading := "http://"+on.host()+":8080/error", "Sign-in cannot continue"
+	if on.OwnErrors {
+		at, heading = "http://"+on.host()+":9090/oops", "Oops"
+	}
+	where, _, _ := strings.Cut(page.URL.String(), "?")
+	if page.Left || where != at || page.Status != http.StatusBadRequest || !strings.Contains(page.Body, heading) {
+		w.t.Fatalf("want the error page %s:\n%s", at, page)
+	}
+	query := page.URL.Query()
+	if len(query) != 3 || query.Get("error") != string(want) || query.Get("error_description") == "" || query.Get("error_id") == "" {
+		w.t.Errorf("the error page is opened with %v, want %s, a description and an id", query, want)
+	}
+	for _, want := range []string{string(want), query.Get("error_id")} {
+		if !strings.Contains(page.Body, want) {
+			w.t.Errorf("the error page does not say %q:\n%s", want, page)
+		}
+	}
+}
+
+// call sends one request without a browser, to the main process.
+func (w *world) call(method, address, body string, header http.Header) *http.Response {
+	w.t.Helper()
+	return callHandler(w.server.sites, method, address, body, header)
+}
+
+func callHandler(handler http.Handler, method, address, body string, header http.Header) *http.Response {
+	r := httptest.NewRequest(method, address, strings.NewReader(body))
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	recorder := httptest.NewRecorder()
+	handler.ServeHTTP(recorder, r)
+	return recorder.Result()
+}
+
+var formType = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
