@@ -28,6 +28,10 @@ const touchInterval = time.Minute
 // valueBytes is how many random bytes a cookie's value is made of.
 const valueBytes = 32
 
+// maxAccounts is the most that [Config.Accounts] can be, and so the most values that
+// one cookie can have.
+const maxAccounts = 8
+
 // maxDeleted is how many sessions one request can end. A browser sends one cookie of
 // our name, or a few where the name has no __Host- prefix and other programs on the host
 // set it for other paths. More are an attempt to make each cost a store call.
@@ -52,6 +56,17 @@ type Config struct {
 	// must be a token (RFC 6265 §4.1.1), and must not begin with two underscores:
 	// names of that form mean something to browsers.
 	Name string
+
+	// Accounts is how many users can be signed in at once in one browser. One of them
+	// is the active one, who [Cookies.Session] returns; the others wait for
+	// [Cookies.Choose]. Zero means 1: a sign-in takes the place of the one before. At
+	// most 8; more, or a negative number, is an error. A value made smaller holds at
+	// once: of a browser that has more accounts, the first ones count.
+	//
+	// Which accounts a browser has is in its cookie and nowhere else. Of two answers
+	// that change them at the same time the browser keeps the cookie of the later one,
+	// and a session that is missing there waits for its expiry.
+	Accounts int
 
 	// Idle is how long a session lasts without being used. Zero means 30 minutes, or
 	// Absolute where that is shorter. It is an error if it is negative or longer
@@ -86,10 +101,19 @@ type Config struct {
 //
 // Its Session method is what the authorization endpoint asks; the host calls the
 // others from its login and logout pages.
+//
+// Those that take w and r change who is signed in. They set the new cookie among the
+// headers of w, and put it into the Cookie header of r in place of the old one: from
+// then on r is a request of the new state, and so are the copies of it that share its
+// headers, which those of [http.Request.WithContext] do and those of
+// [http.Request.Clone] do not. So the page that signs a user in can go on with r at
+// once. The other cookies of r stay as they are. r must not be in use by another
+// goroutine meanwhile.
 type Cookies struct {
 	store    Store
 	name     string
 	secure   bool
+	accounts int
 	idle     time.Duration
 	absolute time.Duration
 	clock    func() time.Time
@@ -103,6 +127,7 @@ func NewCookies(cfg Config) (*Cookies, error) {
 		store:    cfg.Store,
 		name:     cfg.Name,
 		secure:   !cfg.Insecure,
+		accounts: cfg.Accounts,
 		idle:     cfg.Idle,
 		absolute: cfg.Absolute,
 		clock:    cfg.Now,
@@ -119,6 +144,12 @@ func NewCookies(cfg Config) (*Cookies, error) {
 	}
 	if c.secure {
 		c.name = "__Host-" + c.name
+	}
+	if c.accounts == 0 {
+		c.accounts = 1
+	}
+	if c.accounts < 0 || c.accounts > maxAccounts {
+		return nil, fmt.Errorf("session: Config.Accounts: %d is not between 0 and %d", c.accounts, maxAccounts)
 	}
 	if c.absolute == 0 {
 		c.absolute = defaultAbsolute
@@ -153,6 +184,9 @@ func NewCookies(cfg Config) (*Cookies, error) {
 // Idle and absolute expiry are checked here, whatever the store still holds. The
 // value is looked for in the Cookie header and nowhere else.
 //
+// Of several accounts it is the active one. Where that one has expired, nobody is
+// signed in: no other takes its place until the user chooses.
+//
 // A session whose second factor is pending is returned too, so that the page for the
 // second factor knows whose it is. Ask [Session.SignedIn] before trusting one.
 //
@@ -167,31 +201,18 @@ func NewCookies(cfg Config) (*Cookies, error) {
 // The ID of the session is the key that the store keeps it under, a hash of the
 // cookie's value and never that value. The caller may keep and change what it gets.
 func (c *Cookies) Session(r *http.Request) (*Session, error) {
-	value, ok := c.only(r)
-	if !ok || !wellFormed(value) {
+	values := c.held(r)
+	if len(values) == 0 {
 		return nil, nil
 	}
-	ctx, key := r.Context(), storeKey(value)
-	rec, err := c.store.FindSession(ctx, key)
+	rec, err := c.find(r.Context(), values[0])
 	if err != nil {
-		return nil, fmt.Errorf("session: find: %w", err)
+		return nil, err
 	}
-	if rec == nil {
+	if rec == nil || !c.live(rec, c.now()) {
 		return nil, nil
 	}
-	if rec.ID != key {
-		return nil, errors.New("session: find: the store returned another session than the one asked for")
-	}
-	now := c.now()
-	if !c.live(rec, now) {
-		return nil, nil
-	}
-	if now.Sub(rec.LastSeenAt) >= min(touchInterval, c.idle/10) {
-		expires := earliest(now.Add(c.idle), rec.EndsAt, rec.CreatedAt.Add(c.absolute))
-		if err := c.store.TouchSession(ctx, key, now, expires); err != nil {
-			c.log.WarnContext(ctx, "session: the use of a session was not recorded", "error", err)
-		}
-	}
+	c.use(r.Context(), rec)
 	s := rec.Session.clone()
 	return &s, nil
 }
@@ -201,29 +222,37 @@ func (c *Cookies) Session(r *http.Request) (*Session, error) {
 // headers of w, and Cache-Control to no-store, as a cached copy would hand the cookie
 // to others.
 //
-// The cookie's value is 256 new random bits every time, whatever cookie the request
-// came with, and the session that it came with is deleted. So a value that somebody
-// planted in the browser, or saw before the sign-in, is never one that leads to the
-// user. Call SignIn again whenever what the session allows changes: when the second
+// The session's cookie value is 256 new random bits every time, whatever cookie the
+// request came with, and the session that it came with is deleted. So a value that
+// somebody planted in the browser, or saw before the sign-in, is never one that leads to
+// the user. Call SignIn again whenever what the session allows changes: when the second
 // factor is there too, or another role is taken. Requests that are under way in the
 // same browser at that moment find nobody signed in.
 //
+// With [Config.Accounts] above 1, s becomes the active account and those of other
+// subjects stay, each with the value that it had. Deleted are the session that the same
+// subject had, one whose second factor is pending, and where there are too many
+// accounts the one that was active longest ago.
+//
 // Of s, Subject must not be empty. ID is ignored and replaced. AuthTime is set to now
 // if it is zero; give the old session's where the user proved nothing new. The session
-// that was stored is returned, with both, as r still carries the old cookie and cannot
-// be asked.
+// that was stored is returned, with both, and r carries its cookie from then on, as
+// [Cookies] says.
 //
-// The new session is stored first and the old one deleted then. If either fails, no
+// The new session is stored first and the old ones deleted then. If either fails, no
 // cookie is set and the error returned: nobody new is signed in, and the user who was
 // may or may not still be. A full [Memory] gives an error that is [ErrFull]. It is an
-// error too if the request has more cookies of our name than 16, as for
-// [Cookies.SignOut].
+// error too if the request has more of our cookies than [Cookies.SignOut] ends.
 //
-// Calling it twice with the same w leaves one cookie, the second, and deletes the
-// first session.
+// Of two sign-ins on the same w and r the second counts, and the first is then one like
+// any that r came with. With another r, the session of the first is deleted.
 func (c *Cookies) SignIn(w http.ResponseWriter, r *http.Request, s Session) (*Session, error) {
 	if s.Subject == "" {
 		return nil, errors.New("session: sign in: Subject is empty")
+	}
+	others, err := c.others(r, s.Subject)
+	if err != nil {
+		return nil, fmt.Errorf("session: sign in: %w", err)
 	}
 	ctx, value, now := r.Context(), newValue(), c.now()
 	s = s.clone()
@@ -242,29 +271,34 @@ func (c *Cookies) SignIn(w http.ResponseWriter, r *http.Request, s Session) (*Se
 	if err := c.store.SaveSession(ctx, s.ID, rec); err != nil {
 		return nil, fmt.Errorf("session: sign in: %w", err)
 	}
-	if err := c.deleteOld(w, r); err != nil {
+	if err := c.deleteAllBut(w, r, others); err != nil {
 		// The new session goes again if it can. If it cannot, it waits for its
 		// expiry, and nobody has the value that leads to it.
 		return nil, fmt.Errorf("session: sign in: the old session: %w", errors.Join(err, c.store.DeleteSession(ctx, s.ID)))
 	}
-	c.setCookie(w, value)
+	c.setCookie(w, r, append([]string{value}, others...))
 	return &s, nil
 }
 
-// SignOut ends the session of the browser that sent r: it is deleted from the store,
-// and the headers of w tell the browser to drop the cookie. Call it before anything is
-// written to w. Nobody being signed in is not an error.
+// SignOut ends the sessions of the browser that sent r, those of all its accounts: they
+// are deleted from the store, and the headers of w tell the browser to drop the cookie.
+// Call it before anything is written to w. Nobody being signed in is not an error.
 //
 // Where the request has several cookies of our name, the sessions of all of them end: a
-// browser may send them with Config.Insecure, in an order that others can choose. 16 that
-// could be ours are the limit; if there are more it is an error, as the one that matters
-// may be among the others.
+// browser may send them with Config.Insecure, in an order that others can choose. 16
+// sessions that could be ours are the limit; if there are more it is an error, as the
+// one that matters may be among the others.
 //
 // The cookie is dropped even after an error. The session may then still be stored:
 // whoever else has the cookie's value can go on using it.
 func (c *Cookies) SignOut(w http.ResponseWriter, r *http.Request) error {
-	err := c.deleteOld(w, r)
-	c.setCookie(w, "")
+	err := c.deleteAllBut(w, r, nil)
+	c.setCookie(w, r, nil)
+	return signOutError(err)
+}
+
+// signOutError says what a failed deletion means.
+func signOutError(err error) error {
 	if err != nil {
 		return fmt.Errorf("session: sign out: the browser drops its cookie, but the session may be stored still: %w", err)
 	}
@@ -298,45 +332,87 @@ func (c *Cookies) live(rec *Record, now time.Time) bool {
 		now.Before(rec.LastSeenAt.Add(c.idle))
 }
 
-// deleteOld deletes the sessions that the request came with, maxDeleted at most, and the
-// one that an earlier SignIn has put into this response. All are tried, even if one
-// fails.
-func (c *Cookies) deleteOld(w http.ResponseWriter, r *http.Request) error {
-	var keys []string
-	for _, line := range w.Header()["Set-Cookie"] {
-		if value, ok := c.valueIn(line); ok && wellFormed(value) {
-			keys = append(keys, storeKey(value))
-		}
+// find returns the record that a value leads to, live or not, and nil where there is
+// none.
+func (c *Cookies) find(ctx context.Context, value string) (*Record, error) {
+	key := storeKey(value)
+	rec, err := c.store.FindSession(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("session: find: %w", err)
 	}
+	if rec != nil && rec.ID != key {
+		return nil, errors.New("session: find: the store returned another session than the one asked for")
+	}
+	return rec, nil
+}
+
+// use tells the store that a live session is used, if it does not know yet.
+func (c *Cookies) use(ctx context.Context, rec *Record) {
+	now := c.now()
+	if now.Sub(rec.LastSeenAt) < min(touchInterval, c.idle/10) {
+		return
+	}
+	expires := earliest(now.Add(c.idle), rec.EndsAt, rec.CreatedAt.Add(c.absolute))
+	if err := c.store.TouchSession(ctx, rec.ID, now, expires); err != nil {
+		c.log.WarnContext(ctx, "session: the use of a session was not recorded", "error", err)
+	}
+}
+
+// deleteAllBut deletes the sessions that the request came with and those that an earlier
+// call has put into this response, maxDeleted at most, but for those with the values to
+// keep. All are tried, even if one fails.
+func (c *Cookies) deleteAllBut(w http.ResponseWriter, r *http.Request, keep []string) error {
 	var errs []error
-	left := maxDeleted
-	for value := range c.carried(r) {
-		if !wellFormed(value) {
+	done := slices.Clone(keep)
+	for value := range c.old(w, r) {
+		if slices.Contains(done, value) {
 			continue
 		}
-		if left == 0 {
-			errs = append(errs, fmt.Errorf("the request has more than %d cookies of the name", maxDeleted))
+		if len(done) == len(keep)+maxDeleted {
+			errs = append(errs, fmt.Errorf("the request has more than %d sessions in cookies of the name", maxDeleted))
 			break
 		}
-		keys = append(keys, storeKey(value))
-		left--
-	}
-	for _, key := range keys {
-		errs = append(errs, c.store.DeleteSession(r.Context(), key))
+		done = append(done, value)
+		errs = append(errs, c.store.DeleteSession(r.Context(), storeKey(value)))
 	}
 	return errors.Join(errs...)
 }
 
-// only returns the value of the cookie of our name that the request came with, well
-// formed or not. ok is false where there is none, or more than one.
-func (c *Cookies) only(r *http.Request) (value string, ok bool) {
-	for v := range c.carried(r) {
-		if ok {
-			return "", false
+// old goes through the values in all cookies of our name, those that an earlier call has
+// put into the response first.
+func (c *Cookies) old(w http.ResponseWriter, r *http.Request) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, line := range w.Header()["Set-Cookie"] {
+			cookie, ours := c.valueIn(line)
+			if ours && !yieldAll(split(cookie), yield) {
+				return
+			}
 		}
-		value, ok = v, true
+		for cookie := range c.carried(r) {
+			if !yieldAll(split(cookie), yield) {
+				return
+			}
+		}
 	}
-	return value, ok
+}
+
+// yieldAll hands over the values until one is enough.
+func yieldAll(values []string, yield func(string) bool) bool {
+	return !slices.ContainsFunc(values, func(v string) bool { return !yield(v) })
+}
+
+// held returns the values in the cookie that the request came with, the active
+// account's first. There are none where it has no cookie of our name, a malformed one or
+// more than one.
+func (c *Cookies) held(r *http.Request) []string {
+	cookie, found := "", false
+	for v := range c.carried(r) {
+		if found {
+			return nil
+		}
+		cookie, found = v, true
+	}
+	return split(cookie)
 }
 
 // carried goes through the values of the cookies of our name that the request came
@@ -367,13 +443,13 @@ func (c *Cookies) valueIn(s string) (value string, ok bool) {
 	return value, ok && name == c.name
 }
 
-// setCookie sets the cookie in the headers of w, in place of one that is already there.
-// An empty value makes the browser drop the cookie. Otherwise it lasts until the
-// browser ends; the store ends the session if the browser does not.
-func (c *Cookies) setCookie(w http.ResponseWriter, value string) {
+// setCookie sets the cookie in the headers of w, in place of one that is already there,
+// and in those of r. Without values the browser drops the cookie. Otherwise it lasts
+// until the browser ends; the store ends the sessions if the browser does not.
+func (c *Cookies) setCookie(w http.ResponseWriter, r *http.Request, values []string) {
 	cookie := http.Cookie{
 		Name:     c.name,
-		Value:    value,
+		Value:    strings.Join(values, "."),
 		Path:     "/",
 		Secure:   c.secure,
 		HttpOnly: true,
@@ -381,7 +457,7 @@ func (c *Cookies) setCookie(w http.ResponseWriter, value string) {
 		// browser here with.
 		SameSite: http.SameSiteLaxMode,
 	}
-	if value == "" {
+	if len(values) == 0 {
 		cookie.MaxAge = -1
 	}
 	var lines []string
@@ -392,6 +468,43 @@ func (c *Cookies) setCookie(w http.ResponseWriter, value string) {
 	}
 	w.Header()["Set-Cookie"] = append(lines, cookie.String())
 	w.Header().Set("Cache-Control", "no-store")
+	c.carry(r, cookie.Value)
+}
+
+// carry puts the cookie into the Cookie header of r, in place of all of our name that
+// are there. An empty value only takes those away.
+func (c *Cookies) carry(r *http.Request, value string) {
+	var lines []string
+	if value != "" {
+		lines = append(lines, c.name+"="+value)
+	}
+	for _, line := range r.Header["Cookie"] {
+		pairs := strings.Split(line, ";")
+		others := slices.DeleteFunc(slices.Clone(pairs), func(pair string) bool {
+			_, ours := c.valueIn(pair)
+			return ours
+		})
+		if len(others) < len(pairs) {
+			line = strings.Trim(strings.Join(others, ";"), " \t")
+		}
+		if line != "" {
+			lines = append(lines, line)
+		}
+	}
+	if r.Context().Err() != nil {
+		// Whoever no longer waits for this handler, as http.TimeoutHandler does not,
+		// may be reading the headers that it shares with r.
+		r.Header = r.Header.Clone()
+	}
+	if r.Header == nil {
+		r.Header = make(http.Header)
+	}
+	if len(lines) == 0 {
+		delete(r.Header, "Cookie")
+		return
+	}
+	// One line, as browsers send it: some programs read no more than the first.
+	r.Header["Cookie"] = []string{strings.Join(lines, "; ")}
 }
 
 // now returns the time as it is stored.
@@ -408,6 +521,18 @@ func newValue() string {
 	var random [valueBytes]byte
 	rand.Read(random[:])
 	return base64.RawURLEncoding.EncodeToString(random[:])
+}
+
+// split returns the values that a cookie is made of, none if it cannot have come from
+// setCookie: one is malformed, they are too many, or one is there twice.
+func split(cookie string) []string {
+	values := strings.SplitN(cookie, ".", maxAccounts+1)
+	for i, value := range values {
+		if i == maxAccounts || !wellFormed(value) || slices.Contains(values[:i], value) {
+			return nil
+		}
+	}
+	return values
 }
 
 // wellFormed reports whether value can have come from newValue, so that nothing else

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -172,6 +173,9 @@ func TestNewCookies(t *testing.T) {
 		{"letters beyond ASCII are not in a token", Config{Name: "sé"}, "Config.Name"},
 		{"the prefix is not given twice", Config{Name: "__Host-session"}, "Config.Name"},
 		{"the prefix is not given to an insecure cookie", Config{Name: "__secure-session", Insecure: true}, "Config.Name"},
+		{"there may be 8 accounts", Config{Accounts: 8}, ""},
+		{"there may not be 9", Config{Accounts: 9}, "Config.Accounts"},
+		{"nor fewer than none", Config{Accounts: -1}, "Config.Accounts"},
 		{"Idle may equal Absolute", Config{Idle: time.Hour, Absolute: time.Hour}, ""},
 		{"Idle may not be negative", Config{Idle: -1}, "Config.Idle"},
 		{"Absolute may not be negative", Config{Absolute: -1}, "Config.Absolute"},
@@ -1088,6 +1092,15 @@ func TestStoreHangs(t *testing.T) {
 			}
 			return err
 		}},
+		{"Accounts", func(r *http.Request) error {
+			_, err := c.Accounts(r)
+			return err
+		}},
+		{"Choose", func(r *http.Request) error {
+			_, err := c.Choose(httptest.NewRecorder(), r, "alice")
+			return err
+		}},
+		{"SignOutAccount", func(r *http.Request) error { return c.SignOutAccount(httptest.NewRecorder(), r, "alice") }},
 		{"SignOutEverywhere", func(r *http.Request) error { return c.SignOutEverywhere(r.Context(), "alice") }},
 	}
 	for _, tt := range tests {
@@ -1204,6 +1217,41 @@ func TestEverythingAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
+// TestAccountsAtOnce has one browser do everything in many tabs: whoever comes out of it
+// signed in is somebody who signed in there.
+func TestAccountsAtOnce(t *testing.T) {
+	c := newCookies(t, Config{Accounts: 3})
+	_, pair := signIn(t, c, get(), Session{Subject: "alice"})
+	_, pair = signIn(t, c, get(pair), Session{Subject: "bob"})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for range 30 {
+				w, r := httptest.NewRecorder(), get("a=b; "+pair)
+				calls := []func() error{
+					func() error { _, err := c.Choose(w, r, "alice"); return err },
+					func() error { _, err := c.SignIn(w, r, Session{Subject: "carol"}); return err },
+					func() error { _, err := c.Accounts(r); return err },
+					func() error { return c.SignOutAccount(w, r, "carol") },
+				}
+				for j := range calls {
+					if err := calls[(i+j)%len(calls)](); err != nil {
+						t.Error(err)
+					}
+				}
+				list, err := c.Accounts(r)
+				if err != nil || slices.ContainsFunc(list, func(s *Session) bool { return s.Subject != "alice" && s.Subject != "bob" && s.Subject != "carol" }) {
+					t.Errorf("the accounts are %v, %v", list, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := subject(t, c, get(pair)); got != "bob" {
+		t.Errorf("%q is signed in by the first cookie, want bob", got)
+	}
+}
+
 func TestRacingSignInsWithOneCookieLeaveItWorthless(t *testing.T) {
 	m := NewMemory(MemoryConfig{})
 	c := newCookies(t, Config{Store: m})
@@ -1221,18 +1269,37 @@ func TestRacingSignInsWithOneCookieLeaveItWorthless(t *testing.T) {
 	}
 }
 
+// undying is a store that counts calls and deletes nothing, so that the same values can
+// be tried over and over.
+type undying struct {
+	*Memory
+	calls int
+}
+
+func (s *undying) FindSession(ctx context.Context, key string) (*Record, error) {
+	s.calls++
+	return s.Memory.FindSession(ctx, key)
+}
+
+func (s *undying) DeleteSession(context.Context, string) error {
+	s.calls++
+	return nil
+}
+
 // FuzzSession holds, for any bytes in a Cookie header: nothing panics or fails, and
-// whoever is found signed in has a value that SignIn gave to that user, under the
-// cookie's exact name, and no other cookie of that name. In the input, ALICE and BOB
-// stand for the values that SignIn gave out, so that the fuzzer can come close.
+// whoever is found signed in has a value that SignIn gave to that user, in a cookie of
+// the exact name, of which there is no other. The store is called a few times at most.
+// Signing in and out leaves one cookie of ours or none in the request, and the others as
+// they were. In the input, ALICE and BOB stand for the values that SignIn gave out, so
+// that the fuzzer can come close.
 func FuzzSession(f *testing.F) {
-	c := newCookies(f, Config{})
+	store := &undying{Memory: NewMemory(MemoryConfig{})}
+	c := newCookies(f, Config{Store: store, Accounts: 3})
 	values := make(map[string]string)
 	for _, name := range []string{"alice", "bob"} {
 		_, pair := signIn(f, c, get(), Session{Subject: name})
 		values[name] = value(pair)
 	}
-	ours := regexp.MustCompile(`;[ \t]*__Host-session=`)
 	fill := strings.NewReplacer("ALICE", values["alice"], "BOB", values["bob"])
 
 	for _, seed := range []string{
@@ -1242,34 +1309,87 @@ func FuzzSession(f *testing.F) {
 		"__Host-session=\"ALICE\"", "__Host-session= ALICE", "__Host-session=ALICE\x00", "__Host-session=ALICE\n",
 		"__Host-session==ALICE", "a=\"; __Host-session=ALICE; \"", "__Host-session=ALICEALICE", "=__Host-session=ALICE",
 		"__Host-session=' OR '1'='1", "$Version=1; __Host-session=ALICE; $Path=/", "__Host-session=ALICE,BOB",
+		"__Host-session=ALICE.BOB", "a=b; __Host-session=BOB.ALICE", "__Host-session=ALICE.ALICE", "__Host-session=.ALICE",
+		"__Host-session=ALICE.", "__Host-session=ALICE.BOB.junk", "__Host-session=ALICE. BOB", "__Host-session=ALICE%2EBOB",
 	} {
 		f.Add(seed, "")
 	}
 	f.Add("__Host-session=ALICE", "__Host-session=BOB")
-	f.Add("a=b", "__Host-session=BOB")
+	f.Add("a=b", "__Host-session=BOB.ALICE")
 
 	f.Fuzz(func(t *testing.T, first, second string) {
 		lines := []string{fill.Replace(first), fill.Replace(second)}
+		ours, others := cookiesIn(lines)
+		// What a cookie has to be: values that are known or could be, each once.
+		var held []string
+		if wanted := regexp.MustCompile(`^[\w-]{43}(\.[\w-]{43}){0,7}$`); len(ours) == 1 && wanted.MatchString(ours[0]) {
+			held = strings.Split(ours[0], ".")
+		}
+		store.calls = 0
 		s, err := c.Session(get(lines...))
-		if err != nil {
-			t.Fatalf("Session: %v", err)
+		list, err2 := c.Accounts(get(lines...))
+		if err = errors.Join(err, err2); err != nil {
+			t.Fatal(err)
 		}
-		header := ";" + strings.Join(lines, ";") + ";"
-		found := len(ours.FindAllString(header, -1))
-		if s == nil {
-			if strings.Contains(header, ";__Host-session="+values["alice"]+";") && found == 1 {
-				t.Errorf("nobody is signed in by %q", lines)
-			}
-			return
-		}
-		want, ok := values[s.Subject]
-		if !ok || !strings.Contains(header, "__Host-session="+want) || found != 1 {
+		if s != nil && (len(held) == 0 || values[s.Subject] != held[0] || s.ID != storeKey(held[0])) {
 			t.Errorf("%q is signed in by %q", s.Subject, lines)
 		}
-		if s.ID != storeKey(want) {
-			t.Errorf("the id of %q's session is %q", s.Subject, s.ID)
+		for _, a := range list {
+			if !slices.Contains(held, values[a.Subject]) || a.ID != storeKey(values[a.Subject]) {
+				t.Errorf("%q is an account by %q", a.Subject, lines)
+			}
 		}
+		if len(ours) == 1 && ours[0] == values["alice"]+"."+values["bob"] && subjects(list) != "alice bob" {
+			t.Errorf("the accounts are %q by %q", subjects(list), lines)
+		}
+		if store.calls > 4 {
+			t.Errorf("reading took %d calls of the store", store.calls)
+		}
+		fuzzChanges(t, c, store, lines, others)
 	})
+}
+
+// fuzzChanges signs in and out with the request and looks at its header.
+func fuzzChanges(t *testing.T, c *Cookies, store *undying, lines, others []string) {
+	for name, call := range map[string]func(w http.ResponseWriter, r *http.Request) error{
+		"SignIn":         func(w http.ResponseWriter, r *http.Request) error { return signInCarol(c, w, r) },
+		"Choose":         func(w http.ResponseWriter, r *http.Request) error { return chooseAlice(c, w, r) },
+		"SignOut":        c.SignOut,
+		"SignOutAccount": func(w http.ResponseWriter, r *http.Request) error { return signOutBob(c, w, r) },
+	} {
+		w, r := httptest.NewRecorder(), get(lines...)
+		store.calls = 0
+		if err := call(w, r); err != nil {
+			continue // too many of our cookies, or nobody to choose
+		}
+		if store.calls > 3+maxDeleted {
+			t.Errorf("%s took %d calls of the store", name, store.calls)
+		}
+		if len(w.Header()) == 0 {
+			continue
+		}
+		set := value(strings.Split(w.Header().Get("Set-Cookie"), ";")[0])
+		left, rest := cookiesIn(r.Header["Cookie"])
+		if strings.Join(left, " ") != set || !slices.Equal(rest, others) {
+			t.Errorf("after %s %q became %q", name, lines, r.Header["Cookie"])
+		}
+		if held := c.held(r); strings.Join(held, ".") != set {
+			t.Errorf("after %s %q is held, want %q", name, held, set)
+		}
+	}
+}
+
+// cookiesIn returns the values of the cookies of our name and the other cookies.
+func cookiesIn(lines []string) (ours, others []string) {
+	for pair := range strings.SplitSeq(strings.Join(lines, ";"), ";") {
+		pair = strings.Trim(pair, " \t")
+		if v, found := strings.CutPrefix(pair, cookieName+"="); found {
+			ours = append(ours, v)
+		} else if pair != "" {
+			others = append(others, pair)
+		}
+	}
+	return ours, others
 }
 
 func BenchmarkSession(b *testing.B) {

@@ -27,6 +27,9 @@
 //		http.Redirect(w, r, "/", http.StatusSeeOther)
 //	}
 //
+// From then on r carries the new cookie too, so that whatever the login page calls next
+// with r finds the user signed in.
+//
 // Everything else asks who that is:
 //
 //	s, err := cookies.Session(r)
@@ -42,16 +45,31 @@
 // the second factor was right too, has it unset, and gives the browser a new cookie
 // value, so that a value which leaked before is worth nothing after.
 //
-// Another site must not be able to post to the pages that sign in and out: it could
-// sign the browser in as somebody else, or out. [http.CrossOriginProtection] around
-// those pages sees to that.
+// Another site must not be able to post to the pages that sign in and out or choose an
+// account: it could sign the browser in as somebody else, or out.
+// [http.CrossOriginProtection] around those pages sees to that.
 //
 // Two things of a host's life end sessions at once, and the host has to say so:
 // a new password and a disabled account both call [Cookies.SignOutEverywhere].
 //
+// # Several accounts in one browser
+//
+// With [Config.Accounts] above 1, who signs in joins those who are signed in already.
+// One account is the active one, which all of the above is about. A page shows the
+// others and lets the user change over:
+//
+//	accounts, err := cookies.Accounts(r)          // the active one first
+//	s, err := cookies.Choose(w, r, subject)       // makes another the active one
+//	err := cookies.SignOutAccount(w, r, subject)  // ends one
+//	err := cookies.SignOut(w, r)                  // ends all of them
+//
+// Every account has a session of its own, with its own times. Nobody becomes active
+// without a sign-in or a choice: when the active account expires or is signed out,
+// nobody is signed in until then.
+//
 // # What is kept where
 //
-// The browser has 256 random bits and nothing else. The store has the SHA-256 sum
+// The browser has 256 random bits for each account and nothing else. The store has the SHA-256 sum
 // of the cookie's value as its key, so that reading the store, a backup or a log of
 // its queries lets nobody sign in. A visitor who has not signed in costs the store
 // nothing: no cookie, no record, no query.

@@ -126,3 +126,39 @@ func ExampleCookies_SignIn_secondFactor() {
 	// alice signed in: true
 	// new cookie: true
 }
+
+// Two users share a browser. One of them is active, and the other is a click away.
+func ExampleCookies_Choose() {
+	cookies, err := session.NewCookies(session.Config{Accounts: 4})
+	if err != nil {
+		log.Fatal(err)
+	}
+	w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil)
+	for _, subject := range []string{"alice", "bob"} {
+		if _, err := cookies.SignIn(w, r, session.Session{Subject: subject}); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	// The page that lists the accounts shows the active one first.
+	show := func() {
+		accounts, err := cookies.Accounts(r)
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, s := range accounts {
+			fmt.Print(s.Subject, " ")
+		}
+		fmt.Println()
+	}
+	show()
+
+	// The user chooses; nil would mean that the account has expired meanwhile.
+	if s, err := cookies.Choose(w, r, "alice"); err != nil || s == nil {
+		log.Fatal(err)
+	}
+	show()
+	// Output:
+	// bob alice
+	// alice bob
+}
