@@ -147,7 +147,7 @@ func ExampleCookies_Choose() {
 			log.Fatal(err)
 		}
 		for _, s := range accounts {
-			fmt.Print(s.Subject, " ")
+			fmt.Print("[", s.Subject, "]")
 		}
 		fmt.Println()
 	}
@@ -159,6 +159,6 @@ func ExampleCookies_Choose() {
 	}
 	show()
 	// Output:
-	// bob alice
-	// alice bob
+	// [bob][alice]
+	// [alice][bob]
 }
