@@ -1,0 +1,296 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/authorize/authorizetest"
+)
+
+const (
+	appURL  = "http://app.localhost:8080"
+	deskURL = "http://127.0.0.1:8080"
+)
+
+// withApp takes a browser that knows the application and the operator's page too.
+func (w *world) withApp() {
+	w.newBrowser()
+	w.browser.Handle(appURL, w.server.sites)
+	w.browser.Handle(deskURL, w.server.sites)
+}
+
+// try follows the application's link for a request to the tenant.
+func (w *world) try(on *tenant, name string) *authorizetest.Page {
+	w.t.Helper()
+	page := w.page(w.browser.Open(appURL))
+	for _, link := range page.Links {
+		if link.URL.RequestURI() == "/go?tenant="+on.Name+"&try="+name {
+			return w.page(w.browser.OpenFrom(appURL, link.URL.String()))
+		}
+	}
+	w.t.Fatalf("there is no link %s of %s", name, on.Name)
+	return nil
+}
+
+func (w *world) says(page *authorizetest.Page, want string) {
+	w.t.Helper()
+	if !strings.Contains(page.Body, want) {
+		w.t.Errorf("the page does not say %q:\n%s", want, page)
+	}
+}
+
+func TestApplication(t *testing.T) {
+	forEachTenant(t, func(w *world, on *tenant) {
+		w.withApp()
+		w.says(w.try(on, "silent"), "<strong>login_required</strong> from "+on.Title)
+		w.says(w.signIn(on, w.try(on, "sign-in")), "You are <strong>alice</strong> of <strong>"+on.Title)
+		w.says(w.try(on, "silent"), "You are <strong>alice</strong>")
+		w.clock = w.clock.Add(time.Second)
+		w.says(w.signIn(on, w.try(on, "again")), "You are <strong>alice</strong>")
+		for _, try := range tries[3:] {
+			page := w.try(on, try.Name)
+			if try.Name == "unknown" {
+				w.onErrorPage(on, page, "invalid_client")
+			} else {
+				w.says(page, "<strong>"+try.Name+"</strong> from "+on.Title)
+			}
+		}
+	})
+}
+
+func TestApplicationTakesOnlyAnswersToItsRequests(t *testing.T) {
+	w := newWorld(t)
+	w.withApp()
+	w.try(w.tenant("acme"), "sign-in")
+	var state string
+	for _, cookie := range w.browser.Cookies(appURL + "/callback") {
+		state = strings.TrimPrefix(cookie.Name, "asked-")
+	}
+	for name, query := range map[string]url.Values{
+		"another state":  {"code": {"x"}, "state": {"made-up"}, "iss": {w.tenant("acme").issuer}},
+		"no state":       {"code": {"x"}, "iss": {w.tenant("acme").issuer}},
+		"another tenant": {"code": {"x"}, "state": {state}, "iss": {w.tenant("globex").issuer}},
+		"no tenant":      {"code": {"x"}, "state": {state}},
+	} {
+		page := w.page(w.browser.Open(callback + "?" + query.Encode()))
+		if page.Status != http.StatusBadRequest || strings.Contains(page.Body, "You are") {
+			t.Errorf("%s:\n%s", name, page)
+		}
+	}
+	page := w.page(w.browser.Open(callback + "?" + url.Values{"code": {"made-up"}, "state": {state}, "iss": {w.tenant("acme").issuer}}.Encode()))
+	w.says(page, "<strong>invalid_grant</strong>")
+	if page := w.page(w.browser.Open(appURL + "/go?tenant=hooli")); page.Status != http.StatusNotFound {
+		t.Errorf("want a page with status 404:\n%s", page)
+	}
+}
+
+func TestOperator(t *testing.T) {
+	forEachTenant(t, func(w *world, on *tenant) {
+		w.withApp()
+		press := func(action string) *authorizetest.Page {
+			w.t.Helper()
+			page := w.page(w.browser.Open(deskURL))
+			for _, form := range page.Forms {
+				if form.Action.Path == "/"+action && form.Fields.Get("tenant") == on.Name {
+					return w.page(form.Submit(nil))
+				}
+			}
+			w.t.Fatalf("there is no form for %s", action)
+			return nil
+		}
+		w.signIn(on, w.try(on, "sign-in"))
+		for action, code := range map[string]string{"maintenance": "temporarily_unavailable", "outage": "server_error"} {
+			w.says(press(action), code)
+			w.says(w.try(on, "sign-in"), "<strong>"+code+"</strong> from "+on.Title)
+			press(action)
+			w.says(w.try(on, "sign-in"), "You are <strong>alice</strong>")
+		}
+		w.says(press("new-key"), "key-2")
+		for _, other := range w.server.tenants {
+			if other != on && (other.signingKey() != "key-1" || other.maintenance.Load() || other.outage.Load()) {
+				w.t.Errorf("it changed %s", other.Name)
+			}
+		}
+	})
+}
+
+func TestOperatorRefuses(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []struct {
+		rule, path, body, site string
+		status                 int
+	}{
+		{"another site's form", "/maintenance", "tenant=acme&on=true", "cross-site", http.StatusForbidden},
+		{"a tenant's form", "/new-key", "tenant=acme", "same-site", http.StatusForbidden},
+		{"a tenant that does not exist", "/maintenance", "tenant=hooli&on=true", "same-origin", http.StatusNotFound},
+		{"a switch that does not exist", "/explode", "tenant=acme", "same-origin", http.StatusNotFound},
+	} {
+		header := http.Header{"Content-Type": formType["Content-Type"], "Sec-Fetch-Site": {c.site}}
+		if response := w.call("POST", deskURL+c.path, c.body, header); response.StatusCode != c.status {
+			t.Errorf("%s: status %d, want %d", c.rule, response.StatusCode, c.status)
+		}
+	}
+	if on := w.tenant("acme"); on.maintenance.Load() || on.signingKey() != "key-1" {
+		t.Error("one of them changed something")
+	}
+}
+
+func TestOrdinarySignIn(t *testing.T) {
+	w := newWorld(t)
+	on := w.tenant("acme")
+	w.says(w.page(w.browser.Open(on.issuer)), "Nobody is signed in here.")
+	home := w.page(w.page(w.browser.Open(on.issuer + "/login")).Submit(alice))
+	w.says(home, "signed in as <strong>alice</strong>")
+	flow := ask(on)
+	w.redeem(on, flow, w.open(flow))
+}
+
+func TestSignOut(t *testing.T) {
+	forEachTenant(t, func(w *world, on *tenant) {
+		w.signedIn(on)
+		home := w.page(w.browser.Open(on.issuer))
+		w.says(home, "signed in as <strong>alice</strong>")
+		w.says(w.page(home.Submit(nil, "Sign out")), "Nobody is signed in here.")
+		w.atLogin(on, w.open(ask(on)))
+	})
+}
+
+// Pages of one process or tenant are not on the other's.
+func TestWhatIsMountedWhere(t *testing.T) {
+	w := newWorld(t)
+	for address, status := range map[string]int{
+		"http://acme.localhost:8080/login":         http.StatusOK,
+		"http://acme.localhost:8080/keys":          http.StatusNotFound,
+		"http://acme.localhost:8080/introspect":    http.StatusNotFound,
+		"http://globex.localhost:8080/login":       http.StatusNotFound,
+		"http://globex.localhost:8080/keys":        http.StatusOK,
+		"http://globex.localhost:8080/introspect":  http.StatusNotFound,
+		"http://initech.localhost:8080/login":      http.StatusNotFound,
+		"http://initech.localhost:8080/keys":       http.StatusNotFound,
+		"http://initech.localhost:8080/introspect": http.StatusUnauthorized,
+		"http://acme.localhost:8080/go":            http.StatusNotFound,
+		"http://app.localhost:8080/authorize":      http.StatusNotFound,
+		"http://127.0.0.1:8080/authorize":          http.StatusMethodNotAllowed, // no such action
+		"http://acme.localhost:8080/authorize/":    http.StatusNotFound,
+	} {
+		if response := w.call("GET", address, "", nil); response.StatusCode != status {
+			t.Errorf("%s: status %d, want %d", address, response.StatusCode, status)
+		}
+	}
+	for address, status := range map[string]int{
+		"http://acme.localhost:9090/login":       http.StatusNotFound,
+		"http://globex.localhost:9090/login":     http.StatusBadRequest,
+		"http://globex.localhost:9090/oops":      http.StatusBadRequest,
+		"http://globex.localhost:9090/authorize": http.StatusNotFound,
+		"http://initech.localhost:9090/login":    http.StatusBadRequest,
+	} {
+		if response := callHandler(w.own, "GET", address, "", nil); response.StatusCode != status {
+			t.Errorf("%s: status %d, want %d", address, response.StatusCode, status)
+		}
+	}
+}
+
+func TestIntrospectionIsForTheLoginProcess(t *testing.T) {
+	w := newWorld(t)
+	on := w.tenant("initech")
+	req := w.atLogin(on, w.open(ask(on)))
+	for authorization, status := range map[string]int{
+		"": http.StatusUnauthorized, "Bearer ": http.StatusUnauthorized, "Bearer wrong": http.StatusUnauthorized,
+		"login-process": http.StatusUnauthorized, "Bearer login-process": http.StatusOK,
+	} {
+		header := http.Header{"Content-Type": formType["Content-Type"], "Authorization": {authorization}}
+		response := w.call("POST", on.issuer+"/introspect", "req="+req, header)
+		body, err := io.ReadAll(response.Body)
+		if err != nil || response.StatusCode != status || strings.Contains(string(body), "notes-initech") != (status == http.StatusOK) {
+			t.Errorf("%q: status %d, want %d: %s", authorization, response.StatusCode, status, body)
+		}
+	}
+}
+
+func TestOtherSitesCannotPostForms(t *testing.T) {
+	forEachTenant(t, func(w *world, on *tenant) {
+		page := w.open(ask(on))
+		w.atLogin(on, page)
+		handler := http.Handler(w.server.sites)
+		if on.OwnLogin != "" {
+			handler = w.own
+		}
+		for _, site := range []string{"cross-site", "same-site"} {
+			header := http.Header{"Content-Type": formType["Content-Type"], "Sec-Fetch-Site": {site}}
+			response := callHandler(handler, "POST", page.URL.String(), alice.Encode(), header)
+			if response.StatusCode != http.StatusForbidden || len(response.Cookies()) != 0 {
+				w.t.Errorf("%s: status %d with %v, want 403", site, response.StatusCode, response.Header)
+			}
+		}
+	})
+}
+
+func TestPagesHaveTheHeadersThatTheyNeed(t *testing.T) {
+	w := newWorld(t)
+	w.withApp()
+	all := map[string]http.Header{
+		"app":     w.page(w.browser.Open(appURL)).Header,
+		"desk":    w.page(w.browser.Open(deskURL)).Header,
+		"home":    w.page(w.browser.Open(w.tenant("acme").issuer)).Header,
+		"unknown": w.call("GET", "http://hooli.localhost/", "", nil).Header,
+	}
+	for _, on := range w.server.tenants {
+		all["login of "+on.Name] = w.open(ask(on)).Header
+		all["error of "+on.Name] = w.open(ask(on, url.Values{"client_id": {"nobody"}})).Header
+	}
+	for name, header := range all {
+		for field, want := range map[string]string{
+			"Content-Type":            "text/html; charset=utf-8",
+			"Content-Security-Policy": policy,
+			"X-Content-Type-Options":  "nosniff",
+			"X-Frame-Options":         "DENY",
+			"Referrer-Policy":         "same-origin",
+			"Cache-Control":           "no-store",
+		} {
+			if got := header.Get(field); got != want {
+				t.Errorf("%s: %s is %q, want %q", name, field, got, want)
+			}
+		}
+	}
+	if strings.Contains(policy, "form-action") || !strings.Contains(policy, "frame-ancestors 'none'") {
+		t.Errorf("the policy is %s", policy)
+	}
+}
+
+// Anybody can link to an error page.
+func TestErrorPagesSayNothingThatOnlyTheLinkSays(t *testing.T) {
+	w := newWorld(t)
+	query := "?error=call+0800&error_description=Call+0800+now&error_id=call-0800-now"
+	for _, address := range []string{"http://acme.localhost:8080/error", "http://globex.localhost:9090/oops"} {
+		page := w.page(w.browser.Open(address + query))
+		if page.Status != http.StatusBadRequest || strings.Contains(page.Body, "0800") {
+			t.Errorf("the page is\n%s", page)
+		}
+		w.says(page, "Something went wrong.")
+	}
+}
+
+func TestPagesEscapeWhatTheClientSent(t *testing.T) {
+	forEachTenant(t, func(w *world, on *tenant) {
+		page := w.open(ask(on, url.Values{"login_hint": {`"><script>alert(1)</script>`}}))
+		w.atLogin(on, page)
+		if strings.Contains(page.Body, "<script") || page.Forms[0].Fields.Get("username") != `"><script>alert(1)</script>` {
+			w.t.Errorf("the page is\n%s", page)
+		}
+	})
+}
+
+func TestMainIsShort(t *testing.T) {
+	source, err := os.ReadFile("main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Count(string(source), "\n"); lines >= 150 {
+		t.Errorf("main.go has %d lines, want less than 150", lines)
+	}
+}
