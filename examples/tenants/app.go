@@ -15,6 +15,7 @@ import (
 // browser to the vanity domain of the tenant whose user signs in.
 type app struct {
 	url     string
+	desk    string // the operator's page
 	tenants []*tenant
 }
 
@@ -30,18 +31,18 @@ type try struct {
 var tries = []try{
 	{"sign-in", "Sign in", nil},
 	{"again", "Sign in once more, with prompt=login", url.Values{"prompt": {"login"}}},
-	{"silent", "Only if signed in, with prompt=none: else login_required", url.Values{"prompt": {"none"}}},
-	{"invalid_request", "A parameter twice", url.Values{"scope": {"openid", "openid"}}},
-	{"unauthorized_client", "An application for which nobody signs in", url.Values{"client_id": {"backup-"}}},
-	{"unsupported_response_type", "A token instead of a code", url.Values{"response_type": {"token"}}},
-	{"invalid_scope", "A scope that does not exist", url.Values{"scope": {"openid everything"}}},
-	{"request_not_supported", "A request object", url.Values{"request": {"e30.e30."}}},
-	{"request_uri_not_supported", "A request object by reference", url.Values{"request_uri": {"https://app.example/request"}}},
-	{"registration_not_supported", "A registration", url.Values{"registration": {"{}"}}},
+	{"silent", "Only if signed in, with prompt=none, or else login_required", url.Values{"prompt": {"none"}}},
+	{"invalid_request", "A parameter twice: invalid_request", url.Values{"scope": {"openid", "openid"}}},
+	{"unauthorized_client", "An application that signs nobody in: unauthorized_client", url.Values{"client_id": {"backup-"}}},
+	{"unsupported_response_type", "A token instead of a code: unsupported_response_type", url.Values{"response_type": {"token"}}},
+	{"invalid_scope", "A scope that does not exist: invalid_scope", url.Values{"scope": {"openid everything"}}},
+	{"request_not_supported", "A request object: request_not_supported", url.Values{"request": {"e30.e30."}}},
+	{"request_uri_not_supported", "One by reference: request_uri_not_supported", url.Values{"request_uri": {"https://app.example/request"}}},
+	{"registration_not_supported", "A registration: registration_not_supported", url.Values{"registration": {"{}"}}},
 	{"unknown", "An application that nobody knows: the error page", url.Values{"client_id": {"nobody-"}}},
 }
 
-// change makes the request of a try; the clients are called after their tenants.
+// apply changes the query of a request. The clients are called after their tenants.
 func (t try) apply(query url.Values, tenant string) {
 	for name, values := range t.change {
 		if name == "client_id" {
@@ -63,6 +64,7 @@ func (a *app) handler() http.Handler {
 type appPage struct {
 	Tenants []*tenant
 	Tries   []try
+	Desk    string
 	From    string // the tenant that has answered
 	User    string
 	Error   string
@@ -70,7 +72,7 @@ type appPage struct {
 }
 
 func (a *app) show(w http.ResponseWriter, status int, page appPage) {
-	page.Tenants, page.Tries = a.tenants, tries
+	page.Tenants, page.Tries, page.Desk = a.tenants, tries, a.desk
 	show(w, status, "app", strings.TrimPrefix(a.url, "http://"), "app", page)
 }
 

@@ -57,6 +57,8 @@ type surroundings struct {
 	now   func() time.Time
 }
 
+func (s surroundings) app() string { return urlOf("app.localhost", s.port) }
+
 type server struct {
 	tenants []*tenant
 	sites   sites
@@ -72,7 +74,7 @@ func newServer(around surroundings) (*server, error) {
 		s.tenants = append(s.tenants, t)
 		s.sites[settings.host()] = t.handler()
 	}
-	app := &app{url: urlOf("app.localhost", around.port), tenants: s.tenants}
+	app := &app{url: around.app(), desk: urlOf("127.0.0.1", around.port), tenants: s.tenants}
 	s.sites["app.localhost"] = app.handler()
 	s.sites["127.0.0.1"] = (&desk{tenants: s.tenants, app: app.url}).handler()
 	return s, nil

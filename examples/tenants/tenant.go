@@ -22,6 +22,7 @@ import (
 type tenant struct {
 	settings
 	issuer   string
+	app      string // the application's address
 	loginURL string
 	errorURL string
 	clients  authorize.ClientStore
@@ -49,13 +50,14 @@ func newTenant(ordered settings, around surroundings) (*tenant, error) {
 	t := &tenant{
 		settings: ordered,
 		issuer:   urlOf(ordered.host(), around.port),
+		app:      around.app(),
 		loginURL: "/login",
 		errorURL: "/error",
 		token:    around.token,
 		log:      around.log.With("tenant", ordered.Name),
 		now:      around.now,
 	}
-	callback := urlOf("app.localhost", around.port) + "/callback"
+	callback := t.app + "/callback"
 	memory := authorize.NewMemory(authorize.MemoryConfig{Now: t.now, Clients: []authorize.Client{
 		{ID: "notes-" + t.Name, Name: "Notes", Public: true, RedirectURIs: []string{callback}, Scopes: []string{"openid", "profile"}},
 		// An application that works by itself: no user can sign in to it.
@@ -171,7 +173,7 @@ func (t *tenant) home(w http.ResponseWriter, r *http.Request) {
 		t.endpoint.Load().ShowError(w, r, oautherr.TemporarilyUnavailable.Because(err))
 		return
 	}
-	page := struct{ Title, User string }{Title: t.Title}
+	page := struct{ Title, User, App string }{Title: t.Title, App: t.app}
 	if current.SignedIn() {
 		page.User = current.Subject
 	}
