@@ -1,0 +1,150 @@
+// Command out-of-band is an authorization endpoint for programs that run in no browser:
+// they read the code in the body of the response, as JSON, and exchange it for a JWT
+// that names a profile. Whoever comes without such a JWT gets a new profile.
+//
+// The files, in the order in which a request passes through them:
+//
+//	client.go    the command-line client, -client
+//	apikey.go    which application calls
+//	main.go      the endpoint
+//	profiles.go  who the user is: the profile of the JWT, or a new one
+//	token.go     the token endpoint
+//	jwt.go       how JWTs are made and checked
+//	shell.go     what to type, printed at the start
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/usher-auth/usher/authorize"
+	oautherr "github.com/usher-auth/usher/errors"
+)
+
+// clients are two applications. Requests have no scope, so each has one by default.
+var clients = []authorize.Client{
+	{
+		ID: "cli", Name: "Command-line client", Public: true,
+		OutOfBand: authorize.OutOfBandAuto,
+		Scopes:    []string{"profile"}, DefaultScopes: []string{"profile"},
+	},
+	{
+		ID: "website", Name: "A website's server",
+		RedirectURIs: []string{"https://website.example/callback"}, // redirected to as ever
+		Scopes:       []string{"profile"}, DefaultScopes: []string{"profile"},
+	},
+}
+
+// keys are for this demonstration. Real ones are random, and nobody has them in clear.
+var keys = apiKeys{"cli": hash("demo-key-of-cli"), "website": hash("demo-key-of-website")}
+
+// required is all that a request has. That the method is S256 and the response type is
+// code holds without being said.
+var required = []string{
+	"redirect_uri", "response_type", "client_id", "state", "code_challenge", "code_challenge_method",
+}
+
+// unknown are parameters that would change the answer, and that do not exist here. A
+// prompt, for instance, could end in a refusal when the profile is there already.
+var unknown = []string{
+	"response_mode", "prompt", "max_age", "claims", "acr_values", "login_hint", "nonce",
+}
+
+type server struct {
+	base     string
+	profiles *profiles
+	tokens   *tokens
+	endpoint *authorize.Handler
+}
+
+func newServer(base string, now func() time.Time) (*server, error) {
+	_, signer, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{base: base, profiles: newProfiles(now), tokens: newTokens(base, now, signer)}
+	s.endpoint, err = authorize.New(s.config())
+	return s, err
+}
+
+func (s *server) config() authorize.Config {
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: clients, Now: s.profiles.now})
+	return authorize.Config{
+		Issuer:       s.base,
+		Endpoint:     s.base + "/oauth/authorize",
+		Clients:      memory,
+		Codes:        memory,
+		Sessions:     authorize.SessionFunc(s.whoAsks),
+		Login:        authorize.LoginURL("/"), // where a redirect can lead; programs read login_required
+		Require:      required,
+		Check:        s.ownRules,
+		ErrorPage:    refuse,
+		CodeLifetime: codeLifetime,
+		Now:          s.profiles.now,
+	}
+}
+
+func (s *server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/oauth/authorize", keys.required(s.endpoint))
+	mux.Handle("POST /oauth/token", keys.required(http.HandlerFunc(s.token)))
+	mux.HandleFunc("GET /{$}", s.howTo)
+	return mux
+}
+
+// ownRules come after those of the protocol and before anybody has a profile.
+func (s *server) ownRules(ctx context.Context, r *authorize.Request) error {
+	for _, name := range unknown {
+		if r.Parameter(name) != "" {
+			return oautherr.InvalidRequest.With("The parameter " + name + " does not exist here.")
+		}
+	}
+	call := callOf(ctx)
+	if call.client != r.ClientID {
+		return oautherr.UnauthorizedClient.With("The API key is another client's.")
+	}
+	call.request = r // for whoAsks
+	return nil
+}
+
+// refuse is the error page: JSON with the codes that RFC 6749 §4.1 has, and
+// login_required.
+func refuse(w http.ResponseWriter, r *http.Request, p authorize.PageError) {
+	switch p.Code {
+	case oautherr.RedirectURIMismatch:
+		p.Code = oautherr.InvalidRequest
+	case oautherr.LoginRequired:
+		p.Description = "The token in " + profileHeader + " is not good, or not any more. Without one there is a new profile."
+	}
+	authorize.ErrorJSON(w, r, p)
+}
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
+	issuer := flag.String("client", "", "be the client of the server at this URL, with the keys in API_KEY and PROFILE_JWT, and print the JWT")
+	flag.Parse()
+	if *issuer != "" {
+		c := client{issuer: *issuer, key: os.Getenv("API_KEY"), token: os.Getenv("PROFILE_JWT")}
+		fmt.Println(must(c.run(context.Background(), os.Stderr)))
+		return
+	}
+	listener := must(net.Listen("tcp", *addr))
+	s := must(newServer("http://"+listener.Addr().String(), time.Now))
+	fmt.Println("listening on", s.base)
+	fmt.Print(s.commands())
+	log.Fatal(http.Serve(listener, s.routes()))
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		log.Fatal(err)
+	}
+	return value
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/pkce"
+)
+
+// A client that sends its request many times at once has one profile.
+func TestOneProfileForEachRequest(t *testing.T) {
+	s := newSite(t)
+	const requests, times = 10, 20
+	codes := make([][]string, requests)
+	var all sync.WaitGroup
+	for i := range requests {
+		codes[i] = make([]string, times)
+		for j := range times {
+			all.Go(func() {
+				a := s.get(params("state=" + strconv.Itoa(i)))
+				codes[i][j], _ = a.object["code"].(string)
+			})
+		}
+	}
+	all.Wait()
+	s.profiles("requests that came together", requests)
+	profiles, seen := map[string]bool{}, map[string]bool{}
+	for i := range requests {
+		_, first := s.token(codes[i][0])
+		profiles[first] = true
+		for _, code := range codes[i][1:] {
+			if seen[code] {
+				t.Errorf("two answers have the code %s", code)
+			}
+			seen[code] = true
+			if _, other := s.token(code); other != first {
+				t.Errorf("request %d has the profiles %s and %s", i, first, other)
+			}
+		}
+	}
+	if len(profiles) != requests {
+		t.Errorf("there are %d profiles for %d requests", len(profiles), requests)
+	}
+}
+
+// What makes a request the same: client, state and challenge, and nothing else.
+func TestTheSameRequest(t *testing.T) {
+	post := func(s *site) answer { return s.send("POST", path, params().Encode()) }
+	for _, c := range []struct {
+		rule  string
+		again func(s *site) answer
+		want  int
+	}{
+		{"as it was", func(s *site) answer { return s.get(params()) }, 1},
+		{"by POST", post, 1},
+		{"with a parameter that nobody knows", func(s *site) answer { return s.get(params("x=y")) }, 1},
+		{"just before it is forgotten", func(s *site) answer { s.now = s.now.Add(retryWindow - time.Second); return s.get(params()) }, 1},
+		{"when it is forgotten", func(s *site) answer { s.now = s.now.Add(retryWindow); return s.get(params()) }, 2},
+		{"with another state", func(s *site) answer { return s.get(params("state=other")) }, 2},
+		{"with another challenge", func(s *site) answer { return s.get(params("code_challenge=" + pkce.Challenge(pkce.NewVerifier()))) }, 2},
+		{"of another client", func(s *site) answer { return s.get(byWebsite(), siteKey) }, 2},
+	} {
+		s := newSite(t)
+		s.code(params())
+		if a := c.again(s); a.status != http.StatusOK && a.status != http.StatusFound {
+			t.Errorf("%s: status %d, %s", c.rule, a.status, a.body)
+		}
+		s.profiles(c.rule, c.want)
+	}
+}
+
+// Values that run into each other are not the same request.
+func TestRequestsAreToldApart(t *testing.T) {
+	s := newSite(t)
+	challenge := pkce.Challenge(verifier)
+	for _, state := range []string{`a`, `a" "b`, `a "` + challenge, `" "`, `\" \"`} {
+		s.code(params("state=" + state))
+	}
+	s.profiles("states with quotes", 5)
+}
+
+// A code for somebody else's request is worth nothing without its verifier.
+func TestACopiedRequestRedeemsNothing(t *testing.T) {
+	s := newSite(t)
+	_, profile := s.token(s.code(params()))
+	copied := s.code(params())
+	if a := s.redeem(copied, "code_verifier="+pkce.NewVerifier()); a.status != 400 || a.object["error"] != "invalid_grant" {
+		t.Errorf("another verifier: status %d, %s", a.status, a.body)
+	}
+	if _, own := s.token(copied); own != profile {
+		t.Errorf("the profile %s became %s", profile, own)
+	}
+}
+
+func TestProfilesAreBounded(t *testing.T) {
+	s := newSite(t)
+	s.server.profiles.max = 2
+	first, id := s.token(s.code(params("state=1")))
+	s.now = s.now.Add(time.Minute)
+	s.code(params("state=2"))
+
+	full := s.get(params("state=3"))
+	if full.status != http.StatusServiceUnavailable || full.object["error"] != "temporarily_unavailable" {
+		t.Errorf("a third one: status %d, %s", full.status, full.body)
+	}
+	s.unreadable("a third one", full)
+	s.profiles("a third one", 2)
+	s.code(params("state=2"))                          // a retry needs no room
+	s.code(params("state=4"), "x-profile-jwt: "+first) // neither does a token
+	s.now = s.now.Add(tokenLifetime + codeLifetime - time.Second)
+	if a := s.get(params("state=5")); a.status != http.StatusServiceUnavailable {
+		t.Errorf("one that a token can still lead to gave way: status %d, %s", a.status, a.body)
+	}
+	s.now = s.now.Add(time.Second)
+	if _, other := s.token(s.code(params("state=1"))); other == id {
+		t.Errorf("the profile %s is back", id)
+	}
+	if got := len(s.server.profiles.made); got != 1 {
+		t.Errorf("%d requests are remembered, want 1", got)
+	}
+}
+
+// A profile lasts as long as a token can lead to it, the latest possible one included.
+func TestProfilesLastAsLongAsTheirTokens(t *testing.T) {
+	s := newSite(t)
+	s.server.profiles.max = 1
+	code := s.code(params())
+	s.now = s.now.Add(codeLifetime - time.Second)
+	token, id := s.token(code)
+	s.now = s.now.Add(tokenLifetime - time.Second)
+	if _, again := s.token(s.code(params("state=2"), "x-profile-jwt: "+token)); again != id {
+		t.Errorf("%s became %s", id, again)
+	}
+	s.now = s.now.Add(time.Second)
+	if a := s.get(params("state=3"), "x-profile-jwt: "+token); a.object["error"] != "login_required" {
+		t.Errorf("an expired token: status %d, %s", a.status, a.body)
+	}
+}
+
+// A request that fails when its profile is there already finds it again.
+func TestARetryAfterAFailureHasTheSameProfile(t *testing.T) {
+	s := newSite(t)
+	config := s.server.config()
+	codes := &full{CodeStore: config.Codes, full: true}
+	config.Codes = codes
+	var err error
+	if s.server.endpoint, err = authorize.New(config); err != nil {
+		t.Fatal(err)
+	}
+	s.handler = s.server.routes()
+	if a := s.get(params()); a.status != http.StatusServiceUnavailable || a.object["error"] != "server_error" {
+		t.Errorf("status %d, %s", a.status, a.body)
+	}
+	s.profiles("no code", 1)
+	codes.full = false
+	s.token(s.code(params()))
+	s.profiles("no code, and again", 1)
+}
+
+// full is a store of codes that may be full.
+type full struct {
+	authorize.CodeStore
+	full bool
+}
+
+func (f *full) SaveCode(ctx context.Context, hash string, code *authorize.Code) error {
+	if f.full {
+		return authorize.ErrFull
+	}
+	return f.CodeStore.SaveCode(ctx, hash, code)
+}

@@ -1,0 +1,320 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/usher-auth/usher/pkce"
+)
+
+// The tests of this file go through the description of the endpoint from top to bottom:
+// one subtest for each sentence that says what the endpoint does. A sentence that is
+// there twice has one.
+
+func TestReferenceSummary(t *testing.T) {
+	t.Run("it starts the way to a JWT", func(t *testing.T) {
+		s := newSite(t)
+		token, profile := s.token(s.code(params()))
+		c, err := s.server.tokens.verify(token)
+		if err != nil || c.Subject != profile || strings.Count(token, ".") != 2 {
+			t.Errorf("%q is no JWT for %s: %v", token, profile, err)
+		}
+	})
+	t.Run("it is at GET /oauth/authorize", func(t *testing.T) {
+		s := newSite(t)
+		s.code(params())
+		if a := s.send(http.MethodGet, "/authorize?"+params().Encode(), ""); a.status != http.StatusNotFound {
+			t.Errorf("elsewhere: status %d", a.status)
+		}
+	})
+	t.Run("it is compliant with OAuth 2", testCompliance)
+	t.Run("the code flow is the only one", func(t *testing.T) {
+		s := newSite(t)
+		for _, other := range []string{"token", "id_token", "code token", "code id_token", "none"} {
+			s.refused(other, s.get(params("response_type="+other)), 400, "unsupported_response_type")
+		}
+	})
+	t.Run("PKCE is mandatory", func(t *testing.T) {
+		s := newSite(t)
+		s.refused("no PKCE", s.get(params("-code_challenge", "-code_challenge_method")), 400, "invalid_request")
+		code := s.code(params())
+		if a := s.redeem(code, "code_verifier="); a.object["error"] != "invalid_grant" {
+			t.Errorf("without a verifier: %s", a.body)
+		}
+		if a := s.redeem(code, "code_verifier="+pkce.NewVerifier()); a.object["error"] != "invalid_grant" {
+			t.Errorf("with another verifier: %s", a.body)
+		}
+		s.token(code)
+	})
+	t.Run("S256 is the only method", func(t *testing.T) {
+		s := newSite(t)
+		for _, other := range []string{"plain", "s256", "S512", ""} {
+			s.refused("method "+other, s.get(params("code_challenge_method="+other)), 400, "invalid_request")
+		}
+	})
+	t.Run("the redirect URI is the name for out of band", func(t *testing.T) {
+		s := newSite(t)
+		for _, other := range []string{
+			"urn:ietf:wg:oauth:2.0:oob", oob + ":", strings.ToUpper(oob), oob + " ", "http://127.0.0.1/", callback, "",
+		} {
+			s.refused("redirect_uri "+other, s.get(params("redirect_uri="+other)), 400, "invalid_request")
+		}
+		s.code(params())
+	})
+	t.Run("the code can be exchanged for a JWT", func(t *testing.T) {
+		s := newSite(t)
+		code := s.code(params())
+		s.token(code)
+		if a := s.redeem(code); a.status != 400 || a.object["error"] != "invalid_grant" {
+			t.Errorf("once more: status %d, %s", a.status, a.body)
+		}
+	})
+	t.Run("it creates a new profile", func(t *testing.T) {
+		s := newSite(t)
+		_, first := s.token(s.code(params("state=1")))
+		_, second := s.token(s.code(params("state=2")))
+		if first == second {
+			t.Errorf("two requests have the profile %s", first)
+		}
+		s.profiles("two requests", 2)
+	})
+	t.Run("there is no need to, where there is a token already", func(t *testing.T) {
+		s := newSite(t)
+		token, profile := s.token(s.code(params("state=1")))
+		_, again := s.token(s.code(params("state=2"), "x-profile-jwt: "+token))
+		if again != profile {
+			t.Errorf("%s became %s", profile, again)
+		}
+		s.profiles("the second time by token", 1)
+	})
+	t.Run("the challenge is the hash of the verifier in base64url", func(t *testing.T) {
+		// The pair of RFC 7636, appendix B.
+		s := newSite(t)
+		code := s.code(params("code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"))
+		if a := s.redeem(code, "code_verifier=dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"); a.status != http.StatusOK {
+			t.Errorf("status %d, %s", a.status, a.body)
+		}
+	})
+	t.Run("base64url is that of RFC 7636, appendix A", func(t *testing.T) {
+		s := newSite(t)
+		challenge := pkce.Challenge(verifier)
+		for rule, other := range map[string]string{
+			"with padding":           challenge + "=",
+			"with the other letters": "+/" + challenge[2:],
+			"one letter less":        challenge[1:],
+			"in base 16":             strings.Repeat("0123456789abcdef", 4),
+		} {
+			s.refused(rule, s.get(params("code_challenge="+other)), 400, "invalid_request")
+		}
+	})
+}
+
+// testCompliance looks at what RFC 6749 wants of every endpoint and nothing else here.
+func testCompliance(t *testing.T) {
+	s := newSite(t)
+	s.refused("a parameter comes twice", s.send("GET", path+"?"+params().Encode()+"&state=b", ""), 400, "invalid_request")
+	s.refused("a parameter is empty", s.get(params("state=")), 400, "invalid_request")
+	s.refused("a scope is not the client's", s.get(params("scope=admin")), 400, "invalid_scope")
+	for _, method := range []string{"HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "get"} {
+		a := s.send(method, path+"?"+params().Encode(), "")
+		s.refused(method, a, http.StatusMethodNotAllowed, "invalid_request")
+		if got := a.header.Get("Allow"); got != "GET, POST" {
+			t.Errorf("%s: Allow is %q", method, got)
+		}
+	}
+	if a := s.get(params("x=unknown", "utm_source=here")); a.status != http.StatusOK {
+		t.Errorf("with parameters that nobody knows: status %d, %s", a.status, a.body)
+	}
+	a := s.send(http.MethodPost, path, params("state=posted").Encode())
+	if a.status != http.StatusOK || a.object["state"] != "posted" {
+		t.Errorf("by POST: status %d, %s", a.status, a.body)
+	}
+	s.unreadable("by POST", a)
+}
+
+func TestReferenceSecurity(t *testing.T) {
+	t.Run("an API key in x-api-key", func(t *testing.T) {
+		for _, c := range []struct {
+			rule    string
+			headers []string
+		}{
+			{"none", []string{noKey}},
+			{"an empty one", []string{"x-api-key: "}},
+			{"another one", []string{"x-api-key: demo-key-of-nobody"}},
+			{"the beginning of one", []string{"x-api-key: demo-key-of-cl"}},
+			{"one and more", []string{cliKey + "2"}},
+			{"one in the other case", []string{"x-api-key: DEMO-KEY-OF-CLI"}},
+			{"the name of its client", []string{"x-api-key: cli"}},
+			{"two", []string{cliKey, siteKey}},
+			{"the same twice", []string{cliKey, cliKey}},
+			{"as a bearer token", []string{noKey, "Authorization: Bearer demo-key-of-cli"}},
+			{"none, and Sec-Fetch of a page that is opened", []string{noKey, "Sec-Fetch-Mode: navigate"}},
+		} {
+			s := newSite(t)
+			a := s.get(params(), c.headers...)
+			s.refused(c.rule, a, http.StatusUnauthorized, "invalid_client")
+			if got := a.header.Get("WWW-Authenticate"); got != `APIKey header="x-api-key"` {
+				t.Errorf("%s: WWW-Authenticate is %q", c.rule, got)
+			}
+			// Without one nobody learns what else is wrong.
+			s.refused(c.rule, s.get(params("client_id=nobody"), c.headers...), http.StatusUnauthorized, "invalid_client")
+			s.refused(c.rule, s.send("OPTIONS", path, "", c.headers...), http.StatusUnauthorized, "invalid_client")
+		}
+		s := newSite(t)
+		s.refused("in the query", s.get(params("x-api-key=demo-key-of-cli"), noKey), http.StatusUnauthorized, "invalid_client")
+		s.refused("of another client", s.get(params(), siteKey), 400, "unauthorized_client")
+		s.code(params(), "X-API-KEY: demo-key-of-cli", noKey)
+	})
+	t.Run("the JWT for the user in its header", func(t *testing.T) {
+		s := newSite(t)
+		token, profile := s.token(s.code(params("state=1")))
+		for _, sent := range []int{2, 3} {
+			var again string
+			if token, again = s.token(s.code(params(), "x-profile-jwt: "+token)); again != profile {
+				t.Errorf("visit %d: %s became %s", sent, profile, again)
+			}
+		}
+		s.profiles("three visits", 1)
+	})
+	t.Run("one that is not good is an error and no new profile", testBadTokens)
+}
+
+func TestReferenceParameters(t *testing.T) {
+	for _, name := range []string{
+		"redirect_uri", "response_type", "client_id", "state", "code_challenge", "code_challenge_method",
+	} {
+		t.Run(name+" is required", func(t *testing.T) {
+			s := newSite(t)
+			s.refused("without", s.get(params("-"+name)), 400, "invalid_request")
+			s.refused("empty", s.get(params(name+"=")), 400, "invalid_request")
+			s.refused("in the query of a POST", s.send("POST", path+"?"+name+"="+params().Get(name), params("-"+name).Encode()), 400, "invalid_request")
+		})
+	}
+	t.Run("no other is", func(t *testing.T) {
+		if len(params()) != 6 {
+			t.Fatalf("the request has %v", params())
+		}
+		s := newSite(t)
+		code := s.code(params())
+		token, _ := s.token(code)
+		if c, err := s.server.tokens.verify(token); err != nil || c.Scope != "profile" {
+			t.Errorf("the scope is %q, %v", c.Scope, err)
+		}
+	})
+	t.Run("others that would change the answer are refused", func(t *testing.T) {
+		s := newSite(t)
+		for _, other := range []string{
+			"response_mode=query", "response_mode=form_post", "response_mode=fragment", "prompt=login", "prompt=none", "prompt=consent",
+			"prompt=select_account", "prompt=create", "max_age=0", "max_age=3600", `claims={"id_token":{"sub":{"value":"x"}}}`,
+			"acr_values=high", "id_token_hint=x", "login_hint=alice", "nonce=n", "request=x", "request_uri=https://a.example/r",
+			"registration={}", "req=x",
+		} {
+			a := s.get(params(other))
+			if a.status != 400 || a.object["error"] == nil {
+				t.Errorf("%s: status %d, %s", other, a.status, a.body)
+			}
+			s.unreadable(other, a)
+			s.profiles(other, 0)
+		}
+	})
+	t.Run("client_id is one that was given out", func(t *testing.T) {
+		s := newSite(t)
+		for _, id := range []string{"nobody", "CLI", "cli ", "cli\x00", strings.Repeat("c", 3000)} {
+			s.refused("client "+id[:3], s.get(params("client_id="+id)), 400, "invalid_client")
+		}
+	})
+	t.Run("state is any random value", func(t *testing.T) {
+		s := newSite(t)
+		for _, state := range []string{pkce.NewVerifier(), "1", `{"a":"<b>&'"}`, "ü 状态", strings.Repeat("s", 8000)} {
+			if a := s.get(params("state=" + state)); a.status != http.StatusOK || a.object["state"] != state {
+				t.Errorf("%.20q came back as %.20q, status %d", state, a.object["state"], a.status)
+			}
+		}
+	})
+}
+
+func TestReferenceResponses(t *testing.T) {
+	t.Run("200 is an object with code and state", func(t *testing.T) {
+		s := newSite(t)
+		a := s.get(params())
+		want := map[string]any{"code": a.object["code"], "state": "a-state", "iss": base}
+		if a.status != http.StatusOK || len(a.object) != len(want) {
+			t.Fatalf("status %d, %s", a.status, a.body)
+		}
+		for name, value := range want {
+			if a.object[name] != value {
+				t.Errorf("%s is %v, want %v", name, a.object[name], value)
+			}
+		}
+		s.unreadable("a code", a)
+	})
+	t.Run("the code is generated", func(t *testing.T) {
+		s := newSite(t)
+		var codes []string
+		for range 100 {
+			code := s.code(params())
+			if len(code) < 43 || slices.Contains(codes, code) {
+				t.Errorf("the code %q is short or not new", code)
+			}
+			codes = append(codes, code)
+		}
+	})
+	t.Run("the client verifies that state is its own", func(t *testing.T) {
+		_, err := ask(t, func(w http.ResponseWriter, r *http.Request) {
+			writeObject(w, 200, map[string]any{"code": "c", "state": "another", "iss": "http://" + r.Host})
+		})
+		if err == nil || !strings.Contains(err.Error(), "not to what was asked") {
+			t.Errorf("the client says %v", err)
+		}
+	})
+	t.Run("400 is an object with an error", func(t *testing.T) {
+		s := newSite(t)
+		s.refused("no state", s.get(params("-state")), 400, "invalid_request")
+		s.refused("an unknown client", s.get(params("client_id=nobody")), 400, "invalid_client")
+		s.refused("by POST", s.send("POST", path, params("-state").Encode()), 400, "invalid_request")
+	})
+	t.Run("the code of the error is one of RFC 6749 §4.1", func(t *testing.T) {
+		// Those of §4.1.2.1, and invalid_client of §5.2. A user whose token is not good
+		// is login_required, which RFC 6749 has no word for.
+		known := []string{
+			"invalid_request", "unauthorized_client", "access_denied", "unsupported_response_type",
+			"invalid_scope", "server_error", "temporarily_unavailable", "invalid_client",
+		}
+		s := newSite(t)
+		for _, change := range []string{
+			"client_id=nobody", "client_id=website", "redirect_uri=" + callback, "-redirect_uri", "response_type=token",
+			"scope=x", "-state", "state=\x01", "prompt=login", "code_challenge=x",
+		} {
+			a := s.get(params(change))
+			if code, _ := a.object["error"].(string); !slices.Contains(known, code) {
+				t.Errorf("%q: %s", change, a.body)
+			}
+		}
+	})
+	t.Run("its description is for people", func(t *testing.T) {
+		s := newSite(t)
+		for change, want := range map[string]string{
+			"-state":            "The parameter state is missing, and it is required here.",
+			"prompt=login":      "The parameter prompt does not exist here.",
+			"scope=<script>":    "",
+			"client_id=website": "The address to return to is not one that the application has registered.",
+		} {
+			a := s.get(params(change))
+			text, _ := a.object["error_description"].(string)
+			if want != "" && text != want || strings.ContainsAny(text, "<>\"\\") {
+				t.Errorf("%s: %q", change, text)
+			}
+		}
+	})
+}
+
+// ask runs the command-line client against a server that answers as it likes.
+func ask(t *testing.T, answer http.HandlerFunc) (token string, err error) {
+	t.Helper()
+	c := client{issuer: serve(t, answer), key: "demo-key-of-cli"}
+	return c.run(context.Background(), io.Discard)
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/pkce"
+)
+
+const (
+	base     = "http://127.0.0.1:8080"
+	path     = "/oauth/authorize"
+	oob      = "urn:ietf:wg:oauth:2.0:oob:auto"
+	callback = "https://website.example/callback"
+	cliKey   = "x-api-key: demo-key-of-cli"
+	siteKey  = "x-api-key: demo-key-of-website"
+	noKey    = "-x-api-key"
+	verifier = "a-verifier-of-43-characters-and-not-random-"
+)
+
+// site is the program, with a clock that can be set.
+type site struct {
+	t       *testing.T
+	server  *server
+	handler http.Handler
+	now     time.Time
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{t: t, now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)}
+	var err error
+	if s.server, err = newServer(base, func() time.Time { return s.now }); err != nil {
+		t.Fatal(err)
+	}
+	s.handler = s.server.routes()
+	return s
+}
+
+// params are those of a request of the command-line client, with changes such as
+// "state=other" or "-state".
+func params(changes ...string) url.Values {
+	p := url.Values{
+		"response_type": {"code"}, "client_id": {"cli"}, "redirect_uri": {oob}, "state": {"a-state"},
+		"code_challenge": {pkce.Challenge(verifier)}, "code_challenge_method": {"S256"},
+	}
+	for _, change := range changes {
+		name, value, _ := strings.Cut(change, "=")
+		if without, ok := strings.CutPrefix(name, "-"); ok {
+			p.Del(without)
+		} else {
+			p.Set(name, value)
+		}
+	}
+	return p
+}
+
+// byWebsite are those of a request of the client that has an address.
+func byWebsite(changes ...string) url.Values {
+	return params(append([]string{"client_id=website", "redirect_uri=" + callback}, changes...)...)
+}
+
+type answer struct {
+	status int
+	header http.Header
+	body   string
+	object map[string]any // nil if the body is no JSON object
+}
+
+// send sends a request with the key of the command-line client, unless the headers,
+// such as "name: value" or "-name", say otherwise.
+func (s *site) send(method, target, body string, headers ...string) answer {
+	s.t.Helper()
+	r := httptest.NewRequest(method, base+target, strings.NewReader(body))
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	own := false
+	for _, header := range headers {
+		name, value, _ := strings.Cut(header, ": ")
+		own = own || strings.TrimPrefix(name, "-") == "x-api-key"
+		if !strings.HasPrefix(name, "-") {
+			r.Header.Add(name, value)
+		}
+	}
+	if !own {
+		r.Header.Set("x-api-key", "demo-key-of-cli")
+	}
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, r)
+	a := answer{status: w.Code, header: w.Header(), body: w.Body.String()}
+	json.Unmarshal(w.Body.Bytes(), &a.object)
+	return a
+}
+
+func (s *site) get(p url.Values, headers ...string) answer {
+	s.t.Helper()
+	return s.send(http.MethodGet, path+"?"+p.Encode(), "", headers...)
+}
+
+// code wants a code.
+func (s *site) code(p url.Values, headers ...string) string {
+	s.t.Helper()
+	a := s.get(p, headers...)
+	code, _ := a.object["code"].(string)
+	if a.status != http.StatusOK || code == "" {
+		s.t.Fatalf("status %d, want a code: %s", a.status, a.body)
+	}
+	return code
+}
+
+// redeem sends a code to the token endpoint, with changes to the form.
+func (s *site) redeem(code string, changes ...string) answer {
+	s.t.Helper()
+	form := url.Values{
+		"grant_type": {"authorization_code"}, "client_id": {"cli"}, "redirect_uri": {oob},
+		"code": {code}, "code_verifier": {verifier},
+	}
+	headers := []string(nil)
+	for _, change := range changes {
+		switch name, value, _ := strings.Cut(change, "="); {
+		case strings.HasPrefix(change, "x-api-key") || change == noKey:
+			headers = append(headers, change)
+		default:
+			form.Set(name, value)
+		}
+	}
+	return s.send(http.MethodPost, "/oauth/token", form.Encode(), headers...)
+}
+
+// token exchanges a code for a token and says whose it is.
+func (s *site) token(code string) (token, profile string) {
+	s.t.Helper()
+	a := s.redeem(code)
+	token, _ = a.object["access_token"].(string)
+	profile, _ = a.object["profile"].(string)
+	if a.status != http.StatusOK || token == "" || profile == "" {
+		s.t.Fatalf("status %d, want a token: %s", a.status, a.body)
+	}
+	return token, profile
+}
+
+// refused wants an error in JSON, and that nobody has a profile for it.
+func (s *site) refused(rule string, a answer, status int, code string) {
+	s.t.Helper()
+	text, _ := a.object["error_description"].(string)
+	if a.status != status || a.object["error"] != code || text == "" || len(a.object) != 2 {
+		s.t.Errorf("%s: status %d and %s, want %d and %s", rule, a.status, a.body, status, code)
+	}
+	s.unreadable(rule, a)
+	s.profiles(rule, 0)
+}
+
+// profiles wants so many.
+func (s *site) profiles(rule string, want int) {
+	s.t.Helper()
+	if got := s.server.profiles.count(); got != want {
+		s.t.Errorf("%s: there are %d profiles, want %d", rule, got, want)
+	}
+}
+
+// unreadable wants that no page of a browser can read the answer, run it or show it as
+// its own, and that nobody keeps it or is sent on by it.
+func (s *site) unreadable(rule string, a answer) {
+	s.t.Helper()
+	for name, want := range map[string]string{
+		"Content-Type":                     "application/json",
+		"X-Content-Type-Options":           "nosniff",
+		"Cross-Origin-Resource-Policy":     "same-origin",
+		"Content-Security-Policy":          "default-src 'none'; frame-ancestors 'none'",
+		"Cache-Control":                    "no-store",
+		"Referrer-Policy":                  "no-referrer",
+		"Access-Control-Allow-Origin":      "",
+		"Access-Control-Allow-Headers":     "",
+		"Access-Control-Allow-Credentials": "",
+		"Location":                         "",
+		"Refresh":                          "",
+		"Set-Cookie":                       "",
+	} {
+		if got := a.header.Get(name); got != want {
+			s.t.Errorf("%s: %s is %q, want %q", rule, name, got, want)
+		}
+	}
+}
