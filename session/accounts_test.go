@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -17,6 +18,7 @@ type browser struct {
 	t      *testing.T
 	c      *Cookies
 	cookie string // "name=value"; empty for none
+	sets   int    // how often a response had a cookie
 }
 
 // visit makes a request with the browser's cookie and takes the cookie of the response.
@@ -28,6 +30,7 @@ func (b *browser) visit(call func(w http.ResponseWriter, r *http.Request)) {
 	}
 	call(w, r)
 	for _, line := range w.Result().Header["Set-Cookie"] {
+		b.sets++
 		b.cookie, _, _ = strings.Cut(line, ";")
 		if value(b.cookie) == "" {
 			b.cookie = ""
@@ -259,7 +262,11 @@ func TestFixationWithAccounts(t *testing.T) {
 func TestAccountsExpireEachByItself(t *testing.T) {
 	const m = time.Minute
 	clock := newTestClock()
-	b := &browser{t: t, c: newCookies(t, Config{Now: clock.Now, Accounts: 3, Idle: 30 * m, Absolute: 60 * m})}
+	b := &browser{t: t, c: newCookies(t, Config{
+		// The store's own clock stands still, so that it purges nothing.
+		Store: NewMemory(MemoryConfig{Now: newTestClock().Now}),
+		Now:   clock.Now, Accounts: 3, Idle: 30 * m, Absolute: 60 * m,
+	})}
 	check := func(at time.Duration, active, accounts string) {
 		t.Helper()
 		clock.Advance(at - clock.Now().Sub(start))
@@ -382,31 +389,52 @@ func TestALoweredLimitEndsTheOthersWithTheNextSignIn(t *testing.T) {
 	}
 }
 
+// TestSigningOutOfAnExpiredAccount ends what a change of the limits could bring back.
+func TestSigningOutOfAnExpiredAccount(t *testing.T) {
+	clock := newTestClock()
+	m := NewMemory(MemoryConfig{Now: clock.Now})
+	b := &browser{t: t, c: newCookies(t, Config{Store: m, Now: clock.Now, Accounts: 2})}
+	b.do("alice")
+	b.do("bob")
+	clock.Advance(time.Minute)
+	b.c = newCookies(t, Config{Store: m, Now: clock.Now, Accounts: 2, Absolute: time.Minute})
+	b.do("out:alice")
+	if len(m.entries) != 1 {
+		t.Errorf("%d sessions are stored, want that of bob", len(m.entries))
+	}
+}
+
 func TestStoreCallsWithAccounts(t *testing.T) {
 	tests := []struct {
+		limit                     int
 		step                      string
 		find, save, touch, delete int
+		sets                      bool // a cookie
 	}{
-		{"active", 1, 0, 1, 0},
-		{"list", 4, 0, 0, 0},
-		{"erin", 4, 1, 0, 1},
-		{"alice", 4, 1, 0, 1},
-		{"choose:alice", 4, 0, 1, 0},
-		{"choose:nobody", 4, 0, 0, 0},
-		{"out:alice", 4, 0, 0, 1},
-		{"out:nobody", 4, 0, 0, 0},
-		{"out", 0, 0, 0, 4},
+		{4, "active", 1, 0, 1, 0, false},
+		{4, "list", 4, 0, 0, 0, false},
+		{4, "erin", 4, 1, 0, 1, true},
+		{4, "alice", 4, 1, 0, 1, true},
+		{4, "choose:alice", 4, 0, 1, 0, true},
+		{4, "choose:nobody", 4, 0, 0, 0, false},
+		{4, "out:alice", 4, 0, 0, 1, true},
+		{4, "out:nobody", 4, 0, 0, 0, false},
+		{4, "out", 0, 0, 0, 4, true},
+		{1, "active", 1, 0, 1, 0, false},
+		{1, "erin", 0, 1, 0, 1, true},
+		{1, "dave", 0, 1, 0, 1, true},
 	}
 	for _, tt := range tests {
-		t.Run(tt.step, func(t *testing.T) {
+		t.Run(fmt.Sprint(tt.step, " of ", tt.limit), func(t *testing.T) {
 			clock := newTestClock()
 			store := failing(clock)
-			b := &browser{t: t, c: newCookies(t, Config{Store: store, Now: clock.Now, Accounts: 4})}
+			b := &browser{t: t, c: newCookies(t, Config{Store: store, Now: clock.Now, Accounts: tt.limit})}
 			for _, step := range []string{"alice", "bob", "carol", "dave"} {
 				b.do(step)
 			}
 			clock.Advance(time.Minute)
 			clear(store.calls)
+			b.sets = 0
 			switch tt.step {
 			case "active":
 				b.visit(func(_ http.ResponseWriter, r *http.Request) { b.c.Session(r) })
@@ -419,6 +447,9 @@ func TestStoreCallsWithAccounts(t *testing.T) {
 				if got := store.count(method); got != want {
 					t.Errorf("%s was called %d times, want %d", method, got, want)
 				}
+			}
+			if (b.sets == 1) != tt.sets || b.sets > 1 {
+				t.Errorf("%d cookies are set, want one: %t", b.sets, tt.sets)
 			}
 		})
 	}
@@ -563,6 +594,7 @@ func TestTheRequestCarriesTheNewCookie(t *testing.T) {
 		{"ours last", []string{"a=b; c=d; " + old}, "NEW; a=b; c=d", "a=b; c=d"},
 		{"ours twice", []string{old + "; a=b;" + old}, "NEW; a=b", "a=b"},
 		{"ours malformed", []string{cookieName + "=; a=b; " + cookieName + `="`}, "NEW; a=b", "a=b"},
+		{"others with spaces", []string{" a=b ;c=d\t"}, "NEW;  a=b ;c=d\t", "a=b ;c=d"},
 		{"several lines", []string{"a=b", old, "c=d; " + old}, "NEW; a=b; c=d", "a=b; c=d"},
 		{"others with strange bytes", []string{"junk; =\xff; a=\"b; " + old + ";;\tc = d "}, "NEW; junk; =\xff; a=\"b;;\tc = d", "junk; =\xff; a=\"b;;\tc = d"},
 		{"others that look like ours", []string{"x" + old + "; session=1"}, "NEW; x" + old + "; session=1", "x" + old + "; session=1"},
@@ -600,7 +632,7 @@ func TestTheRequestCarriesTheNewCookie(t *testing.T) {
 			if got := strings.Join(r.Header["Cookie"], "\n"); got != tt.outOf {
 				t.Errorf("after signing out the header is %q, want %q", got, tt.outOf)
 			}
-			if lines, there := r.Header["Cookie"]; there && len(lines) == 0 {
+			if _, there := r.Header["Cookie"]; there && tt.outOf == "" {
 				t.Error("the header is there and empty")
 			}
 			if subject(t, c, copied) != "" || r.Header.Get("Accept") != "*/*" {

@@ -329,10 +329,17 @@ func TestNothingIsShared(t *testing.T) {
 			returned.AMR[0], returned.Data[0] = "x", 'x'
 			for range 2 {
 				s, err := c.Session(get(pair))
-				if err != nil || s.AMR[0] != "pwd" || string(s.Data) != "data" {
-					t.Fatalf("Session returned %+v, %v", s, err)
+				list, err2 := c.Accounts(get(pair))
+				chosen, err3 := c.Choose(httptest.NewRecorder(), get(pair), "alice")
+				if err = errors.Join(err, err2, err3); err != nil {
+					t.Fatal(err)
 				}
-				s.AMR[0], s.Data[0], s.Subject = "x", 'x', "mallory"
+				for _, s := range append(list, s, chosen) {
+					if s.AMR[0] != "pwd" || string(s.Data) != "data" {
+						t.Fatalf("there is %+v", s)
+					}
+					s.AMR[0], s.Data[0], s.Subject = "x", 'x', "mallory"
+				}
 			}
 		})
 	}
