@@ -1,0 +1,84 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/usher-auth/usher/authorize"
+)
+
+// maxClientID is the longest client id that the endpoint looks up.
+const maxClientID = 2048
+
+// Client implements [authorize.ClientStore].
+func (s *Store) Client(ctx context.Context, id string) (*authorize.Client, error) {
+	if len(id) > maxClientID {
+		return nil, ctx.Err()
+	}
+	var record []byte
+	found, err := s.one(ctx, []any{&record}, "SELECT record FROM usher_clients WHERE id = ?", []byte(id))
+	if err != nil || !found {
+		return nil, failed("find a client", err)
+	}
+	return decodeClient(record)
+}
+
+// PutClient stores a client in place of the one with the same ID. Redirect URIs that the
+// endpoint would refuse are an error here: see [authorize.CheckRedirectURI].
+func (s *Store) PutClient(ctx context.Context, c authorize.Client) error {
+	if c.ID == "" || len(c.ID) > maxClientID || !utf8.ValidString(c.ID) {
+		return fmt.Errorf("sqlstore: store a client: the ID %.80q is not 1 to %d bytes of UTF-8", c.ID, maxClientID)
+	}
+	for _, uri := range c.RedirectURIs {
+		if err := authorize.CheckRedirectURI(uri); err != nil {
+			return fmt.Errorf("sqlstore: store the client %.80q: %w", c.ID, err)
+		}
+	}
+	record, err := json.Marshal(c)
+	if err != nil {
+		return failed("store a client", err)
+	}
+	_, err = s.exec(ctx, "INSERT INTO usher_clients (id, record) VALUES (?, ?)"+s.dialect.orReplace("id", "record"), []byte(c.ID), record)
+	return failed("store a client", err)
+}
+
+// DeleteClient removes a client. It is no error if there is none. Codes and consents of
+// the client stay, and mean nothing without it.
+func (s *Store) DeleteClient(ctx context.Context, id string) error {
+	_, err := s.exec(ctx, "DELETE FROM usher_clients WHERE id = ?", []byte(id))
+	return failed("delete a client", err)
+}
+
+// ListClients returns clients ordered by ID, byte for byte: the first of those that come
+// after the ID given, limit at most. Begin with an empty ID. limit must be positive.
+func (s *Store) ListClients(ctx context.Context, after string, limit int) ([]*authorize.Client, error) {
+	if limit <= 0 {
+		return nil, errors.New("sqlstore: list clients: limit is not positive")
+	}
+	var list []*authorize.Client
+	err := s.each(ctx, func(rows *sql.Rows) error {
+		var record []byte
+		if err := rows.Scan(&record); err != nil {
+			return err
+		}
+		c, err := decodeClient(record)
+		list = append(list, c)
+		return err
+	}, "SELECT record FROM usher_clients WHERE id > ? ORDER BY id LIMIT ?", []byte(after), limit)
+	if err != nil {
+		return nil, failed("list clients", err)
+	}
+	return list, nil
+}
+
+func decodeClient(record []byte) (*authorize.Client, error) {
+	c := &authorize.Client{}
+	if err := json.Unmarshal(record, c); err != nil {
+		return nil, fmt.Errorf("sqlstore: the record of a client cannot be read: %w", err)
+	}
+	return c, nil
+}

@@ -1,0 +1,125 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"strings"
+)
+
+//go:embed schema
+var schemas embed.FS
+
+// Migrate makes the tables that are missing. It is safe to call at every start and from
+// any number of replicas at once: one does the work, the others wait as long as ctx
+// allows; [Config].Timeout does not count here. It never drops or empties anything, and
+// leaves a schema alone that is newer than this package. The files are in the schema
+// folder, for those who migrate with a tool of their own; with another prefix than
+// "usher_", put it in.
+//
+// It also looks at the settings of the connection, and tells the Logger of those that
+// could bring a used code back after a crash or make calls fail.
+//
+// The database user needs the right to create tables, here and not afterwards.
+func (s *Store) Migrate(ctx context.Context) error {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return failed("migrate", err)
+	}
+	defer conn.Close()
+	if err := s.locked(ctx, conn, func(run execer) error { return s.migrate(ctx, run) }); err != nil {
+		return failed("migrate", err)
+	}
+	return failed("look at the settings", s.checkSettings(ctx, conn))
+}
+
+// execer is a connection or a transaction.
+type execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// locked calls work while no other process does the same. Where the database can take
+// back changes of its schema, all of it happens or nothing.
+func (s *Store) locked(ctx context.Context, conn *sql.Conn, work func(execer) error) (err error) {
+	switch s.dialect {
+	case PostgreSQL:
+		tx, err := conn.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", s.lockNumber()); err != nil {
+			return err
+		}
+		if err := work(tx); err != nil {
+			return err
+		}
+		return tx.Commit()
+	case SQLite:
+		if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+			return err
+		}
+		if err := work(conn); err != nil {
+			_, undone := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+			return errors.Join(err, undone)
+		}
+		_, err := conn.ExecContext(ctx, "COMMIT")
+		return err
+	default:
+		var got sql.NullInt64
+		const anHour = 3600 // unless ctx ends before
+		if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, ?)", s.prefix+"migrate", anHour).Scan(&got); err != nil {
+			return err
+		}
+		if got.Int64 != 1 {
+			return errors.New("another process holds the lock")
+		}
+		err := work(conn)
+		_, released := conn.ExecContext(context.WithoutCancel(ctx), "DO RELEASE_LOCK(?)", s.prefix+"migrate")
+		return errors.Join(err, released)
+	}
+}
+
+// lockNumber stands for the prefix among the advisory locks of the database.
+func (s *Store) lockNumber() int64 {
+	sum := fnv.New64a()
+	sum.Write([]byte("usher sqlstore " + s.prefix))
+	return int64(sum.Sum64())
+}
+
+// migrate runs the files that have not been run.
+func (s *Store) migrate(ctx context.Context, run execer) error {
+	if _, err := run.ExecContext(ctx, s.text("CREATE TABLE IF NOT EXISTS usher_schema (version INTEGER NOT NULL PRIMARY KEY)")); err != nil {
+		return err
+	}
+	var version int
+	if err := run.QueryRowContext(ctx, s.text("SELECT COALESCE(MAX(version), 0) FROM usher_schema")).Scan(&version); err != nil {
+		return err
+	}
+	for {
+		version++
+		file, err := schemas.ReadFile(fmt.Sprintf("schema/%s/%d.sql", s.dialect, version))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for statement := range strings.SplitSeq(s.text(string(file)), ";\n") {
+			if strings.TrimSpace(statement) == "" {
+				continue
+			}
+			if _, err := run.ExecContext(ctx, statement); err != nil {
+				return fmt.Errorf("version %d: %w", version, err)
+			}
+		}
+		if _, err := run.ExecContext(ctx, s.text("INSERT INTO usher_schema (version) VALUES (?)"), version); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,125 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// purgeBatch is how many rows one statement deletes, so that none holds its locks
+	// for long.
+	purgeBatch = 500
+
+	// purgeInterval is how often a store purges on its own, at most.
+	purgeInterval = time.Minute
+
+	// purgeMargin is how long an expired session stays, for the clocks of replicas that
+	// are behind this one.
+	purgeMargin = 5 * time.Minute
+)
+
+// Purge deletes codes that expired longer than [Config].KeepExpired ago and sessions that
+// have expired, and returns how many rows that were. It works in batches of 500 rows, each
+// of them a statement of its own, until nothing is left or ctx is done; what it has
+// deleted by then stays deleted. Several processes may purge at once.
+//
+// The store also deletes a batch of each about once a minute by itself, beside the calls
+// that save something. A host that issues more than 500 codes a minute calls Purge now and
+// then. Consents and clients are never purged.
+func (s *Store) Purge(ctx context.Context) (rows int64, err error) {
+	for {
+		n, more, err := s.purgeBatches(ctx)
+		rows += n
+		if err != nil || !more {
+			return rows, failed("purge", err)
+		}
+	}
+}
+
+// purgeBatches deletes one batch of each kind. more is true if there may be another.
+func (s *Store) purgeBatches(ctx context.Context) (rows int64, more bool, err error) {
+	now := s.now()
+	for _, expired := range []struct {
+		table, key, column string
+		before             int64
+	}{
+		{"usher_codes", "hash", "expires_ms", now.Add(-s.keepExpired).UnixMilli()},
+		{"usher_sessions", "id", "expires_us", now.Add(-purgeMargin).UnixMicro()},
+	} {
+		// The keys are read first: deleting by a range of times would lock what other
+		// calls are about to insert there.
+		var values []any
+		err := s.each(ctx, func(found *sql.Rows) error {
+			var key []byte
+			err := found.Scan(&key)
+			values = append(values, key)
+			return err
+		}, "SELECT "+expired.key+" FROM "+expired.table+" WHERE "+expired.column+" < ? ORDER BY "+expired.column+" LIMIT ?", expired.before, purgeBatch)
+		if err != nil {
+			return rows, false, err
+		}
+		if len(values) == 0 {
+			continue
+		}
+		more = more || len(values) == purgeBatch
+		// A session may have been touched since, so the time is looked at again. A
+		// shorter batch repeats its last key, so that there is one statement to prepare.
+		for len(values) < purgeBatch {
+			values = append(values, values[len(values)-1])
+		}
+		n, err := s.exec(ctx, "DELETE FROM "+expired.table+" WHERE "+expired.column+" < ? AND "+expired.key+
+			" IN (?"+strings.Repeat(", ?", purgeBatch-1)+")", append([]any{expired.before}, values...)...)
+		rows += n
+		if err != nil {
+			return rows, false, err
+		}
+	}
+	return rows, more, nil
+}
+
+// background is the one purge at a time that the store runs by itself.
+type background struct {
+	mu     sync.Mutex
+	last   time.Time
+	closed bool
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// purgeSoon begins to purge a batch of each kind if that was not done for a while. The
+// caller does not wait.
+func (s *Store) purgeSoon() {
+	p := &s.purge
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := s.now()
+	if p.closed || p.cancel != nil || now.Sub(p.last).Abs() < purgeInterval {
+		return
+	}
+	p.last = now
+	var ctx context.Context
+	ctx, p.cancel = context.WithCancel(context.Background())
+	p.done.Go(func() {
+		if _, _, err := s.purgeBatches(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("sqlstore: what has expired was not purged", "error", err)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.cancel()
+		p.cancel = nil
+	})
+}
+
+// end stops a purge that is running and allows no other.
+func (p *background) end() {
+	p.mu.Lock()
+	p.closed = true
+	if p.cancel != nil {
+		p.cancel()
+	}
+	p.mu.Unlock()
+	p.done.Wait()
+}

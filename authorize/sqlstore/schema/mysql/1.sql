@@ -1,0 +1,38 @@
+-- Keys and ids are bytes. A record is JSON, as bytes too. Times are whole numbers since
+-- 1970 in UTC: milliseconds (_ms) or microseconds (_us). What is there already is left
+-- as it is, because this database commits after every statement.
+
+CREATE TABLE IF NOT EXISTS usher_clients (
+	id     VARBINARY(2048) NOT NULL PRIMARY KEY,
+	record MEDIUMBLOB      NOT NULL
+) ENGINE=InnoDB;
+
+CREATE TABLE IF NOT EXISTS usher_codes (
+	hash       VARBINARY(255) NOT NULL PRIMARY KEY,
+	record     MEDIUMBLOB     NOT NULL,
+	client_id  MEDIUMBLOB     NOT NULL,
+	subject    MEDIUMBLOB     NOT NULL,
+	issued_ms  BIGINT         NOT NULL,
+	expires_ms BIGINT         NOT NULL,
+	used_ms    BIGINT,
+	INDEX usher_codes_expires (expires_ms)
+) ENGINE=InnoDB;
+
+-- Subjects and ids of any length are found by their SHA-256.
+CREATE TABLE IF NOT EXISTS usher_consents (
+	subject_hash BINARY(32) NOT NULL,
+	client_hash  BINARY(32) NOT NULL,
+	record       MEDIUMBLOB NOT NULL,
+	granted_ms   BIGINT     NOT NULL,
+	PRIMARY KEY (subject_hash, client_hash)
+) ENGINE=InnoDB;
+
+CREATE TABLE IF NOT EXISTS usher_sessions (
+	id           VARBINARY(255) NOT NULL PRIMARY KEY,
+	record       MEDIUMBLOB     NOT NULL,
+	subject_hash BINARY(32)     NOT NULL,
+	last_seen_us BIGINT         NOT NULL,
+	expires_us   BIGINT         NOT NULL,
+	INDEX usher_sessions_subject (subject_hash),
+	INDEX usher_sessions_expires (expires_us)
+) ENGINE=InnoDB;

@@ -1,0 +1,165 @@
+// Package sqlstore keeps clients, codes, consents and sessions in an SQL database:
+// SQLite, PostgreSQL, MariaDB or MySQL, through database/sql and a driver that the host
+// imports.
+//
+//	db, err := sql.Open("sqlite", "file:usher.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)&_txlock=immediate")
+//	...
+//	store, err := sqlstore.New(sqlstore.Config{DB: db, Dialect: sqlstore.SQLite})
+//	...
+//	err = store.Migrate(ctx)
+//
+// The [Store] goes where a Memory would: into Clients, Codes and Consent.Store of the
+// endpoint's configuration, and into Store of session.Config.
+//
+// # What is kept, and how
+//
+// The tables are in the schema folder. Codes, sessions and ids are compared as bytes,
+// whatever the database's collation. Times are whole numbers since 1970 in UTC: codes
+// and consents in milliseconds, sessions in microseconds. No statement asks the database
+// for its time: the endpoint's clock decides whether a code or a session is good, and
+// [Config].Now only when space is reclaimed. A code is stored under its hash with what
+// it stands for; neither the code nor a cookie's value is ever in the database.
+//
+// # When it is taken to be written
+//
+// Every method is one statement, or one and a look at its result, so each takes effect
+// as a whole in the database's default isolation. With stricter ones some concurrent
+// calls fail with an error, which approves nothing. A code is used up by one UPDATE: if
+// its answer is lost, the call is an error and the code may be used, but it was not
+// approved twice. How durable that is, is up to the database: with SQLite set
+// synchronous(FULL), with PostgreSQL leave synchronous_commit on, with MariaDB and MySQL
+// leave innodb_flush_log_at_trx_commit at 1, and read from the primary only. Otherwise a
+// crash can bring a used code back.
+//
+// # Poolers
+//
+// Statements are prepared once. Behind PgBouncer in transaction mode that needs version
+// 1.21 with max_prepared_statements, or [Config].Unprepared and a driver that prepares
+// nothing by itself: with pgx, default_query_exec_mode=exec in the DSN. Nothing else
+// outlives a transaction: Migrate takes its lock inside of one.
+package sqlstore
+
+import (
+	"cmp"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/session"
+)
+
+// Config configures [New]. DB and Dialect are required.
+type Config struct {
+	// DB is the database. It stays the host's, which closes it after the store.
+	DB *sql.DB
+
+	// Dialect is what the database speaks.
+	Dialect Dialect
+
+	// Prefix begins the name of every table and index: up to 30 lower-case letters,
+	// digits and '_', a letter first. Stores with different prefixes know nothing of
+	// each other, as the issuers of a host with tenants should. Empty: "usher_".
+	Prefix string
+
+	// KeepExpired is how long past its expiry a code is remembered, so that a replay
+	// can be told from an unknown code and a used one be looked up. Zero: 24 hours. It
+	// must not be negative.
+	KeepExpired time.Duration
+
+	// Timeout bounds every call that comes without a nearer deadline. Zero: 5 s. It
+	// must not be negative.
+	Timeout time.Duration
+
+	// Unprepared sends every statement as it is instead of preparing it once, for
+	// poolers that hand each transaction to another connection.
+	Unprepared bool
+
+	// Now is the clock by which expired records are purged. It decides nothing else.
+	// Nil: time.Now.
+	Now func() time.Time
+
+	// Logger is told when a purge that the store began on its own fails. Nil: nobody.
+	Logger *slog.Logger
+}
+
+// Store is an [authorize.ClientStore], [authorize.CodeStore], [authorize.ConsentStore]
+// and [session.Store]. It is safe for concurrent use, by any number of processes.
+type Store struct {
+	db          *sql.DB
+	dialect     Dialect
+	prefix      string
+	keepExpired time.Duration
+	timeout     time.Duration
+	unprepared  bool
+	now         func() time.Time
+	log         *slog.Logger
+
+	mu         sync.Mutex
+	statements map[string]*sql.Stmt // by their text in this package
+	purge      background
+}
+
+var (
+	_ authorize.ClientStore  = (*Store)(nil)
+	_ authorize.CodeStore    = (*Store)(nil)
+	_ authorize.ConsentStore = (*Store)(nil)
+	_ session.Store          = (*Store)(nil)
+)
+
+var validPrefix = regexp.MustCompile(`^[a-z][a-z0-9_]{0,29}$`)
+
+// New checks the configuration and returns the store. It does not talk to the database:
+// call [Store.Migrate] once, or see to the tables in another way. The error names the
+// field that is wrong.
+func New(config Config) (*Store, error) {
+	prefix := cmp.Or(config.Prefix, "usher_")
+	switch {
+	case config.DB == nil:
+		return nil, errors.New("sqlstore: Config.DB is nil: open one with sql.Open and a driver of yours")
+	case !config.Dialect.known():
+		return nil, fmt.Errorf("sqlstore: Config.Dialect is %q: set SQLite, PostgreSQL or MySQL", string(config.Dialect))
+	case !validPrefix.MatchString(prefix):
+		return nil, fmt.Errorf("sqlstore: Config.Prefix is %q: use up to 30 lower-case letters, digits and '_', a letter first", prefix)
+	case config.KeepExpired < 0:
+		return nil, fmt.Errorf("sqlstore: Config.KeepExpired is %v: use 0 for 24 hours, or more", config.KeepExpired)
+	case config.Timeout < 0:
+		return nil, fmt.Errorf("sqlstore: Config.Timeout is %v: use 0 for 5 seconds, or more", config.Timeout)
+	}
+	s := &Store{
+		db:          config.DB,
+		dialect:     config.Dialect,
+		prefix:      prefix,
+		keepExpired: cmp.Or(config.KeepExpired, 24*time.Hour),
+		timeout:     cmp.Or(config.Timeout, 5*time.Second),
+		unprepared:  config.Unprepared,
+		now:         config.Now,
+		log:         config.Logger,
+		statements:  map[string]*sql.Stmt{},
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	return s, nil
+}
+
+// Close ends a purge that the store began on its own and closes its statements. The
+// store cannot be used afterwards; the database can.
+func (s *Store) Close() error {
+	s.purge.end()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, statement := range s.statements {
+		errs = append(errs, statement.Close())
+	}
+	s.statements = nil
+	return errors.Join(errs...)
+}
