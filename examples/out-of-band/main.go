@@ -7,6 +7,7 @@
 //	client.go    the command-line client, -client
 //	apikey.go    which application calls
 //	main.go      the endpoint
+//	rules.go     what is refused beside what the protocol refuses, and how
 //	profiles.go  who the user is: the profile of the JWT, or a new one
 //	token.go     the token endpoint
 //	jwt.go       how JWTs are made and checked
@@ -25,7 +26,6 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
-	oautherr "github.com/usher-auth/usher/errors"
 )
 
 // clients are two applications. Requests have no scope, so each has one by default.
@@ -49,12 +49,6 @@ var keys = apiKeys{"cli": hash("demo-key-of-cli"), "website": hash("demo-key-of-
 // code holds without being said.
 var required = []string{
 	"redirect_uri", "response_type", "client_id", "state", "code_challenge", "code_challenge_method",
-}
-
-// unknown are parameters that would change the answer, and that do not exist here. A
-// prompt, for instance, could end in a refusal when the profile is there already.
-var unknown = []string{
-	"response_mode", "prompt", "max_age", "claims", "acr_values", "login_hint", "nonce",
 }
 
 type server struct {
@@ -97,33 +91,6 @@ func (s *server) routes() http.Handler {
 	mux.Handle("POST /oauth/token", keys.required(http.HandlerFunc(s.token)))
 	mux.HandleFunc("GET /{$}", s.howTo)
 	return mux
-}
-
-// ownRules come after those of the protocol and before anybody has a profile.
-func (s *server) ownRules(ctx context.Context, r *authorize.Request) error {
-	for _, name := range unknown {
-		if r.Parameter(name) != "" {
-			return oautherr.InvalidRequest.With("The parameter " + name + " does not exist here.")
-		}
-	}
-	call := callOf(ctx)
-	if call.client != r.ClientID {
-		return oautherr.UnauthorizedClient.With("The API key is another client's.")
-	}
-	call.request = r // for whoAsks
-	return nil
-}
-
-// refuse is the error page: JSON with the codes that RFC 6749 §4.1 has, and
-// login_required.
-func refuse(w http.ResponseWriter, r *http.Request, p authorize.PageError) {
-	switch p.Code {
-	case oautherr.RedirectURIMismatch:
-		p.Code = oautherr.InvalidRequest
-	case oautherr.LoginRequired:
-		p.Description = "The token in " + profileHeader + " is not good, or not any more. Without one there is a new profile."
-	}
-	authorize.ErrorJSON(w, r, p)
 }
 
 func main() {

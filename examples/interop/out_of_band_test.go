@@ -1,0 +1,199 @@
+package interop
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// startOutOfBand starts out-of-band and returns its address and the commands that it
+// prints, which are indented.
+func startOutOfBand(t *testing.T) (address string, commands []string) {
+	t.Helper()
+	cmd := exec.Command(build(t, "out-of-band"), "-addr", "127.0.0.1:0")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		io.Copy(io.Discard, out)
+		cmd.Wait()
+	})
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if url, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
+			address = url
+		}
+		command, indented := strings.CutPrefix(lines.Text(), "  ")
+		if !indented {
+			continue
+		}
+		if commands = append(commands, command); strings.HasPrefix(command, "go run ") {
+			return address, commands // the last one
+		}
+	}
+	t.Fatalf("the program ended, and printed the commands %q", commands)
+	return "", nil
+}
+
+// shell types the commands one after the other, in the folder where they are meant to be
+// typed, and ends at the first that fails.
+func shell(t *testing.T, commands ...string) (output []string, notes string) {
+	t.Helper()
+	cmd := exec.Command("sh", "-eu")
+	cmd.Dir = filepath.Join("..", "..")
+	cmd.Stdin = strings.NewReader(strings.Join(commands, "\n") + "\n")
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(x string) bool {
+		return strings.HasPrefix(x, "API_KEY=") || strings.HasPrefix(x, "PROFILE_JWT=")
+	})
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v, and it printed:\n%s%s", err, &stdout, &stderr)
+	}
+	return strings.Split(strings.TrimSpace(strings.ReplaceAll(stdout.String(), "\r", "")), "\n"), stderr.String()
+}
+
+// members wants an object with these members in the line, and returns it.
+func members(t *testing.T, line string, names ...string) map[string]any {
+	t.Helper()
+	object := map[string]any{}
+	if err := json.Unmarshal([]byte(line), &object); err != nil {
+		t.Fatalf("%v: %s", err, line)
+	}
+	for _, name := range names {
+		if object[name] == nil {
+			t.Fatalf("there is no %s in %s", name, line)
+		}
+	}
+	return object
+}
+
+// Everything that is printed works as it is printed, from top to bottom.
+func TestOutOfBandInAShell(t *testing.T) {
+	_, commands := startOutOfBand(t)
+	output, notes := shell(t, commands...)
+	if len(output) < 6 {
+		t.Fatalf("the output is %q", output)
+	}
+	first := members(t, output[0], "code", "state", "iss")
+	members(t, output[1], "access_token", "profile")
+	if again := members(t, output[2], "code", "state", "iss"); again["code"] == first["code"] {
+		t.Errorf("the second code is the first: %v", again)
+	}
+	headers := output[3 : len(output)-1]
+	location := func(line string) bool {
+		return strings.HasPrefix(line, "Location: https://website.example/callback?code=")
+	}
+	if headers[0] != "HTTP/1.1 302 Found" || !slices.ContainsFunc(headers, location) {
+		t.Errorf("the client with an address got %q", headers)
+	}
+	if token := output[len(output)-1]; strings.Count(token, ".") != 2 || strings.ContainsAny(token, " {") {
+		t.Errorf("the client prints %q", token)
+	}
+	_, profile, new := strings.Cut(notes, "a new profile: ")
+	profile, rest, _ := strings.Cut(profile, "\n")
+	if _, same, old := strings.Cut(rest, "the profile of the token: "); !new || !old || strings.TrimSpace(same) != profile {
+		t.Errorf("the client says %q", notes)
+	}
+}
+
+// A person who gets no answer presses the up key: another code, the same profile. So
+// does a shell that does it many times at once.
+func TestOutOfBandRetriedInAShell(t *testing.T) {
+	_, commands := startOutOfBand(t)
+	token := slices.IndexFunc(commands, func(command string) bool { return strings.HasPrefix(command, "token=") })
+	if token < 0 {
+		t.Fatalf("there is no token in %q", commands)
+	}
+	once := commands[:token]
+	ask := strings.TrimSuffix(strings.TrimPrefix(once[1], "answer=$("), ")")
+	script := []string{once[0]}
+	for range 10 {
+		script = append(script, ask+" >/dev/null &")
+	}
+	script = append(script, "wait")
+	output, _ := shell(t, slices.Concat(script, once[1:], once[1:])...)
+	if len(output) != 4 {
+		t.Fatalf("the output is %q", output)
+	}
+	first, second := members(t, output[1], "profile"), members(t, output[3], "profile")
+	if first["profile"] != second["profile"] {
+		t.Errorf("%v became %v", first["profile"], second["profile"])
+	}
+}
+
+// What goes wrong is told, with a status that a script can go by.
+func TestOutOfBandClientFails(t *testing.T) {
+	address, _ := startOutOfBand(t)
+	for _, c := range []struct {
+		rule string
+		env  []string
+		want string
+	}{
+		{"without a key", nil, "401 Unauthorized"},
+		{"with a wrong key", []string{"API_KEY=x"}, "invalid_client"},
+		{"with a token that is not good", []string{"API_KEY=demo-key-of-cli", "PROFILE_JWT=x"}, "login_required"},
+	} {
+		cmd := exec.Command(build(t, "out-of-band"), "-client", address)
+		cmd.Env = append(slices.Clone(os.Environ()), "API_KEY=", "PROFILE_JWT=")
+		cmd.Env = append(cmd.Env, c.env...)
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		if err := cmd.Run(); err == nil || stdout.Len() > 0 || !strings.Contains(stderr.String(), c.want) {
+			t.Errorf("%s: %v, printed %q and %q", c.rule, err, &stdout, &stderr)
+		}
+	}
+}
+
+// The programs of other sites cannot read a code in a real browser, and neither is it
+// shown, although they know the API key.
+func TestOutOfBandInChromium(t *testing.T) {
+	b, s := newTab(t), newSite(t)
+	address, commands := startOutOfBand(t)
+	_, ask, found := strings.Cut(commands[1], "'")
+	ask, _, _ = strings.Cut(ask, "'")
+	if !found || !strings.HasPrefix(ask, address) {
+		t.Fatalf("the second command is %s", commands[1])
+	}
+	quoted, err := json.Marshal(ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	element := func(kind, attribute string) string {
+		return `new Promise(done => { const e = document.createElement("` + kind + `"); e.` + attribute + ` = ` + string(quoted) +
+			`; e.onload = () => done("loaded"); e.onerror = () => done("failed"); document.body.append(e) })`
+	}
+	call := func(options string) string {
+		return `fetch(` + string(quoted) + `, ` + options + `).then(r => r.text().then(t => r.type + " " + t), String)`
+	}
+	for _, c := range []struct{ rule, script, want string }{
+		{"a script calls with the key", call(`{headers: {"x-api-key": "demo-key-of-cli"}}`), "TypeError: Failed to fetch"},
+		{"a script calls", call(`{}`), "TypeError: Failed to fetch"},
+		{"a script calls, with cookies", call(`{credentials: "include"}`), "TypeError: Failed to fetch"},
+		{"a script calls without an answer", call(`{mode: "no-cors", headers: {"x-api-key": "demo-key-of-cli"}}`), "TypeError: Failed to fetch"},
+		{"a script element", element("script", "src"), "failed"},
+		{"an image", element("img", "src"), "failed"},
+	} {
+		b.open(s.url + "/callback")
+		if got := b.evaluate(c.script); got != c.want {
+			t.Errorf("%s: %s, want %s", c.rule, got, c.want)
+		}
+	}
+	b.open(ask)
+	if text := b.text("body"); !strings.Contains(text, `"error":"invalid_client"`) || strings.Contains(text, `"code"`) {
+		t.Errorf("opened, it shows %s", text)
+	}
+}
