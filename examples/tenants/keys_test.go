@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -138,5 +139,31 @@ func TestRequestsThatWaitTooLong(t *testing.T) {
 		}
 		w.newBrowser()
 		w.onErrorPage(on, w.page(w.browser.Open(on.issuer+"/authorize?req="+req)), oautherr.InvalidRequest)
+	})
+}
+
+func TestKeysChangeUnderLoad(t *testing.T) {
+	forEachTenant(t, func(w *world, on *tenant) {
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				for range 10 {
+					if response := w.call("GET", ask(on).URL, "", nil); response.StatusCode != http.StatusFound {
+						w.t.Errorf("status %d", response.StatusCode)
+					}
+				}
+			})
+			all.Go(func() {
+				for range 3 {
+					if err := on.rotate(); err != nil {
+						w.t.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		if on.signingKey() != "key-13" {
+			w.t.Errorf("%s signs, want key-13", on.signingKey())
+		}
 	})
 }

@@ -140,6 +140,23 @@ func TestOperatorRefuses(t *testing.T) {
 	}
 }
 
+func TestWrongPasswords(t *testing.T) {
+	forEachTenant(t, func(w *world, on *tenant) {
+		flow := ask(on)
+		page := w.open(flow)
+		for username, password := range map[string]string{
+			"alice": "wrong", "ALICE": "alice-password", "mallory": "alice-password", "nobody": "", "": "",
+		} {
+			page = w.page(page.Submit(url.Values{"username": {username}, "password": {password}}))
+			if page.Left || page.Status != http.StatusForbidden {
+				w.t.Fatalf("%s with %q:\n%s", username, password, page)
+			}
+			w.says(page, "User name or password is wrong.")
+		}
+		w.redeem(on, flow, w.page(page.Submit(alice)))
+	})
+}
+
 func TestOrdinarySignIn(t *testing.T) {
 	w := newWorld(t)
 	on := w.tenant("acme")

@@ -3,12 +3,15 @@ package main
 import (
 	"encoding/json"
 	"io"
-	"net/http"
+	"log/slog"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/authorize/authorizetest"
 )
 
 // TestMain is the login process where a test has started this binary as one.
@@ -19,29 +22,33 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestLoginProcessStarts(t *testing.T) {
-	w := newWorld(t)
-	server := httptest.NewServer(w.server.sites)
-	defer server.Close()
-	answer, err := startLogin(task{Server: server.Listener.Addr().String(), Token: "login-process"})
+// The two processes talk to each other over sockets here.
+func TestSignInThroughTheLoginProcess(t *testing.T) {
+	main := httptest.NewUnstartedServer(nil)
+	at := main.Listener.Addr().String()
+	work := task{Server: at, Token: "login-process"}
+	own, err := startLogin(work)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(answer.Key) != 32 {
-		t.Errorf("its key is %x", answer.Key)
-	}
-	r, err := http.NewRequest("GET", "http://127.0.0.1:"+answer.Port+"/login?req=made.up.request", nil)
+	w := &world{t: t, browser: authorizetest.NewBrowser()}
+	w.server, err = newServer(surroundings{work.port(), own, work.Token, slog.New(slog.DiscardHandler), time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Host = "globex.localhost"
-	response, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response.Body.Close()
-	if response.StatusCode != http.StatusBadRequest {
-		t.Errorf("status %d, want 400", response.StatusCode)
+	main.Config.Handler = w.server.sites
+	main.Start()
+	defer main.Close()
+
+	client := authorizetest.Client{RedirectURI: urlOf("app.localhost", work.port()) + "/callback", Scopes: []string{"openid"}}
+	for _, on := range w.server.tenants {
+		w.browser.Connect(on.issuer, backChannel(at).Transport)
+		if on.OwnLogin != "" {
+			w.browser.Connect(urlOf(on.host(), own.Port), backChannel("127.0.0.1:"+own.Port).Transport)
+		}
+		client.Issuer, client.ID = on.issuer, "notes-"+on.Name
+		flow := client.Start()
+		w.redeem(on, flow, w.page(w.open(flow).Submit(alice)))
 	}
 }
 
