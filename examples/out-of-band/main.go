@@ -78,7 +78,7 @@ func (s *server) config() authorize.Config {
 		Sessions:     authorize.SessionFunc(s.whoAsks),
 		Login:        authorize.LoginURL("/"), // where a redirect can lead; programs read login_required
 		Require:      required,
-		Check:        s.ownRules,
+		Check:        ownRules,
 		ErrorPage:    refuse,
 		CodeLifetime: codeLifetime,
 		Now:          s.profiles.now,

@@ -44,6 +44,7 @@ func TestAClientWithAnAddressIsRedirected(t *testing.T) {
 		{"a code for a program", "GET", byWebsite(), []string{"Accept: application/json"}, 302, callback + "?code="},
 		{"a wrong scope", "GET", byWebsite("scope=admin"), nil, 302, callback + "?error=invalid_scope&"},
 		{"a parameter that does not exist", "GET", byWebsite("prompt=none"), nil, 302, callback + "?error=invalid_request&"},
+		{"a response mode", "GET", byWebsite("response_mode=query"), nil, 302, callback + "?error=invalid_request&"},
 		{"the key of another client", "GET", byWebsite(), []string{cliKey}, 302, callback + "?error=unauthorized_client&"},
 		{"no state", "GET", byWebsite("-state"), nil, 302, callback + "?error=invalid_request&"},
 		{"a token that is not good", "GET", byWebsite(), []string{"x-profile-jwt: x"}, 302, base + "/?req="},
@@ -254,6 +255,10 @@ func TestTheClientDoubtsAnswers(t *testing.T) {
 		}},
 		{"an error with a code", func(w http.ResponseWriter, r *http.Request) { writeObject(w, 400, good(r)) }},
 		{"a page", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<!DOCTYPE html>") }},
+		{"another type", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			json.NewEncoder(w).Encode(good(r))
+		}},
 		{"a redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/elsewhere?"+r.URL.RawQuery, http.StatusFound)
 		}},

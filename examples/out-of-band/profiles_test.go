@@ -74,16 +74,6 @@ func TestTheSameRequest(t *testing.T) {
 	}
 }
 
-// Values that run into each other are not the same request.
-func TestRequestsAreToldApart(t *testing.T) {
-	s := newSite(t)
-	challenge := pkce.Challenge(verifier)
-	for _, state := range []string{`a`, `a" "b`, `a "` + challenge, `" "`, `\" \"`} {
-		s.code(params("state=" + state))
-	}
-	s.profiles("states with quotes", 5)
-}
-
 // A code for somebody else's request is worth nothing without its verifier.
 func TestACopiedRequestRedeemsNothing(t *testing.T) {
 	s := newSite(t)
@@ -127,18 +117,40 @@ func TestProfilesAreBounded(t *testing.T) {
 
 // A profile lasts as long as a token can lead to it, the latest possible one included.
 func TestProfilesLastAsLongAsTheirTokens(t *testing.T) {
-	s := newSite(t)
-	s.server.profiles.max = 1
-	code := s.code(params())
-	s.now = s.now.Add(codeLifetime - time.Second)
-	token, id := s.token(code)
-	s.now = s.now.Add(tokenLifetime - time.Second)
-	if _, again := s.token(s.code(params("state=2"), "x-profile-jwt: "+token)); again != id {
-		t.Errorf("%s became %s", id, again)
+	token := func(s *site, code string) (token, id string) {
+		s.now = s.now.Add(codeLifetime - time.Second)
+		return s.token(code)
 	}
-	s.now = s.now.Add(time.Second)
-	if a := s.get(params("state=3"), "x-profile-jwt: "+token); a.object["error"] != "login_required" {
-		t.Errorf("an expired token: status %d, %s", a.status, a.body)
+	for _, c := range []struct {
+		rule  string
+		token func(s *site) (token, id string)
+	}{
+		{"of a new one", func(s *site) (string, string) { return token(s, s.code(params())) }},
+		{"of a request that came again", func(s *site) (string, string) {
+			s.code(params())
+			s.now = s.now.Add(retryWindow - time.Second)
+			return token(s, s.code(params()))
+		}},
+		{"of a token", func(s *site) (string, string) {
+			first, _ := s.token(s.code(params()))
+			s.now = s.now.Add(tokenLifetime - time.Second)
+			return token(s, s.code(params(), "x-profile-jwt: "+first))
+		}},
+	} {
+		s := newSite(t)
+		s.server.profiles.max = 1
+		token, id := c.token(s)
+		s.now = s.now.Add(tokenLifetime - time.Second)
+		if full := s.get(params("state=other")); full.status != http.StatusServiceUnavailable {
+			t.Errorf("%s: it gave way: status %d, %s", c.rule, full.status, full.body)
+		}
+		if _, again := s.token(s.code(params(), "x-profile-jwt: "+token)); again != id {
+			t.Errorf("%s: %s became %s", c.rule, id, again)
+		}
+		s.now = s.now.Add(codeLifetime + tokenLifetime)
+		if s.server.profiles.keep(id) {
+			t.Errorf("%s: it is still there", c.rule)
+		}
 	}
 }
 

@@ -15,7 +15,7 @@ var unknown = []string{
 }
 
 // ownRules come after those of the protocol and before anybody has a profile.
-func (s *server) ownRules(ctx context.Context, r *authorize.Request) error {
+func ownRules(ctx context.Context, r *authorize.Request) error {
 	for _, name := range unknown {
 		if r.Parameter(name) != "" {
 			return oautherr.InvalidRequest.With("The parameter " + name + " does not exist here.")
