@@ -154,7 +154,8 @@ func TestConsentIsOfTheUserWhoWasAsked(t *testing.T) {
 	p.signInAlone("alice")
 	flow := p.client("web").Start()
 	consent := p.page(p.browser.Open(flow.URL))("Allow access?")
-	login := p.page(consent.Click("Not you?"))("Sign in")
+	choice := p.page(consent.Click("Not you?"))("Choose an account")
+	login := p.page(choice.Click("Use another account"))("Sign in")
 	ofBob := p.page(login.Submit(as("bob")))("Allow access?")
 	again := p.page(consent.Submit(nil, "allow"))("Allow access?")
 	if !strings.Contains(again.Body, "<strong>bob</strong>") {
@@ -225,10 +226,9 @@ func TestSignInAgain(t *testing.T) {
 		changes url.Values
 		why     string
 	}{
-		"prompt=login":          {url.Values{"prompt": {"login"}}, "be sure that it is you"},
-		"prompt=select_account": {url.Values{"prompt": {"select_account"}}, "account that you want to use"},
-		"max_age":               {url.Values{"max_age": {"30"}}, "signed in a while ago"},
-		"max_age=0":             {url.Values{"max_age": {"0"}}, "signed in a while ago"},
+		"prompt=login": {url.Values{"prompt": {"login"}}, "be sure that it is you"},
+		"max_age":      {url.Values{"max_age": {"30"}}, "signed in a while ago"},
+		"max_age=0":    {url.Values{"max_age": {"0"}}, "signed in a while ago"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newProvider(t)

@@ -56,6 +56,7 @@ func TestCORS(t *testing.T) {
 		{"/userinfo", "GET, POST"},
 		{"/authorize", ""},
 		{"/login", ""},
+		{"/accounts", ""},
 		{"/consent", ""},
 		{"/logout", ""},
 		{"/", ""},
@@ -90,7 +91,7 @@ func TestCORS(t *testing.T) {
 
 func TestOtherSitesCannotPostForms(t *testing.T) {
 	p := newProvider(t)
-	for _, path := range []string{"/login", "/consent", "/logout"} {
+	for _, path := range []string{"/login", "/accounts", "/consent", "/logout"} {
 		r := httptest.NewRequest(http.MethodPost, testIssuer+path, strings.NewReader("username=alice&password=alice-password"))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		r.Header.Set("Sec-Fetch-Site", "cross-site")

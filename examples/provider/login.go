@@ -26,22 +26,32 @@ type loginPage struct {
 	Why      string // a sentence for those who are signed in already
 	Username string
 	Wrong    bool
+	Choose   bool   // an account that is signed in would do too
 	Req      string // goes back with the form
 }
 
 // showLogin asks for user name and password. Who comes here with a request has been
 // sent by the endpoint and has to sign in, signed in already or not.
 func (s *server) showLogin(w http.ResponseWriter, r *http.Request) {
-	if !r.URL.Query().Has("req") {
+	pending, ok := s.asked(w, r)
+	switch {
+	case !ok:
+	case pending != nil:
+		s.showLoginPage(w, r, http.StatusOK, loginPageFor(pending), pending)
+	case r.URL.Query().Has("another"):
+		s.showLoginPage(w, r, http.StatusOK, loginPage{}, nil)
+	default:
 		s.showLoginAlone(w, r)
-		return
 	}
-	pending, err := s.endpoint.Pending(r)
-	if err != nil {
+}
+
+func (s *server) showLoginPage(w http.ResponseWriter, r *http.Request, status int, page loginPage, pending *authorize.Pending) {
+	var err error
+	if page.Choose, err = s.canChoose(r, pending); err != nil {
 		s.endpoint.ShowError(w, r, err)
 		return
 	}
-	s.show(w, http.StatusOK, "login", loginPageFor(pending))
+	s.show(w, status, "login", page)
 }
 
 // showLoginAlone is for those who come of their own accord.
@@ -55,7 +65,7 @@ func (s *server) showLoginAlone(w http.ResponseWriter, r *http.Request) {
 		s.showStatus(w, r)
 		return
 	}
-	s.show(w, http.StatusOK, "login", loginPage{})
+	s.showLoginPage(w, r, http.StatusOK, loginPage{}, nil)
 }
 
 func loginPageFor(pending *authorize.Pending) loginPage {
@@ -74,8 +84,6 @@ func loginPageFor(pending *authorize.Pending) loginPage {
 		page.Why = "You signed in a while ago. Please sign in again."
 	case authorize.ReasonOtherUser:
 		page.Why = "The application asks for another account than the one you are signed in with."
-	case authorize.ReasonPromptSelectAccount:
-		page.Why = "Sign in with the account that you want to use."
 	}
 	return page
 }
@@ -83,17 +91,12 @@ func loginPageFor(pending *authorize.Pending) loginPage {
 // signIn takes the form. Sign-ins are not counted here: a real provider slows down
 // whoever tries passwords, by user name and by address.
 func (s *server) signIn(w http.ResponseWriter, r *http.Request) {
-	if err := readPageForm(w, r); err != nil {
-		s.endpoint.ShowError(w, r, err)
+	pending, ok := s.asked(w, r)
+	if !ok {
 		return
 	}
 	page := loginPage{}
-	if carriesRequest(r) {
-		pending, err := s.endpoint.Pending(r)
-		if err != nil {
-			s.endpoint.ShowError(w, r, err)
-			return
-		}
+	if pending != nil {
 		page = loginPageFor(pending)
 		if r.PostForm.Get("decision") == "deny" {
 			s.endpoint.Deny(w, r)
@@ -104,7 +107,7 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) {
 	if !s.passwordIsRight(username, r.PostForm.Get("password")) {
 		s.log.Warn("sign-in failed")
 		page.Username, page.Wrong = username, true
-		s.show(w, http.StatusForbidden, "login", page)
+		s.showLoginPage(w, r, http.StatusForbidden, page, pending)
 		return
 	}
 	_, err := s.sessions.SignIn(w, r, session.Session{Subject: username, ACR: passwordACR, AMR: []string{passwordAMR}})
@@ -113,11 +116,7 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.log.Info("signed in", "subject", username)
-	if page.Req == "" {
-		s.redirect(w, r, "/login")
-		return
-	}
-	s.endpoint.Resume(w, r)
+	s.goOn(w, r, pending)
 }
 
 // passwordIsRight takes as long for a user who does not exist as for a wrong
@@ -131,7 +130,7 @@ func (s *server) passwordIsRight(username, password string) bool {
 // statusPage is what status.html shows, logoutPage what logout.html does.
 type (
 	statusPage struct{ Subject, SignedOut string }
-	logoutPage struct{ Subject string }
+	logoutPage struct{ Accounts []accountLine }
 )
 
 // showStatus says who is signed in.
@@ -150,16 +149,16 @@ func (s *server) showStatus(w http.ResponseWriter, r *http.Request) {
 
 // showLogout asks before it signs out, because any page can send a browser here.
 func (s *server) showLogout(w http.ResponseWriter, r *http.Request) {
-	current, err := s.sessions.Session(r)
+	accounts, err := s.accountsFor(r, nil)
 	if err != nil {
 		s.endpoint.ShowError(w, r, err)
 		return
 	}
-	if !current.SignedIn() {
+	if len(accounts) == 0 {
 		s.showStatus(w, r)
 		return
 	}
-	s.show(w, http.StatusOK, "logout", logoutPage{Subject: current.Subject})
+	s.show(w, http.StatusOK, "logout", logoutPage{Accounts: accounts})
 }
 
 func (s *server) signOut(w http.ResponseWriter, r *http.Request) {

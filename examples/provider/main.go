@@ -7,6 +7,7 @@
 //	config.go     the JSON file
 //	server.go     what is mounted where
 //	login.go      the pages for signing in and out
+//	accounts.go   the page on which the user chooses among several accounts
 //	consent.go    the page on which the user agrees
 //	token.go      codes for tokens
 //	clientauth.go which client calls

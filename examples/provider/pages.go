@@ -16,11 +16,12 @@ var pageFiles embed.FS
 var style = mustRead("pages/style.css")
 
 var pages = map[string]*template.Template{
-	"login":   parsePage("login"),
-	"consent": parsePage("consent"),
-	"logout":  parsePage("logout"),
-	"status":  parsePage("status"),
-	"denied":  parsePage("denied"),
+	"login":    parsePage("login"),
+	"accounts": parsePage("accounts"),
+	"consent":  parsePage("consent"),
+	"logout":   parsePage("logout"),
+	"status":   parsePage("status"),
+	"denied":   parsePage("denied"),
 }
 
 func mustRead(name string) string {

@@ -76,6 +76,7 @@ func newServer(o options) (*server, error) {
 	s.sessions, err = session.NewCookies(session.Config{
 		Name:     "provider-session",
 		Insecure: issuer.Scheme == "http",
+		Accounts: maxAccounts,
 		Now:      o.now,
 		Logger:   o.log,
 	})
@@ -98,6 +99,7 @@ func (s *server) newEndpoint(o options) error {
 		Sessions:      s.sessions,
 		Login:         authorize.LoginURL(s.path + "/login"),
 		Consent:       &authorize.Consent{Page: s.path + "/consent", Store: memory},
+		Interactions:  []authorize.Interaction{s.accountChoice()},
 		IDTokenHint:   s.verifyHint,
 		ResponseTypes: o.config.responseTypes(),
 		Scopes:        o.config.scopes(),
@@ -129,6 +131,8 @@ func (s *server) routes() http.Handler {
 	page("GET /{$}", s.showStatus)
 	page("GET /login", s.showLogin)
 	page("POST /login", s.signIn)
+	page("GET /accounts", s.showAccounts)
+	page("POST /accounts", s.decideAccounts)
 	page("GET /consent", s.showConsent)
 	page("POST /consent", s.decideConsent)
 	page("GET /logout", s.showLogout)
