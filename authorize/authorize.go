@@ -65,8 +65,8 @@ type Config struct {
 	// IDTokenHint verifies an id_token_hint that this issuer signed, expired or
 	// not, and returns its subject (OpenID Connect Core 1.0 §3.1.2.1). An error
 	// refuses the request as invalid, unless it wraps oautherr.ServerError or
-	// oautherr.TemporarilyUnavailable: then the verifier failed. Nil: a request with a hint is refused, because
-	// ignoring it could answer for another user.
+	// oautherr.TemporarilyUnavailable: then the verifier failed. Nil: a request with a
+	// hint is refused, because ignoring it could answer for another user.
 	IDTokenHint func(ctx context.Context, token string) (subject string, err error)
 
 	// Resource reports whether the client may ask for the resource (RFC 8707).
@@ -120,8 +120,9 @@ type Config struct {
 	ErrorPage func(w http.ResponseWriter, r *http.Request, p PageError)
 
 	// ErrorURL sends the browser to a page of the host instead, with the query
-	// parameters error, error_description and error_id. Errors with another status
-	// than 400, and those of an Unvetted client, are answered in place all the same.
+	// parameters error, error_description, reason (a [Reason], where there is one) and
+	// error_id. Anybody can link to the page, so it shows a text of its own for the
+	// reason or the error, and not the description. Errors with another status than 400, and those of an Unvetted client, are answered in place all the same.
 	// Empty: the page is shown in place. At most one of ErrorPage and ErrorURL may be set.
 	ErrorURL string
 

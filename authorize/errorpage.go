@@ -78,6 +78,9 @@ func (h *Handler) writeErrorPage(w http.ResponseWriter, r *http.Request, a answe
 	if h.config.ErrorURL != "" && a.destination.URI() == "" && a.pageStatus() == http.StatusBadRequest {
 		page := appendQuery(h.config.ErrorURL, "error", string(a.err.Code))
 		page = appendQuery(page, "error_description", a.err.Text())
+		if a.decision.Reason != "" {
+			page = appendQuery(page, "reason", string(a.decision.Reason))
+		}
 		redirect(w, r, appendQuery(page, "error_id", a.errorID))
 		return
 	}

@@ -25,8 +25,9 @@ import (
 const OutOfBandAuto = "urn:ietf:wg:oauth:2.0:oob:auto"
 
 // ErrorJSON answers with a JSON object of error and error_description, as a token
-// endpoint does (RFC 6749 §5.2), with the status p.Status. It is an [Config].ErrorPage
-// for endpoints that only programs use.
+// endpoint does (RFC 6749 §5.2), with the status p.Status and headers against caching
+// and sniffing. It is a [Config].ErrorPage for endpoints that only programs use, and can
+// be used for errors of the host's own in front of one.
 func ErrorJSON(w http.ResponseWriter, _ *http.Request, p PageError) {
 	writeJSON(w, p.Status, []destination.Field{
 		{Name: "error", Value: string(p.Code)},
@@ -40,6 +41,7 @@ func writeJSON(w http.ResponseWriter, status int, fields []destination.Field) {
 		object[field.Name] = field.Value
 	}
 	header := w.Header()
+	setHeaders(header)
 	header.Set("Content-Type", "application/json")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")

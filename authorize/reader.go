@@ -36,8 +36,14 @@ func NewPendingReader(issuer, endpoint string, keys []byte, now func() time.Time
 	return &PendingReader{issuer, endpoint, ring, now}, nil
 }
 
+// ErrUnknownKey is in the error of [PendingReader.Read] for a request that was signed with
+// a key that is not in the set. After a change of keys the page fetches the set again;
+// once in a while at most, because anybody can name a key.
+var ErrUnknownKey = jose.ErrUnknownKey
+
 // Read returns the request in req. An error means that it is missing, expired,
-// signed with a key that is not in the set, or not of this endpoint's making.
+// signed with a key that is not in the set ([ErrUnknownKey]), or not of this endpoint's
+// making.
 func (p *PendingReader) Read(req string) (*Pending, error) {
 	s, err := p.open(req)
 	if err != nil {

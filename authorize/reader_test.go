@@ -92,6 +92,23 @@ func TestReadersRefuse(t *testing.T) {
 			t.Errorf("%s: %v, %v", c.rule, p, err)
 		}
 	}
+	elsewhere := newSite(t, func(s *site) { s.config.Keys = []Key{{ID: "b", Signer: ecKey(t)}} })
+	for _, c := range []struct {
+		rule    string
+		keys    []byte
+		unknown bool
+	}{
+		{"a key that is not in the set", elsewhere.publicKeys(), true},
+		{"a signature that is wrong", other.publicKeys(), false},
+	} {
+		reader, err := NewPendingReader(testIssuer, "", c.keys, clock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := reader.Read(at.req); errors.Is(err, ErrUnknownKey) != c.unknown {
+			t.Errorf("%s: %v", c.rule, err)
+		}
+	}
 	if _, err := NewPendingReader(testIssuer, "", []byte(`{"keys":[]}`), nil); err == nil {
 		t.Error("a reader without keys")
 	}

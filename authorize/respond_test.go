@@ -233,7 +233,7 @@ func TestErrorURL(t *testing.T) {
 	} {
 		s := newSite(t, withErrorURL(c.url))
 		got := s.visitor(nil).get(ask("redirect_uri=https://evil.example/"))
-		if !strings.HasPrefix(got.location, c.prefix) || strings.Contains(got.location, "evil") || strings.Contains(c.url, "#") != strings.HasSuffix(got.location, "#top") {
+		if !strings.HasPrefix(got.location, c.prefix) || !strings.Contains(got.location, "&reason=redirect_uri&error_id=") || strings.Contains(got.location, "evil") || strings.Contains(c.url, "#") != strings.HasSuffix(got.location, "#top") {
 			t.Errorf("%s: %s", c.rule, got.location)
 		}
 		if got := s.visitor(nil).post(""); got.status != 303 {

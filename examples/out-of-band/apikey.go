@@ -36,7 +36,6 @@ func (k apiKeys) required(next http.Handler) http.Handler {
 			return
 		}
 		w.Header().Set("WWW-Authenticate", `APIKey header="x-api-key"`)
-		noStore(w)
 		authorize.ErrorJSON(w, r, authorize.PageError{
 			Status: http.StatusUnauthorized, Code: oautherr.InvalidClient, Description: "The header x-api-key has to be the API key of a client.",
 		})
@@ -56,10 +55,4 @@ func (k apiKeys) client(values []string) (found string) {
 		}
 	}
 	return found
-}
-
-// noStore sets what the endpoint sets by itself.
-func noStore(w http.ResponseWriter) {
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Referrer-Policy", "no-referrer")
 }

@@ -58,3 +58,9 @@ func (s *server) exchange(r *http.Request) (map[string]any, error) {
 		"access_token": token, "token_type": "Bearer", "expires_in": int(tokenLifetime.Seconds()), "profile": code.Subject,
 	}, nil
 }
+
+// noStore sets what the endpoint sets by itself.
+func noStore(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 
+	"github.com/usher-auth/usher/authorize"
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
@@ -93,14 +94,25 @@ type errorPage struct{ Code, Text, ID string }
 
 var errorIDs = regexp.MustCompile(`^[A-Z2-7]{12}$`)
 
+// reasons are this host's words for what users meet most. The others are told by code.
+var reasons = map[authorize.Reason]string{
+	authorize.ReasonUnknownClient: "The application you come from is not known here.",
+	authorize.ReasonRedirectURI:   "The application you come from wants you back at an address that is not its own.",
+	authorize.ReasonExpired:       "This took too long.",
+	authorize.ReasonOtherBrowser:  "You have finished this sign-in already, or began it in another browser.",
+}
+
 // readError reads what the endpoint sent to an error page. Anybody can link to the
-// page, so it says nothing that only the link says: of the text in
-// error_description, which is for reading by programs, the page takes none.
+// page, so it says nothing that only the link says: it takes no text from the
+// error_description.
 func readError(r *http.Request) errorPage {
 	query := r.URL.Query()
 	page := errorPage{Text: "Something went wrong."}
 	if code := oautherr.Code(query.Get("error")); code.Description() != "" {
 		page.Code, page.Text = string(code), code.Description()
+	}
+	if text := reasons[authorize.Reason(query.Get("reason"))]; text != "" {
+		page.Text = text
 	}
 	if id := query.Get("error_id"); errorIDs.MatchString(id) {
 		page.ID = id

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/usher-auth/usher/authorize"
 	"github.com/usher-auth/usher/authorize/authorizetest"
 )
 
@@ -282,7 +283,7 @@ func TestPagesHaveTheHeadersThatTheyNeed(t *testing.T) {
 // Anybody can link to an error page.
 func TestErrorPagesSayNothingThatOnlyTheLinkSays(t *testing.T) {
 	w := newWorld(t)
-	query := "?error=call+0800&error_description=Call+0800+now&error_id=call-0800-now"
+	query := "?error=call+0800&error_description=Call+0800+now&error_id=call-0800-now&reason=call+0800"
 	for _, address := range []string{"http://acme.localhost:8080/error", "http://globex.localhost:9090/oops"} {
 		page := w.page(w.browser.Open(address + query))
 		if page.Status != http.StatusBadRequest || strings.Contains(page.Body, "0800") {
@@ -290,6 +291,12 @@ func TestErrorPagesSayNothingThatOnlyTheLinkSays(t *testing.T) {
 		}
 		w.says(page, "Something went wrong.")
 	}
+}
+
+func TestErrorPagesKnowTheReason(t *testing.T) {
+	w := newWorld(t)
+	page := w.open(ask(w.tenant("acme"), url.Values{"client_id": {"nobody"}}))
+	w.says(page, reasons[authorize.ReasonUnknownClient])
 }
 
 func TestPagesEscapeWhatTheClientSent(t *testing.T) {

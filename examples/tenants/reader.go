@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -40,17 +41,18 @@ const fetchAgain = time.Second
 func (k *keyReader) read(ctx context.Context, req string) (asked, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.keys != nil {
-		if pending, err := k.keys.Read(req); err == nil {
-			return askedOf(pending), nil
-		}
-	}
-	if k.keys == nil || k.now().Sub(k.fetched) >= fetchAgain {
+	if k.keys == nil {
 		if err := k.fetch(ctx); err != nil {
 			return asked{}, err
 		}
 	}
 	pending, err := k.keys.Read(req)
+	if errors.Is(err, authorize.ErrUnknownKey) && k.now().Sub(k.fetched) >= fetchAgain {
+		if err := k.fetch(ctx); err != nil {
+			return asked{}, err
+		}
+		pending, err = k.keys.Read(req)
+	}
 	if err != nil {
 		return asked{}, err
 	}

@@ -29,6 +29,9 @@ import (
 // MaxSize is the longest JWT that is signed or looked at, in bytes.
 const MaxSize = 8000
 
+// ErrUnknownKey says that a JWT names a key that is not in the ring.
+var ErrUnknownKey = errors.New("signed with a key that is not known")
+
 // ErrTooLarge says that a JWT is longer than MaxSize.
 var ErrTooLarge = fmt.Errorf("longer than %d bytes", MaxSize)
 
@@ -135,7 +138,7 @@ func (r *Ring) find(id string) (key, error) {
 			return k, nil
 		}
 	}
-	return key{}, errors.New("signed with a key that is not known")
+	return key{}, ErrUnknownKey
 }
 
 // Sign returns the claims as a JWT of the given type. It fails with ErrTooLarge
