@@ -29,8 +29,10 @@ var codeRules = []rule[authorize.CodeStore]{
 	{"a saved code is found with every field", codeRoundTrip},
 	{"a code with the least in it is found as it is", codeRoundTripOfLittle},
 	{"64 KiB of data and of claims are kept", codeRoundTripOfMuch},
+	{"subjects and ids may be 64 KiB of any bytes", codeRoundTripOfBytes},
 	{"an unknown hash is nil without an error", codeUnknown},
 	{"hashes are compared as bytes", codeSimilarHashes},
+	{"hostile hashes are unknown", codeHostileHashes},
 	{"a hash that is there is refused and the code kept", codeDuplicate},
 	{"a used hash is refused too", codeDuplicateOfUsed},
 	{"of concurrent calls that save a hash one succeeds", codeDuplicateRace},
@@ -171,6 +173,14 @@ func codeRoundTripOfMuch(ctx context.Context, s authorize.CodeStore) error {
 	return roundTrip(ctx, s, code)
 }
 
+// codeRoundTripOfBytes has in it what a host or a client may choose freely.
+func codeRoundTripOfBytes(ctx context.Context, s authorize.CodeStore) error {
+	code, much := sampleCode(), string(manyBytes(64<<10))
+	code.Subject, code.ClientID, code.SessionID = "s"+much, "c"+much, "i"+much
+	code.ACR, code.AMR, code.Nonce = "\x00\xff", []string{"\xff", "\x00", ""}, "\xed\xa0\x80\x00"
+	return roundTrip(ctx, s, code)
+}
+
 func codeUnknown(ctx context.Context, s authorize.CodeStore) error {
 	hash, at := newKey(), time.Now().UTC().Truncate(time.Millisecond)
 	return first(
@@ -196,6 +206,23 @@ func codeSimilarHashes(ctx context.Context, s authorize.CodeStore) error {
 		}
 	}
 	return first(saveCode(ctx, s, similarKeys(hash)[0], code), wantCode(ctx, s, hash, code))
+}
+
+func codeHostileHashes(ctx context.Context, s authorize.CodeStore) error {
+	hash, code := newKey(), sampleCode()
+	if err := saveCode(ctx, s, hash, code); err != nil {
+		return err
+	}
+	for _, hostile := range hostileKeys(hash) {
+		err := first(
+			wantCode(ctx, s, hostile, nil),
+			wantTake(ctx, s, hostile, code.IssuedAt, nil, false),
+		)
+		if err != nil {
+			return fmt.Errorf("with %.80q of %d bytes for %q: %w", hostile, len(hostile), hash, err)
+		}
+	}
+	return wantCode(ctx, s, hash, code)
 }
 
 func codeDuplicate(ctx context.Context, s authorize.CodeStore) error {

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/usher-auth/usher/authorize"
 	"github.com/usher-auth/usher/session"
@@ -207,6 +208,8 @@ func TestTheCodeRulesFindEveryFault(t *testing.T) {
 		takeOnce   = "a code can be taken once and the later calls learn when"
 		takeRace   = "of concurrent takers one wins and the others get the record"
 		ended      = "a context that is over is an error and changes nothing"
+		anyBytes   = "subjects and ids may be 64 KiB of any bytes"
+		hostile    = "hostile hashes are unknown"
 	)
 	lower, upper := strings.ToLower, strings.ToUpper
 	testBroken(t, codeRules, soundCodes, []broken[authorize.CodeStore]{
@@ -229,6 +232,9 @@ func TestTheCodeRulesFindEveryFault(t *testing.T) {
 		}), "a code with the least in it is found as it is"},
 		{"cuts off what is long", savingChanged(func(c *authorize.Code) { c.Data = c.Data[:min(len(c.Data), 65535)] }), "64 KiB of data and of claims are kept"},
 		{"cuts off long claims", savingChanged(func(c *authorize.Code) { c.Claims = c.Claims[:min(len(c.Claims), 65535)] }), "64 KiB of data and of claims are kept"},
+		{"cuts off long subjects", savingChanged(func(c *authorize.Code) { c.Subject = c.Subject[:min(len(c.Subject), 65535)] }), anyBytes},
+		{"takes subjects for text", savingChanged(func(c *authorize.Code) { c.Subject = strings.ToValidUTF8(c.Subject, "?") }), anyBytes},
+		{"takes levels for text", savingChanged(func(c *authorize.Code) { c.ACR = strings.ToValidUTF8(c.ACR, "?") }), anyBytes},
 		{"finds something for everything", codesWith(func(c *codes, _ authorize.CodeStore) {
 			c.find = func(context.Context, string) (*authorize.Code, error) { return &authorize.Code{}, nil }
 		}), "an unknown hash is nil without an error"},
@@ -262,6 +268,27 @@ func TestTheCodeRulesFindEveryFault(t *testing.T) {
 		{"ignores upper case", otherHash(lower), "hashes are compared as bytes"},
 		{"ignores lower case", otherHash(upper), "hashes are compared as bytes"},
 		{"cuts hashes off", otherHash(func(hash string) string { return hash[len(hash)-1:] }), "hashes are compared as bytes"},
+		{"ends hashes at NUL", otherHash(func(hash string) string { before, _, _ := strings.Cut(hash, "\x00"); return before }), hostile},
+		{"skips what is no UTF-8", otherHash(func(hash string) string { return strings.ToValidUTF8(hash, "") }), hostile},
+		{"trims hashes", otherHash(strings.TrimSpace), hostile},
+		{"cuts off long hashes", otherHash(func(hash string) string { return hash[:min(len(hash), 43)] }), hostile},
+		{"puts hashes into its statements", otherHash(func(hash string) string { before, _, _ := strings.Cut(hash, "'"); return before }), hostile},
+		{"has an error for what is no UTF-8", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.find = func(ctx context.Context, hash string) (*authorize.Code, error) {
+				if !utf8.ValidString(hash) {
+					return nil, errors.New("invalid byte sequence for encoding")
+				}
+				return sound.FindCode(ctx, hash)
+			}
+		}), hostile},
+		{"has an error for taking under a long hash", codesWith(func(c *codes, sound authorize.CodeStore) {
+			c.take = func(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
+				if len(hash) > 60_000 {
+					return nil, false, errors.New("data too long")
+				}
+				return sound.TakeCode(ctx, hash, at)
+			}
+		}), hostile},
 		{"overwrites", overwriting(false), "a hash that is there is refused and the code kept"},
 		{"drops duplicates silently", codesWith(func(c *codes, sound authorize.CodeStore) {
 			c.save = func(ctx context.Context, hash string, code *authorize.Code) error {
@@ -441,6 +468,14 @@ func (s *consents) key(subject, clientID string) string {
 		return subject + "\n" + strings.TrimSpace(clientID)
 	case "one record of a user":
 		return subject
+	case "ends users at NUL":
+		subject, _, _ = strings.Cut(subject, "\x00")
+	case "ends clients at NUL":
+		clientID, _, _ = strings.Cut(clientID, "\x00")
+	case "cuts off long users":
+		subject = subject[:min(len(subject), 65535)]
+	case "cuts off long clients":
+		clientID = clientID[:min(len(clientID), 65535)]
 	}
 	return fmt.Sprintf("%q %q", subject, clientID)
 }
@@ -468,6 +503,8 @@ func (s *consents) SaveConsent(ctx context.Context, c *authorize.ConsentRecord) 
 		c.GrantedAt = c.GrantedAt.Add(time.Hour)
 	case s.fault == "loses resources":
 		kept.Resources = nil
+	case s.fault == "takes users for text":
+		kept.Subject = strings.ToValidUTF8(kept.Subject, "?")
 	case s.fault == "makes nothing one":
 		kept.Scopes = strings.Split(strings.Join(kept.Scopes, "\n"), "\n")
 	case s.fault == "keeps fifty":
@@ -493,6 +530,8 @@ func (s *consents) FindConsent(ctx context.Context, subject, clientID string) (*
 	switch {
 	case found == nil && s.fault == "finds an error":
 		return nil, errors.New("no rows")
+	case s.fault == "finds an error for bytes" && !utf8.ValidString(subject+clientID):
+		return nil, errors.New("invalid byte sequence")
 	case found == nil && s.fault == "finds an empty record":
 		return &authorize.ConsentRecord{}, nil
 	case s.fault == "returns what it keeps":
@@ -570,6 +609,12 @@ func TestTheConsentRulesFindEveryFault(t *testing.T) {
 		{"ignores case", "users and clients are compared as bytes"},
 		{"trims", "users and clients are compared as bytes"},
 		{"one record of a user", "users and clients are compared as bytes"},
+		{"ends users at NUL", "hostile users and clients are unknown"},
+		{"ends clients at NUL", "hostile users and clients are unknown"},
+		{"finds an error for bytes", "hostile users and clients are unknown"},
+		{"cuts off long users", "users and clients may be 64 KiB of any bytes"},
+		{"cuts off long clients", "users and clients may be 64 KiB of any bytes"},
+		{"takes users for text", "users and clients may be 64 KiB of any bytes"},
 		{"sorts as people do", "a list has all of the user's records by the bytes of the client id"},
 		{"lists everybody's", "a list has all of the user's records by the bytes of the client id"},
 		{"deletes nothing", "deleting a record leaves the others alone"},
@@ -598,8 +643,13 @@ type sessions struct {
 }
 
 func (s *sessions) key(key string) string {
-	if s.fault == "ignores case" {
+	switch s.fault {
+	case "ignores case":
 		return strings.ToLower(key)
+	case "ends keys at NUL":
+		key, _, _ = strings.Cut(key, "\x00")
+	case "cuts off long keys":
+		return key[:min(len(key), 43)]
 	}
 	return key
 }
@@ -754,11 +804,19 @@ func (s *sessions) DeleteSessionsOf(ctx context.Context, subject string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.fault == "cuts off long subjects" {
+		subject = subject[:min(len(subject), 65535)]
+	}
 	left := 20
 	maps.DeleteFunc(s.records, func(_ string, r *session.Record) bool {
 		switch {
 		case s.fault == "ignores the case of subjects":
 			return strings.EqualFold(r.Subject, subject)
+		case s.fault == "cuts off long subjects":
+			return strings.HasPrefix(r.Subject, subject)
+		case s.fault == "ends subjects at NUL":
+			subject, _, _ := strings.Cut(subject, "\x00")
+			return r.Subject == subject
 		case s.fault == "takes subjects for patterns":
 			return strings.HasPrefix(r.Subject, strings.TrimSuffix(subject, "%"))
 		case s.fault == "deletes twenty" && r.Subject == subject:
@@ -788,6 +846,10 @@ func TestTheSessionRulesFindEveryFault(t *testing.T) {
 		{"touches an error", "an unknown key is nil without an error"},
 		{"deletes an error", "an unknown key is nil without an error"},
 		{"ignores case", "keys are compared as bytes"},
+		{"ends keys at NUL", "hostile keys and subjects are unknown"},
+		{"cuts off long keys", "hostile keys and subjects are unknown"},
+		{"ends subjects at NUL", "hostile keys and subjects are unknown"},
+		{"cuts off long subjects", "a subject may be 64 KiB of any bytes"},
 		{"overwrites", "a key in use is refused and the record kept"},
 		{"tells another one that it saved", "of concurrent calls that save under a key one succeeds"},
 		{"looks before it saves", "of concurrent calls that save under a key one succeeds"},
@@ -833,6 +895,13 @@ func TestSoundStoresPass(t *testing.T) {
 	sessions := session.NewMemory(session.MemoryConfig{})
 	opened := map[string]int{}
 	TestCodeStore(t, func(*testing.T) authorize.CodeStore { opened["codes"]++; return memory })
+	TestClientStore(t, func(_ *testing.T, clients ...authorize.Client) authorize.ClientStore {
+		opened["clients"]++
+		for _, c := range clients {
+			memory.PutClient(c)
+		}
+		return memory
+	})
 	TestConsentStore(t, func(*testing.T) authorize.ConsentStore { opened["consents"]++; return memory })
 	TestSessionStore(t, func(*testing.T) session.Store { opened["sessions"]++; return sessions })
 	for store, want := range map[string]int{
@@ -841,6 +910,9 @@ func TestSoundStoresPass(t *testing.T) {
 		if opened[store] != want {
 			t.Errorf("%d stores for %s were opened, want %d, one for each rule", opened[store], store, want)
 		}
+	}
+	if opened["clients"] < len(clientRules) {
+		t.Errorf("%d stores for clients were opened, want %d at least", opened["clients"], len(clientRules))
 	}
 }
 
@@ -852,6 +924,8 @@ func TestEveryFieldIsCompared(t *testing.T) {
 	consent := sampleConsent()
 	eachFieldLost(t, consent, consent.Clone, compareConsents)
 	rec := sampleSession()
+	client := sampleClient()
+	eachFieldLost(t, client, func() *authorize.Client { return copyClient(client) }, compareClients)
 	eachFieldLost(t, rec, func() *session.Record { return copySession(rec) }, compareSessions)
 }
 

@@ -28,6 +28,8 @@ var consentRules = []rule[authorize.ConsentStore]{
 	{"saving again replaces the record", consentReplace},
 	{"of concurrent calls that save one record a whole one stays", consentRace},
 	{"users and clients are compared as bytes", consentSimilar},
+	{"hostile users and clients are unknown", consentHostile},
+	{"users and clients may be 64 KiB of any bytes", consentBytes},
 	{"a list has all of the user's records by the bytes of the client id", consentList},
 	{"deleting a record leaves the others alone", consentDelete},
 	{"what was saved is not shared with the caller", consentSavedCopy},
@@ -199,6 +201,51 @@ func consentSimilar(ctx context.Context, s authorize.ConsentStore) error {
 		}
 	}
 	return nil
+}
+
+func consentHostile(ctx context.Context, s authorize.ConsentStore) error {
+	c := sampleConsent()
+	c.Subject, c.ClientID = newKey(), newKey()
+	if err := saveConsents(ctx, s, c); err != nil {
+		return err
+	}
+	clients := hostileKeys(c.ClientID)
+	for i, subject := range hostileKeys(c.Subject) {
+		err := first(
+			wantNoConsent(ctx, s, subject, c.ClientID),
+			wantNoConsent(ctx, s, c.Subject, clients[i]),
+			wantNoConsent(ctx, s, subject, clients[i]),
+			wantConsents(ctx, s, subject),
+			named("DeleteConsent", s.DeleteConsent(ctx, subject, c.ClientID)),
+			named("DeleteConsent", s.DeleteConsent(ctx, c.Subject, clients[i])),
+		)
+		if err != nil {
+			return fmt.Errorf("with %.80q and %.80q: %w", subject, clients[i], err)
+		}
+	}
+	return first(wantConsent(ctx, s, c), wantConsents(ctx, s, c.Subject, c))
+}
+
+// consentBytes has keys that only differ in their last byte.
+func consentBytes(ctx context.Context, s authorize.ConsentStore) error {
+	much := newKey() + string(manyBytes(64<<10))
+	var all []*authorize.ConsentRecord
+	for _, pair := range [][2]string{
+		{much + "a", much + "a"}, {much + "a", much + "\xff"}, {much + "\xff", much + "a"}, {much + "\xff", much + "\xff"},
+	} {
+		c := sampleConsent()
+		c.Subject, c.ClientID, c.Scopes = pair[0], pair[1], []string{fmt.Sprint("scope", len(all))}
+		all = append(all, c)
+	}
+	return first(
+		saveConsents(ctx, s, all...),
+		wantConsent(ctx, s, all[0]), wantConsent(ctx, s, all[1]), wantConsent(ctx, s, all[2]), wantConsent(ctx, s, all[3]),
+		wantConsents(ctx, s, much+"a", all[0], all[1]),
+		wantConsents(ctx, s, much),
+		named("DeleteConsent", s.DeleteConsent(ctx, much+"a", much+"\xff")),
+		wantConsents(ctx, s, much+"a", all[0]),
+		wantConsents(ctx, s, much+"\xff", all[2], all[3]),
+	)
 }
 
 func consentList(ctx context.Context, s authorize.ConsentStore) error {

@@ -40,8 +40,8 @@
 //	page, err := browser.OpenFrom("https://wiki.example/", flow.URL)
 //	page, err := browser.PostFrom("https://wiki.example/", flow.Endpoint, flow.Params)
 //
-// The third part is for authors of stores: [TestCodeStore], [TestConsentStore] and
-// [TestSessionStore] hold a store to its contract.
+// The third part is for authors of stores: [TestClientStore], [TestCodeStore],
+// [TestConsentStore] and [TestSessionStore] hold a store to its contract.
 //
 //	func TestCodes(t *testing.T) {
 //		authorizetest.TestCodeStore(t, func(t *testing.T) authorize.CodeStore {

@@ -28,6 +28,7 @@ var sessionRules = []rule[session.Store]{
 	{"64 KiB of data are kept", sessionRoundTripOfMuch},
 	{"an unknown key is nil without an error", sessionUnknown},
 	{"keys are compared as bytes", sessionSimilarKeys},
+	{"hostile keys and subjects are unknown", sessionHostile},
 	{"a key in use is refused and the record kept", sessionDuplicate},
 	{"of concurrent calls that save under a key one succeeds", sessionDuplicateRace},
 	{"touching moves the last use and the expiry and nothing else", sessionTouch},
@@ -38,6 +39,7 @@ var sessionRules = []rule[session.Store]{
 	{"deleting removes one record and its key is free", sessionDelete},
 	{"deleting a subject's sessions removes all of them and no other", sessionDeleteOf},
 	{"subjects are compared as bytes and may be any", sessionSubjects},
+	{"a subject may be 64 KiB of any bytes", sessionLongSubjects},
 	{"what was saved is not shared with the caller", sessionSavedCopy},
 	{"what was returned is not shared with the store", sessionReturnedCopy},
 	{"a context that is over is an error and changes nothing", sessionContext},
@@ -185,6 +187,31 @@ func sessionSimilarKeys(ctx context.Context, s session.Store) error {
 		}
 	}
 	return first(saveSessions(ctx, s, other), wantSessions(ctx, s, rec, other))
+}
+
+func sessionHostile(ctx context.Context, s session.Store) error {
+	rec := sampleSession()
+	rec.Subject = newKey()
+	if err := saveSessions(ctx, s, rec); err != nil {
+		return err
+	}
+	for _, key := range hostileKeys(rec.ID) {
+		err := first(
+			wantNoSession(ctx, s, key),
+			named("TouchSession", s.TouchSession(ctx, key, rec.LastSeenAt.Add(time.Minute), rec.ExpiresAt.Add(time.Minute))),
+			named("DeleteSession", s.DeleteSession(ctx, key)),
+			wantNoSession(ctx, s, key),
+		)
+		if err != nil {
+			return fmt.Errorf("with %.80q of %d bytes for %q: %w", key, len(key), rec.ID, err)
+		}
+	}
+	for _, subject := range hostileKeys(rec.Subject) {
+		if err := s.DeleteSessionsOf(ctx, subject); err != nil {
+			return fmt.Errorf("DeleteSessionsOf(%.80q, of %d bytes): %w", subject, len(subject), err)
+		}
+	}
+	return wantSessions(ctx, s, rec)
 }
 
 func sessionDuplicate(ctx context.Context, s session.Store) error {
@@ -386,6 +413,20 @@ func sessionSubjects(ctx context.Context, s session.Store) error {
 		}
 	}
 	return nil
+}
+
+// sessionLongSubjects has subjects that only differ in their last byte.
+func sessionLongSubjects(ctx context.Context, s session.Store) error {
+	one, two, three := sampleSession(), sampleSession(), sampleSession()
+	one.Subject = newKey() + string(manyBytes(64<<10))
+	two.Subject, three.Subject = one.Subject+"\x00", one.Subject+"\xff"
+	return first(
+		saveSessions(ctx, s, one, two, three),
+		wantSessions(ctx, s, one, two, three),
+		named("DeleteSessionsOf", s.DeleteSessionsOf(ctx, two.Subject)),
+		wantNoSession(ctx, s, two.ID),
+		wantSessions(ctx, s, one, three),
+	)
 }
 
 // spoilSession changes all that a record shares with copies of it that are none.

@@ -1,0 +1,271 @@
+package authorizetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/usher-auth/usher/authorize"
+)
+
+// TestClientStore holds a store to the contract of [authorize.ClientStore], in one
+// subtest for each rule. open returns a store that knows these clients; it may be the
+// same store every time and know others too, because every subtest makes ids of its own.
+// Clients with one ID are not given twice.
+//
+// The ids are what the endpoint can ask for, up to 2,048 bytes, and also what it never
+// does, for hosts that look clients up for somebody else: any bytes, of any length.
+func TestClientStore(t *testing.T, open func(t *testing.T, clients ...authorize.Client) authorize.ClientStore) {
+	t.Helper()
+	testRules(t, clientRules, func(t *testing.T) clientsOpener {
+		return func(clients ...*authorize.Client) authorize.ClientStore {
+			var given []authorize.Client
+			for _, c := range clients {
+				given = append(given, *copyClient(c))
+			}
+			return open(t, given...)
+		}
+	})
+}
+
+// clientsOpener opens a store that has the clients. The store gets copies.
+type clientsOpener func(clients ...*authorize.Client) authorize.ClientStore
+
+var clientRules = []rule[clientsOpener]{
+	{"a client is found with every field", clientRoundTrip},
+	{"each flag is kept by itself", clientFlags},
+	{"a client with the least in it is found as it is", clientRoundTripOfLittle},
+	{"no list of response types is not an empty one", clientResponseTypes},
+	{"a hundred redirect URIs and scopes are kept in order", clientRoundTripOfMuch},
+	{"an unknown id is nil without an error", clientUnknown},
+	{"ids are compared as bytes", clientSimilar},
+	{"an id may have 2,048 bytes", clientLongID},
+	{"hostile ids are unknown", clientHostile},
+	{"of concurrent calls each gets its client", clientRace},
+	{"what was returned is not shared with the store", clientReturnedCopy},
+	{"a context that is over is an error", clientContext},
+}
+
+// sampleClient returns a client under a new id, with something in every field.
+func sampleClient() *authorize.Client {
+	return &authorize.Client{
+		ID:                 "client-" + newKey(),
+		Name:               "name " + awkward,
+		Public:             true,
+		RedirectURIs:       []string{"https://client.example/cb?a=%20b&c='", "http://127.0.0.1/cb", "com.example.app:/cb"},
+		OutOfBand:          authorize.OutOfBandAuto,
+		DefaultRedirectURI: true,
+		Native:             true,
+		LocalhostAnyPort:   true,
+		Scopes:             []string{"openid", "a,b", "{c}", "https://api.example/read", "'"},
+		DefaultScopes:      []string{"{c}", "a,b"},
+		ResponseTypes:      []string{"none", "code"},
+		PKCEOptional:       true,
+		Require:            []string{"state", "nonce"},
+		RequirePushed:      true,
+		Trusted:            true,
+		Unvetted:           true,
+		Disabled:           true,
+	}
+}
+
+// namedFlag is one of a client's fields that are true or false.
+type namedFlag struct {
+	name string
+	flag *bool
+}
+
+func clientFlagsOf(c *authorize.Client) []namedFlag {
+	return []namedFlag{
+		{"Public", &c.Public},
+		{"DefaultRedirectURI", &c.DefaultRedirectURI},
+		{"Native", &c.Native},
+		{"LocalhostAnyPort", &c.LocalhostAnyPort},
+		{"PKCEOptional", &c.PKCEOptional},
+		{"RequirePushed", &c.RequirePushed},
+		{"Trusted", &c.Trusted},
+		{"Unvetted", &c.Unvetted},
+		{"Disabled", &c.Disabled},
+	}
+}
+
+// copyClient returns a copy that shares no memory with the client.
+func copyClient(c *authorize.Client) *authorize.Client {
+	clone := *c
+	for _, list := range []*[]string{&clone.RedirectURIs, &clone.Scopes, &clone.DefaultScopes, &clone.ResponseTypes, &clone.Require} {
+		*list = slices.Clone(*list)
+	}
+	return &clone
+}
+
+func compareClients(got, want *authorize.Client) error {
+	if got == nil {
+		return errors.New("the client is not there")
+	}
+	var d difference
+	d.text("ID", got.ID, want.ID)
+	d.text("Name", got.Name, want.Name)
+	d.list("RedirectURIs", got.RedirectURIs, want.RedirectURIs)
+	d.text("OutOfBand", got.OutOfBand, want.OutOfBand)
+	d.list("Scopes", got.Scopes, want.Scopes)
+	d.list("DefaultScopes", got.DefaultScopes, want.DefaultScopes)
+	d.list("ResponseTypes", got.ResponseTypes, want.ResponseTypes)
+	d.flag("ResponseTypes is nil", got.ResponseTypes == nil, want.ResponseTypes == nil)
+	d.list("Require", got.Require, want.Require)
+	wanted := clientFlagsOf(want)
+	for i, x := range clientFlagsOf(got) {
+		d.flag(x.name, *x.flag, *wanted[i].flag)
+	}
+	return d.error()
+}
+
+// wantClients checks that the clients are found as they are here.
+func wantClients(ctx context.Context, s authorize.ClientStore, want ...*authorize.Client) error {
+	for _, c := range want {
+		got, err := s.Client(ctx, c.ID)
+		if err := first(err, compareClients(got, c)); err != nil {
+			return fmt.Errorf("Client(%.80q): %w", c.ID, err)
+		}
+	}
+	return nil
+}
+
+func wantNoClient(ctx context.Context, s authorize.ClientStore, ids ...string) error {
+	for _, id := range ids {
+		got, err := s.Client(ctx, id)
+		if err != nil {
+			return fmt.Errorf("Client(%.80q, of %d bytes): %w", id, len(id), err)
+		}
+		if got != nil {
+			return fmt.Errorf("Client(%.80q, of %d bytes) found the client %.80q, want none", id, len(id), got.ID)
+		}
+	}
+	return nil
+}
+
+func clientRoundTrip(ctx context.Context, open clientsOpener) error {
+	one, two := sampleClient(), sampleClient()
+	two.Name, two.OutOfBand, two.RedirectURIs = "two", "urn:two", []string{"https://two.example/"}
+	return wantClients(ctx, open(one, two), one, two, one)
+}
+
+func clientFlags(ctx context.Context, open clientsOpener) error {
+	var clients []*authorize.Client
+	for i := range clientFlagsOf(&authorize.Client{}) {
+		c := sampleClient()
+		for j, x := range clientFlagsOf(c) {
+			*x.flag = i == j
+		}
+		clients = append(clients, c)
+	}
+	return wantClients(ctx, open(clients...), clients...)
+}
+
+func clientRoundTripOfLittle(ctx context.Context, open clientsOpener) error {
+	none, empty := &authorize.Client{ID: newKey()}, &authorize.Client{ID: newKey()}
+	empty.RedirectURIs, empty.Scopes, empty.DefaultScopes, empty.Require = []string{}, []string{}, []string{}, []string{}
+	return wantClients(ctx, open(none, empty), none, empty)
+}
+
+func clientResponseTypes(ctx context.Context, open clientsOpener) error {
+	code, none := sampleClient(), sampleClient()
+	code.ResponseTypes, none.ResponseTypes = nil, []string{}
+	return wantClients(ctx, open(code, none), code, none)
+}
+
+func clientRoundTripOfMuch(ctx context.Context, open clientsOpener) error {
+	c := sampleClient()
+	for i := range 100 {
+		c.Scopes = append(c.Scopes, fmt.Sprint("https://api.example/scope/", 99-i))
+		c.RedirectURIs = append(c.RedirectURIs, fmt.Sprint("https://client.example/cb/", 99-i))
+	}
+	return wantClients(ctx, open(c), c)
+}
+
+func clientUnknown(ctx context.Context, open clientsOpener) error {
+	c := sampleClient()
+	return first(wantNoClient(ctx, open(c), newKey(), "client-"+newKey(), "client-"), wantNoClient(ctx, open(), newKey()))
+}
+
+// clientSimilar has ids that are one and the same to a collation, or to a store that
+// trims.
+func clientSimilar(ctx context.Context, open clientsOpener) error {
+	base := newKey() + "é e\u0301 ss"
+	ids := []string{
+		base, strings.ToUpper(base), strings.ToLower(base), base + " ", " " + base, "%" + base, base + "%",
+		strings.ReplaceAll(base, "é", "e\u0301"), strings.ReplaceAll(base, "é", "e"), strings.ReplaceAll(base, "ss", "ß"),
+	}
+	var clients []*authorize.Client
+	for _, id := range ids {
+		c := sampleClient()
+		c.ID, c.Name = id, "the one with the id "+id
+		clients = append(clients, c)
+	}
+	return first(
+		wantNoClient(ctx, open(clients[0]), ids[1:]...),
+		wantNoClient(ctx, open(), similarKeys(base[:len(newKey())])...),
+		wantClients(ctx, open(clients[1:]...), clients...),
+	)
+}
+
+func clientLongID(ctx context.Context, open clientsOpener) error {
+	one, two := sampleClient(), sampleClient()
+	long := newKey() + strings.Repeat("ß", 1002) // 2,047 bytes
+	one.ID, two.ID, two.Name = long+"1", long+"2", "two"
+	return first(
+		wantNoClient(ctx, open(one), two.ID),
+		wantClients(ctx, open(two), one, two),
+		wantNoClient(ctx, open(), long, long+"1x"),
+	)
+}
+
+func clientHostile(ctx context.Context, open clientsOpener) error {
+	c := sampleClient()
+	s := open(c)
+	return first(wantNoClient(ctx, s, hostileKeys(c.ID)...), wantClients(ctx, s, c))
+}
+
+func clientRace(ctx context.Context, open clientsOpener) error {
+	clients := make([]*authorize.Client, takers)
+	for i := range clients {
+		clients[i] = sampleClient()
+		clients[i].Name = fmt.Sprint("client ", i)
+		clients[i].Scopes[1] = fmt.Sprint("scope", i)
+	}
+	s := open(clients...)
+	return race(func(i int) error {
+		return first(wantClients(ctx, s, clients[i]), wantNoClient(ctx, s, newKey()), wantClients(ctx, s, clients[i]))
+	})
+}
+
+func clientReturnedCopy(ctx context.Context, open clientsOpener) error {
+	c := sampleClient()
+	s := open(c)
+	found, err := s.Client(ctx, c.ID)
+	if err := first(err, compareClients(found, c)); err != nil {
+		return fmt.Errorf("Client: %w", err)
+	}
+	found.Disabled, found.Name = false, "x"
+	for _, list := range [][]string{found.RedirectURIs, found.Scopes, found.DefaultScopes, found.ResponseTypes, found.Require} {
+		list[0] = "x"
+	}
+	return wantClients(ctx, s, c)
+}
+
+func clientContext(ctx context.Context, open clientsOpener) error {
+	c := sampleClient()
+	s := open(c)
+	for want, ended := range endedContexts(ctx) {
+		_, known := s.Client(ended, c.ID)
+		_, unknown := s.Client(ended, newKey())
+		_, hostile := s.Client(ended, strings.Repeat("x", 64<<10))
+		err := wantErrors(want, map[string]error{"Client": known, "Client of an unknown id": unknown, "Client of a long id": hostile})
+		if err != nil {
+			return err
+		}
+	}
+	return wantClients(ctx, s, c)
+}
