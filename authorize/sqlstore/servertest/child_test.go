@@ -1,0 +1,5 @@
+package servertest
+
+import "errors"
+
+func child(task string) error { return errors.New("unknown task " + task) }
