@@ -53,7 +53,7 @@ type Config struct {
 	Consent *Consent
 
 	// Interactions are further pages that a user may have to pass after login and
-	// consent, in this order. Nil: none.
+	// consent, in this order; one for select_account comes before consent. Nil: none.
 	Interactions []Interaction
 
 	// Allow is the host's access policy: may this user use this client with these

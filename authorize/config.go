@@ -185,15 +185,19 @@ func isNil(value any) bool {
 	return (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil()
 }
 
-// setUpInteractions puts consent before the host's own interactions and learns the
-// values of prompt from them.
+// setUpInteractions brings the interactions into their order and learns the values of
+// prompt from them: first the choice of an account, because who is chosen has to agree,
+// then consent, then the others as they are given.
 func (h *Handler) setUpInteractions() error {
+	choosing := func(i Interaction) bool { return i.Prompt == "select_account" }
+	h.interactions = slices.DeleteFunc(slices.Clone(h.config.Interactions), func(i Interaction) bool { return !choosing(i) })
+	consentAt := len(h.interactions)
 	if h.config.Consent != nil {
 		consent := *h.config.Consent
 		h.config.Consent = &consent
 		h.interactions = append(h.interactions, consent.interaction())
 	}
-	h.interactions = append(h.interactions, h.config.Interactions...)
+	h.interactions = append(h.interactions, slices.DeleteFunc(slices.Clone(h.config.Interactions), choosing)...)
 	h.prompts = []string{"none", "login", "consent", "select_account"}
 	if h.config.Register != nil {
 		h.prompts = append(h.prompts, "create")
@@ -202,13 +206,13 @@ func (h *Handler) setUpInteractions() error {
 	for i := range h.interactions {
 		step := &h.interactions[i]
 		where := fmt.Sprintf("Interactions %q", step.Name)
-		if i == 0 && h.config.Consent != nil {
+		if i == consentAt && h.config.Consent != nil {
 			where = "Consent"
 		}
 		switch {
 		case !validName(step.Name):
 			return wrong(where, "has a name that is not 1 to 32 lower-case letters, digits, '-' and '_'")
-		case names[step.Name] || step.Name == ConsentInteraction && (i > 0 || h.config.Consent == nil):
+		case names[step.Name] || step.Name == ConsentInteraction && (i != consentAt || h.config.Consent == nil):
 			return wrong(where, "has a name that is taken")
 		case step.Needed == nil && step.Prompt == "":
 			return wrong(where, "has neither Needed nor Prompt, so nobody would ever see it")

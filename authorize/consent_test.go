@@ -439,3 +439,36 @@ func TestAnInteractionThatAPromptAsksFor(t *testing.T) {
 	v.complete(at, "accounts").want(t, "chosen", "code")
 	s.visitor(alice()).get(ask("prompt=select_account+none")).want(t, "with none", "client invalid_request")
 }
+
+// Who agrees is who was chosen, wherever the host names the page.
+func TestAnAccountIsChosenBeforeConsent(t *testing.T) {
+	s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}),
+		withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts"}))
+	v := s.visitor(alice())
+	at := v.get(ask("prompt=select_account")).want(t, "asked", "accounts")
+	v.session = bob()
+	at = v.complete(at, "accounts").want(t, "chosen", "consent")
+	at = v.grant(at, "openid").want(t, "agreed", "terms")
+	v.complete(at, "terms").want(t, "accepted", "code")
+}
+
+// A choice is kept while the one who was chosen signs in anew, and is no sign-in itself.
+func TestAChosenAccountThatHasToSignIn(t *testing.T) {
+	for _, c := range []struct{ rule, ask string }{
+		{"prompt=login", "prompt=login+select_account"},
+		{"max_age", "max_age=60"},
+	} {
+		s := newSite(t, withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts", Needed: always}))
+		v := s.visitor(&session.Session{ID: "alice-1", Subject: "alice", AuthTime: testStart.Add(-time.Hour)})
+		at := v.get(ask(c.ask)).want(t, c.rule, "login")
+		s.now = s.now.Add(10 * time.Second)
+		v.session = s.signIn("alice")
+		at = v.resume(at).want(t, c.rule, "accounts")
+		v.session = &session.Session{ID: "bob-1", Subject: "bob", AuthTime: testStart.Add(-2 * time.Minute)}
+		at = v.complete(at, "accounts").want(t, c.rule+", an older account was chosen", "login")
+		at = v.resume(at).want(t, c.rule+", back without signing in", "login")
+		s.now = s.now.Add(10 * time.Second)
+		v.session = s.signIn("bob")
+		v.resume(at).want(t, c.rule+", signed in", "code")
+	}
+}

@@ -40,7 +40,9 @@ type Resumed struct {
 	// Since is when that was.
 	Since time.Time
 
-	// AuthTime is that of the session found then; zero if nobody was signed in.
+	// Subject and AuthTime are those of the session found then, or of the one of another
+	// user that was sent to the login later; zero if nobody was signed in.
+	Subject  string
 	AuthTime time.Time
 }
 
@@ -191,10 +193,17 @@ func (f Facts) tooOld(maxAge int64) bool {
 }
 
 // newSignIn reports whether the user has signed in since the request was first
-// sent to a page.
+// sent to a page. The sign-in of another user may be an older one that the browser had
+// all along, and was merely chosen.
 func (f Facts) newSignIn() bool {
-	return f.Resumed != nil && (f.Resumed.AuthTime.IsZero() ||
-		f.Session.AuthTime.UnixMilli() > f.Resumed.AuthTime.UnixMilli())
+	switch {
+	case f.Resumed == nil:
+		return false
+	case f.Resumed.AuthTime.IsZero():
+		return true
+	}
+	later := f.Session.AuthTime.UnixMilli() > f.Resumed.AuthTime.UnixMilli()
+	return later && (f.Resumed.Subject == f.Session.Subject || f.sinceRequest())
 }
 
 // sinceRequest reports whether the sign-in is not older than the request.

@@ -1,6 +1,7 @@
 package authorize
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -24,6 +25,7 @@ type situation struct {
 	resumed  bool
 	began    time.Duration // how long ago
 	foundAge time.Duration // of the session found then; 0: nobody
+	foundWho string        // whose that was; empty: who
 
 	denied, forbidden bool
 	steps             string // "name", "name!" needed, "name+" done; "terms/code" with another error
@@ -47,7 +49,7 @@ func (s situation) facts() Facts {
 	if s.resumed {
 		f.Resumed = &Resumed{Since: now.Add(-s.began)}
 		if s.foundAge != 0 {
-			f.Resumed.AuthTime = now.Add(-s.foundAge)
+			f.Resumed.AuthTime, f.Resumed.Subject = now.Add(-s.foundAge), cmp.Or(s.foundWho, s.who)
 		}
 	}
 	for _, text := range strings.Fields(s.steps) {
@@ -147,6 +149,10 @@ func TestDecide(t *testing.T) {
 		{"another user, in the other case", situation{maxAge: -1, subject: "alice", who: "Alice", age: minute}, "login: other_user"},
 		{"another user, back without signing in", situation{maxAge: -1, subject: "alice", who: "bob", age: 2 * minute, resumed: true, began: minute, foundAge: 2 * minute}, "login: other_user"},
 		{"another user has signed in", situation{maxAge: -1, subject: "alice", who: "bob", age: 1, resumed: true, began: minute, foundAge: 2 * minute}, "login_required: other_user"},
+		{"another account was chosen, signed in before the request", situation{maxAge: -1, subject: "alice", who: "bob", age: 2 * minute, resumed: true, began: minute, foundAge: time.Hour, foundWho: "carol"}, "login: other_user"},
+		{"another account was chosen, prompt=login", situation{maxAge: -1, prompt: "login", who: "bob", age: 2 * minute, resumed: true, began: minute, foundAge: time.Hour, foundWho: "alice"}, "login: prompt_login"},
+		{"another account signed in anew, prompt=login", situation{maxAge: -1, prompt: "login", who: "bob", age: 1, resumed: true, began: minute, foundAge: 2 * time.Hour, foundWho: "alice"}, "approve"},
+		{"another account was chosen, max_age", situation{maxAge: 60, who: "bob", age: 2 * minute, resumed: true, began: minute, foundAge: time.Hour, foundWho: "alice"}, "login: max_age"},
 		{"another user has signed in where nobody was", situation{maxAge: -1, subject: "alice", who: "bob", age: 1, resumed: true, began: minute}, "login_required: other_user"},
 		{"the right user has signed in", situation{maxAge: -1, subject: "alice", who: "alice", age: 1, resumed: true, began: minute, foundAge: 2 * minute}, "approve"},
 		{"another user, half signed in", situation{maxAge: -1, subject: "alice", who: "bob", age: 1, half: true, resumed: true, began: minute}, "login: second_factor_pending"},
@@ -279,6 +285,8 @@ func brokenRules(f Facts, d Decision) (broken []string) {
 	}
 	loop := d.Interaction == LoginInteraction && (d.Reason == ReasonPromptLogin || d.Reason == ReasonMaxAge || d.Reason == ReasonPromptSelectAccount || d.Reason == ReasonOtherUser)
 	newer := f.Resumed != nil && !f.Resumed.AuthTime.IsZero() && s != nil && s.AuthTime.Sub(f.Resumed.AuthTime) > time.Millisecond
+	// Another account may have been there all along.
+	newer = newer && (f.Resumed.Subject == s.Subject || fresh)
 	rule("sent to login again after a new sign-in: a loop", !loop || !newer)
 	return broken
 }
@@ -297,6 +305,7 @@ func randomFacts(r *rand.Rand) Facts {
 		resumed:   chance(),
 		began:     ages[4+r.IntN(6)],
 		foundAge:  ages[r.IntN(len(ages))],
+		foundWho:  pick("", "", "alice", "bob"),
 		denied:    r.IntN(8) == 0,
 		forbidden: r.IntN(6) == 0,
 	}
@@ -315,7 +324,7 @@ func TestAnEssentialLevel(t *testing.T) {
 	unmet := Decision{Outcome: Refuse, Reason: ReasonACR, Error: oautherr.UnmetAuthenticationRequirements}
 	ok := Decision{Outcome: Approve, Reason: ReasonSatisfied}
 	before, after := testStart.Add(-time.Hour), testStart.Add(-time.Second)
-	resumed := &Resumed{Since: testStart.Add(-time.Minute), AuthTime: before}
+	resumed := &Resumed{Since: testStart.Add(-time.Minute), Subject: "alice", AuthTime: before}
 	for _, c := range []struct {
 		rule      string
 		essential string

@@ -9,7 +9,8 @@ import (
 
 // Interaction is something that a signed-in user may have to do before the client
 // gets its answer: agree, choose an account, accept new terms, edit a profile.
-// They come after the login, in the order of the configuration, and work like it:
+// They come after the login, in the order of the configuration, but for a choice of
+// account, which comes first because who is chosen has to agree. They work like it:
 // the browser is sent to the page with the sealed request, and the page ends with
 // [Handler.Complete], [Handler.Deny] or, where its outcome is recorded elsewhere,
 // [Handler.Resume].
@@ -27,7 +28,7 @@ type Interaction struct {
 	// Prompt is the value of the prompt parameter that makes it needed, such as
 	// "select_account". The value is then supported and named in the metadata. On a
 	// page for select_account the user may change: [Handler.Complete] counts for
-	// whoever is signed in by then. Empty: none.
+	// whoever is signed in by then, also if that user has to sign in anew. Empty: none.
 	Prompt string
 
 	// Error is the answer where it is needed and the request says prompt=none

@@ -52,18 +52,21 @@ type sealed struct {
 	// Browser is the hash of the secret in the cookie.
 	Browser string `json:"browser"`
 
-	// AuthTime is that of the session found first, in milliseconds; 0: nobody.
-	AuthTime int64 `json:"auth_time,omitempty"`
+	// AuthTime is that of the session found first, in milliseconds, and FoundSubject
+	// whose it was; 0: nobody.
+	AuthTime     int64  `json:"auth_time,omitempty"`
+	FoundSubject string `json:"found_sub,omitempty"`
 
 	// Done are the interactions completed so far.
 	Done []completed `json:"done,omitempty"`
 }
 
-// completed counts for one sign-in of one user only.
+// completed counts for one sign-in of one user only. The choice of an account counts for
+// that user however often they sign in: its Session is empty.
 type completed struct {
 	Name    string   `json:"name"`
 	Subject string   `json:"sub"`
-	Session string   `json:"session"` // hash, see sessionHash
+	Session string   `json:"session,omitempty"` // hash, see sessionHash
 	Scopes  []string `json:"scopes,omitempty"`
 }
 
@@ -191,8 +194,8 @@ func (h *Handler) resealCompleted(r *http.Request, a *answer, name string, scope
 	}
 	a.session = s
 	// On a page for choosing an account, the user is what changes.
-	sameUser := a.resumed.ForSubject == s.Subject || h.interactions[i].Prompt == "select_account"
-	if a.resumed.Page != name || !sameUser {
+	choosing := h.interactions[i].Prompt == "select_account"
+	if a.resumed.Page != name || !choosing && a.resumed.ForSubject != s.Subject {
 		// This page was not shown, or to another user: the endpoint will see to it
 		// that this one sees it.
 		h.log.Warn("authorize: an interaction was completed that is not the one shown, or by another user than it was shown to", "interaction", name)
@@ -204,7 +207,11 @@ func (h *Handler) resealCompleted(r *http.Request, a *answer, name string, scope
 		}
 	}
 	next := *a.resumed
-	next.complete(completed{Name: name, Subject: s.Subject, Session: sessionHash(s), Scopes: scopes})
+	done := completed{Name: name, Subject: s.Subject, Session: sessionHash(s), Scopes: scopes}
+	if choosing {
+		done.Session = ""
+	}
+	next.complete(done, sessionHash(s))
 	if req, err = h.seal(&next); err == nil {
 		h.report(context.WithoutCancel(r.Context()), Event{
 			Kind: EventCompleted, Time: a.started.UTC(), ClientID: next.params().get("client_id"),
@@ -261,8 +268,12 @@ func (h *Handler) interact(r *http.Request, a answer) answer {
 	}
 	next.Page, next.Reason = a.decision.Interaction, a.decision.Reason
 	next.For, next.ForSubject = "", ""
-	if next.Page != LoginInteraction {
+	switch {
+	case next.Page != LoginInteraction:
 		next.For, next.ForSubject = sessionHash(a.session), a.session.Subject
+	case a.session.SignedIn() && a.session.Subject != next.FoundSubject && next.AuthTime != 0:
+		// Another account was chosen, and is to sign in anew: from now on that one counts.
+		next.found(a.session)
 	}
 	req, err := h.seal(&next)
 	if err != nil {
@@ -316,10 +327,14 @@ func (h *Handler) newSealed(r *Request, s *session.Session, browser string) seal
 			next.Params[x.name] = append(next.Params[x.name], x.value)
 		}
 	}
-	if s != nil && !s.AuthTime.IsZero() {
-		next.AuthTime = s.AuthTime.UnixMilli()
-	}
+	next.found(s)
 	return next
+}
+
+func (s *sealed) found(by *session.Session) {
+	if by != nil && !by.AuthTime.IsZero() {
+		s.AuthTime, s.FoundSubject = by.AuthTime.UnixMilli(), by.Subject
+	}
 }
 
 func (h *Handler) seal(s *sealed) (string, error) {
@@ -353,18 +368,18 @@ func (s *sealed) params() params {
 func (s *sealed) facts() *Resumed {
 	resumed := &Resumed{Since: time.Unix(s.IssuedAt, 0)}
 	if s.AuthTime != 0 {
-		resumed.AuthTime = time.UnixMilli(s.AuthTime)
+		resumed.AuthTime, resumed.Subject = time.UnixMilli(s.AuthTime), s.FoundSubject
 	}
 	return resumed
 }
 
 // complete adds what the user has done now. If the page signed the user in anew, what
-// was done before goes over to the new sign-in.
-func (s *sealed) complete(now completed) {
+// was done before goes over to the new sign-in, which session stands for.
+func (s *sealed) complete(now completed, session string) {
 	done := []completed{now}
 	for _, before := range s.Done {
 		if before.Subject == now.Subject && before.Session == s.For {
-			before.Session = now.Session
+			before.Session = session
 		}
 		if before.Name != now.Name {
 			done = append(done, before)
@@ -379,7 +394,7 @@ func (s *sealed) completion(name string, by *session.Session) *completed {
 		return nil
 	}
 	for i, c := range s.Done {
-		if c.Name == name && c.Subject == by.Subject && c.Session == sessionHash(by) {
+		if c.Name == name && c.Subject == by.Subject && (c.Session == "" || c.Session == sessionHash(by)) {
 			return &s.Done[i]
 		}
 	}

@@ -56,7 +56,7 @@ func TestWhatIsSealed(t *testing.T) {
 	want := map[string]any{
 		"iss": testIssuer, "aud": testEndpoint, "page": "login", "reason": "prompt_login", "hint_sub": "alice",
 		"iat": float64(testStart.Unix()), "exp": float64(testStart.Add(30 * time.Minute).Unix()),
-		"auth_time": float64(old.AuthTime.UnixMilli()),
+		"auth_time": float64(old.AuthTime.UnixMilli()), "found_sub": "alice",
 		"params": map[string]any{
 			"response_type": []any{"code"}, "client_id": []any{"web"}, "redirect_uri": []any{"https://app.example/cb"},
 			"scope": []any{"openid"}, "state": []any{"st-1"}, "nonce": []any{"n-1"}, "prompt": []any{"login"},
@@ -554,7 +554,7 @@ func TestARenewedSignInTakesOverItsOwn(t *testing.T) {
 	s := sealed{For: sessionHash(&alice1), Done: []completed{of("terms", alice1), of("consent", bob), of("password", bob), of("survey", session.Session{ID: "0", Subject: "alice"})}}
 	before := slices.Clone(s.Done)
 	done := s.Done
-	s.complete(of("password", alice2))
+	s.complete(of("password", alice2), sessionHash(&alice2))
 	want := []completed{of("password", alice2), of("terms", alice2), of("consent", bob), of("survey", session.Session{ID: "0", Subject: "alice"})}
 	if diff := cmp.Diff(want, s.Done); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
