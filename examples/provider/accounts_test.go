@@ -289,18 +289,10 @@ func TestAChoiceIsNoSignIn(t *testing.T) {
 func TestChooseAndConsent(t *testing.T) {
 	p := withAliceAndBob(t)
 	flow := p.client("web").Start(selectAccount)
-	page, err := p.browser.Open(flow.URL)
-	for range 4 {
-		if err != nil || page.Left {
-			break
-		}
-		if strings.Contains(page.Body, "<title>Choose") {
-			page, err = page.Submit(nil, "alice")
-		} else {
-			page, err = page.Submit(nil, "allow")
-		}
-	}
-	code := p.code(flow, page, err)
+	page := p.page(p.browser.Open(flow.URL))("Choose an account")
+	page = p.page(page.Submit(nil, "alice"))("Allow access?")
+	answer, err := page.Submit(nil, "allow")
+	code := p.code(flow, answer, err)
 	if sub := p.idTokenOf(p.redeem(flow, code, basic("web", "web s3cret:%+é")))["sub"]; sub != "alice" {
 		t.Errorf("the code is for %v, want alice", sub)
 	}
