@@ -1,6 +1,9 @@
 package servers
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestDSN(t *testing.T) {
 	for _, c := range []struct {
@@ -17,6 +20,32 @@ func TestDSN(t *testing.T) {
 	} {
 		if got := c.endpoint.DSN(); got != c.want {
 			t.Errorf("%v: %q, want %q", c.endpoint, got, c.want)
+		}
+	}
+}
+
+// redis sends a command.
+func redis(t *testing.T, e Endpoint, words ...string) string {
+	t.Helper()
+	answer, err := e.redis(t.Context(), words...)
+	if err != nil {
+		t.Fatal(words, err)
+	}
+	return answer
+}
+
+func TestSettings(t *testing.T) {
+	ours := map[string]string{"b": "ours", "c": "ours"}
+	for _, c := range []struct {
+		name   string
+		wanted map[string]string
+		want   string
+	}{
+		{"none", nil, "b=ours c=ours"},
+		{"over ours, and new", map[string]string{"b": "wanted", "a": "wanted"}, "a=wanted b=wanted c=ours"},
+	} {
+		if got := strings.Join(settings("=", ours, c.wanted), " "); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
 	}
 }

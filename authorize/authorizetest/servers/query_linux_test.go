@@ -12,16 +12,6 @@ import (
 
 // What a test says to a server, in each language as little as it takes.
 
-// redis sends a command.
-func redis(t *testing.T, e Endpoint, words ...string) string {
-	t.Helper()
-	answer, err := e.redis(t.Context(), words...)
-	if err != nil {
-		t.Fatal(words, err)
-	}
-	return answer
-}
-
 // query sends a statement and returns the first column of the first row.
 func query(t *testing.T, e Endpoint, sql string) string {
 	t.Helper()
