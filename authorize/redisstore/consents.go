@@ -1,0 +1,103 @@
+package redisstore
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/internal/record"
+)
+
+var (
+	// saveConsent: client, record, time to live of all consents of the user.
+	saveConsent = newScript(`
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 1`)
+
+	findConsent = newScript(primary + `
+return redis.call('HMGET', KEYS[1], ARGV[1])`)
+
+	listConsents = newScript(primary + `
+return redis.call('HVALS', KEYS[1])`)
+
+	// deleteConsent: client, "1" to write where there is nothing to delete: it may have
+	// been deleted before, and WAIT counts only what this connection has written.
+	deleteConsent = newScript(`
+if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 and ARGV[2] == '1' then
+  redis.call('HSET', KEYS[1], ARGV[1], '')
+  redis.call('HDEL', KEYS[1], ARGV[1])
+end
+return 1`)
+)
+
+func (s *Store) consentsKey(subject string) string {
+	return s.prefix + "consents-of:" + hashed(subject)
+}
+
+// SaveConsent implements [authorize.ConsentStore]. With [Config].Replicas it waits for
+// them, as the record may take the place of one with more in it.
+func (s *Store) SaveConsent(ctx context.Context, c *authorize.ConsentRecord) error {
+	kept, err := record.EncodeConsent(c)
+	if err != nil {
+		return failed(ctx, "save a consent", err)
+	}
+	_, err = within(ctx, s, "save a consent", func(ctx context.Context) (any, error) {
+		return s.run(ctx, durably, saveConsent, s.consentsKey(c.Subject), hashed(c.ClientID), kept, s.consentLifetime.Milliseconds())
+	})
+	return err
+}
+
+// FindConsent implements [authorize.ConsentStore].
+func (s *Store) FindConsent(ctx context.Context, subject, clientID string) (*authorize.ConsentRecord, error) {
+	return within(ctx, s, "find a consent", func(ctx context.Context) (*authorize.ConsentRecord, error) {
+		list, err := s.consents(ctx, findConsent, subject, hashed(clientID))
+		if err != nil || len(list) == 0 {
+			return nil, err
+		}
+		return list[0], nil
+	})
+}
+
+// ListConsents implements [authorize.ConsentStore].
+func (s *Store) ListConsents(ctx context.Context, subject string) ([]*authorize.ConsentRecord, error) {
+	return within(ctx, s, "list consents", func(ctx context.Context) ([]*authorize.ConsentRecord, error) {
+		list, err := s.consents(ctx, listConsents, subject)
+		slices.SortFunc(list, func(a, b *authorize.ConsentRecord) int { return cmp.Compare(a.ClientID, b.ClientID) })
+		return list, err
+	})
+}
+
+// consents returns the records in a script's answer.
+func (s *Store) consents(ctx context.Context, x script, subject string, args ...any) ([]*authorize.ConsentRecord, error) {
+	answer, err := s.run(ctx, repeatedly, x, s.consentsKey(subject), args...)
+	if err != nil {
+		return nil, err
+	}
+	texts, err := textsOf(answer)
+	if err != nil {
+		return nil, err
+	}
+	list := []*authorize.ConsentRecord{}
+	for _, kept := range texts {
+		if kept == "" {
+			continue
+		}
+		c, err := record.DecodeConsent([]byte(kept))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// DeleteConsent implements [authorize.ConsentStore]. With [Config].Replicas it waits for
+// them.
+func (s *Store) DeleteConsent(ctx context.Context, subject, clientID string) error {
+	_, err := within(ctx, s, "delete a consent", func(ctx context.Context) (any, error) {
+		return s.run(ctx, durably, deleteConsent, s.consentsKey(subject), hashed(clientID), s.always())
+	})
+	return err
+}
