@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"unicode/utf8"
 
 	"github.com/usher-auth/usher/authorize"
@@ -38,9 +39,13 @@ func (s *Store) PutClient(ctx context.Context, c authorize.Client) error {
 			return fmt.Errorf("sqlstore: store the client %.80q: %w", c.ID, err)
 		}
 	}
-	record, err := json.Marshal(c)
+	record, err := sized(json.Marshal(c))
 	if err != nil {
 		return failed("store a client", err)
+	}
+	// JSON puts other characters in the place of what is no UTF-8.
+	if kept, err := decodeClient(record); err != nil || !reflect.DeepEqual(*kept, c) {
+		return fmt.Errorf("sqlstore: store the client %.80q: a text in it is not UTF-8", c.ID)
 	}
 	_, err = s.exec(ctx, "INSERT INTO usher_clients (id, record) VALUES (?, ?)"+s.dialect.orReplace("id", "record"), []byte(c.ID), record)
 	return failed("store a client", err)

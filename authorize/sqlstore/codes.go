@@ -22,7 +22,7 @@ func (s *Store) SaveCode(ctx context.Context, hash string, code *authorize.Code)
 	if hash == "" || len(hash) > maxKey {
 		return failed(what, errKey)
 	}
-	kept, err := record.EncodeCode(code)
+	kept, err := sized(record.EncodeCode(code))
 	if err != nil {
 		return failed(what, err)
 	}

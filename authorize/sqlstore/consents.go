@@ -20,7 +20,7 @@ func hashed(text string) []byte {
 // SaveConsent implements [authorize.ConsentStore].
 func (s *Store) SaveConsent(ctx context.Context, c *authorize.ConsentRecord) error {
 	const what = "save a consent"
-	kept, err := record.EncodeConsent(c)
+	kept, err := sized(record.EncodeConsent(c))
 	if err != nil {
 		return failed(what, err)
 	}

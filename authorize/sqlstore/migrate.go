@@ -3,12 +3,14 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"io/fs"
 	"strings"
+	"time"
 )
 
 //go:embed schema
@@ -26,15 +28,37 @@ var schemas embed.FS
 //
 // The database user needs the right to create tables, here and not afterwards.
 func (s *Store) Migrate(ctx context.Context) error {
+	for {
+		err := s.migrateOnce(ctx)
+		if err == nil || s.dialect != SQLite || !strings.Contains(err.Error(), "database is locked") {
+			return failed("migrate", err)
+		}
+		// To make a new file a WAL, SQLite needs it alone and does not wait for that.
+		select {
+		case <-ctx.Done():
+			return failed("migrate", errors.Join(ctx.Err(), err))
+		case <-time.After(lockedPause):
+		}
+	}
+}
+
+// lockedPause is how long Migrate waits until it tries again to get at an SQLite file.
+const lockedPause = 10 * time.Millisecond
+
+func (s *Store) migrateOnce(ctx context.Context) error {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
-		return failed("migrate", err)
+		return err
 	}
 	defer conn.Close()
 	if err := s.locked(ctx, conn, func(run execer) error { return s.migrate(ctx, run) }); err != nil {
-		return failed("migrate", err)
+		// With the connection go its lock and its transaction. Back in the pool with one
+		// of them it would keep others out.
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+		return err
 	}
-	return failed("look at the settings", s.checkSettings(ctx, conn))
+	s.checkSettings(ctx, conn)
+	return nil
 }
 
 // execer is a connection or a transaction.
@@ -44,11 +68,13 @@ type execer interface {
 }
 
 // locked calls work while no other process does the same. Where the database can take
-// back changes of its schema, all of it happens or nothing.
-func (s *Store) locked(ctx context.Context, conn *sql.Conn, work func(execer) error) (err error) {
+// back changes of its schema, all of it happens or nothing. After an error the connection
+// must be closed.
+func (s *Store) locked(ctx context.Context, conn *sql.Conn, work func(execer) error) error {
 	switch s.dialect {
 	case PostgreSQL:
-		tx, err := conn.BeginTx(ctx, nil)
+		// In a stricter isolation it would not see what was done while it waited.
+		tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 		if err != nil {
 			return err
 		}
@@ -65,8 +91,7 @@ func (s *Store) locked(ctx context.Context, conn *sql.Conn, work func(execer) er
 			return err
 		}
 		if err := work(conn); err != nil {
-			_, undone := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
-			return errors.Join(err, undone)
+			return err
 		}
 		_, err := conn.ExecContext(ctx, "COMMIT")
 		return err
@@ -79,9 +104,11 @@ func (s *Store) locked(ctx context.Context, conn *sql.Conn, work func(execer) er
 		if got.Int64 != 1 {
 			return errors.New("another process holds the lock")
 		}
-		err := work(conn)
-		_, released := conn.ExecContext(context.WithoutCancel(ctx), "DO RELEASE_LOCK(?)", s.prefix+"migrate")
-		return errors.Join(err, released)
+		if err := work(conn); err != nil {
+			return err
+		}
+		_, err := conn.ExecContext(ctx, "DO RELEASE_LOCK(?)", s.prefix+"migrate")
+		return err
 	}
 }
 

@@ -16,8 +16,8 @@ const (
 	// purgeInterval is how often a store purges on its own, at most.
 	purgeInterval = time.Minute
 
-	// purgeMargin is how long an expired session stays, for the clocks of replicas that
-	// are behind this one.
+	// purgeMargin is how long at least what has expired stays, for the clocks of replicas
+	// that are behind this one.
 	purgeMargin = 5 * time.Minute
 )
 
@@ -46,7 +46,7 @@ func (s *Store) purgeBatches(ctx context.Context) (rows int64, more bool, err er
 		table, key, column string
 		before             int64
 	}{
-		{"usher_codes", "hash", "expires_ms", now.Add(-s.keepExpired).UnixMilli()},
+		{"usher_codes", "hash", "expires_ms", now.Add(-max(s.keepExpired, purgeMargin)).UnixMilli()},
 		{"usher_sessions", "id", "expires_us", now.Add(-purgeMargin).UnixMicro()},
 	} {
 		// The keys are read first: deleting by a range of times would lock what other

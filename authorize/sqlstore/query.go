@@ -15,14 +15,11 @@ import (
 // exec runs a statement and returns how many rows it changed.
 func (s *Store) exec(ctx context.Context, query string, values ...any) (changed int64, err error) {
 	err = s.within(ctx, func(ctx context.Context) error {
-		var result sql.Result
-		if s.unprepared {
-			result, err = s.db.ExecContext(ctx, s.text(query), values...)
-		} else if statement, failed := s.prepared(ctx, query); failed != nil {
-			return failed
-		} else {
-			result, err = statement.ExecContext(ctx, values...)
+		statement, err := s.statement(ctx, query)
+		if err != nil {
+			return err
 		}
+		result, err := statement.ExecContext(ctx, values...)
 		if err == nil {
 			changed, err = result.RowsAffected()
 		}
@@ -33,15 +30,12 @@ func (s *Store) exec(ctx context.Context, query string, values ...any) (changed 
 
 // each runs a query and calls scan for every row.
 func (s *Store) each(ctx context.Context, scan func(*sql.Rows) error, query string, values ...any) error {
-	return s.within(ctx, func(ctx context.Context) (err error) {
-		var rows *sql.Rows
-		if s.unprepared {
-			rows, err = s.db.QueryContext(ctx, s.text(query), values...)
-		} else if statement, failed := s.prepared(ctx, query); failed != nil {
-			return failed
-		} else {
-			rows, err = statement.QueryContext(ctx, values...)
+	return s.within(ctx, func(ctx context.Context) error {
+		statement, err := s.statement(ctx, query)
+		if err != nil {
+			return err
 		}
+		rows, err := statement.QueryContext(ctx, values...)
 		if err != nil {
 			return err
 		}
@@ -73,46 +67,70 @@ func (s *Store) within(ctx context.Context, call func(context.Context) error) er
 	return err
 }
 
-// prepared returns the statement, prepared once for all connections.
-func (s *Store) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
+// statement is one that was prepared or that is sent as it is.
+type statement interface {
+	ExecContext(ctx context.Context, values ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, values ...any) (*sql.Rows, error)
+}
+
+// plain is a statement that is sent as it is.
+type plain struct {
+	db   *sql.DB
+	text string
+}
+
+func (p plain) ExecContext(ctx context.Context, values ...any) (sql.Result, error) {
+	return p.db.ExecContext(ctx, p.text, values...)
+}
+
+func (p plain) QueryContext(ctx context.Context, values ...any) (*sql.Rows, error) {
+	return p.db.QueryContext(ctx, p.text, values...)
+}
+
+var errClosed = errors.New("the store is closed")
+
+// statement returns a statement, which is made once for all connections.
+func (s *Store) statement(ctx context.Context, query string) (statement, error) {
 	s.mu.Lock()
-	statement, open := s.statements[query], s.statements != nil
+	made, open := s.statements[query], s.statements != nil
 	s.mu.Unlock()
-	if statement != nil || !open {
-		return statement, s.errUnless(open)
+	switch {
+	case !open:
+		return nil, errClosed
+	case made != nil:
+		return made, nil
+	case s.unprepared:
+		return plain{s.db, s.text(query)}, nil
 	}
-	statement, err := s.db.PrepareContext(ctx, s.text(query))
+	prepared, err := s.db.PrepareContext(ctx, s.text(query))
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	earlier, open := s.statements[query], s.statements != nil
-	if earlier != nil || !open {
-		return earlier, errors.Join(statement.Close(), s.errUnless(open))
+	switch earlier := s.statements[query]; {
+	case s.statements == nil:
+		return nil, errors.Join(errClosed, prepared.Close())
+	case earlier != nil: // another call was faster
+		return earlier, prepared.Close()
 	}
-	s.statements[query] = statement
-	return statement, nil
+	s.statements[query] = prepared
+	return prepared, nil
 }
 
-func (s *Store) errUnless(open bool) error {
-	if open {
-		return nil
-	}
-	return errors.New("the store is closed")
-}
-
+// text is what the database gets.
 func (s *Store) text(query string) string {
 	query = strings.ReplaceAll(query, "usher_", s.prefix)
 	if s.dialect != PostgreSQL {
 		return query
 	}
 	parts := strings.Split(query, "?")
-	numbered := parts[0]
+	var numbered strings.Builder
+	numbered.WriteString(parts[0])
 	for i, part := range parts[1:] {
-		numbered += "$" + strconv.Itoa(i+1) + part
+		numbered.WriteString("$" + strconv.Itoa(i+1) + part)
 	}
-	return numbered
+	return numbered.String()
 }
 
 // failed says what could not be done.
@@ -121,4 +139,16 @@ func failed(what string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("sqlstore: %s: %w", what, err)
+}
+
+// maxRecord is the largest record that is stored: what a MEDIUMBLOB holds. MySQL without
+// a strict mode would cut off the rest and say nothing.
+const maxRecord = 1<<24 - 1
+
+// sized passes on what an encoder has returned, unless it is too large.
+func sized(record []byte, err error) ([]byte, error) {
+	if err == nil && len(record) > maxRecord {
+		return nil, fmt.Errorf("the record has %d bytes, which is more than %d", len(record), maxRecord)
+	}
+	return record, err
 }

@@ -14,7 +14,7 @@ func (s *Store) SaveSession(ctx context.Context, key string, rec *session.Record
 	if key == "" || len(key) > maxKey {
 		return failed(what, errKey)
 	}
-	kept, err := record.EncodeSession(rec)
+	kept, err := sized(record.EncodeSession(rec))
 	if err != nil {
 		return failed(what, err)
 	}

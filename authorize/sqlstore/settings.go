@@ -25,30 +25,29 @@ var settings = map[Dialect][]setting{
 	},
 	MySQL: {
 		{"SELECT @@innodb_flush_log_at_trx_commit", []string{"1"}, "with another innodb_flush_log_at_trx_commit than 1 a crash can bring a used code back: set it to 1"},
+		{"SELECT IF(@@log_bin, @@sync_binlog, 1)", []string{"1"}, "with a binary log and another sync_binlog than 1 a power loss can bring a used code back: set it to 1"},
 	},
 }
 
 // checkSettings warns of settings that weaken what the store promises. They are the
-// host's to choose.
-func (s *Store) checkSettings(ctx context.Context, conn *sql.Conn) error {
-	for _, x := range settings[s.dialect] {
-		var value string
-		if err := conn.QueryRowContext(ctx, x.query).Scan(&value); err != nil {
-			return err
+// host's to choose, and not every database that speaks the dialect has them.
+func (s *Store) checkSettings(ctx context.Context, conn *sql.Conn) {
+	read := func(query string) (value string, ok bool) {
+		err := conn.QueryRowContext(ctx, query).Scan(&value)
+		if err != nil {
+			s.log.Warn("sqlstore: a setting cannot be looked at", "setting", query, "error", err)
 		}
-		if !slices.Contains(x.good, value) {
+		return value, err == nil
+	}
+	for _, x := range settings[s.dialect] {
+		if value, ok := read(x.query); ok && !slices.Contains(x.good, value) {
 			s.log.Warn("sqlstore: "+x.why, "setting", x.query, "value", value)
 		}
 	}
 	if s.dialect != SQLite {
-		return nil
+		return
 	}
-	var wait int
-	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&wait); err != nil {
-		return err
-	}
-	if wait == 0 {
+	if wait, ok := read("PRAGMA busy_timeout"); ok && wait == "0" {
 		s.log.Warn("sqlstore: without a busy_timeout concurrent calls fail at once: add _pragma=busy_timeout(5000) to the data source")
 	}
-	return nil
 }

@@ -67,8 +67,9 @@ type Config struct {
 	Prefix string
 
 	// KeepExpired is how long past its expiry a code is remembered, so that a replay
-	// can be told from an unknown code and a used one be looked up. Zero: 24 hours. It
-	// must not be negative.
+	// can be told from an unknown code and a used one be looked up. Zero: 24 hours. Less
+	// than 5 minutes is 5 minutes, for the clocks of replicas that are behind. It must not
+	// be negative.
 	KeepExpired time.Duration
 
 	// Timeout bounds every call that comes without a nearer deadline. Zero: 5 s. It
@@ -100,7 +101,7 @@ type Store struct {
 	log         *slog.Logger
 
 	mu         sync.Mutex
-	statements map[string]*sql.Stmt // by their text in this package
+	statements map[string]*sql.Stmt // by their text in this package; nil: the store is closed
 	purge      background
 }
 
