@@ -21,6 +21,7 @@ type said struct {
 	Dir       string
 	Watcher   int
 	Processes []int
+	Memory    string
 	Missing   []*MissingError
 	Failed    []string
 }
@@ -59,6 +60,7 @@ func TestMain(m *testing.M) {
 			}
 			start(PgBouncer{Endpoint: s.Endpoint})
 			// Its processes cannot hear that their parent is gone, nor end by themselves.
+			words.Memory = sharedMemory(s.Dir)
 			if err := s.Pause(); err != nil {
 				panic(err)
 			}
@@ -111,6 +113,7 @@ func TestServersEndWithAProgramThatIsKilled(t *testing.T) {
 	words, kill := runProgram(t, "all")
 	kill()
 	ended(t, append(words.Processes, words.Watcher))
+	forgotten(t, words.Memory)
 	if _, err := os.Stat(words.Dir); len(words.Processes) > 0 && !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the directory %q: %v", words.Dir, err)
 	}

@@ -277,14 +277,23 @@ func descendants(pid int) []int {
 }
 
 // forgetSharedMemory removes the System V shared memory of a PostgreSQL that was
-// killed. Its lock file has the number; without one there is none.
+// killed.
 func forgetSharedMemory(dir string) {
+	if number := sharedMemory(dir); number != "" {
+		remove := exec.Command("ipcrm", "-m", number)
+		remove.SysProcAttr = attributes()
+		_ = remove.Run() // without ipcrm 56 bytes stay until the machine's end
+	}
+}
+
+// sharedMemory returns the number of a PostgreSQL's System V shared memory, which
+// stands in its lock file; nothing if it was stopped in order.
+func sharedMemory(dir string) string {
 	text, _ := os.ReadFile(filepath.Join(dir, "data", "postmaster.pid"))
 	if lines := strings.Split(string(text), "\n"); len(lines) > 6 {
 		if numbers := strings.Fields(lines[6]); len(numbers) == 2 {
-			remove := exec.Command("ipcrm", "-m", numbers[1])
-			remove.SysProcAttr = attributes()
-			_ = remove.Run() // without ipcrm 56 bytes stay until the machine's end
+			return numbers[1]
 		}
 	}
+	return ""
 }

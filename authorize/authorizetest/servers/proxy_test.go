@@ -113,6 +113,9 @@ func TestProxy(t *testing.T) {
 			expect(t, "handed on", before.hear(patience), "hello")
 
 			p.Cut()
+			if len(p.links) > 0 {
+				t.Error("Cut has not waited for the connections' end")
+			}
 			expect(t, "a connection from before Cut", before.hear(patience), "lost")
 			if conn, err := net.Dial(p.Network, p.Address); err == nil {
 				_ = conn.Close()
@@ -190,9 +193,9 @@ func TestAnAnswerIsLost(t *testing.T) {
 	}
 }
 
-// A client that goes away ends its connection to the server, and a server that
-// goes away those of its clients.
-func TestAProxyEndsBothSides(t *testing.T) {
+// The server may speak first. A client that goes away ends its connection to the
+// server, and a server that goes away those of its clients.
+func TestAProxyServesBothSides(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -206,6 +209,11 @@ func TestAProxyEndsBothSides(t *testing.T) {
 			t.Fatal(err)
 		}
 		server := &visitor{conn, bufio.NewReader(conn)}
+		p.Hold()
+		_, _ = io.WriteString(conn, "pushed\n")
+		expect(t, "held, what the server says", client.hear(moment), "silence")
+		p.Release()
+		expect(t, "released, what the server says", client.hear(patience), "pushed")
 		ends, hears := client, server
 		if first == "server" {
 			ends, hears = server, client

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -87,6 +88,20 @@ func ended(t *testing.T, pids []int) {
 	}
 }
 
+// forgotten fails the test if the system still has the shared memory.
+func forgotten(t *testing.T, number string) {
+	t.Helper()
+	table, err := os.ReadFile("/proc/sysvipc/shm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(string(table), "\n") {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[1] == number {
+			t.Errorf("its shared memory is still there: %s", line)
+		}
+	}
+}
+
 func answers(e Endpoint, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
@@ -125,6 +140,10 @@ func TestTheLifeOfAServer(t *testing.T) {
 				t.Errorf("the settings are %q, want %q", got, kind.want)
 			}
 			kind.write(t, s.Endpoint)
+			pid := s.process.command.Process.Pid
+			if session, err := syscall.Getpgid(pid); session != pid {
+				t.Errorf("Ctrl-C reaches it: process %d is in group %d, %v", pid, session, err)
+			}
 			isSilentWhilePaused(t, s)
 			address := s.Endpoint
 			for _, end := range []struct {
@@ -166,6 +185,11 @@ func isSilentWhilePaused(t *testing.T, s *Server) {
 		t.Fatal("no connection is made: ", err)
 	}
 	_ = conn.Close()
+	for _, pid := range s.all() {
+		if state, _ := status(pid); state != 'T' {
+			t.Errorf("paused, process %d is in state %c", pid, state)
+		}
+	}
 	var timeout net.Error
 	if err := answers(s.Endpoint, 50*time.Millisecond); !errors.As(err, &timeout) || !timeout.Timeout() {
 		t.Errorf("paused, it is not silent: %v", err)
@@ -180,11 +204,12 @@ func isSilentWhilePaused(t *testing.T, s *Server) {
 
 func leavesNothing(t *testing.T, s *Server) {
 	t.Helper()
-	pids := s.all()
+	pids, memory := s.all(), sharedMemory(s.Dir)
 	if err := errors.Join(s.Pause(), s.Close(), s.Close()); err != nil {
 		t.Fatal(err)
 	}
 	ended(t, pids)
+	forgotten(t, memory)
 	if _, err := os.Stat(s.Dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("its directory: %v", err)
 	}
