@@ -2,6 +2,7 @@ package authorize
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -48,6 +49,9 @@ func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.
 	}
 	mode := destination.Mode(p.get("response_mode"))
 	to, err := destination.Match(p.get("redirect_uri"), registration, mode, p.get("state"))
+	if errors.Is(err, destination.ErrMissing) {
+		return client, nowhere, errNoAddress
+	}
 	if err != nil {
 		return client, nowhere, errRedirectURI.because("%w", err)
 	}

@@ -106,12 +106,21 @@ func (e Event) level() slog.Level {
 	switch {
 	case errors.Is(e.Err, context.Canceled):
 		return slog.LevelInfo // the browser went away, which anybody can do at will
+	case e.saidByTheHost():
+		return slog.LevelInfo
 	case e.Code == oautherr.ServerError || e.Code == oautherr.TemporarilyUnavailable:
 		return slog.LevelError
 	case e.Kind == EventReplayed || e.Kind == EventErrorPage || e.Kind == EventNotRedeemed:
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo
+}
+
+// saidByTheHost reports whether nothing has failed: the host says itself that it is
+// not available, as under maintenance.
+func (e Event) saidByTheHost() bool {
+	refused := (*oautherr.Error)(nil)
+	return e.Code == oautherr.TemporarilyUnavailable && errors.As(e.Err, &refused) && refused.Cause == nil
 }
 
 // event describes an answer.

@@ -100,6 +100,8 @@ func TestLevels(t *testing.T) {
 		{"a replay", Event{Kind: EventReplayed, Code: oautherr.InvalidGrant}, slog.LevelWarn},
 		{"a failure that the client was told", Event{Kind: EventRefused, Code: oautherr.ServerError}, slog.LevelError},
 		{"the browser went away", Event{Kind: EventErrorPage, Code: oautherr.ServerError, Err: oautherr.ServerError.Because(context.Canceled)}, slog.LevelInfo},
+		{"maintenance", Event{Kind: EventRefused, Code: oautherr.TemporarilyUnavailable, Err: oautherr.TemporarilyUnavailable.With("Back at noon.")}, slog.LevelInfo},
+		{"too slow", Event{Kind: EventRefused, Code: oautherr.TemporarilyUnavailable, Err: oautherr.TemporarilyUnavailable.Because(context.DeadlineExceeded)}, slog.LevelError},
 		{"a failure on a page", Event{Kind: EventErrorPage, Code: oautherr.TemporarilyUnavailable}, slog.LevelError},
 		{"a failure at redemption", Event{Kind: EventNotRedeemed, Code: oautherr.ServerError}, slog.LevelError},
 	} {

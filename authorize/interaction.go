@@ -28,7 +28,9 @@ type Interaction struct {
 	// Prompt is the value of the prompt parameter that makes it needed, such as
 	// "select_account". The value is then supported and named in the metadata. On a
 	// page for select_account the user may change: [Handler.Complete] counts for
-	// whoever is signed in by then, also if that user has to sign in anew. Empty: none.
+	// whoever is signed in by then, also if that user has to sign in anew. If it leads
+	// to the login page, for another account, that page ends with Complete too, or the
+	// user would be asked to choose once more. Empty: none.
 	Prompt string
 
 	// Error is the answer where it is needed and the request says prompt=none

@@ -73,14 +73,15 @@ var (
 	errNobodyAsks     = problem(ReasonUnknownClient, oautherr.InvalidRequest, "The application did not say who it is.")
 	errUnknown        = problem(ReasonUnknownClient, oautherr.InvalidClient, "The application is not known here.")
 	errClientOff      = problem(ReasonClientOff, oautherr.InvalidClient, "The application is switched off here.")
+	errNoAddress      = problem(ReasonRedirectURI, oautherr.RedirectURIMismatch, "The application did not say where to return to.")
 	errTwoAddresses   = problem(ReasonRedirectURI, oautherr.InvalidRequest, "The application named more than one address to return to.")
 	errRedirectURI    = problem(ReasonRedirectURI, oautherr.RedirectURIMismatch, "The address to return to is not one that the application has registered.")
 	errNoRequest      = problem(ReasonNoRequest, oautherr.InvalidRequest, "There is no request to go on with.")
 	errExpired        = problem(ReasonExpired, oautherr.InvalidRequest, "This took too long, or the link is damaged.")
-	errOtherBrowser   = problem(ReasonOtherBrowser, oautherr.InvalidRequest, "This sign-in was answered already, was pushed out by newer ones or began in another browser.")
+	errOtherBrowser   = problem(ReasonOtherBrowser, oautherr.InvalidRequest, "This sign-in is finished already, began in another browser, or too many were open at once.")
 	errNotSignedIn    = problem(ReasonNotSignedIn, oautherr.LoginRequired, "You are not signed in any more.")
 	errNothing        = problem(ReasonNothingChosen, oautherr.InvalidRequest, "Nothing was chosen. Go back one page to choose, or to say no.")
-	errNotForBrowsers = problem(ReasonBrowser, oautherr.InvalidRequest, "This is for programs that run in no browser.")
+	errNotForBrowsers = problem(ReasonBrowser, oautherr.InvalidRequest, "This redirect_uri is for programs that run in no browser.")
 
 	errMethodNotAllowed     = &reasoned{ReasonUnreadable, http.StatusMethodNotAllowed, oautherr.InvalidRequest.With("This address answers GET and POST only.")}
 	errTooLarge             = &reasoned{ReasonUnreadable, http.StatusRequestEntityTooLarge, oautherr.InvalidRequest.With("The request is too large.")}

@@ -33,8 +33,12 @@ type Client struct {
 	// OutOfBand is the redirect_uri by which a program that runs in no browser asks for
 	// its answer in the body of the response, as JSON: a name beginning with "urn:",
 	// such as [OutOfBandAuto]. It is compared byte for byte, is no address and is
-	// never redirected to. See json.go for what else changes. Empty: there is none,
-	// and every answer is a redirect.
+	// never redirected to. An approval is then a JSON object of code, state and iss;
+	// an error, with status 400 as a rule, what [Config].ErrorPage makes of it, or
+	// [ErrorJSON] without one. A page that is needed is an error, as under prompt=none,
+	// and a request that a browser sends for another site's page is refused. The
+	// SessionStore knows the user by what the program sends itself, such as a header.
+	// Empty: there is none, and every answer is a redirect.
 	OutOfBand string
 
 	// DefaultRedirectURI lets a request leave redirect_uri out when exactly one

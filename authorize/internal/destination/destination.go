@@ -47,6 +47,9 @@ type Destination struct {
 // MaxState is the longest state that is returned, in bytes.
 const MaxState = 8192
 
+// ErrMissing says that the request names no redirect URI and that there is no default.
+var ErrMissing = errors.New("redirect_uri is missing")
+
 // Match proves that requested is one of the registered redirect URIs, byte for byte
 // but for the exceptions that the registration makes, or the registered out-of-band
 // name, and that the registered value may be used at all. mode falls back to Query

@@ -14,7 +14,7 @@ import (
 func (reg Registration) exception(requested string) (registered string, err error) {
 	if requested == "" {
 		if !reg.DefaultSingle || len(reg.URIs) != 1 {
-			return "", errors.New("redirect_uri is missing")
+			return "", ErrMissing
 		}
 		return reg.URIs[0], nil
 	}
