@@ -308,7 +308,8 @@ func signOutError(err error) error {
 // SignOutEverywhere ends every session of the subject, in all browsers. Call it when
 // the account is disabled or deleted and when its password changes, after the change
 // itself: a sign-in that was already under way would otherwise survive it. To keep the
-// browser in which the password was changed, call [Cookies.SignIn] for it afterwards.
+// browser in which the password was changed, read its session before, and afterwards give
+// [Cookies.SignIn] what of it still holds, such as ACR, AMR and Data.
 //
 // After an error some of the sessions may still be there; call it again. An empty
 // subject is an error, as it would end nothing.
