@@ -129,7 +129,10 @@ func (s *server) passwordIsRight(username, password string) bool {
 
 // statusPage is what status.html shows, logoutPage what logout.html does.
 type (
-	statusPage struct{ Subject, SignedOut string }
+	statusPage struct {
+		Subject, SignedOut string
+		Try                string // address to try something at, if there is any
+	}
 	logoutPage struct{ Accounts []accountLine }
 )
 
@@ -140,7 +143,7 @@ func (s *server) showStatus(w http.ResponseWriter, r *http.Request) {
 		s.endpoint.ShowError(w, r, err)
 		return
 	}
-	page := statusPage{}
+	page := statusPage{Try: s.tryURL()}
 	if current.SignedIn() {
 		page.Subject = current.Subject
 	}
@@ -166,7 +169,7 @@ func (s *server) signOut(w http.ResponseWriter, r *http.Request) {
 		s.endpoint.ShowError(w, r, err)
 		return
 	}
-	s.show(w, http.StatusOK, "status", statusPage{SignedOut: "You are signed out."})
+	s.show(w, http.StatusOK, "status", statusPage{SignedOut: "You are signed out.", Try: s.tryURL()})
 }
 
 // carriesRequest tells a form that belongs to a request from one that does not.

@@ -14,6 +14,7 @@
 //	idtoken.go    the key, ID tokens and the JWK Set
 //	accesstoken.go access tokens, until they expire or are revoked
 //	userinfo.go   what a token tells about its user
+//	demo.go       the demo client, if there is no file
 //	pages.go      how pages are written
 package main
 
@@ -28,6 +29,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -39,6 +41,11 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
 	file := flag.String("config", "", "JSON file with clients and users; without it there are alice, bob and two demo clients")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(flag.CommandLine.Output(), "provider: %q is not expected\n", flag.Arg(0))
+		flag.Usage()
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *addr, *file); err != nil {
@@ -58,14 +65,37 @@ func run(ctx context.Context, addr, file string) error {
 		return err
 	}
 	defer listener.Close()
+	if cfg.Issuer == nil && !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		return fmt.Errorf("without an issuer in a file (-config), this listens on 127.0.0.1 only, not on %q", addr)
+	}
 	address := "http://" + listener.Addr().String()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	provider, err := newServer(options{config: cfg, issuer: cfg.issuerOr(address), log: log, now: time.Now})
+	provider, err := newServer(options{config: cfg, issuer: cfg.issuerOr(address), demo: file == "", log: log, now: time.Now})
 	if err != nil {
 		return err
 	}
-	fmt.Println("listening on", address)
+	fmt.Print(provider.welcome(address, cfg, file))
 	return serve(ctx, listener, provider.routes(), log)
+}
+
+// welcome says what there is to try.
+func (s *server) welcome(address string, cfg *config, file string) string {
+	var users []string
+	for _, u := range cfg.Users {
+		if file == "" {
+			u.Username += " with " + u.Password
+		}
+		users = append(users, u.Username)
+	}
+	text := fmt.Sprintf("listening on %s\nopen %s", address, s.issuer)
+	if s.demo {
+		text += ` and choose "Try it"`
+	}
+	text += "\nusers: " + strings.Join(users, ", ")
+	if file != "" {
+		text += " (passwords are in " + file + ")"
+	}
+	return text + "\n"
 }
 
 func loadConfig(file string) (*config, error) {

@@ -22,6 +22,7 @@ var pages = map[string]*template.Template{
 	"logout":   parsePage("logout"),
 	"status":   parsePage("status"),
 	"denied":   parsePage("denied"),
+	"demo":     parsePage("demo"),
 }
 
 func mustRead(name string) string {

@@ -19,6 +19,7 @@ import (
 type options struct {
 	config *config
 	issuer string
+	demo   bool            // the provider plays the demo client
 	key    *rsa.PrivateKey // nil: a new one
 	log    *slog.Logger
 	now    func() time.Time
@@ -37,6 +38,7 @@ type server struct {
 	key      *signingKey
 	log      *slog.Logger
 	now      func() time.Time
+	demo     bool
 }
 
 // client is what the token endpoint knows of a client.
@@ -60,6 +62,7 @@ func newServer(o options) (*server, error) {
 		tokens:  newAccessTokens(o.now),
 		log:     o.log,
 		now:     o.now,
+		demo:    o.demo,
 	}
 	for _, c := range o.config.Clients {
 		s.clients[c.ID] = client{id: c.ID, disabled: c.Disabled, secretHash: sha256.Sum256([]byte(c.Secret))}
@@ -137,6 +140,10 @@ func (s *server) routes() http.Handler {
 	page("POST /consent", s.decideConsent)
 	page("GET /logout", s.showLogout)
 	page("POST /logout", s.signOut)
+	if s.demo {
+		page("GET /try", s.tryDemo)
+		page("GET /callback", s.takeDemoAnswer)
+	}
 
 	// What browsers of any origin may call: nothing here looks at a cookie.
 	open := func(methods, route string, h http.Handler) {

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/authorize/authorizetest"
+)
+
+// newDemo is the program without a file.
+func newDemo(t *testing.T) *provider {
+	t.Helper()
+	cfg, err := parseConfig(defaultConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := testOptions(cfg, "http://127.0.0.1:8080")
+	o.demo, o.now = true, time.Now
+	p := &provider{t: t}
+	if p.server, err = newServer(o); err != nil {
+		t.Fatal(err)
+	}
+	p.handler = p.routes()
+	p.browser = p.newBrowser()
+	return p
+}
+
+func TestDemo(t *testing.T) {
+	p := newDemo(t)
+	home := p.page(p.browser.Open(p.issuer + "/"))("You are not signed in")
+	consent := p.page(p.page(home.Click("Try it"))("Sign in").Submit(as("bob")))("Allow access?")
+	back := p.page(consent.Submit(nil, "Allow"))("Demo app")
+	for _, want := range []string{"<strong>bob</strong>", "Bob Example <code>name</code>", "bob@example.com <code>email</code>", "false <code>email_verified</code>"} {
+		if !strings.Contains(back.Body, want) {
+			t.Errorf("the page does not say %q:\n%s", want, back)
+		}
+	}
+	again := p.page(p.browser.Open(back.URL.String()))("Demo app")
+	if again.Status != http.StatusBadRequest || strings.Contains(again.Body, "bob") {
+		t.Errorf("the same answer was taken twice:\n%s", again)
+	}
+	p.page(again.Click("Done"))("You are signed in")
+}
+
+func TestDemoIsRefused(t *testing.T) {
+	p := newDemo(t)
+	login := p.page(p.browser.Open(p.issuer + "/try"))("Sign in")
+	if back := p.page(login.Submit(nil, "deny"))("Demo app"); !strings.Contains(back.Body, "access_denied") {
+		t.Errorf("the page is\n%s", back)
+	}
+}
+
+// Another site can send the browser to the redirect URI.
+func TestDemoTakesOnlyAnswersToItsRequests(t *testing.T) {
+	p := newDemo(t)
+	p.page(p.browser.Open(p.issuer + "/try"))("Sign in")
+	state := ""
+	for _, cookie := range p.browser.Cookies(p.issuer + "/callback") {
+		if found, ok := strings.CutPrefix(cookie.Name, "demo-"); ok {
+			state = found
+		}
+	}
+	for rule, query := range map[string]url.Values{
+		"another state":  {"code": {"x"}, "state": {"made-up"}, "iss": {p.issuer}},
+		"no state":       {"code": {"x"}, "iss": {p.issuer}},
+		"another issuer": {"code": {"x"}, "state": {state}, "iss": {"https://attacker.example"}},
+		"no issuer":      {"code": {"x"}, "state": {state}},
+	} {
+		page := p.page(p.browser.Open(p.issuer + "/callback?" + query.Encode()))("Demo app")
+		if page.Status != http.StatusBadRequest || !strings.Contains(page.Body, "did not ask") {
+			t.Errorf("%s:\n%s", rule, page)
+		}
+	}
+	answer := url.Values{"code": {"made-up"}, "state": {state}, "iss": {p.issuer}}
+	if page := p.page(p.browser.Open(p.issuer + "/callback?" + answer.Encode()))("Demo app"); !strings.Contains(page.Body, "invalid_grant") {
+		t.Errorf("a code that nobody issued:\n%s", page)
+	}
+}
+
+// The redirect URI of the demo is nothing that a client of the file could want.
+func TestNoDemoWithAFile(t *testing.T) {
+	p := newProvider(t)
+	home := p.page(p.browser.Open(testIssuer + "/"))("You are not signed in")
+	if hasLink(home, "Try it") {
+		t.Errorf("there is a demo:\n%s", home)
+	}
+	for _, path := range []string{"/try", "/callback"} {
+		page, err := p.browser.Open(testIssuer + path)
+		if err != nil || page.Status != http.StatusNotFound {
+			t.Errorf("%s: %v\n%s", path, err, page)
+		}
+	}
+}
+
+func hasLink(page *authorizetest.Page, text string) bool {
+	for _, link := range page.Links {
+		if link.Text == text {
+			return true
+		}
+	}
+	return false
+}
+
+func TestWelcome(t *testing.T) {
+	p := newDemo(t)
+	cfg, err := parseConfig(defaultConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "listening on http://127.0.0.1:8080\nopen http://127.0.0.1:8080 and choose \"Try it\"\n" +
+		"users: alice with alice-password, bob with bob-password\n"
+	if got := p.welcome(p.issuer, cfg, ""); got != want {
+		t.Errorf("it prints\n%swant\n%s", got, want)
+	}
+	if got := newProvider(t).welcome("http://127.0.0.1:8080", cfg, "my.json"); strings.Contains(got, "alice-password") ||
+		strings.Contains(got, "Try it") || !strings.Contains(got, "open https://as.example\n") || !strings.Contains(got, "my.json") {
+		t.Errorf("with a file, it prints\n%s", got)
+	}
+}
