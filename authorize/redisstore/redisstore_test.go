@@ -13,11 +13,17 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/usher-auth/usher/authorize"
 	"github.com/usher-auth/usher/authorize/authorizetest"
 	"github.com/usher-auth/usher/authorize/authorizetest/servers"
 	"github.com/usher-auth/usher/session"
 )
+
+func TestMain(m *testing.M) {
+	logging.Disable() // what the client says of servers that are killed
+	m.Run()
+}
 
 // connect returns a client of one server.
 func connect(t testing.TB, to servers.Endpoint, change ...func(*redis.Options)) *redis.Client {
