@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -604,7 +605,7 @@ func TestTheRequestCarriesTheNewCookie(t *testing.T) {
 			c := newCookies(t, Config{})
 			r := get(tt.before...)
 			r.Header.Set("Accept", "*/*")
-			copied, cloned := r.WithContext(context.Background()), r.Clone(context.Background())
+			earlier := r.WithContext(context.Background())
 			s, err := c.SignIn(httptest.NewRecorder(), r, Session{Subject: "alice"})
 			if err != nil {
 				t.Fatal(err)
@@ -617,13 +618,13 @@ func TestTheRequestCarriesTheNewCookie(t *testing.T) {
 			if want := strings.Replace(tt.signIn, "NEW", cookieName+"="+value(first), 1); got[0] != want {
 				t.Errorf("the header is %q, want %q", got[0], want)
 			}
-			for name, same := range map[string]*http.Request{"the request": r, "its copy": copied} {
+			for name, same := range map[string]*http.Request{"the request": r, "a later copy": r.WithContext(context.Background())} {
 				if now, err := c.Session(same); err != nil || now == nil || now.ID != s.ID {
 					t.Errorf("%s has %v, %v; want the new session", name, now, err)
 				}
 			}
-			if !slices.Equal(cloned.Header["Cookie"], tt.before) {
-				t.Errorf("the clone's header became %q", cloned.Header["Cookie"])
+			if !slices.Equal(earlier.Header["Cookie"], tt.before) {
+				t.Errorf("the header of an earlier copy became %q", earlier.Header["Cookie"])
 			}
 
 			if err := c.SignOut(httptest.NewRecorder(), r); err != nil {
@@ -635,8 +636,8 @@ func TestTheRequestCarriesTheNewCookie(t *testing.T) {
 			if _, there := r.Header["Cookie"]; there && tt.outOf == "" {
 				t.Error("the header is there and empty")
 			}
-			if subject(t, c, copied) != "" || r.Header.Get("Accept") != "*/*" {
-				t.Error("the copy is still signed in, or another header is gone")
+			if r.Header.Get("Accept") != "*/*" {
+				t.Error("another header is gone")
 			}
 		})
 	}
@@ -656,12 +657,17 @@ func TestHeadersThatOthersMayRead(t *testing.T) {
 	c := newCookies(t, Config{})
 	_, pair := signIn(t, c, get(), Session{Subject: "alice"})
 	outer := get(pair)
-	ctx, cancel := context.WithCancel(context.Background())
-	inner := outer.WithContext(ctx)
-	cancel()
-	if err := c.SignOut(httptest.NewRecorder(), inner); !errors.Is(err, context.Canceled) {
-		t.Errorf("SignOut: %v, want it cancelled", err)
+	inner := outer.WithContext(context.Background())
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for range 1000 {
+			outer.Header.Get("User-Agent") // a write to this map would be a race
+		}
+	})
+	if err := c.SignOut(httptest.NewRecorder(), inner); err != nil {
+		t.Error(err)
 	}
+	reading.Wait()
 	if got := outer.Header.Get("Cookie"); got != pair {
 		t.Errorf("the outer request has %q, want %q", got, pair)
 	}

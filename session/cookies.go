@@ -104,11 +104,10 @@ type Config struct {
 //
 // Those that take w and r change who is signed in. They set the new cookie among the
 // headers of w, and put it into the Cookie header of r in place of the old one: from
-// then on r is a request of the new state, and so are the copies of it that share its
-// headers, which those of [http.Request.WithContext] do and those of
-// [http.Request.Clone] do not. So the page that signs a user in can go on with r at
-// once. The other cookies of r stay as they are. r must not be in use by another
-// goroutine meanwhile.
+// then on r is a request of the new state, and so are copies that are made of it
+// afterwards. So the page that signs a user in can go on with r at once. The other
+// cookies of r stay as they are. r gets a header map of its own: copies made before, such
+// as those of middleware around the page, keep the old one.
 type Cookies struct {
 	store    Store
 	name     string
@@ -492,11 +491,9 @@ func (c *Cookies) carry(r *http.Request, value string) {
 			lines = append(lines, line)
 		}
 	}
-	if r.Context().Err() != nil {
-		// Whoever no longer waits for this handler, as http.TimeoutHandler does not,
-		// may be reading the headers that it shares with r.
-		r.Header = r.Header.Clone()
-	}
+	// A map of its own: whoever does not wait for this handler, as http.TimeoutHandler
+	// at its limit, may be reading the one that it shares with r.
+	r.Header = r.Header.Clone()
 	if r.Header == nil {
 		r.Header = make(http.Header)
 	}
