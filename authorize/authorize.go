@@ -233,7 +233,7 @@ func (h *Handler) answer(r *http.Request) answer {
 // in, what its policy says and which interactions it wants. It comes after the
 // request has proven valid.
 func (h *Handler) consult(r *http.Request, a *answer) (Facts, error) {
-	if a.request.OutOfBand && fromBrowser(r) {
+	if a.request.OutOfBand && h.fromBrowser(r) {
 		return Facts{}, errNotForBrowsers
 	}
 	s, err := h.config.Sessions.Session(r)

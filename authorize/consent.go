@@ -100,8 +100,8 @@ type ConsentStore interface {
 // Grant records that the user agrees to these of the scopes asked for and sends
 // the browser back, like [Handler.Complete]. No scopes, or others than were asked
 // for, are an error page with status 400: a user who wants none says no, which is
-// [Handler.Deny]. If another user has signed in since the page was shown, nothing is
-// recorded and the page is shown to that one.
+// [Handler.Deny]. If there was a new sign-in since the page was shown, even of the same
+// user, nothing is recorded and the page is shown once more.
 func (h *Handler) Grant(w http.ResponseWriter, r *http.Request, scopes []string) {
 	h.complete(w, r, ConsentInteraction, scopes)
 }

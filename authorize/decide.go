@@ -193,8 +193,8 @@ func (f Facts) tooOld(maxAge int64) bool {
 }
 
 // newSignIn reports whether the user has signed in since the request was first
-// sent to a page. The sign-in of another user may be an older one that the browser had
-// all along, and was merely chosen.
+// sent to a page. The sign-in of another user may be one that the browser had all along,
+// and was merely chosen: it has to be later than the request, whatever the skew.
 func (f Facts) newSignIn() bool {
 	switch {
 	case f.Resumed == nil:
@@ -203,7 +203,7 @@ func (f Facts) newSignIn() bool {
 		return true
 	}
 	later := f.Session.AuthTime.UnixMilli() > f.Resumed.AuthTime.UnixMilli()
-	return later && (f.Resumed.Subject == f.Session.Subject || f.sinceRequest())
+	return later && (f.Resumed.Subject == f.Session.Subject || !f.Session.AuthTime.Before(f.Resumed.Since))
 }
 
 // sinceRequest reports whether the sign-in is not older than the request.

@@ -151,6 +151,7 @@ func TestDecide(t *testing.T) {
 		{"another user has signed in", situation{maxAge: -1, subject: "alice", who: "bob", age: 1, resumed: true, began: minute, foundAge: 2 * minute}, "login_required: other_user"},
 		{"another account was chosen, signed in before the request", situation{maxAge: -1, subject: "alice", who: "bob", age: 2 * minute, resumed: true, began: minute, foundAge: time.Hour, foundWho: "carol"}, "login: other_user"},
 		{"another account was chosen, prompt=login", situation{maxAge: -1, prompt: "login", who: "bob", age: 2 * minute, resumed: true, began: minute, foundAge: time.Hour, foundWho: "alice"}, "login: prompt_login"},
+		{"another account was chosen, signed in within the skew before the request", situation{maxAge: -1, prompt: "login", who: "bob", age: minute + time.Second, resumed: true, began: minute, foundAge: time.Hour, foundWho: "alice"}, "login: prompt_login"},
 		{"another account signed in anew, prompt=login", situation{maxAge: -1, prompt: "login", who: "bob", age: 1, resumed: true, began: minute, foundAge: 2 * time.Hour, foundWho: "alice"}, "approve"},
 		{"another account was chosen, max_age", situation{maxAge: 60, who: "bob", age: 2 * minute, resumed: true, began: minute, foundAge: time.Hour, foundWho: "alice"}, "login: max_age"},
 		{"another user has signed in where nobody was", situation{maxAge: -1, subject: "alice", who: "bob", age: 1, resumed: true, began: minute}, "login_required: other_user"},
@@ -278,6 +279,10 @@ func brokenRules(f Facts, d Decision) (broken []string) {
 
 	fresh := f.Resumed != nil && s.SignedIn() && !s.AuthTime.Before(f.Resumed.Since.Add(-f.ClockSkew)) &&
 		(f.Resumed.AuthTime.IsZero() || s.AuthTime.After(f.Resumed.AuthTime))
+	if fresh && !f.Resumed.AuthTime.IsZero() && s.Subject != f.Resumed.Subject {
+		// Another account may have been there all along, so no clock may lag.
+		fresh = !s.AuthTime.Before(f.Resumed.Since)
+	}
 	rule("prompt=login without a new sign-in", !approved || !asked("login") || fresh)
 	rule("max_age=0 without a new sign-in", !approved || r.MaxAge == nil || *r.MaxAge != 0 || fresh)
 	if approved && r.MaxAge != nil && !fresh {
@@ -285,7 +290,6 @@ func brokenRules(f Facts, d Decision) (broken []string) {
 	}
 	loop := d.Interaction == LoginInteraction && (d.Reason == ReasonPromptLogin || d.Reason == ReasonMaxAge || d.Reason == ReasonPromptSelectAccount || d.Reason == ReasonOtherUser)
 	newer := f.Resumed != nil && !f.Resumed.AuthTime.IsZero() && s != nil && s.AuthTime.Sub(f.Resumed.AuthTime) > time.Millisecond
-	// Another account may have been there all along.
 	newer = newer && (f.Resumed.Subject == s.Subject || fresh)
 	rule("sent to login again after a new sign-in: a loop", !loop || !newer)
 	return broken

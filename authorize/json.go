@@ -1,6 +1,7 @@
 package authorize
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 
@@ -25,11 +26,11 @@ import (
 const OutOfBandAuto = "urn:ietf:wg:oauth:2.0:oob:auto"
 
 // ErrorJSON answers with a JSON object of error and error_description, as a token
-// endpoint does (RFC 6749 §5.2), with the status p.Status and headers against caching
-// and sniffing. It is a [Config].ErrorPage for endpoints that only programs use, and can
+// endpoint does (RFC 6749 §5.2), with the status p.Status (zero: 400) and headers against
+// caching and sniffing. It is a [Config].ErrorPage for endpoints that only programs use, and can
 // be used for errors of the host's own in front of one.
 func ErrorJSON(w http.ResponseWriter, _ *http.Request, p PageError) {
-	writeJSON(w, p.Status, []destination.Field{
+	writeJSON(w, cmp.Or(p.Status, http.StatusBadRequest), []destination.Field{
 		{Name: "error", Value: string(p.Code)},
 		{Name: "error_description", Value: p.Description},
 	})
@@ -51,8 +52,8 @@ func writeJSON(w http.ResponseWriter, status int, fields []destination.Field) {
 }
 
 // fromBrowser reports whether a browser sent r for a page of another site or to show the
-// answer itself. Programs send no such header.
-func fromBrowser(r *http.Request) bool {
-	site := r.Header.Get("Sec-Fetch-Site")
-	return site != "" && site != "same-origin" || r.Header.Get("Sec-Fetch-Mode") == "navigate"
+// answer itself. Programs send no such headers.
+func (h *Handler) fromBrowser(r *http.Request) bool {
+	site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")
+	return site != "" && site != "same-origin" || origin != "" && origin != h.origin || r.Header.Get("Sec-Fetch-Mode") == "navigate"
 }

@@ -44,10 +44,8 @@ type sealed struct {
 	Page   string `json:"page"`
 	Reason Reason `json:"reason"`
 
-	// For is the sign-in that was sent to the page, as sessionHash has it, and
-	// ForSubject whose it is; both are empty for the login.
-	For        string `json:"for,omitempty"`
-	ForSubject string `json:"for_sub,omitempty"`
+	// For is the sign-in that was sent to the page; nil for the login.
+	For *signIn `json:"for,omitempty"`
 
 	// Browser is the hash of the secret in the cookie.
 	Browser string `json:"browser"`
@@ -59,6 +57,25 @@ type sealed struct {
 
 	// Done are the interactions completed so far.
 	Done []completed `json:"done,omitempty"`
+}
+
+// signIn stands for one sign-in of one user.
+type signIn struct {
+	Subject  string `json:"sub"`
+	Session  string `json:"session"`  // hash, see sessionHash
+	Standing string `json:"standing"` // hash of what a renewed sign-in must have kept
+}
+
+func signInOf(s *session.Session) *signIn {
+	return &signIn{s.Subject, sessionHash(s), hash(fmt.Sprintf("standing %q %q %q", s.ACR, s.AMR, s.Data))}
+}
+
+// renewedBy reports whether s is the same sign-in or a renewed one of the same user, who
+// stands as before: with the same roles, as far as the host keeps them in Data, and at
+// the same level.
+func (i *signIn) renewedBy(s *session.Session) bool {
+	now := signInOf(s)
+	return i != nil && i.Subject == now.Subject && (i.Session == now.Session || i.Standing == now.Standing)
 }
 
 // completed counts for one sign-in of one user only. The choice of an account counts for
@@ -83,6 +100,11 @@ type Pending struct {
 	// [LoginInteraction] or one of the host's; Reason is why.
 	Interaction string
 	Reason      Reason
+
+	// Subject is the user who was sent to the page; empty for the login. A page that
+	// shows who is signed in compares it first and calls [Handler.Resume] if it is
+	// another user by now, so that what is agreed to is agreed to by who is shown.
+	Subject string
 
 	// IssuedAt is when the request first arrived, ExpiresAt when it is too late
 	// to bring it back.
@@ -157,7 +179,8 @@ func (h *Handler) Deny(w http.ResponseWriter, r *http.Request) {
 //
 // The page may sign the same user in anew, as one for changing the password does that
 // ends all other sign-ins: what the user has done for the request so far then counts
-// for the new one. The SessionStore has to see it on r already.
+// for the new one, if it has the same ACR, AMR and Data. The SessionStore has to see it
+// on r already.
 //
 // For consent call [Handler.Grant] instead.
 func (h *Handler) Complete(w http.ResponseWriter, r *http.Request, name string) {
@@ -193,12 +216,16 @@ func (h *Handler) resealCompleted(r *http.Request, a *answer, name string, scope
 		return "", errNotSignedIn
 	}
 	a.session = s
-	// On a page for choosing an account, the user is what changes.
+	// On a page for choosing an account, the user is what changes. Consent is given by the
+	// very sign-in that was asked.
 	choosing := h.interactions[i].Prompt == "select_account"
-	if a.resumed.Page != name || !choosing && a.resumed.ForSubject != s.Subject {
-		// This page was not shown, or to another user: the endpoint will see to it
-		// that this one sees it.
-		h.log.Warn("authorize: an interaction was completed that is not the one shown, or by another user than it was shown to", "interaction", name)
+	shown := a.resumed.Page == name && (choosing || a.resumed.For.renewedBy(s))
+	if name == ConsentInteraction {
+		shown = shown && a.resumed.For.Session == sessionHash(s)
+	}
+	if !shown {
+		// The endpoint will see to it that this sign-in sees the page.
+		h.log.Warn("authorize: an interaction was completed that is not the one shown, or by another sign-in than it was shown to: Session.ID has to stay the same until the next one", "interaction", name)
 		return reqOf(r), nil
 	}
 	if name == ConsentInteraction {
@@ -211,7 +238,7 @@ func (h *Handler) resealCompleted(r *http.Request, a *answer, name string, scope
 	if choosing {
 		done.Session = ""
 	}
-	next.complete(done, sessionHash(s))
+	next.complete(done, s)
 	if req, err = h.seal(&next); err == nil {
 		h.report(context.WithoutCancel(r.Context()), Event{
 			Kind: EventCompleted, Time: a.started.UTC(), ClientID: next.params().get("client_id"),
@@ -267,10 +294,10 @@ func (h *Handler) interact(r *http.Request, a answer) answer {
 		a.cookies = h.pendingCookies(r, next.ID, secret, a.started)
 	}
 	next.Page, next.Reason = a.decision.Interaction, a.decision.Reason
-	next.For, next.ForSubject = "", ""
+	next.For = nil
 	switch {
 	case next.Page != LoginInteraction:
-		next.For, next.ForSubject = sessionHash(a.session), a.session.Subject
+		next.For = signInOf(a.session)
 	case a.session.SignedIn() && a.session.Subject != next.FoundSubject && next.AuthTime != 0:
 		// Another account was chosen, and is to sign in anew: from now on that one counts.
 		next.found(a.session)
@@ -373,13 +400,13 @@ func (s *sealed) facts() *Resumed {
 	return resumed
 }
 
-// complete adds what the user has done now. If the page signed the user in anew, what
-// was done before goes over to the new sign-in, which session stands for.
-func (s *sealed) complete(now completed, session string) {
+// complete adds what the user has done now. If the page has renewed the sign-in, what was
+// done before goes over to the new one.
+func (s *sealed) complete(now completed, by *session.Session) {
 	done := []completed{now}
 	for _, before := range s.Done {
-		if before.Subject == now.Subject && before.Session == s.For {
-			before.Session = session
+		if s.For.renewedBy(by) && before.Subject == s.For.Subject && before.Session == s.For.Session {
+			before.Session = sessionHash(by)
 		}
 		if before.Name != now.Name {
 			done = append(done, before)

@@ -521,17 +521,26 @@ func TestACompletedInteractionCountsForThisSignInOnly(t *testing.T) {
 
 // A page may sign its user in anew, in the same response: what was done before stays done.
 func TestAPageMayRenewTheSignIn(t *testing.T) {
-	first := session.Session{ID: "1", Subject: "alice", AuthTime: testStart}
+	first := session.Session{ID: "1", Subject: "alice", AuthTime: testStart, ACR: "2", AMR: []string{"pwd", "otp"}, Data: []byte("org-1")}
+	with := func(change func(*session.Session)) session.Session {
+		s := first
+		s.ID, s.AuthTime = "2", testStart.Add(time.Second)
+		change(&s)
+		return s
+	}
 	for _, c := range []struct {
 		rule  string
 		after session.Session
 		want  string
 	}{
 		{"not at all", first, "code"},
-		{"the same user", session.Session{ID: "2", Subject: "alice", AuthTime: testStart.Add(time.Second)}, "code"},
-		{"the same user, without an id", session.Session{Subject: "alice", AuthTime: testStart.Add(time.Second)}, "code"},
-		{"another user", session.Session{ID: "2", Subject: "bob"}, "consent"},
-		{"another user under the same id", session.Session{ID: "1", Subject: "bob"}, "consent"},
+		{"the same user", with(func(*session.Session) {}), "code"},
+		{"the same user, without an id", with(func(s *session.Session) { s.ID = "" }), "code"},
+		{"the same user in another role", with(func(s *session.Session) { s.Data = []byte("org-2") }), "consent"},
+		{"the same user at another level", with(func(s *session.Session) { s.ACR = "1" }), "consent"},
+		{"the same user by other methods", with(func(s *session.Session) { s.AMR = []string{"pwd otp"} }), "consent"},
+		{"another user", with(func(s *session.Session) { s.Subject = "bob" }), "consent"},
+		{"another user under the same id", with(func(s *session.Session) { s.ID, s.Subject = "1", "bob" }), "consent"},
 		{"nobody", session.Session{}, "page Bad Request login_required"},
 	} {
 		s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}),
@@ -545,17 +554,50 @@ func TestAPageMayRenewTheSignIn(t *testing.T) {
 	}
 }
 
+// Consent is given by the very sign-in that was asked.
+func TestConsentIsOfTheSignInThatWasAsked(t *testing.T) {
+	for _, c := range []struct {
+		rule  string
+		after session.Session
+		want  string
+	}{
+		{"that one", session.Session{ID: "1", Subject: "alice"}, "code"},
+		{"a newer one of the same user", session.Session{ID: "2", Subject: "alice"}, "consent"},
+		{"another user", session.Session{ID: "2", Subject: "bob"}, "consent"},
+	} {
+		s := newSite(t, withConsent)
+		v := s.visitor(&session.Session{ID: "1", Subject: "alice"})
+		at := v.get(ask()).want(t, c.rule, "consent")
+		v.session = &c.after
+		v.grant(at, "openid").want(t, c.rule, c.want)
+	}
+}
+
+// A host's page is told whom the endpoint has sent to it.
+func TestAPageIsToldWhoWasSentToIt(t *testing.T) {
+	s := newSite(t, withConsent)
+	v := s.visitor(alice())
+	for page, want := range map[string]string{ask(): "alice", ask("prompt=login"): ""} {
+		at := v.get(page)
+		p, err := s.handler.Pending(httptest.NewRequest("GET", at.location, nil))
+		if err != nil || p.Subject != want {
+			t.Errorf("%s: %v, %v, want %q", at.kind, p, err, want)
+		}
+	}
+}
+
 // The new sign-in takes over what this user did, and nothing of others.
 func TestARenewedSignInTakesOverItsOwn(t *testing.T) {
 	alice1, alice2, bob := session.Session{ID: "1", Subject: "alice"}, session.Session{ID: "2", Subject: "alice"}, session.Session{ID: "3", Subject: "bob"}
 	of := func(name string, by session.Session) completed {
 		return completed{Name: name, Subject: by.Subject, Session: sessionHash(&by)}
 	}
-	s := sealed{For: sessionHash(&alice1), Done: []completed{of("terms", alice1), of("consent", bob), of("password", bob), of("survey", session.Session{ID: "0", Subject: "alice"})}}
+	earlier := of("survey", session.Session{ID: "0", Subject: "alice"})
+	s := sealed{For: signInOf(&alice1), Done: []completed{of("terms", alice1), of("consent", bob), of("password", bob), earlier}}
 	before := slices.Clone(s.Done)
 	done := s.Done
-	s.complete(of("password", alice2), sessionHash(&alice2))
-	want := []completed{of("password", alice2), of("terms", alice2), of("consent", bob), of("survey", session.Session{ID: "0", Subject: "alice"})}
+	s.complete(of("password", alice2), &alice2)
+	want := []completed{of("password", alice2), of("terms", alice2), of("consent", bob), earlier}
 	if diff := cmp.Diff(want, s.Done); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -85,6 +85,9 @@ func pendingOf(s *sealed, req, endpoint string) *Pending {
 		ResumeURL:   resume,
 		DenyURL:     resume + "&deny=1",
 	}
+	if s.For != nil {
+		p.Subject = s.For.Subject
+	}
 	p.Request.Subject = s.HintSubject
 	claimed, _ := readClaims(p.Request.Claims) // it was valid when it was sealed
 	p.Request.EssentialACR = claimed.acr

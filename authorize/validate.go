@@ -277,13 +277,18 @@ func (h *Handler) checkResources(ctx context.Context, r *Request) error {
 // checkOwnRules asks the host. Its refusal is a code; without one, it failed.
 func (h *Handler) checkOwnRules(ctx context.Context, r *Request) error {
 	err := h.config.Check(ctx, r)
-	if code := oautherr.Code(""); errors.As(err, &code) && code != "" {
+	if code := oautherr.Code(""); errors.As(err, &code) && validCode(code) {
 		return err
 	}
 	if err = inTime(ctx, err); err != nil {
 		return storeFailed("Config.Check", err)
 	}
 	return nil
+}
+
+// validCode accepts what RFC 6749 §4.1.2.1 allows, without spaces.
+func validCode(code oautherr.Code) bool {
+	return code != "" && !strings.ContainsFunc(string(code), func(c rune) bool { return c <= 0x20 || c > 0x7e || c == '"' || c == '\\' })
 }
 
 // requireSubject finds out which user the client wants an answer for: the one of

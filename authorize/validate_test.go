@@ -204,6 +204,7 @@ func TestTheHostsOwnRules(t *testing.T) {
 		{"a code with a text", oautherr.InvalidRequest.With("There is no such page."), "client invalid_request"},
 		{"a code inside another error", fmt.Errorf("our rule: %w", oautherr.AccessDenied), "client access_denied"},
 		{"a code of the host's own", oautherr.Code("account_frozen"), "client account_frozen"},
+		{"a code that cannot be sent", oautherr.Code("our \"code\""), "client server_error"},
 		{"any other error", errors.New("the database is down"), "client server_error"},
 		{"too slow", fmt.Errorf("asking: %w", context.DeadlineExceeded), "client temporarily_unavailable"},
 	} {
