@@ -31,7 +31,8 @@ type visit struct {
 }
 
 // visitor finds out who is here and why. If ok is false, it has answered: whoever is
-// not signed in is sent to the login, by the endpoint if there is a request.
+// not signed in is sent to the login, by the endpoint if there is a request. So is
+// another user than the one the page is for.
 func (s *server) visitor(w http.ResponseWriter, r *http.Request) (v visit, ok bool) {
 	if v.pending, v.asked, ok = s.requestOf(w, r); !ok {
 		return visit{}, false
@@ -41,7 +42,7 @@ func (s *server) visitor(w http.ResponseWriter, r *http.Request) (v visit, ok bo
 		s.endpoint.ShowError(w, r, err)
 		return visit{}, false
 	}
-	if v.session.SignedIn() {
+	if v.session.SignedIn() && (v.pending == nil || v.pending.Subject == v.session.Subject) {
 		v.account, ok = s.accounts.find(v.session.Subject)
 		if ok {
 			return v, true

@@ -61,7 +61,8 @@ func (s *server) decideConsent(w http.ResponseWriter, r *http.Request) {
 }
 
 // consentFor finds out what is asked and who is asked. If ok is false, it has
-// answered: without anybody signed in, the endpoint sees to that first.
+// answered: without anybody signed in, or with another user than the page is for, the
+// endpoint sees to that first.
 func (s *server) consentFor(w http.ResponseWriter, r *http.Request) (p *authorize.Pending, current *session.Session, ok bool) {
 	pending, err := s.endpoint.Pending(r)
 	if err != nil {
@@ -73,7 +74,8 @@ func (s *server) consentFor(w http.ResponseWriter, r *http.Request) (p *authoriz
 		s.endpoint.ShowError(w, r, err)
 		return nil, nil, false
 	}
-	if !current.SignedIn() {
+	if !current.SignedIn() || current.Subject != pending.Subject {
+		// Who is shown must be who is asked: the endpoint asks the new one.
 		s.endpoint.Resume(w, r)
 		return nil, nil, false
 	}

@@ -375,12 +375,28 @@ func TestAnotherBrowser(t *testing.T) {
 	p := newProvider(t)
 	p.signInAlone("alice")
 	consent := p.page(p.browser.Open(p.client("web").Start().URL))("Allow access?")
+	alices := p.browser
 	p.browser = p.newBrowser()
-	p.signInAlone("bob")
-	forged := p.page(p.browser.Open(consent.URL.String()))("Allow access?")
-	page := p.page(forged.Submit(nil, "allow"))("Sign-in cannot continue")
+	p.signInAlone("bob") // who is not whom the page is for
+	page := p.page(p.browser.Open(consent.URL.String()))("Sign-in cannot continue")
 	if page.Status != http.StatusBadRequest {
 		t.Errorf("status %d, want 400", page.Status)
+	}
+	p.browser = p.newBrowser()
+	p.signInAlone("alice")
+	forged := p.page(p.browser.Open(consent.URL.String()))("Allow access?")
+	page = p.page(forged.Submit(nil, "allow"))("Sign-in cannot continue")
+	if page.Status != http.StatusBadRequest {
+		t.Errorf("alice in another browser: status %d, want 400", page.Status)
+	}
+
+	// Another account of the same browser is asked for itself.
+	p.browser = alices
+	login := p.page(p.browser.Open(testIssuer + "/login?another"))("Sign in")
+	p.page(login.Submit(as("bob")))("You are signed in")
+	asked := p.page(p.browser.Open(consent.URL.String()))("Allow access?")
+	if !strings.Contains(asked.Body, "<strong>bob</strong>") || asked.URL.String() == consent.URL.String() {
+		t.Errorf("bob sees alice's page:\n%s", asked)
 	}
 }
 
