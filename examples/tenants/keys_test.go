@@ -123,6 +123,7 @@ func TestLoginProcessWithoutTheMainProcess(t *testing.T) {
 				t.Errorf("want the error page:\n%s", page)
 			}
 			w.offline = false
+			w.clock = w.clock.Add(fetchAgain)
 			w.redeem(on, flow, w.signIn(on, w.open(flow)))
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
@@ -26,32 +27,32 @@ const maxAnswer = 1 << 20
 // keyReader needs the public keys of the endpoint, nothing else.
 type keyReader struct {
 	issuer string
-	client *http.Client
+	client *http.Client // with a timeout
 	now    func() time.Time
 
-	mu      sync.Mutex
-	keys    *authorize.PendingReader // nil: not fetched yet
-	fetched time.Time                // when that was last tried
+	keys atomic.Pointer[authorize.PendingReader] // nil: not fetched yet
+
+	mu      sync.Mutex // for one fetch at a time
+	fetched time.Time  // when that was last tried
 }
 
 // fetchAgain is how often the keys are fetched at most, because anybody can make up
 // a request with an unknown key.
 const fetchAgain = time.Second
 
-func (k *keyReader) read(ctx context.Context, req string) (asked, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.keys == nil {
-		if err := k.fetch(ctx); err != nil {
+func (k *keyReader) read(_ context.Context, req string) (asked, error) {
+	keys, err := k.keys.Load(), error(nil)
+	if keys == nil {
+		if keys, err = k.fetch(nil); err != nil {
 			return asked{}, err
 		}
 	}
-	pending, err := k.keys.Read(req)
-	if errors.Is(err, authorize.ErrUnknownKey) && k.now().Sub(k.fetched) >= fetchAgain {
-		if err := k.fetch(ctx); err != nil {
+	pending, err := keys.Read(req)
+	if errors.Is(err, authorize.ErrUnknownKey) {
+		if keys, err = k.fetch(keys); err != nil {
 			return asked{}, err
 		}
-		pending, err = k.keys.Read(req)
+		pending, err = keys.Read(req)
 	}
 	if err != nil {
 		return asked{}, err
@@ -59,21 +60,36 @@ func (k *keyReader) read(ctx context.Context, req string) (asked, error) {
 	return askedOf(pending), nil
 }
 
-func (k *keyReader) fetch(ctx context.Context) error {
+// fetch returns newer keys than those given, if there are any. Only those who need them
+// wait for it. It does not end with the visitor who began it: hanging up would keep the
+// keys from all others.
+func (k *keyReader) fetch(than *authorize.PendingReader) (*authorize.PendingReader, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if keys := k.keys.Load(); keys != than {
+		return keys, nil // somebody else has fetched them meanwhile
+	}
+	if k.now().Sub(k.fetched) < fetchAgain {
+		if than == nil {
+			return nil, errors.New("the keys of the endpoint could not be fetched a moment ago")
+		}
+		return than, nil
+	}
 	k.fetched = k.now()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, k.issuer+"/keys", nil)
+	r, err := http.NewRequest(http.MethodGet, k.issuer+"/keys", nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	body, err := call(k.client, r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	keys, err := authorize.NewPendingReader(k.issuer, "", body, k.now)
-	if err == nil {
-		k.keys = keys
+	if err != nil {
+		return nil, err
 	}
-	return err
+	k.keys.Store(keys)
+	return keys, nil
 }
 
 // introspectionReader knows nothing of signatures: it asks the endpoint.
