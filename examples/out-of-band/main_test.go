@@ -214,7 +214,7 @@ func TestClient(t *testing.T) {
 			t.Errorf("%s: %q, %v", rule, token, err)
 		}
 	}
-	if got := server.profiles.count(); got != 1 {
+	if got := server.profiles.size(); got != 1 {
 		t.Errorf("there are %d profiles, want 1", got)
 	}
 }

@@ -43,7 +43,7 @@ func (s *server) whoAsks(r *http.Request) (*session.Session, error) {
 }
 
 const (
-	maxProfiles = 10_000
+	maxProfiles = 10_000 // of one client, whose key is in every copy of it
 
 	// retryWindow is how long a request that comes again gets the profile that it got.
 	retryWindow = 10 * time.Minute
@@ -55,9 +55,16 @@ type profiles struct {
 	now func() time.Time
 	max int
 
-	mu    sync.Mutex
-	until map[string]time.Time       // by id
-	made  map[[sha256.Size]byte]made // by request
+	mu     sync.Mutex
+	forgot time.Time                  // when that was last done
+	all    map[string]profile         // by id
+	count  map[string]int             // by client
+	made   map[[sha256.Size]byte]made // by request
+}
+
+type profile struct {
+	client string
+	until  time.Time
 }
 
 type made struct {
@@ -66,7 +73,7 @@ type made struct {
 }
 
 func newProfiles(now func() time.Time) *profiles {
-	return &profiles{now: now, max: maxProfiles, until: map[string]time.Time{}, made: map[[sha256.Size]byte]made{}}
+	return &profiles{now: now, max: maxProfiles, all: map[string]profile{}, count: map[string]int{}, made: map[[sha256.Size]byte]made{}}
 }
 
 // create makes the profile of a request, once: a client that has not got its answer
@@ -79,36 +86,56 @@ func (p *profiles) create(r *authorize.Request) (id string, err error) {
 	defer p.mu.Unlock()
 	now := p.now()
 	if m, found := p.made[request]; found && now.Before(m.until) {
-		p.until[m.id] = now.Add(codeLifetime + tokenLifetime)
+		p.put(m.id, r.ClientID)
 		return m.id, nil
 	}
-	if len(p.until) >= p.max {
-		maps.DeleteFunc(p.until, func(_ string, until time.Time) bool { return !now.Before(until) })
-		maps.DeleteFunc(p.made, func(_ [sha256.Size]byte, m made) bool { return !now.Before(m.until) })
-	}
-	if len(p.until) >= p.max {
-		return "", oautherr.TemporarilyUnavailable.Because(fmt.Errorf("there are %d profiles", len(p.until)))
+	p.forget(now)
+	if n := p.count[r.ClientID]; n >= p.max {
+		return "", oautherr.TemporarilyUnavailable.Because(fmt.Errorf("the client has %d profiles", n))
 	}
 	id = rand.Text()
-	p.until[id] = now.Add(codeLifetime + tokenLifetime)
+	p.put(id, r.ClientID)
 	p.made[request] = made{id, now.Add(retryWindow)}
 	return id, nil
+}
+
+// put keeps a profile for as long as a token can lead to it that is asked for now.
+func (p *profiles) put(id, client string) {
+	if _, there := p.all[id]; !there {
+		p.count[client]++
+	}
+	p.all[id] = profile{client, p.now().Add(codeLifetime + tokenLifetime)}
+}
+
+// forget drops what is over, and looks for it once a second at most.
+func (p *profiles) forget(now time.Time) {
+	if now.Sub(p.forgot).Abs() < time.Second {
+		return
+	}
+	p.forgot = now
+	maps.DeleteFunc(p.made, func(_ [sha256.Size]byte, m made) bool { return !now.Before(m.until) })
+	for id, x := range p.all {
+		if !now.Before(x.until) {
+			delete(p.all, id)
+			p.count[x.client]--
+		}
+	}
 }
 
 // keep reports whether there is such a profile, and keeps it for the next token.
 func (p *profiles) keep(id string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := p.now()
-	if !now.Before(p.until[id]) {
+	x, there := p.all[id]
+	if !there || !p.now().Before(x.until) {
 		return false
 	}
-	p.until[id] = now.Add(codeLifetime + tokenLifetime)
+	p.put(id, x.client)
 	return true
 }
 
-func (p *profiles) count() int {
+func (p *profiles) size() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.until)
+	return len(p.all)
 }

@@ -159,7 +159,7 @@ func (s *site) refused(rule string, a answer, status int, code string) {
 // profiles wants so many.
 func (s *site) profiles(rule string, want int) {
 	s.t.Helper()
-	if got := s.server.profiles.count(); got != want {
+	if got := s.server.profiles.size(); got != want {
 		s.t.Errorf("%s: there are %d profiles, want %d", rule, got, want)
 	}
 }
