@@ -120,7 +120,11 @@ func testClusterReplica(t *testing.T, cluster *servers.Cluster) {
 	}
 	client := connect(t, replica.Endpoint)
 	do(t, client, "CLUSTER MEET "+host+" "+port)
-	for client.Do(ctx, "CLUSTER", "REPLICATE", id).Err() != nil { // until they have met
+	for { // until it has met all of them: clients ask it too where the slots are
+		info := client.ClusterInfo(ctx).Val()
+		if strings.Contains(info, "cluster_slots_ok:16384") && client.Do(ctx, "CLUSTER", "REPLICATE", id).Err() == nil {
+			break
+		}
 		if err := ctx.Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -129,9 +133,11 @@ func testClusterReplica(t *testing.T, cluster *servers.Cluster) {
 	s := open(t, c, func(c *Config) { c.Replicas, c.WaitTimeout = 1, 4*time.Second })
 	ours, others := "", ""
 	for ours == "" || others == "" {
-		if hash := newKey(); c.ClusterKeySlot(ctx, s.codeKey(hash)).Val() < 5000 {
+		hash := newKey()
+		switch slot := c.ClusterKeySlot(ctx, s.codeKey(hash)).Val(); {
+		case slot < 5000:
 			ours = hash
-		} else {
+		case slot > 6000:
 			others = hash
 		}
 	}
@@ -155,10 +161,10 @@ func testClusterReplica(t *testing.T, cluster *servers.Cluster) {
 			t.Fatal(err)
 		}
 	}
+	relaxed := open(t, c)
 	if err := replica.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	relaxed := open(t, c)
 	for range 10 {
 		key := saveSessions(t, relaxed, "alice", 1)[0]
 		wantSession(t, relaxed, key, true)

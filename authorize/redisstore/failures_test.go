@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -136,25 +137,50 @@ func TestAServerThatDoesNotAnswer(t *testing.T) {
 	}
 }
 
+// told is a connection that says what has been written to it.
+type told struct {
+	net.Conn
+	wrote func([]byte)
+}
+
+func (c told) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.wrote(b)
+	return n, err
+}
+
+// The caller goes when the request is on its way, and the server does what it was asked.
 func TestATakeThatCameTooLateIsNobodys(t *testing.T) {
 	t.Parallel()
-	s, server := openOne(t, nil)
+	server := servers.For(t, servers.Redis{})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var armed atomic.Bool
+	s := open(t, connect(t, server.Endpoint, func(o *redis.Options) {
+		o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := net.Dial(network, addr)
+			return told{conn, func(b []byte) {
+				if armed.Load() && holds(takeCode.sha)(b) {
+					cancel()
+				}
+			}}, err
+		}
+	}))
 	hashes := saveCodes(t, s, 2)
-	hash := hashes[0]
-	wantTake(t, s, hashes[1], true) // so that the server knows the script
-	s.timeout = 100 * time.Millisecond
+	wantTake(t, s, hashes[0], true) // so that the server knows the script
 	if err := server.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	code, taken, err := s.TakeCode(t.Context(), hash, time.Now())
-	if code != nil || taken || !errors.Is(err, context.DeadlineExceeded) {
+	armed.Store(true)
+	code, taken, err := s.TakeCode(ctx, hashes[1], time.Now())
+	if code != nil || taken || !errors.Is(err, context.Canceled) {
 		t.Errorf("while the server hangs: %v, %t, %v", code, taken, err)
 	}
 	if err := server.Resume(); err != nil {
 		t.Fatal(err)
 	}
 	// What the server had been sent it has done by the time it takes new connections.
-	wantTake(t, open(t, connect(t, server.Endpoint)), hash, false)
+	wantTake(t, open(t, connect(t, server.Endpoint)), hashes[1], false)
 }
 
 // What is there can still be used when there is no room for more.

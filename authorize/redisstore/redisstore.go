@@ -73,9 +73,11 @@
 // min-replicas-max-lag go well with it, as they stop a primary that is cut off. Where a
 // code must not be redeemed twice under any circumstances, keep codes in package sqlstore.
 //
-// Memory that is full must make calls fail, and not make the server drop keys. Every key
-// here has a time to live, so every eviction policy but noeviction can drop live ones, and
-// New refuses those.
+// # When memory is full
+//
+// Nothing new is saved then, which is an error; what is there can be found, redeemed,
+// touched and deleted. Every key here has a time to live, so with any eviction policy but
+// noeviction the server would drop live ones instead, and New refuses such a server.
 //
 // # The client
 //

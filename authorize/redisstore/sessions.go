@@ -38,8 +38,9 @@ const (
 	// entryMargin is how long an entry outlives the session.
 	entryMargin = sessionMargin + time.Hour
 
-	// atOnce is how many sessions DeleteSessionsOf deletes at a time.
-	atOnce = 32
+	// atOnce is how many sessions DeleteSessionsOf deletes at a time, each on a connection
+	// of its own.
+	atOnce = 8
 
 	// markLength is that of the random texts that rand.Text returns.
 	markLength = 26
