@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -137,6 +139,29 @@ func TestAServerThatDoesNotAnswer(t *testing.T) {
 	}
 }
 
+func TestALackOfTimeIsKnownByItsError(t *testing.T) {
+	t.Parallel()
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	cancel()
+	for _, c := range []struct {
+		ctx       context.Context
+		err, want error
+	}{
+		{late, io.EOF, context.DeadlineExceeded},
+		{cancelled, io.EOF, context.Canceled},
+		{t.Context(), &net.OpError{Err: os.ErrDeadlineExceeded}, context.DeadlineExceeded},
+		{t.Context(), redis.ErrPoolTimeout, context.DeadlineExceeded},
+		{t.Context(), io.EOF, nil},
+	} {
+		err := failed(c.ctx, "x", c.err)
+		if !errors.Is(err, c.err) || (c.want != nil && !errors.Is(err, c.want)) || (c.want == nil && errors.Is(err, context.DeadlineExceeded)) {
+			t.Errorf("%v in the context %v: %v, want %v", c.err, c.ctx.Err(), err, c.want)
+		}
+	}
+}
+
 // told is a connection that says what has been written to it.
 type told struct {
 	net.Conn
@@ -216,6 +241,11 @@ func TestServersThatRefuse(t *testing.T) {
 			if err := call(t.Context(), s); err == nil || errors.Is(err, errUnwanted) {
 				t.Errorf("%s: %s: %v, want an error", c.refuse, name, err)
 			}
+		}
+		// What is not there may be elsewhere.
+		_, _, err := s.TakeCode(t.Context(), newKey(), time.Now())
+		if err == nil || s.DeleteSessionsOf(t.Context(), newKey()) == nil {
+			t.Errorf("%s: what is not there is no error: %v", c.refuse, err)
 		}
 		do(t, client, c.allow)
 		for name := range all {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/usher-auth/usher/authorize/authorizetest/servers"
@@ -118,6 +119,32 @@ func TestAKeyInUseIsNotOnTheListOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantSession(t, s, key, true)
+}
+
+// The record of a session was written, its answer lost, and the session deleted before the
+// client can try again. A second try would write it without an entry on the list.
+func TestARecordIsNotWrittenTwice(t *testing.T) {
+	t.Parallel()
+	server := servers.For(t, servers.Redis{})
+	proxy := servers.For(t, servers.ProxyTo{Endpoint: server.Endpoint})
+	direct := open(t, connect(t, server.Endpoint))
+	saveSessions(t, direct, "alice", 1) // so that the server knows the script
+	slow := open(t, connect(t, proxy.Endpoint, func(o *redis.Options) { o.MinRetryBackoff, o.MaxRetryBackoff = 200*time.Millisecond, time.Second }))
+	rec, done := newSession("alice"), make(chan error)
+	lost := proxy.LoseAnswer(holds(saveSession.sha))
+	go func() { done <- slow.SaveSession(t.Context(), rec.ID, rec) }()
+	<-lost
+	wantSession(t, direct, rec.ID, true)
+	if err := direct.DeleteSessionsOf(t.Context(), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err == nil {
+		t.Error("nobody knows that the session was saved, and SaveSession says so")
+	}
+	if err := direct.DeleteSessionsOf(t.Context(), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	wantSession(t, direct, rec.ID, false)
 }
 
 // The answer to a deletion is lost. Calling again finishes the work.

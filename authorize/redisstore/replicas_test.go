@@ -111,7 +111,11 @@ func TestATakeThatIsNotConfirmedIsNobodys(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := open(t, client, waiting)
-	hash := saveCodes(t, s, 1)[0]
+	hashes := saveCodes(t, s, 2)
+	hash := hashes[0]
+	s.waitTimeout = 4 * time.Second
+	wantTake(t, s, hashes[1], true) // so that the replica has confirmed all that was written
+	s.waitTimeout = 50 * time.Millisecond
 	if err := p.replica.Pause(); err != nil {
 		t.Fatal(err)
 	}
@@ -212,31 +216,31 @@ func TestCallsThatWaitAlwaysWrite(t *testing.T) {
 	p := startPair(t)
 	client := connect(t, p.primary.Endpoint)
 	relaxed, s := open(t, client), open(t, client, waiting)
-	offset := func() string {
-		fields, err := s.info(t.Context(), client, "replication")
-		if err != nil || fields["master_repl_offset"] == "" {
+	changes := func() string {
+		fields, err := s.info(t.Context(), client, "persistence")
+		if err != nil || fields["rdb_changes_since_last_save"] == "" {
 			t.Fatalf("%v, %v", fields, err)
 		}
-		return fields["master_repl_offset"]
+		return fields["rdb_changes_since_last_save"]
 	}
 	p.link.Hold()
 	for name := range durable {
 		call := prepared(t, relaxed)[name]
 		for _, time := range []string{"first", "second"} {
-			before := offset()
+			before := changes()
 			err := call(t.Context(), s)
 			if err == nil {
 				t.Errorf("the %s %s: no error while nothing reaches the replica", time, name)
 			}
-			if offset() == before && (time == "first" || name != "TakeCode") {
+			if changes() == before && (time == "first" || name != "TakeCode") {
 				t.Errorf("the %s %s has written nothing", time, name)
 			}
 		}
 	}
 	key := s.codeKey(saveCodes(t, relaxed, 1)[0])
 	for _, time := range []string{"first", "second"} {
-		before := offset()
-		if _, err := s.run(t.Context(), durably, takeCode, key, 1, "the mark of one call"); err == nil || offset() == before {
+		before := changes()
+		if _, err := s.run(t.Context(), durably, takeCode, key, 1, "the mark of one call"); err == nil || changes() == before {
 			t.Errorf("the %s try of one take has written nothing, or was confirmed: %v", time, err)
 		}
 	}
