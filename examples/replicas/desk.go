@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/usher-auth/usher/authorize/authorizetest"
+	oautherr "github.com/usher-auth/usher/errors"
+)
+
+// desk is what the front answers itself: the page with the replicas, and an application
+// that signs in with them. All else goes to a replica.
+type desk struct {
+	base   string
+	fleet  *fleet
+	keys   keyFile
+	client authorizetest.Client
+
+	mu     sync.Mutex
+	visits map[string]*visit // by state
+}
+
+// visit is one sign-in at the application.
+type visit struct {
+	flow  *authorizetest.Flow
+	code  string
+	Steps []step
+}
+
+// step is a request of it, and who answered.
+type step struct{ Replica, What, Result string }
+
+const maxVisits = 1000
+
+func newDesk(base string, f *fleet, keys keyFile) *desk {
+	demo := f.replicas[0].client()
+	return &desk{base: base, fleet: f, keys: keys, visits: map[string]*visit{}, client: authorizetest.Client{
+		Issuer: base, ID: demo.ID, RedirectURI: demo.RedirectURIs[0], Scopes: demo.Scopes,
+	}}
+}
+
+func (d *desk) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", d.home)
+	mux.HandleFunc("GET /style.css", style)
+	mux.HandleFunc("GET /sign-in", d.signIn)
+	mux.HandleFunc("GET /callback", d.callback)
+	forms := http.NewCrossOriginProtection()
+	mux.Handle("POST /again", forms.Handler(http.HandlerFunc(d.again)))
+	mux.Handle("POST /kill", forms.Handler(http.HandlerFunc(d.kill)))
+	mux.Handle("POST /new-key", forms.Handler(http.HandlerFunc(d.newKey)))
+	mux.Handle("/", d.fleet.proxy(d.note))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if "http://"+r.Host != d.base { // cookies and buttons are for one name only
+			http.Redirect(w, r, d.base, http.StatusSeeOther)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// row is a replica on the page.
+type row struct{ Number, Process, Answered int }
+
+func (d *desk) home(w http.ResponseWriter, r *http.Request) {
+	keys, err := d.keys.read()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	data := struct {
+		Storage string
+		Rows    []row
+		Keys    []key
+		Steps   []step
+		Code    bool
+	}{Storage: d.fleet.replicas[0].kinds(), Keys: keys}
+	d.fleet.mu.Lock()
+	for _, c := range d.fleet.replicas {
+		row := row{Number: c.Number, Answered: c.answered}
+		if c.address != "" {
+			row.Process = c.process.Pid
+		}
+		data.Rows = append(data.Rows, row)
+	}
+	d.fleet.mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if v := d.visit(r); v != nil {
+		data.Steps, data.Code = v.Steps, v.code != ""
+	}
+	show(w, http.StatusOK, "home.html", data)
+}
+
+// visit is the one of the browser that sent r, nil if there is none. The caller holds
+// the lock.
+func (d *desk) visit(r *http.Request) *visit {
+	cookie, err := r.Cookie("demo")
+	if err != nil {
+		return nil
+	}
+	return d.visits[cookie.Value]
+}
+
+// note writes down which replica answered.
+func (d *desk) note(response *http.Response) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if v := d.visit(response.Request); v != nil && len(v.Steps) < 100 {
+		v.Steps = append(v.Steps, step{
+			response.Header.Get("X-Replica"), response.Request.Method + " " + response.Request.URL.Path, result(response),
+		})
+	}
+	return nil
+}
+
+// result says in a word what became of a request.
+func result(response *http.Response) string {
+	at, err := response.Location()
+	if err != nil {
+		return strings.ToLower(http.StatusText(response.StatusCode))
+	}
+	return "on to " + at.Path
+}
+
+func (d *desk) signIn(w http.ResponseWriter, r *http.Request) {
+	changes := url.Values{}
+	if prompt := r.FormValue("prompt"); prompt != "" {
+		changes.Set("prompt", prompt)
+	}
+	flow := d.client.Start(changes)
+	d.mu.Lock()
+	if len(d.visits) >= maxVisits {
+		clear(d.visits)
+	}
+	d.visits[flow.State] = &visit{flow: flow}
+	d.mu.Unlock()
+	http.SetCookie(w, &http.Cookie{Name: "demo", Value: flow.State, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	http.Redirect(w, r, flow.URL, http.StatusSeeOther)
+}
+
+// callback takes the answer, which is for the browser that asked, and once.
+func (d *desk) callback(w http.ResponseWriter, r *http.Request) {
+	d.mu.Lock()
+	v := d.visit(r)
+	d.mu.Unlock()
+	if v == nil || v.flow.State != r.FormValue("state") {
+		http.Error(w, "This browser did not ask for that answer.", http.StatusBadRequest)
+		return
+	}
+	code, err := v.flow.Check(r)
+	var refused *oautherr.Error
+	switch {
+	case errors.As(err, &refused):
+		d.add(v, step{What: "The answer", Result: string(refused.Code)})
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	default:
+		d.mu.Lock()
+		fresh := v.code == ""
+		v.code = code
+		d.mu.Unlock()
+		if fresh {
+			d.add(v, d.redeem(r.Context(), v.flow, code))
+		}
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther) // a code is not for bookmarks
+}
+
+// again redeems the same code once more, at the replica whose turn it is.
+func (d *desk) again(w http.ResponseWriter, r *http.Request) {
+	d.mu.Lock()
+	v := d.visit(r)
+	d.mu.Unlock()
+	if v != nil && v.code != "" {
+		d.add(v, d.redeem(r.Context(), v.flow, v.code))
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+func (d *desk) add(v *visit, s step) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	v.Steps = append(v.Steps, s)
+}
+
+// redeem is what the application's server does with the code.
+func (d *desk) redeem(ctx context.Context, flow *authorizetest.Flow, code string) step {
+	s := step{What: "POST /token"}
+	response, err := redemption(ctx, d.fleet, d.base, flow, code)
+	if err != nil {
+		log.Print(err)
+		s.Result = "The answer got lost. Redeem the code again: unless it was used, that works."
+		return s
+	}
+	s.Replica = response.replica
+	if s.Result = fmt.Sprint(response.Error, " ", response.Description); response.Error == "" {
+		s.Result = "signed in as " + response.Subject
+	}
+	return s
+}
+
+// redeemed is the answer of a token endpoint, and which replica gave it.
+type redeemed struct {
+	tokenAnswer
+	replica string
+}
+
+// redemption posts the code to the token endpoint at base, which is reached through t.
+func redemption(ctx context.Context, t http.RoundTripper, base string, flow *authorizetest.Flow, code string) (answer redeemed, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	form := url.Values{
+		"grant_type": {"authorization_code"}, "code": {code},
+		"redirect_uri": flow.Params["redirect_uri"], "code_verifier": {flow.Verifier},
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/token", strings.NewReader(form.Encode()))
+	if err != nil {
+		return answer, err
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth(flow.Params.Get("client_id"), clientSecret)
+	response, err := t.RoundTrip(r)
+	if err != nil {
+		return answer, err
+	}
+	defer response.Body.Close()
+	answer.replica = response.Header.Get("X-Replica")
+	return answer, json.NewDecoder(response.Body).Decode(&answer.tokenAnswer)
+}
+
+func (d *desk) kill(w http.ResponseWriter, r *http.Request) {
+	number, _ := strconv.Atoi(r.PostFormValue("replica"))
+	if err := d.fleet.kill(number); err != nil {
+		log.Print(err) // the page says so too
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+func (d *desk) newKey(w http.ResponseWriter, r *http.Request) {
+	if err := d.keys.rotate(time.Now()); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// stand-ins for replicas: one has not had the request, one has had it and died, and the
+// third answers.
+func refuses(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.Close()
+	return listener.Addr().String()
+}
+
+func dies(t *testing.T, with string) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		io.WriteString(conn, with)
+		conn.Close()
+	}))
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+func answers(t *testing.T, asked *atomic.Int64) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		w.Header().Set("X-Asked", r.Method+" "+r.Host+r.URL.RequestURI()+" "+string(body))
+	}))
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+func frontTo(addresses ...string) *fleet {
+	f := &fleet{changed: make(chan struct{})}
+	for i, address := range addresses {
+		f.replicas = append(f.replicas, &child{task: task{Number: i + 1}, address: address, process: &os.Process{}})
+	}
+	f.turn = len(addresses) - 1 // the first is next
+	return f
+}
+
+func TestWhatIsRepeated(t *testing.T) {
+	const half = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"
+	for _, c := range []struct {
+		rule, method, path string
+		first              func(t *testing.T) string
+		status             int
+		says               string
+		asked              int64
+	}{
+		{"a request that asks goes to the next where it was refused", "GET", "/authorize", refuses, 200, "", 1},
+		{"and where its answer was lost", "GET", "/authorize", func(t *testing.T) string { return dies(t, "") }, 200, "", 1},
+		{"and where half an answer came", "GET", "/authorize", func(t *testing.T) string { return dies(t, half) }, 200, "", 1},
+		{"a form goes to the next where it was refused", "POST", "/login", refuses, 200, "", 1},
+		{"but not where its answer was lost", "POST", "/login", func(t *testing.T) string { return dies(t, "") }, 503, "press the button once more", 0},
+		{"nor where half an answer came", "POST", "/login", func(t *testing.T) string { return dies(t, half) }, 503, "press the button once more", 0},
+		{"a client is told in its language", "POST", "/token", func(t *testing.T) string { return dies(t, "") }, 503, `"error":"temporarily_unavailable"`, 0},
+	} {
+		var asked atomic.Int64
+		f := frontTo(c.first(t), answers(t, &asked))
+		w := httptest.NewRecorder()
+		f.proxy(nil).ServeHTTP(w, httptest.NewRequest(c.method, "http://accounts.example"+c.path+"?a=1;b=%zz", strings.NewReader("the=body")))
+		if w.Code != c.status || !strings.Contains(w.Body.String(), c.says) || asked.Load() != c.asked {
+			t.Errorf("%s: status %d after %d requests:\n%s", c.rule, w.Code, asked.Load(), w.Body)
+		}
+		// The host, the query and the body come through as they are.
+		if want := c.method + " accounts.example" + c.path + "?a=1;b=%zz the=body"; c.status == 200 && w.Header().Get("X-Asked") != want {
+			t.Errorf("%s: the replica was asked %q, want %q", c.rule, w.Header().Get("X-Asked"), want)
+		}
+	}
+}
+
+func TestReplicasTakeTurns(t *testing.T) {
+	var asked [3]atomic.Int64
+	f := frontTo(answers(t, &asked[0]), answers(t, &asked[1]), answers(t, &asked[2]))
+	for range 30 {
+		f.proxy(nil).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/login", nil))
+	}
+	for i := range asked {
+		if got := asked[i].Load(); got != 10 {
+			t.Errorf("replica %d has had %d requests of 30", i+1, got)
+		}
+	}
+}
+
+// While no replica runs, a request waits for one.
+func TestRequestsWaitForAReplica(t *testing.T) {
+	for _, method := range []string{"GET", "POST"} {
+		var asked atomic.Int64
+		f := frontTo(refuses(t), refuses(t))
+		alive := answers(t, &asked)
+		waits := f.changed
+		done := make(chan int)
+		go func() {
+			w := httptest.NewRecorder()
+			f.proxy(nil).ServeHTTP(w, httptest.NewRequest(method, "/login", nil))
+			done <- w.Code
+		}()
+		for { // until both were tried
+			f.mu.Lock()
+			tried := f.replicas[0].address == "" && f.replicas[1].address == ""
+			f.mu.Unlock()
+			if tried {
+				break
+			}
+		}
+		f.set(f.replicas[1], &os.Process{}, alive)
+		<-waits
+		if status := <-done; status != 200 || asked.Load() != 1 {
+			t.Errorf("%s: status %d after %d requests", method, status, asked.Load())
+		}
+	}
+}
+
+func TestNobodyWaitsForOneWhoLeft(t *testing.T) {
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	f := frontTo("")
+	if _, err := f.RoundTrip(httptest.NewRequestWithContext(ctx, "GET", "/", nil)); err == nil {
+		t.Error("there is an answer from nobody")
+	}
+}

@@ -1,0 +1,114 @@
+// Command replicas runs one provider as three processes behind a small front, on one
+// machine. They share what they know in PostgreSQL and Redis, in one of them or in an
+// SQLite file, and any of them may answer the next request of a sign-in. Kill one.
+//
+// The files:
+//
+//	storage.go  where things are kept: one function for each kind of storage
+//	replica.go  a replica: the endpoint's configuration, its pages and token endpoint
+//	keys.go     the keys that all replicas share, and how they change
+//	process.go  how replicas are started, and started again
+//	front.go    the front: which replica answers, and which request may be repeated
+//	desk.go     the page to try it on: a client, and buttons to kill and to change keys
+//	private.go  database servers for one run
+//	pages.go    how pages are written
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// settings are what the command line says.
+type settings struct {
+	places
+	addr, keys, private string
+	memory              bool
+	rotate, pause       time.Duration
+}
+
+func flags() (s settings, replica bool) {
+	flag.StringVar(&s.addr, "addr", "127.0.0.1:8080", "address on 127.0.0.1 to listen on; port 0 takes a free one")
+	flag.StringVar(&s.private, "private", "", "servers to start for this run alone: postgres, redis or postgres,redis, which is the default where no storage is named")
+	flag.StringVar(&s.PostgreSQL, "postgres", "", "URL of a PostgreSQL database")
+	flag.StringVar(&s.Redis, "redis", "", "URL of a Redis")
+	flag.StringVar(&s.SQLite, "sqlite", "", "SQLite file, which is made if it is not there")
+	flag.BoolVar(&s.memory, "memory", false, "keep everything in memory, which one replica alone can do")
+	flag.StringVar(&s.keys, "keys", "", "file with the shared keys, which is made if it is not there; empty: a new one for this run")
+	flag.DurationVar(&s.rotate, "rotate", 10*time.Minute, "how often the keys change")
+	flag.DurationVar(&s.pause, "pause", 3*time.Second, "how long until a replica that has ended is started again")
+	flag.BoolVar(&replica, "replica", false, "be a replica, as which the program starts itself")
+	flag.Parse()
+	return s, replica
+}
+
+func main() {
+	s, replica := flags()
+	var err error
+	if replica {
+		err = serveReplica(os.Stdin, os.Stdout)
+	} else {
+		// What was started ends with ctx, and what was written for this run goes.
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		err = run(ctx, s)
+		stop()
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// run runs the replicas and the front until ctx is done.
+func run(ctx context.Context, s settings) error {
+	dir, err := os.MkdirTemp("", "usher-replicas")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	stop, err := s.startServers()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	listener, err := net.Listen("tcp", s.addr)
+	if err != nil {
+		return err
+	}
+	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		// The page with the buttons asks nobody who they are, and there is no https.
+		return fmt.Errorf("this listens on 127.0.0.1 only, not on %s", listener.Addr())
+	}
+	keys := keyFile(cmp.Or(s.keys, filepath.Join(dir, "keys.json")))
+	if err := keys.create(); err != nil {
+		return err
+	}
+	base, count := "http://"+listener.Addr().String(), 3
+	if s.memory {
+		count = 1
+	}
+	replicas, err := startFleet(ctx, count, s.pause, task{Issuer: base, Keys: keys, places: s.places})
+	if err != nil {
+		return err
+	}
+	defer replicas.stop()
+	go keys.rotateEvery(ctx, s.rotate)
+	fmt.Println("listening on", base)
+	fmt.Println("open it and sign in as alice with alice-password, or as bob with bob-password")
+	server := &http.Server{Handler: newDesk(base, replicas, keys).handler(), ReadTimeout: 10 * time.Second}
+	context.AfterFunc(ctx, func() { server.Close() })
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

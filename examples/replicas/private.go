@@ -1,0 +1,45 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/usher-auth/usher/authorize/authorizetest/servers"
+)
+
+// startServers starts the servers that are to be private, and names their addresses.
+func (s *settings) startServers() (stop func(), err error) {
+	private := s.private
+	if private == "" && s.places == (places{}) && !s.memory {
+		private = "postgres,redis"
+	}
+	var started []*servers.Server
+	stop = func() {
+		for _, server := range started {
+			server.Close() // what is left of it goes with this process
+		}
+	}
+	for name := range strings.SplitSeq(private, ",") {
+		var server *servers.Server
+		switch name {
+		case "":
+			continue
+		case "postgres": // as it comes it does not wait for the disk
+			if server, err = (servers.PostgreSQL{Settings: map[string]string{"fsync": "on"}}).Start(); err == nil {
+				s.PostgreSQL = server.DSN()
+			}
+		case "redis": // as it comes it keeps nothing on disk
+			if server, err = (servers.Redis{Settings: map[string]string{"appendonly": "yes", "appendfsync": "always"}}).Start(); err == nil {
+				s.Redis = server.DSN()
+			}
+		default:
+			err = fmt.Errorf("-private starts postgres and redis, not %q", name)
+		}
+		if err != nil {
+			stop()
+			return nil, fmt.Errorf("%w\nOr do without private servers: -postgres URL, -redis URL, -sqlite FILE", err)
+		}
+		started = append(started, server)
+	}
+	return stop, nil
+}
