@@ -54,7 +54,7 @@ func (f *fleet) next(ctx context.Context) (*child, string, error) {
 // answer may have acted on it: only a request that asks is then repeated, and nothing
 // that a form sends.
 func (f *fleet) RoundTrip(r *http.Request) (*http.Response, error) {
-	asks := r.Method == http.MethodGet || r.Method == http.MethodHead
+	asks := (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.ContentLength == 0
 	transport := own
 	if asks {
 		transport = kept

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -48,7 +49,7 @@ func answers(t *testing.T, asked *atomic.Int64) string {
 		if err != nil {
 			t.Error(err)
 		}
-		w.Header().Set("X-Asked", r.Method+" "+r.Host+r.URL.RequestURI()+" "+string(body))
+		w.Header().Set("X-Asked", r.Method+" "+r.Host+r.URL.RequestURI()+" ["+string(body)+"]")
 	}))
 	t.Cleanup(server.Close)
 	return server.Listener.Addr().String()
@@ -72,23 +73,29 @@ func TestWhatIsRepeated(t *testing.T) {
 		says               string
 		asked              int64
 	}{
+		{"whatever was refused goes to the next", "GET", "/login", refuses, 200, "", 1},
 		{"a request that asks goes to the next where it was refused", "GET", "/authorize", refuses, 200, "", 1},
 		{"and where its answer was lost", "GET", "/authorize", func(t *testing.T) string { return dies(t, "") }, 200, "", 1},
 		{"and where half an answer came", "GET", "/authorize", func(t *testing.T) string { return dies(t, half) }, 200, "", 1},
 		{"a form goes to the next where it was refused", "POST", "/login", refuses, 200, "", 1},
 		{"but not where its answer was lost", "POST", "/login", func(t *testing.T) string { return dies(t, "") }, 503, "press the button once more", 0},
 		{"nor where half an answer came", "POST", "/login", func(t *testing.T) string { return dies(t, half) }, 503, "press the button once more", 0},
+		{"nor what brings a body, whatever it is called", "GET", "/login", func(t *testing.T) string { return dies(t, "") }, 503, "press the button once more", 0},
 		{"a client is told in its language", "POST", "/token", func(t *testing.T) string { return dies(t, "") }, 503, `"error":"temporarily_unavailable"`, 0},
 	} {
 		var asked atomic.Int64
 		f := frontTo(c.first(t), answers(t, &asked))
+		body := "the=body"
+		if c.path == "/authorize" {
+			body = ""
+		}
 		w := httptest.NewRecorder()
-		f.proxy(nil).ServeHTTP(w, httptest.NewRequest(c.method, "http://accounts.example"+c.path+"?a=1;b=%zz", strings.NewReader("the=body")))
+		f.proxy(nil).ServeHTTP(w, httptest.NewRequest(c.method, "http://accounts.example"+c.path+"?a=1;b=%zz", strings.NewReader(body)))
 		if w.Code != c.status || !strings.Contains(w.Body.String(), c.says) || asked.Load() != c.asked {
 			t.Errorf("%s: status %d after %d requests:\n%s", c.rule, w.Code, asked.Load(), w.Body)
 		}
 		// The host, the query and the body come through as they are.
-		if want := c.method + " accounts.example" + c.path + "?a=1;b=%zz the=body"; c.status == 200 && w.Header().Get("X-Asked") != want {
+		if want := c.method + " accounts.example" + c.path + "?a=1;b=%zz [" + body + "]"; c.status == 200 && w.Header().Get("X-Asked") != want {
 			t.Errorf("%s: the replica was asked %q, want %q", c.rule, w.Header().Get("X-Asked"), want)
 		}
 	}
@@ -127,6 +134,7 @@ func TestRequestsWaitForAReplica(t *testing.T) {
 			if tried {
 				break
 			}
+			runtime.Gosched()
 		}
 		f.set(f.replicas[1], &os.Process{}, alive)
 		<-waits

@@ -76,6 +76,9 @@ func run(ctx context.Context, s settings) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if s.rotate <= 0 {
+		return errors.New("-rotate has to be longer than nothing")
+	}
 	stop, err := s.startServers()
 	if err != nil {
 		return err
