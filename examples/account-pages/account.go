@@ -146,7 +146,9 @@ func (s *server) chooseNewsletters(w http.ResponseWriter, r *http.Request) {
 				chosen = append(chosen, name)
 			}
 		}
-		s.accounts.change(v.session.Subject, func(a *account) { a.Newsletters = chosen })
+		if r.PostForm.Get("decision") != "leave" {
+			s.accounts.change(v.session.Subject, func(a *account) { a.Newsletters = chosen })
+		}
 		s.done(w, r, v, "newsletters")
 		return
 	}

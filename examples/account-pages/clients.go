@@ -93,7 +93,10 @@ type state struct {
 // ask sends the browser to the endpoint.
 func (c *client) ask(w http.ResponseWriter, r *http.Request) {
 	method := r.FormValue("x_method")
-	mine := state{Task: "Asked for “" + method + "”", Nonce: rand.Text()}
+	mine := state{Task: "Asked for no page", Nonce: rand.Text()}
+	if method != "" {
+		mine.Task = "Asked for “" + method + "”"
+	}
 	text, err := json.Marshal(mine)
 	if err != nil {
 		http.Error(w, "There is no state.", http.StatusInternalServerError)
@@ -128,7 +131,7 @@ func (c *client) takeAnswer(w http.ResponseWriter, r *http.Request) {
 	}
 	cookie, missing := r.Cookie("asked-" + mine.Nonce)
 	if err != nil || missing != nil || cookie.Value != query.Get("state") || query.Get("iss") != c.server.issuer {
-		http.Error(w, "This is no answer to what this browser asked.", http.StatusBadRequest)
+		http.Error(w, "This browser did not ask for this answer.", http.StatusBadRequest)
 		return
 	}
 	http.SetCookie(w, &http.Cookie{Name: cookie.Name, Path: "/callback", MaxAge: -1})

@@ -33,9 +33,9 @@ import (
 
 // entryPoints are what a scope can name, and what each shares with the client.
 var entryPoints = map[string]string{
-	"club-profile":    "Your name and your email address",
+	"club-profile":    "Your name",
 	"club-newsletter": "Your email address",
-	"shop-checkout":   "Your name and your email address",
+	"shop-checkout":   "Your name",
 }
 
 // method is a value of x_method and the page that it leads to, at "/" + name. A
@@ -124,6 +124,9 @@ func main() {
 	listener, err := net.Listen("tcp", *addr)
 	if err != nil {
 		log.Fatal(err)
+	}
+	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		log.Fatal("this listens on 127.0.0.1 only: there is no https")
 	}
 	port := fmt.Sprint(":", listener.Addr().(*net.TCPAddr).Port)
 	s, err := newServer("http://"+listener.Addr().String(), "http://client-a.localhost"+port, "http://client-b.localhost"+port)

@@ -45,7 +45,7 @@ func TestClientsAreServedUnderTheirHosts(t *testing.T) {
 		t.Errorf("the page is\n%s", page)
 	}
 
-	page, err := w.visit(urlB + "/").Click("only see whether I am signed in")
+	page, err := w.visit(urlB + "/").Click("sign in and come straight back")
 	if err != nil {
 		t.Fatal(err)
 	}

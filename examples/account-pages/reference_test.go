@@ -154,7 +154,7 @@ func TestRequestParameters(t *testing.T) {
 		if !strings.Contains(w.at(page, "/edit-account").Body, `value="Bob"`) {
 			t.Errorf("the account is not Bob's:\n%s", page)
 		}
-		w.answered(f, w.submit(page, nil, "Leave it as it is"))
+		w.answered(f, w.submit(page, nil, "Skip"))
 	})
 	t.Run("or at once through registration, if the client asks for it", func(t *testing.T) {
 		w := newWorld(t)
@@ -284,7 +284,7 @@ func testMethod(t *testing.T) {
 		w := newWorld(t)
 		w.agree("client-a")
 		f := request("client-a")
-		w.answered(f, w.submit(w.open(f), url.Values{"name": {"Other"}}, "Leave it as it is"))
+		w.answered(f, w.submit(w.open(f), url.Values{"name": {"Other"}}, "Skip"))
 		if x, _ := w.server.accounts.find("alice"); x.Name != "Alice" {
 			t.Errorf("the name is %q", x.Name)
 		}

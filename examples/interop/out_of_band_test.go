@@ -143,7 +143,7 @@ func TestOutOfBandClientFails(t *testing.T) {
 		env  []string
 		want string
 	}{
-		{"without a key", nil, "401 Unauthorized"},
+		{"without a key", nil, "API_KEY is not set"},
 		{"with a wrong key", []string{"API_KEY=x"}, "invalid_client"},
 		{"with a token that is not good", []string{"API_KEY=demo-key-of-cli", "PROFILE_JWT=x"}, "login_required"},
 	} {

@@ -29,6 +29,12 @@ type client struct {
 
 // run gets a code and exchanges it for a JWT. It says whose to notes.
 func (c client) run(ctx context.Context, notes io.Writer) (token string, err error) {
+	switch {
+	case c.key == "":
+		return "", errors.New("API_KEY is not set: export API_KEY=demo-key-of-cli")
+	case !strings.HasPrefix(c.issuer, "http://") && !strings.HasPrefix(c.issuer, "https://"):
+		return "", fmt.Errorf("%q is not the URL of a server, such as http://127.0.0.1:8080", c.issuer)
+	}
 	verifier, state := pkce.NewVerifier(), pkce.NewVerifier() // 256 random bits each
 	query := url.Values{
 		"response_type":         {"code"},
@@ -99,7 +105,7 @@ func (c client) call(ctx context.Context, method, path, form string, into any) e
 		return err
 	}
 	if kind, _, err := mime.ParseMediaType(response.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return fmt.Errorf("%s: the answer is no JSON", response.Status)
+		return fmt.Errorf("%s: the answer is not JSON", response.Status)
 	}
 	if response.StatusCode != http.StatusOK {
 		var refused struct {

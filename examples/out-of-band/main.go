@@ -20,9 +20,11 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
@@ -53,17 +55,18 @@ var required = []string{
 
 type server struct {
 	base     string
+	log      *slog.Logger
 	profiles *profiles
 	tokens   *tokens
 	endpoint *authorize.Handler
 }
 
-func newServer(base string, now func() time.Time) (*server, error) {
+func newServer(base string, logger *slog.Logger, now func() time.Time) (*server, error) {
 	_, signer, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{base: base, profiles: newProfiles(now), tokens: newTokens(base, now, signer)}
+	s := &server{base: base, log: logger, profiles: newProfiles(now), tokens: newTokens(base, now, signer)}
 	s.endpoint, err = authorize.New(s.config())
 	return s, err
 }
@@ -81,6 +84,7 @@ func (s *server) config() authorize.Config {
 		Check:        ownRules,
 		ErrorPage:    refuse,
 		CodeLifetime: codeLifetime,
+		Logger:       s.log,
 		Now:          s.profiles.now,
 	}
 }
@@ -98,12 +102,15 @@ func main() {
 	issuer := flag.String("client", "", "be the client of the server at this URL, with the keys in API_KEY and PROFILE_JWT, and print the JWT")
 	flag.Parse()
 	if *issuer != "" {
-		c := client{issuer: *issuer, key: os.Getenv("API_KEY"), token: os.Getenv("PROFILE_JWT")}
+		c := client{issuer: strings.TrimSuffix(*issuer, "/"), key: os.Getenv("API_KEY"), token: os.Getenv("PROFILE_JWT")}
 		fmt.Println(must(c.run(context.Background(), os.Stderr)))
 		return
 	}
 	listener := must(net.Listen("tcp", *addr))
-	s := must(newServer("http://"+listener.Addr().String(), time.Now))
+	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		log.Fatal("this listens on 127.0.0.1 only: there is no https")
+	}
+	s := must(newServer("http://"+listener.Addr().String(), slog.Default(), time.Now))
 	fmt.Println("listening on", s.base)
 	fmt.Print(s.commands())
 	log.Fatal(http.Serve(listener, s.routes()))

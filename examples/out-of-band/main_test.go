@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -178,7 +179,7 @@ func TestClient(t *testing.T) {
 	now := time.Now
 	var handler http.Handler
 	address := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
-	server, err := newServer(address, now)
+	server, err := newServer(address, slog.New(slog.DiscardHandler), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,9 +207,11 @@ func TestClient(t *testing.T) {
 		client client
 		want   string
 	}{
-		"no key":            {client{issuer: address}, `401 Unauthorized: "invalid_client"`},
+		"no key":            {client{issuer: address}, "API_KEY is not set"},
+		"a wrong key":       {client{issuer: address, key: "x"}, `401 Unauthorized: "invalid_client"`},
+		"no URL":            {client{issuer: "127.0.0.1:8080", key: "x"}, "is not the URL of a server"},
 		"a token long gone": {client{address, "demo-key-of-cli", "gone"}, `400 Bad Request: "login_required"`},
-		"no server":         {client{issuer: "http://127.0.0.1:1"}, "refused"},
+		"no server":         {client{issuer: "http://127.0.0.1:1", key: "x"}, "refused"},
 	} {
 		if token, err := c.client.run(context.Background(), io.Discard); token != "" || err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %q, %v", rule, token, err)

@@ -299,7 +299,7 @@ func TestReferenceResponses(t *testing.T) {
 		s := newSite(t)
 		for change, want := range map[string]string{
 			"-state":            "The parameter state is missing, and it is required here.",
-			"prompt=login":      "The parameter prompt does not exist here.",
+			"prompt=login":      "The parameter prompt is not supported.",
 			"scope=<script>":    "",
 			"client_id=website": "The address to return to is not one that the application has registered.",
 		} {

@@ -18,12 +18,12 @@ var unknown = []string{
 func ownRules(ctx context.Context, r *authorize.Request) error {
 	for _, name := range unknown {
 		if r.Parameter(name) != "" {
-			return oautherr.InvalidRequest.With("The parameter " + name + " does not exist here.")
+			return oautherr.InvalidRequest.With("The parameter " + name + " is not supported.")
 		}
 	}
 	call := callOf(ctx)
 	if call.client != r.ClientID {
-		return oautherr.UnauthorizedClient.With("The API key is another client's.")
+		return oautherr.UnauthorizedClient.With("The API key belongs to another client.")
 	}
 	call.request = r // for whoAsks
 	return nil
@@ -36,7 +36,7 @@ func refuse(w http.ResponseWriter, r *http.Request, p authorize.PageError) {
 	case oautherr.RedirectURIMismatch:
 		p.Code = oautherr.InvalidRequest
 	case oautherr.LoginRequired:
-		p.Description = "The token in " + profileHeader + " is not good, or not any more. Without one there is a new profile."
+		p.Description = "The token in " + profileHeader + " is invalid or has expired. Without one there is a new profile."
 	}
 	authorize.ErrorJSON(w, r, p)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -35,7 +36,7 @@ func newSite(t *testing.T) *site {
 	t.Helper()
 	s := &site{t: t, now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)}
 	var err error
-	if s.server, err = newServer(base, func() time.Time { return s.now }); err != nil {
+	if s.server, err = newServer(base, slog.New(slog.DiscardHandler), func() time.Time { return s.now }); err != nil {
 		t.Fatal(err)
 	}
 	s.handler = s.server.routes()

@@ -39,7 +39,7 @@ func (s *server) exchange(r *http.Request) (map[string]any, error) {
 	case r.PostForm.Get("grant_type") != "authorization_code":
 		return nil, oautherr.Code("unsupported_grant_type").With("The grant_type has to be authorization_code.")
 	case r.PostForm.Get("client_id") != client:
-		return nil, oautherr.UnauthorizedClient.With("The API key is another client's.")
+		return nil, oautherr.UnauthorizedClient.With("The API key belongs to another client.")
 	}
 	code, err := s.endpoint.Redeem(r.Context(), authorize.Redemption{
 		Code:        r.PostForm.Get("code"),

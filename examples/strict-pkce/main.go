@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 
@@ -68,11 +69,16 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
 	flag.Parse()
 	listener := must(net.Listen("tcp", *addr))
+	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		log.Fatal("this listens on 127.0.0.1 only: there is no https")
+	}
 	base := "http://" + listener.Addr().String()
 	app := fmt.Sprintf("http://client.localhost:%d", listener.Addr().(*net.TCPAddr).Port)
 	// Insecure is for plain http on this machine. Ports share cookies, hence the name.
 	sessions := must(session.NewCookies(session.Config{Insecure: true, Name: "strict-pkce"}))
-	s := &server{must(authorize.New(configure(base, app, sessions))), sessions, base, app}
+	config := configure(base, app, sessions)
+	config.Logger = slog.Default()
+	s := &server{must(authorize.New(config)), sessions, base, app}
 	fmt.Println("listening on", base)
 	fmt.Println("open", app, "and sign in as alice with alice-password")
 	log.Fatal(http.Serve(listener, s.routes()))

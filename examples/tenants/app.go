@@ -120,7 +120,7 @@ func (a *app) takeAnswer(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	cookie, err := r.Cookie("asked-" + query.Get("state"))
 	if err != nil {
-		a.show(w, http.StatusBadRequest, appPage{Error: "This is no answer to what this browser asked."})
+		a.show(w, http.StatusBadRequest, appPage{Error: "This browser did not ask for this answer."})
 		return
 	}
 	name, verifier, _ := strings.Cut(cookie.Value, ".")

@@ -98,7 +98,7 @@ var errorIDs = regexp.MustCompile(`^[A-Z2-7]{12}$`)
 var reasons = map[authorize.Reason]string{
 	authorize.ReasonUnknownClient: "The application you come from is not known here.",
 	authorize.ReasonRedirectURI:   "The application you come from wants you back at an address that is not its own.",
-	authorize.ReasonExpired:       "This took too long.",
+	authorize.ReasonExpired:       "This took too long, or the link is incomplete.",
 	authorize.ReasonOtherBrowser:  "You have finished this sign-in already, or began it in another browser.",
 }
 
