@@ -347,7 +347,7 @@ func TestBackButtonInChromium(t *testing.T) {
 
 	b.do(chromedp.NavigateBack())
 	b.decide("allow")
-	if text := b.text("h1"); !strings.Contains(text, "answered already") || !strings.Contains(text, "start again") {
+	if text := b.text("h1"); !strings.Contains(text, "finished already") || !strings.Contains(text, "start again") {
 		t.Errorf("the page says:\n%s", text)
 	}
 	b.open(s.ask(issuer, url.Values{"state": {"s2"}}))
