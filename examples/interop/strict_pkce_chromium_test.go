@@ -52,6 +52,37 @@ func TestStrictPKCEInChromium(t *testing.T) {
 	b.text(".signed-in")
 }
 
+// TestStrictPKCELeavesSomethingOutInChromium sends what is not whole, time after time.
+func TestStrictPKCELeavesSomethingOutInChromium(t *testing.T) {
+	b := newTab(t)
+	_, client := startStrict(t)
+	b.open(client)
+	for _, name := range []string{"scope", "state", "code_challenge", "code_challenge_method", "response_type"} {
+		b.click(`button[data-without="` + name + `"]`)
+		if text := b.text(".refused"); !strings.Contains(text, "invalid_request: The parameter "+name+" is missing") {
+			t.Errorf("without %s the client says:\n%s", name, text)
+		}
+	}
+	for _, name := range []string{"redirect_uri", "client_id"} {
+		b.open(client)
+		b.click(`button[data-without="` + name + `"]`)
+		if text := b.text("h1"); !strings.Contains(text, "Sign-in cannot continue") {
+			t.Errorf("without %s the page says:\n%s", name, text)
+		}
+	}
+}
+
+func TestStrictPKCECancelInChromium(t *testing.T) {
+	b := newTab(t)
+	_, client := startStrict(t)
+	b.open(client)
+	b.click("#sign-in")
+	b.click("button[name=cancel]")
+	if text := b.text(".refused"); !strings.Contains(text, "access_denied") {
+		t.Errorf("the client says:\n%s", text)
+	}
+}
+
 func TestStrictPKCEDenialInChromium(t *testing.T) {
 	b := newTab(t)
 	_, client := startStrict(t)

@@ -117,8 +117,11 @@ func (s *server) routes() http.Handler {
 }
 
 func (s *server) login(w http.ResponseWriter, r *http.Request) {
-	if r.PostFormValue("username") != "alice" || r.PostFormValue("password") != "alice-password" {
-		s.show(w, "login.html", r.Method == http.MethodPost)
+	name := r.PostFormValue("username")
+	if r.PostFormValue("cancel") != "" {
+		s.endpoint.Deny(w, r)
+	} else if name != "alice" || r.PostFormValue("password") != "alice-password" {
+		s.show(w, "login.html", loginPage{name, r.Method == http.MethodPost})
 	} else if _, err := s.sessions.SignIn(w, r, session.Session{Subject: "alice"}); err != nil {
 		s.endpoint.ShowError(w, r, err)
 	} else if !s.endpoint.Resume(w, r) {

@@ -12,6 +12,12 @@ var files embed.FS
 
 var pages = template.Must(template.ParseFS(files, "pages/*.html"))
 
+// loginPage is what login.html shows.
+type loginPage struct {
+	Name  string
+	Wrong bool
+}
+
 func file(name string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "pages/"+name) }
 }

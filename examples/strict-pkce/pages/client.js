@@ -14,28 +14,31 @@ function show(text, mark = "") {
   status.className = mark;
 }
 
-// signIn leaves for the endpoint. The verifier stays in this tab, under the state.
-async function signIn() {
-  const state = random();
+// signIn leaves for the endpoint, to try it even without one of the parameters. The
+// verifier stays in this tab, under the state.
+async function signIn(without) {
   const verifier = random();
-  sessionStorage.setItem(state, verifier);
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));
-  location.assign(issuer + "/api/id/v1/auth/authorize?" + new URLSearchParams({
+  const request = new URLSearchParams({
     ...client,
     response_type: "code",
     scope: "profile email",
-    state,
+    state: random(),
     code_challenge: base64url(new Uint8Array(digest)),
     code_challenge_method: "S256",
-  }));
+  });
+  request.delete(without);
+  sessionStorage.setItem(request.get("state") ?? "", verifier);
+  location.assign(issuer + "/api/id/v1/auth/authorize?" + request);
 }
 
 // finish takes the answer that the endpoint has sent the browser back with. Only the
 // tab that asked has a verifier under its state, and only once.
 async function finish(answer) {
   history.replaceState(null, "", "/"); // a code is not for bookmarks
-  const verifier = sessionStorage.getItem(answer.get("state"));
-  sessionStorage.removeItem(answer.get("state"));
+  const state = answer.get("state") ?? "";
+  const verifier = sessionStorage.getItem(state);
+  sessionStorage.removeItem(state);
   if (!verifier || answer.get("iss") !== issuer) {
     show("This page did not ask for that answer.", "refused");
     return;
@@ -59,7 +62,9 @@ async function finish(answer) {
   }
 }
 
-document.getElementById("sign-in").addEventListener("click", signIn);
+for (const button of document.querySelectorAll("button")) {
+  button.addEventListener("click", () => signIn(button.dataset.without));
+}
 const answer = new URLSearchParams(location.search);
 if (answer.has("code") || answer.has("error")) {
   finish(answer).catch((error) => show(String(error), "refused"));
