@@ -89,6 +89,8 @@ func (d *desk) home(w http.ResponseWriter, r *http.Request) {
 		row := row{Number: c.Number, Answered: c.answered}
 		if c.address != "" {
 			row.Process = c.process.Pid
+		} else {
+			w.Header().Set("Refresh", "2") // to see it come back
 		}
 		data.Rows = append(data.Rows, row)
 	}
@@ -112,24 +114,12 @@ func (d *desk) visit(r *http.Request) *visit {
 }
 
 // note writes down which replica answered.
-func (d *desk) note(response *http.Response) error {
+func (d *desk) note(r *http.Request, replica, result string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if v := d.visit(response.Request); v != nil && len(v.Steps) < 100 {
-		v.Steps = append(v.Steps, step{
-			response.Header.Get("X-Replica"), response.Request.Method + " " + response.Request.URL.Path, result(response),
-		})
+	if v := d.visit(r); v != nil && len(v.Steps) < 100 {
+		v.Steps = append(v.Steps, step{replica, r.Method + " " + r.URL.Path, result})
 	}
-	return nil
-}
-
-// result says in a word what became of a request.
-func result(response *http.Response) string {
-	at, err := response.Location()
-	if err != nil {
-		return strings.ToLower(http.StatusText(response.StatusCode))
-	}
-	return "on to " + at.Path
 }
 
 func (d *desk) signIn(w http.ResponseWriter, r *http.Request) {

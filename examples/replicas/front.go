@@ -10,7 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"strings"
 	"time"
+
+	oautherr "github.com/usher-auth/usher/errors"
 )
 
 // patience is how long a request waits while no replica runs.
@@ -125,23 +128,34 @@ func (f *fleet) giveUp(c *child, address string) {
 	}
 }
 
-// proxy is the way from the front's address to the replicas.
-func (f *fleet) proxy(seen func(*http.Response) error) http.Handler {
+// proxy is the way from the front's address to the replicas. It tells seen who answered
+// what, with the empty name where nobody did.
+func (f *fleet) proxy(seen func(r *http.Request, replica, result string)) http.Handler {
 	return &httputil.ReverseProxy{
-		Transport:      f,
-		ModifyResponse: seen,
-		ErrorHandler:   gaveNoAnswer,
+		Transport: f,
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.Host = p.In.Host
 			p.Out.URL.RawQuery = p.In.URL.RawQuery // the proxy would drop pairs that the endpoint refuses
 			p.SetXForwarded()
 		},
+		ModifyResponse: func(response *http.Response) error {
+			result := strings.ToLower(http.StatusText(response.StatusCode))
+			if at, err := response.Location(); err == nil {
+				result = "on to " + at.Path
+			}
+			seen(response.Request, response.Header.Get("X-Replica"), result)
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			log.Printf("%s %s got no answer: %v", r.Method, r.URL.Path, err)
+			seen(r, "", "the answer got lost")
+			gaveNoAnswer(w, r)
+		},
 	}
 }
 
 // gaveNoAnswer tells what to do when a replica died with a request in its hands.
-func gaveNoAnswer(w http.ResponseWriter, r *http.Request, err error) {
-	log.Printf("%s %s got no answer: %v", r.Method, r.URL.Path, err)
+func gaveNoAnswer(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Retry-After", "1")
 	if r.URL.Path != "/token" {
 		show(w, http.StatusServiceUnavailable, "lost.html", nil)
@@ -150,5 +164,5 @@ func gaveNoAnswer(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusServiceUnavailable)
-	json.NewEncoder(w).Encode(tokenAnswer{Error: "temporarily_unavailable", Description: "The answer got lost. Send it again."})
+	json.NewEncoder(w).Encode(tokenAnswer{Error: oautherr.TemporarilyUnavailable, Description: "The answer got lost. Send it again."})
 }

@@ -55,6 +55,8 @@ func answers(t *testing.T, asked *atomic.Int64) string {
 	return server.Listener.Addr().String()
 }
 
+func unseen(*http.Request, string, string) {}
+
 func frontTo(addresses ...string) *fleet {
 	f := &fleet{changed: make(chan struct{})}
 	for i, address := range addresses {
@@ -90,7 +92,7 @@ func TestWhatIsRepeated(t *testing.T) {
 			body = ""
 		}
 		w := httptest.NewRecorder()
-		f.proxy(nil).ServeHTTP(w, httptest.NewRequest(c.method, "http://accounts.example"+c.path+"?a=1;b=%zz", strings.NewReader(body)))
+		f.proxy(unseen).ServeHTTP(w, httptest.NewRequest(c.method, "http://accounts.example"+c.path+"?a=1;b=%zz", strings.NewReader(body)))
 		if w.Code != c.status || !strings.Contains(w.Body.String(), c.says) || asked.Load() != c.asked {
 			t.Errorf("%s: status %d after %d requests:\n%s", c.rule, w.Code, asked.Load(), w.Body)
 		}
@@ -105,7 +107,7 @@ func TestReplicasTakeTurns(t *testing.T) {
 	var asked [3]atomic.Int64
 	f := frontTo(answers(t, &asked[0]), answers(t, &asked[1]), answers(t, &asked[2]))
 	for range 30 {
-		f.proxy(nil).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/login", nil))
+		f.proxy(unseen).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/login", nil))
 	}
 	for i := range asked {
 		if got := asked[i].Load(); got != 10 {
@@ -124,7 +126,7 @@ func TestRequestsWaitForAReplica(t *testing.T) {
 		done := make(chan int)
 		go func() {
 			w := httptest.NewRecorder()
-			f.proxy(nil).ServeHTTP(w, httptest.NewRequest(method, "/login", nil))
+			f.proxy(unseen).ServeHTTP(w, httptest.NewRequest(method, "/login", nil))
 			done <- w.Code
 		}()
 		for { // until both were tried

@@ -100,10 +100,10 @@ func TestProgram(t *testing.T) {
 					t.Errorf("want %q:\n%s", want, page)
 				}
 			}
-			page = p.page(usedBefore)(page.Submit(nil, "Redeem the same code again"))
-			page = home(page.Submit(url.Values{}, "Use the next key"))
+			page = p.page(usedBefore)(page.Submit(nil, "Redeem the code again"))
+			page = home(page.Submit(url.Values{}, "Next key"))
 			page = home(page.Forms[len(page.Forms)-2].Submit(nil)) // kill the third
-			page = p.page("has written this page")(page.Click("Sign in, asked for everything"))
+			page = p.page("has written this page")(page.Click("Sign in anew"))
 			page = p.page("The demo application")(page.Submit(alice))
 			p.page("access_denied")(page.Submit(nil, "Deny"))
 			page = home(p.browser.Open(p.base + "/sign-in")) // nothing is left to ask
