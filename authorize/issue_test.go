@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -323,6 +325,7 @@ func TestTheCodeStoreFailsWhenACodeIsIssued(t *testing.T) {
 		{"full", &codeStub{saveErr: ErrFull}, "client server_error"},
 		{"a timeout", &codeStub{saveErr: fmt.Errorf("sql: %w", context.DeadlineExceeded)}, "client temporarily_unavailable"},
 		{"overloaded", &codeStub{saveErr: oautherr.TemporarilyUnavailable}, "client temporarily_unavailable"},
+		{"not reached", &codeStub{saveErr: fmt.Errorf("dialling: %w", &net.OpError{Op: "dial", Err: io.EOF})}, "client temporarily_unavailable"},
 		{"it is not there", &codeStub{saveErr: oautherr.AccessDenied}, "client server_error"},
 		{"success, too late", &codeStub{late: "save"}, "client temporarily_unavailable"},
 	} {

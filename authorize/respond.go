@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -144,8 +145,8 @@ func redirect(w http.ResponseWriter, r *http.Request, location string) {
 // storeFailed is the error for a store or a function of the host that could not
 // say: the client reads that something failed, the log what and why.
 func storeFailed(operation string, err error) error {
-	code := oautherr.ServerError
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, oautherr.TemporarilyUnavailable) {
+	code, network := oautherr.ServerError, net.Error(nil)
+	if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, oautherr.TemporarilyUnavailable) {
 		code = oautherr.TemporarilyUnavailable
 	}
 	return &reasoned{ReasonStoreFailed, 0, code.Because(fmt.Errorf("%s: %w", operation, err))}

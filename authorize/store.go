@@ -13,8 +13,8 @@ import (
 //   - Nothing found is nil and a nil error. An error means that the store could
 //     not say, and then nothing is approved.
 //   - An error reaches the client as server_error. One that wraps
-//     [context.DeadlineExceeded] or oautherr.TemporarilyUnavailable reaches it as
-//     temporarily_unavailable. The text of the error goes to the log only.
+//     [context.DeadlineExceeded], a [net.Error] or oautherr.TemporarilyUnavailable
+//     reaches it as temporarily_unavailable. The text of the error goes to the log only.
 //   - The context carries the request's deadline. A store stops when it is done
 //     and returns its error.
 //   - Methods are called from many goroutines at once. Values are handed over:
