@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/usher-auth/usher/authorize/internal/record"
@@ -63,8 +64,21 @@ func (s *Store) DeleteSession(ctx context.Context, key string) error {
 	return failed("delete a session", err)
 }
 
-// DeleteSessionsOf implements [session.Store].
+// DeleteSessionsOf implements [session.Store]. It deletes one session after the other:
+// a statement that locks many rows can end in a deadlock with those of other calls.
 func (s *Store) DeleteSessionsOf(ctx context.Context, subject string) error {
-	_, err := s.exec(ctx, "DELETE FROM usher_sessions WHERE subject_hash = ?", hashed(subject))
-	return failed("delete the sessions of a subject", err)
+	const what = "delete the sessions of a subject"
+	var keys [][]byte
+	err := s.each(ctx, func(rows *sql.Rows) error {
+		var key []byte
+		err := rows.Scan(&key)
+		keys = append(keys, key)
+		return err
+	}, "SELECT id FROM usher_sessions WHERE subject_hash = ?", hashed(subject))
+	for _, key := range keys {
+		if err == nil {
+			_, err = s.exec(ctx, "DELETE FROM usher_sessions WHERE id = ?", key)
+		}
+	}
+	return failed(what, err)
 }

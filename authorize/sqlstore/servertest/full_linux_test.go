@@ -98,6 +98,9 @@ func fullDisk(t *testing.T, open func(t *testing.T) (full, roomy database)) {
 	take(store)
 	t.Logf("%d codes were taken, %d calls failed", len(winners), failures)
 	before := len(winners)
+	if failures == 0 {
+		t.Error("there was room for every take")
+	}
 	config.DB = roomy.pool(t, 4)
 	take(opened(t, config))
 	take(store)
