@@ -92,7 +92,9 @@ func TestWhatIsRepeated(t *testing.T) {
 			body = ""
 		}
 		w := httptest.NewRecorder()
-		f.proxy(unseen).ServeHTTP(w, httptest.NewRequest(c.method, "http://accounts.example"+c.path+"?a=1;b=%zz", strings.NewReader(body)))
+		r := httptest.NewRequest(c.method, c.path+"?a=1;b=%zz", strings.NewReader(body))
+		r.Host = "accounts.example"
+		f.proxy(unseen).ServeHTTP(w, r)
 		if w.Code != c.status || !strings.Contains(w.Body.String(), c.says) || asked.Load() != c.asked {
 			t.Errorf("%s: status %d after %d requests:\n%s", c.rule, w.Code, asked.Load(), w.Body)
 		}
@@ -116,30 +118,48 @@ func TestReplicasTakeTurns(t *testing.T) {
 	}
 }
 
+// Of a connection that was kept nobody knows whether the other end still reads.
+func TestFormsHaveConnectionsOfTheirOwn(t *testing.T) {
+	seen := map[string]bool{}
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" && seen[r.RemoteAddr] {
+			t.Error("a form came by a connection that was there already")
+		}
+		seen[r.RemoteAddr] = true
+	}))
+	defer server.Close()
+	f := frontTo(server.Listener.Addr().String())
+	for _, method := range []string{"GET", "GET", "POST", "GET", "POST", "POST", "GET"} {
+		f.proxy(unseen).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(method, "/login", nil))
+	}
+	if len(seen) != 4 {
+		t.Errorf("7 requests with 3 forms came by %d connections, want 4", len(seen))
+	}
+}
+
 // While no replica runs, a request waits for one.
 func TestRequestsWaitForAReplica(t *testing.T) {
 	for _, method := range []string{"GET", "POST"} {
 		var asked atomic.Int64
 		f := frontTo(refuses(t), refuses(t))
 		alive := answers(t, &asked)
-		waits := f.changed
-		done := make(chan int)
+		done := make(chan int, 1)
 		go func() {
 			w := httptest.NewRecorder()
 			f.proxy(unseen).ServeHTTP(w, httptest.NewRequest(method, "/login", nil))
 			done <- w.Code
 		}()
-		for { // until both were tried
-			f.mu.Lock()
-			tried := f.replicas[0].address == "" && f.replicas[1].address == ""
-			f.mu.Unlock()
-			if tried {
-				break
+		for tried := false; !tried; runtime.Gosched() {
+			select {
+			case status := <-done:
+				t.Fatalf("%s: status %d before a replica came", method, status)
+			default:
 			}
-			runtime.Gosched()
+			f.mu.Lock()
+			tried = f.replicas[0].address == "" && f.replicas[1].address == ""
+			f.mu.Unlock()
 		}
 		f.set(f.replicas[1], &os.Process{}, alive)
-		<-waits
 		if status := <-done; status != 200 || asked.Load() != 1 {
 			t.Errorf("%s: status %d after %d requests", method, status, asked.Load())
 		}
