@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -120,8 +121,11 @@ func TestReplicasTakeTurns(t *testing.T) {
 
 // Of a connection that was kept nobody knows whether the other end still reads.
 func TestFormsHaveConnectionsOfTheirOwn(t *testing.T) {
+	var mu sync.Mutex
 	seen := map[string]bool{}
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
 		if r.Method == "POST" && seen[r.RemoteAddr] {
 			t.Error("a form came by a connection that was there already")
 		}
@@ -132,6 +136,8 @@ func TestFormsHaveConnectionsOfTheirOwn(t *testing.T) {
 	for _, method := range []string{"GET", "GET", "POST", "GET", "POST", "POST", "GET"} {
 		f.proxy(unseen).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(method, "/login", nil))
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if len(seen) != 4 {
 		t.Errorf("7 requests with 3 forms came by %d connections, want 4", len(seen))
 	}
