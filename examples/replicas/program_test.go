@@ -38,6 +38,7 @@ func startProgram(t *testing.T, args ...string) *program {
 		t.Fatal(err)
 	}
 	p.cmd.Stdout, p.cmd.Stderr = w, w
+	p.cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir()) // one that is killed leaves its keys there
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
