@@ -46,6 +46,17 @@ func TestStrictPKCEInChromium(t *testing.T) {
 		t.Errorf("the client is at %s, want no code in the address", at)
 	}
 
+	// So it says when the page is loaded again, until the user signs out.
+	b.open(client)
+	if text := b.text(".signed-in"); !strings.Contains(text, "Signed in as alice") {
+		t.Errorf("loaded again, the client says:\n%s", text)
+	}
+	b.do(chromedp.Click(chromedp.CSS("#sign-out")))
+	b.open(client)
+	if text := b.text("#status"); !strings.Contains(text, "Nobody is signed in here.") {
+		t.Errorf("after the user has signed out, the client says:\n%s", text)
+	}
+
 	// The session cookie is there now: no second login.
 	b.click("#sign-in")
 	b.decide("allow")
@@ -77,7 +88,7 @@ func TestStrictPKCECancelInChromium(t *testing.T) {
 	_, client := startStrict(t)
 	b.open(client)
 	b.click("#sign-in")
-	b.click("button[name=cancel]")
+	b.decide("deny")
 	if text := b.text(".refused"); !strings.Contains(text, "access_denied") {
 		t.Errorf("the client says:\n%s", text)
 	}

@@ -1,8 +1,8 @@
 // Command strict-pkce is an authorization endpoint that requires every parameter of
 // every request, and a single-page client on an origin of its own to try it with.
 //
-// The configuration is here, with the pages for login and consent. token.go is the
-// token endpoint, pages.go writes what is in pages, where client.js is the client.
+// The configuration is here. signin.go has the pages for login and consent, token.go is
+// the token endpoint, pages.go writes what is in pages, where client.js is the client.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 
 	"github.com/usher-auth/usher/authorize"
 	oautherr "github.com/usher-auth/usher/errors"
@@ -54,6 +55,9 @@ func configure(base, app string, sessions authorize.SessionStore) authorize.Conf
 		Sessions: sessions,
 		Login:    authorize.LoginURL("/login"),
 		Consent:  &authorize.Consent{Page: "/consent", Store: memory},
+		ErrorPage: func(w http.ResponseWriter, _ *http.Request, p authorize.PageError) {
+			show(w, base, p.Status, "error", p)
+		},
 	}
 }
 
@@ -68,6 +72,11 @@ func answersByRedirect(_ context.Context, r *authorize.Request) error {
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(flag.CommandLine.Output(), "strict-pkce: %q is not expected\n", flag.Arg(0))
+		flag.Usage()
+		os.Exit(2)
+	}
 	listener := must(net.Listen("tcp", *addr))
 	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
 		log.Fatal("this listens on 127.0.0.1 only: there is no https")
@@ -109,38 +118,9 @@ func (s *server) routes() http.Handler {
 	mux.Handle("GET /{$}", http.RedirectHandler(s.app, http.StatusSeeOther))
 
 	client := http.NewServeMux() // nothing of the above is on the client's origin
-	client.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { s.show(w, "client.html", s.base) })
+	client.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { s.showClient(w) })
 	client.HandleFunc("GET /client.js", file("client.js"))
 	client.HandleFunc("GET /style.css", file("style.css"))
 	mux.Handle("client.localhost/", client)
 	return mux
-}
-
-func (s *server) login(w http.ResponseWriter, r *http.Request) {
-	name := r.PostFormValue("username")
-	if r.PostFormValue("cancel") != "" {
-		s.endpoint.Deny(w, r)
-	} else if name != "alice" || r.PostFormValue("password") != "alice-password" {
-		s.show(w, "login.html", loginPage{name, r.Method == http.MethodPost})
-	} else if _, err := s.sessions.SignIn(w, r, session.Session{Subject: "alice"}); err != nil {
-		s.endpoint.ShowError(w, r, err)
-	} else if !s.endpoint.Resume(w, r) {
-		http.Redirect(w, r, s.app, http.StatusSeeOther) // no client had asked: an ordinary sign-in
-	}
-}
-
-func (s *server) consent(w http.ResponseWriter, r *http.Request) {
-	pending, err := s.endpoint.Pending(r)
-	if err != nil {
-		s.endpoint.ShowError(w, r, err)
-		return
-	}
-	switch r.PostFormValue("decision") {
-	case "allow":
-		s.endpoint.Grant(w, r, pending.Request.Scopes)
-	case "deny":
-		s.endpoint.Deny(w, r)
-	default:
-		s.show(w, "consent.html", pending.Request)
-	}
 }

@@ -157,3 +157,43 @@ func TestMainIsShort(t *testing.T) {
 		t.Errorf("main.go has %d lines, want less than 150", lines)
 	}
 }
+
+func TestLoginPage(t *testing.T) {
+	s := newSite(t)
+	flow := appClient.Start(url.Values{"login_hint": {"ali"}})
+	login := s.open(flow)
+	s.wantAt(login, "/login")
+	if got := login.Forms[0].Fields.Get("username"); got != "ali" || !strings.Contains(login.Body, "to continue to <strong>Single-page client</strong>") {
+		t.Errorf("want the client's name and its hint, got %q:\n%s", got, login)
+	}
+	again := s.page(login.Submit(url.Values{"username": {"alicia"}, "password": {"alice-password"}}))
+	if got := again.Forms[0].Fields.Get("username"); again.Status != http.StatusForbidden || got != "alicia" || !strings.Contains(again.Body, "is wrong") {
+		t.Errorf("want the user name that was typed, got %q:\n%s", got, again)
+	}
+	s.wantError(flow, s.page(again.Submit(nil, "Cancel")), oautherr.AccessDenied)
+
+	// Nobody is there to be told of a Cancel if nobody asked.
+	if alone := s.page(s.browser.Open(base + "/login")); strings.Contains(alone.Body, "Cancel") || strings.Contains(alone.Body, "to continue") {
+		t.Errorf("the page is\n%s", alone)
+	}
+}
+
+// Another user can sign in from the consent page, and is asked in turn.
+func TestConsentIsForWhoIsSignedIn(t *testing.T) {
+	s := newSite(t)
+	flow := appClient.Start()
+	consent := s.signIn(s.open(flow))
+	if !strings.Contains(consent.Body, "signed in as <strong>alice</strong>") {
+		t.Errorf("the page is\n%s", consent)
+	}
+	login, err := consent.Click("Not you?")
+	again := s.signIn(s.page(login, err))
+	s.redeem(flow, s.allow(again))
+
+	s = newSite(t)
+	consent = s.signIn(s.open(appClient.Start()))
+	if err := s.browser.SetCookies(base, &http.Cookie{Name: "session", Value: "gone", Path: "/"}); err != nil {
+		t.Fatal(err)
+	}
+	s.wantAt(s.page(s.browser.Open(consent.URL.String())), "/login")
+}

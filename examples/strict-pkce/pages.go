@@ -1,37 +1,67 @@
 package main
 
 import (
+	"bytes"
 	"embed"
 	"html/template"
-	"log"
 	"net/http"
+	"strings"
 )
 
 //go:embed pages
 var files embed.FS
 
-var pages = template.Must(template.ParseFS(files, "pages/*.html"))
-
-// loginPage is what login.html shows.
-type loginPage struct {
-	Name  string
-	Wrong bool
-}
+var pages = func() map[string]*template.Template {
+	all := map[string]*template.Template{}
+	for _, name := range []string{"client", "login", "consent", "error"} {
+		all[name] = template.Must(template.ParseFS(files, "pages/frame.html", "pages/"+name+".html"))
+	}
+	return all
+}()
 
 func file(name string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "pages/"+name) }
 }
 
-// show writes a page that loads nothing but its own style and script and calls
-// nothing but this server. With form-action, Chromium would stop the way to the client.
-func (s *server) show(w http.ResponseWriter, page string, data any) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src "+
-		s.base+"; frame-ancestors 'none'; base-uri 'none'")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Referrer-Policy", "same-origin")
-	w.Header().Set("Cache-Control", "no-store")
-	if err := pages.ExecuteTemplate(w, page, data); err != nil {
-		log.Print(err)
+// frame is what every page shows around its own content.
+type frame struct {
+	Host string // where the user is
+	Page any
+}
+
+func (s *server) show(w http.ResponseWriter, status int, name string, page any) {
+	show(w, s.base, status, name, page)
+}
+
+// showClient shows the page of the client, which is on an origin of its own.
+func (s *server) showClient(w http.ResponseWriter) {
+	page := struct {
+		Issuer   string
+		Required []string
+	}{s.base, required}
+	showAt(w, s.app, s.base, http.StatusOK, "client", page)
+}
+
+func show(w http.ResponseWriter, base string, status int, name string, page any) {
+	showAt(w, base, base, status, name, page)
+}
+
+// showAt writes a page, whole or not at all. It loads nothing but its own style and
+// script and calls nothing but the server. With form-action, Chromium would stop the
+// way to the client.
+func showAt(w http.ResponseWriter, origin, server string, status int, name string, page any) {
+	var body bytes.Buffer
+	if err := pages[name].Execute(&body, frame{strings.TrimPrefix(origin, "http://"), page}); err != nil {
+		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		return
 	}
+	header := w.Header()
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src "+
+		server+"; frame-ancestors 'none'; base-uri 'none'")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Referrer-Policy", "same-origin")
+	header.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	w.Write(body.Bytes())
 }

@@ -46,7 +46,7 @@ func TestReferenceFlow(t *testing.T) {
 		s := newSite(t)
 		consent := s.signIn(s.open(appClient.Start()))
 		s.wantAt(consent, "/consent")
-		for _, want := range []string{"Single-page client", "client.localhost", "<li>profile</li>"} {
+		for _, want := range []string{"Single-page client", "client.localhost", "<code>profile</code>"} {
 			if !strings.Contains(consent.Body, want) {
 				t.Errorf("the consent page does not say %q:\n%s", want, consent)
 			}

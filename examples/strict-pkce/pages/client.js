@@ -1,6 +1,6 @@
 "use strict";
 
-const issuer = document.body.dataset.issuer;
+const issuer = document.currentScript.dataset.issuer;
 const client = { client_id: "app", redirect_uri: location.origin + "/" };
 
 const base64url = (bytes) =>
@@ -14,32 +14,47 @@ function show(text, mark = "") {
   status.className = mark;
 }
 
-// signIn leaves for the endpoint, to try it even without one of the parameters. The
-// verifier stays in this tab, under the state.
-async function signIn(without) {
+// user is who is signed in here, in this tab, until it is closed.
+const user = {
+  get: () => sessionStorage.getItem("user"),
+  set: (text) => sessionStorage.setItem("user", text),
+  forget: () => sessionStorage.removeItem("user"),
+};
+
+function showUser() {
+  document.getElementById("sign-out").hidden = !user.get();
+  if (user.get()) {
+    show(user.get(), "signed-in");
+  }
+}
+
+// ask leaves for the endpoint, maybe without one of the parameters. The verifier stays
+// in this tab, under the state.
+async function ask(without) {
   const verifier = random();
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));
-  const request = new URLSearchParams({
+  const request = {
     ...client,
     response_type: "code",
     scope: "profile email",
     state: random(),
     code_challenge: base64url(new Uint8Array(digest)),
     code_challenge_method: "S256",
-  });
-  request.delete(without);
-  sessionStorage.setItem(request.get("state") ?? "", verifier);
-  location.assign(issuer + "/api/id/v1/auth/authorize?" + request);
+  };
+  delete request[without];
+  sessionStorage.setItem("asked-" + (request.state ?? ""), verifier);
+  location.assign(issuer + "/api/id/v1/auth/authorize?" + new URLSearchParams(request));
 }
 
 // finish takes the answer that the endpoint has sent the browser back with. Only the
-// tab that asked has a verifier under its state, and only once.
+// tab that asked has a verifier under its state, and only once. Without a state there
+// is nothing to come but an error.
 async function finish(answer) {
   history.replaceState(null, "", "/"); // a code is not for bookmarks
-  const state = answer.get("state") ?? "";
-  const verifier = sessionStorage.getItem(state);
-  sessionStorage.removeItem(state);
-  if (!verifier || answer.get("iss") !== issuer) {
+  const asked = "asked-" + (answer.get("state") ?? "");
+  const verifier = sessionStorage.getItem(asked);
+  sessionStorage.removeItem(asked);
+  if (!verifier || answer.get("iss") !== issuer || (answer.has("code") && !answer.get("state"))) {
     show("This page did not ask for that answer.", "refused");
     return;
   }
@@ -55,16 +70,24 @@ async function finish(answer) {
     }),
   });
   const token = await response.json();
-  if (response.ok) {
-    show(`Signed in as ${token.sub}, for ${token.scopes.join(" and ")}.`, "signed-in");
-  } else {
+  if (!response.ok) {
     show(token.error, "refused");
+    return;
   }
+  user.set(`Signed in as ${token.sub}, for ${token.scopes.join(" and ")}.`);
+  showUser();
 }
 
-for (const button of document.querySelectorAll("button")) {
-  button.addEventListener("click", () => signIn(button.dataset.without));
+document.getElementById("sign-in").addEventListener("click", () => ask());
+document.getElementById("sign-out").addEventListener("click", () => {
+  user.forget();
+  showUser();
+  show("Nobody is signed in here any more. At the server you still are.");
+});
+for (const button of document.querySelectorAll("[data-without]")) {
+  button.addEventListener("click", () => ask(button.dataset.without));
 }
+showUser();
 const answer = new URLSearchParams(location.search);
 if (answer.has("code") || answer.has("error")) {
   finish(answer).catch((error) => show(String(error), "refused"));

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/session"
+)
+
+// loginPage is what login.html shows.
+type loginPage struct {
+	Client   string // empty: nobody asked
+	Username string
+	Wrong    bool
+}
+
+func (s *server) login(w http.ResponseWriter, r *http.Request) {
+	page := loginPage{}
+	if r.FormValue("req") != "" {
+		pending, err := s.endpoint.Pending(r)
+		if err != nil {
+			s.endpoint.ShowError(w, r, err)
+			return
+		}
+		page = loginPage{Client: pending.Request.Client.DisplayName(), Username: pending.Request.LoginHint}
+	}
+	if r.Method != http.MethodPost {
+		s.show(w, http.StatusOK, "login", page)
+		return
+	}
+	if r.PostForm.Get("decision") == "deny" {
+		s.endpoint.Deny(w, r)
+		return
+	}
+	page.Username = r.PostForm.Get("username")
+	if page.Username != "alice" || r.PostForm.Get("password") != "alice-password" {
+		page.Wrong = true
+		s.show(w, http.StatusForbidden, "login", page)
+	} else if _, err := s.sessions.SignIn(w, r, session.Session{Subject: page.Username}); err != nil {
+		s.endpoint.ShowError(w, r, err)
+	} else if !s.endpoint.Resume(w, r) {
+		http.Redirect(w, r, s.app, http.StatusSeeOther) // no client had asked: an ordinary sign-in
+	}
+}
+
+// consentPage is what consent.html shows.
+type consentPage struct {
+	Client, Subject string
+	Host            string // where the answer goes
+	Scopes          []scopeLine
+	Req             string
+}
+
+type scopeLine struct{ Name, Meaning string }
+
+// meanings are the scopes in words.
+var meanings = map[string]string{
+	"profile": "See your name and profile",
+	"email":   "See your email address",
+}
+
+func (s *server) consent(w http.ResponseWriter, r *http.Request) {
+	pending, err := s.endpoint.Pending(r)
+	if err != nil {
+		s.endpoint.ShowError(w, r, err)
+		return
+	}
+	current, err := s.sessions.Session(r)
+	switch decision := r.PostFormValue("decision"); {
+	case err != nil:
+		s.endpoint.ShowError(w, r, err)
+	case !current.SignedIn() || current.Subject != pending.Subject:
+		s.endpoint.Resume(w, r) // who is shown must be who is asked: the endpoint sees to that
+	case decision == "allow":
+		s.endpoint.Grant(w, r, pending.Request.Scopes)
+	case decision == "deny":
+		s.endpoint.Deny(w, r)
+	default:
+		s.show(w, http.StatusOK, "consent", consentPageFor(pending, current))
+	}
+}
+
+func consentPageFor(pending *authorize.Pending, current *session.Session) consentPage {
+	request := pending.Request
+	page := consentPage{Client: request.Client.DisplayName(), Subject: current.Subject, Host: request.RedirectHost(), Req: pending.Sealed}
+	for _, scope := range request.Scopes {
+		page.Scopes = append(page.Scopes, scopeLine{scope, meanings[scope]})
+	}
+	return page
+}
