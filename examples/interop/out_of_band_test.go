@@ -135,6 +135,33 @@ func TestOutOfBandRetriedInAShell(t *testing.T) {
 	}
 }
 
+// A client that failed leaves no empty PROFILE_JWT behind, for the next one to be asked with.
+func TestOutOfBandExportsNoEmptyToken(t *testing.T) {
+	address, commands := startOutOfBand(t)
+	export := slices.IndexFunc(commands, func(command string) bool { return strings.Contains(command, "export PROFILE_JWT") })
+	if export < 0 {
+		t.Fatalf("there is no export in %q", commands)
+	}
+	run := "go run ./examples/out-of-band -client " + address
+	for instead, want := range map[string]string{"echo a-token": "PROFILE_JWT=a-token", "false": ""} {
+		cmd := exec.Command("sh", "-c", strings.Replace(commands[export], run, instead, 1)+"; env")
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for line := range strings.Lines(string(out)) {
+			if strings.HasPrefix(line, "PROFILE_JWT") {
+				got = strings.TrimSpace(line)
+			}
+		}
+		if got != want {
+			t.Errorf("after %q the environment has %q, want %q", instead, got, want)
+		}
+	}
+}
+
 // What goes wrong is told, with a status that a script can go by.
 func TestOutOfBandClientFails(t *testing.T) {
 	address, _ := startOutOfBand(t)

@@ -56,7 +56,6 @@ A client that has an address is redirected to it, and has no JSON to read:
 All of it in one program, which prints the token: for a new profile, then for the same.
 
   export API_KEY=demo-key-of-cli
-  PROFILE_JWT=$(go run ./examples/out-of-band -client BASE)
-  export PROFILE_JWT
+  token=$(go run ./examples/out-of-band -client BASE) && export PROFILE_JWT="$token"
   go run ./examples/out-of-band -client BASE
 `
