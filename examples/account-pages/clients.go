@@ -43,19 +43,10 @@ func (s *server) registered() []authorize.Client {
 	return list
 }
 
-// host is the name under which the mux finds the client.
-func (c *client) host() string {
-	u, err := url.Parse(c.url)
-	if err != nil {
-		return c.url
-	}
-	return u.Hostname()
-}
-
 func (c *client) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method + " " + r.URL.Path {
 	case "GET /":
-		c.showHome(w, clientPage{})
+		c.showHome(w, http.StatusOK, clientPage{})
 	case "GET /go":
 		c.ask(w, r)
 	case "GET /callback":
@@ -69,18 +60,28 @@ func (c *client) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type clientPage struct {
 	Name        string
 	EntryPoints []string
-	Methods     []string
+	Choices     []choice
 	Back        bool   // from the account
 	Task        string // that the client remembers by the state
 	Error       string
+	NotAsked    bool // there was an answer, but not to this browser
 }
 
-func (c *client) showHome(w http.ResponseWriter, page clientPage) {
-	page.Name, page.EntryPoints = c.name, c.entryPoints
+// choice is what the user can click on.
+type choice struct{ Label, Method, Prompt string }
+
+func (c *client) choices() (all []choice) {
 	for _, m := range c.server.methods {
-		page.Methods = append(page.Methods, m.name)
+		all = append(all, choice{Label: m.label, Method: m.name})
 	}
-	show(w, c.host(), http.StatusOK, "client", page)
+	return append(all,
+		choice{Label: "Sign in and come straight back"},
+		choice{Label: "Only see whether I am signed in", Prompt: "none"})
+}
+
+func (c *client) showHome(w http.ResponseWriter, status int, page clientPage) {
+	page.Name, page.EntryPoints, page.Choices = c.name, c.entryPoints, c.choices()
+	show(w, hostname(c.url), status, "client", page)
 }
 
 // state is what the client wants to find again. Nonce ties the answer to this
@@ -92,10 +93,12 @@ type state struct {
 
 // ask sends the browser to the endpoint.
 func (c *client) ask(w http.ResponseWriter, r *http.Request) {
-	method := r.FormValue("x_method")
-	mine := state{Task: "Asked for no page", Nonce: rand.Text()}
-	if method != "" {
-		mine.Task = "Asked for “" + method + "”"
+	method, prompt := r.FormValue("x_method"), r.FormValue("prompt")
+	mine := state{Task: method, Nonce: rand.Text()}
+	for _, choice := range c.choices() {
+		if choice.Method == method && choice.Prompt == prompt {
+			mine.Task = choice.Label
+		}
 	}
 	text, err := json.Marshal(mine)
 	if err != nil {
@@ -117,6 +120,9 @@ func (c *client) ask(w http.ResponseWriter, r *http.Request) {
 	if method != "" {
 		query.Set("x_method", method)
 	}
+	if prompt != "" {
+		query.Set("prompt", prompt)
+	}
 	http.Redirect(w, r, c.server.issuer+"/oauth2/authorize?"+query.Encode(), http.StatusFound)
 }
 
@@ -131,9 +137,9 @@ func (c *client) takeAnswer(w http.ResponseWriter, r *http.Request) {
 	}
 	cookie, missing := r.Cookie("asked-" + mine.Nonce)
 	if err != nil || missing != nil || cookie.Value != query.Get("state") || query.Get("iss") != c.server.issuer {
-		http.Error(w, "This browser did not ask for this answer.", http.StatusBadRequest)
+		c.showHome(w, http.StatusBadRequest, clientPage{NotAsked: true})
 		return
 	}
 	http.SetCookie(w, &http.Cookie{Name: cookie.Name, Path: "/callback", MaxAge: -1})
-	c.showHome(w, clientPage{Back: true, Task: mine.Task, Error: query.Get("error")})
+	c.showHome(w, http.StatusOK, clientPage{Back: true, Task: mine.Task, Error: query.Get("error")})
 }

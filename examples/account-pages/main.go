@@ -6,12 +6,12 @@
 // The files, in the order in which a user passes through them:
 //
 //	clients.go   two applications on domains of their own
-//	main.go      the endpoint and what is mounted where
+//	main.go      the endpoint
 //	token.go     who is signed in, by cookie or by access token
 //	signin.go    login, registration and logout
 //	account.go   the pages of the account: consent and what x_method names
 //	accounts.go  the users
-//	pages.go     how pages are written
+//	pages.go     what is mounted where, and how pages are written
 package main
 
 import (
@@ -23,6 +23,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -34,15 +35,16 @@ import (
 // entryPoints are what a scope can name, and what each shares with the client.
 var entryPoints = map[string]string{
 	"club-profile":    "Your name",
-	"club-newsletter": "Your email address",
+	"club-newsletter": "Which newsletters you have chosen",
 	"shop-checkout":   "Your name",
 }
 
 // method is a value of x_method and the page that it leads to, at "/" + name. A
 // method more is a line in newServer and a page: nothing else knows their names.
 type method struct {
-	name string
-	page http.HandlerFunc // shows the page and takes its form
+	name  string
+	label string           // for people
+	page  http.HandlerFunc // shows the page and takes its form
 }
 
 type server struct {
@@ -63,8 +65,8 @@ func newServer(issuer, urlA, urlB string) (*server, error) {
 	}
 	s := &server{issuer: issuer, accounts: newAccounts(), cookies: cookies, tokens: newTokens(time.Now)}
 	s.methods = []method{
-		{"edit-account", s.editAccount},
-		{"newsletters", s.chooseNewsletters},
+		{"edit-account", "Edit your account", s.editAccount},
+		{"newsletters", "Choose your newsletters", s.chooseNewsletters},
 	}
 	s.clients = []*client{
 		{id: "client-a", name: "The Club", url: urlA, entryPoints: []string{"club-profile", "club-newsletter"}, server: s},
@@ -86,6 +88,7 @@ func (s *server) config() authorize.Config {
 		Register:      authorize.LoginURL("/register"),
 		Consent:       &authorize.Consent{Page: "/consent", Store: memory},
 		Check:         s.knowsMethod,
+		ErrorPage:     s.showError,
 		ResponseTypes: []string{"none"},
 		Scopes:        slices.Sorted(maps.Keys(entryPoints)),
 		Parameters:    []string{"x_method"},
@@ -103,24 +106,14 @@ func (s *server) config() authorize.Config {
 	return config
 }
 
-// handler mounts everything, the two clients included.
-func (s *server) handler() (http.Handler, error) {
-	var err error
-	if s.endpoint, err = authorize.New(s.config()); err != nil {
-		return nil, err
-	}
-	mux := http.NewServeMux()
-	for _, c := range s.clients {
-		mux.Handle(c.host()+"/", c)
-	}
-	mux.Handle("/oauth2/authorize", s.endpoint)
-	s.mountPages(mux)
-	return mux, nil
-}
-
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(flag.CommandLine.Output(), "account-pages: %q is not expected\n", flag.Arg(0))
+		flag.Usage()
+		os.Exit(2)
+	}
 	listener, err := net.Listen("tcp", *addr)
 	if err != nil {
 		log.Fatal(err)

@@ -7,7 +7,10 @@ import (
 	"encoding/base64"
 	"html/template"
 	"net/http"
+	"net/url"
 	"strings"
+
+	"github.com/usher-auth/usher/authorize"
 )
 
 //go:embed pages
@@ -26,7 +29,7 @@ var functions = template.FuncMap{"style": func() template.CSS { return template.
 
 var pages = func() map[string]*template.Template {
 	all := map[string]*template.Template{}
-	for _, name := range []string{"login", "register", "consent", "edit-account", "newsletters", "home", "client"} {
+	for _, name := range []string{"login", "register", "consent", "edit-account", "newsletters", "home", "client", "error", "unknown"} {
 		all[name] = template.Must(template.New("frame.html").Funcs(functions).ParseFS(files, "pages/frame.html", "pages/"+name+".html"))
 	}
 	return all
@@ -42,6 +45,32 @@ var policy = func() string {
 
 // maxForm is the most that a form may have.
 const maxForm = 64 << 10
+
+// handler mounts everything, the two clients included, each under its host.
+func (s *server) handler() (http.Handler, error) {
+	var err error
+	if s.endpoint, err = authorize.New(s.config()); err != nil {
+		return nil, err
+	}
+	mux, own := http.NewServeMux(), http.NewServeMux()
+	for _, c := range s.clients {
+		mux.Handle(hostname(c.url)+"/", c)
+	}
+	own.Handle("/oauth2/authorize", s.endpoint)
+	s.mountPages(own)
+	mux.Handle(hostname(s.issuer)+"/", own)
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { show(w, "", http.StatusNotFound, "unknown", s.issuer) })
+	return mux, nil
+}
+
+// hostname is the name under which the mux finds a site.
+func hostname(site string) string {
+	u, err := url.Parse(site)
+	if err != nil {
+		return site
+	}
+	return u.Hostname()
+}
 
 // mountPages mounts the pages of the account. Another site cannot post to them: it
 // could sign the user in as somebody else, or agree in the user's name.
@@ -84,6 +113,12 @@ type frame struct {
 func (s *server) show(w http.ResponseWriter, status int, name string, page any) {
 	_, host, _ := strings.Cut(s.issuer, "://")
 	show(w, host, status, name, page)
+}
+
+// showError is the endpoint's error page. There is no way back on it: all clients here
+// are vetted, so what can be told to one of them is.
+func (s *server) showError(w http.ResponseWriter, _ *http.Request, p authorize.PageError) {
+	s.show(w, p.Status, "error", p)
 }
 
 // show writes a page, whole or not at all.

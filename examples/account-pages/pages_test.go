@@ -30,7 +30,7 @@ func TestClientsAreServedUnderTheirHosts(t *testing.T) {
 	}
 	links := 0
 	for _, link := range page.Links {
-		if link.Text == "edit-account" {
+		if link.Text == "Edit your account" {
 			page = w.visit(link.URL.String())
 			links++
 			break
@@ -41,11 +41,11 @@ func TestClientsAreServedUnderTheirHosts(t *testing.T) {
 	}
 	page = w.submit(w.submit(w.at(page, "/login"), alice), nil, "Allow")
 	page = w.submit(page, url.Values{"name": {"Alice B."}}, "Save")
-	if page.URL.Host != "club.test" || !strings.Contains(page.Body, "You are back") || !strings.Contains(page.Body, "edit-account”") {
+	if page.URL.Host != "club.test" || !strings.Contains(page.Body, "You are back") || !strings.Contains(page.Body, "you had chosen “<span id=\"task\">Edit your account</span>”") {
 		t.Errorf("the page is\n%s", page)
 	}
 
-	page, err := w.visit(urlB + "/").Click("sign in and come straight back")
+	page, err := w.visit(urlB + "/").Click("Sign in and come straight back")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestClientChecksItsAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	changed := base64.StdEncoding.EncodeToString([]byte(strings.Replace(string(text), "Asked", "Paid", 1)))
+	changed := base64.StdEncoding.EncodeToString([]byte(strings.Replace(string(text), "Sign in", "Paid", 1)))
 	for name, query := range map[string]url.Values{
 		"no iss":              {"state": good["state"]},
 		"iss of another":      {"state": good["state"], "iss": {"https://other.example"}},
@@ -238,5 +238,83 @@ func TestPageHeaders(t *testing.T) {
 	page := w.submit(login, url.Values{"username": {long}, "password": {"x"}})
 	if page.Status != http.StatusBadRequest {
 		t.Errorf("status %d for a form that is too long", page.Status)
+	}
+}
+
+func TestOnlySeeWhetherIAmSignedIn(t *testing.T) {
+	w := withClients(t)
+	page, err := w.visit(urlB + "/").Click("Only see whether I am signed in")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if page.URL.Host != "shop.invalid" || !strings.Contains(page.Body, "login_required") || !strings.Contains(page.Body, "Only see whether I am signed in</span>”") {
+		t.Errorf("nobody is signed in, and the page is\n%s", page)
+	}
+	w.signIn()
+	if page, err = page.Click("Sign in and come straight back"); err != nil {
+		t.Fatal(err)
+	}
+	w.submit(w.at(page, "/consent"), nil, "Allow")
+	if page, err = w.visit(urlB + "/").Click("Only see whether I am signed in"); err != nil {
+		t.Fatal(err)
+	}
+	if page.URL.Host != "shop.invalid" || !strings.Contains(page.Body, "You are back from your account") {
+		t.Errorf("alice is signed in, and the page is\n%s", page)
+	}
+}
+
+// What a client is said to see is what an account has.
+func TestConsentNamesWhatThereIs(t *testing.T) {
+	for entry, what := range entryPoints {
+		if strings.Contains(what, "email") {
+			t.Errorf("%s shares %q, which nobody is asked for", entry, what)
+		}
+	}
+}
+
+// A page can be left without a change, with a request and without one.
+func TestNewslettersCanBeLeft(t *testing.T) {
+	w := newWorld(t)
+	w.agree("client-a")
+	f := request("client-a", url.Values{"x_method": {"newsletters"}})
+	w.answered(f, w.submit(w.open(f), url.Values{"newsletter": {"News"}}, "Skip"))
+	w.at(w.submit(w.visit(issuer+"/newsletters"), url.Values{"newsletter": {"News"}}, "Cancel"), "/")
+	w.at(w.submit(w.visit(issuer+"/edit-account"), url.Values{"name": {"Other"}}, "Cancel"), "/")
+	if x, _ := w.server.accounts.find("alice"); len(x.Newsletters) != 0 || x.Name != "Alice" {
+		t.Errorf("the account is %+v", x)
+	}
+}
+
+// A name that belongs to nobody has no pages, least of all one for a password.
+func TestUnknownHosts(t *testing.T) {
+	w := newWorld(t)
+	for _, host := range []string{"other.example", "www.accounts.example", "accounts.example.attacker.example", "localhost"} {
+		for _, path := range []string{"/", "/login", "/oauth2/authorize", "/callback"} {
+			r := httptest.NewRequest("GET", "https://"+host+path, nil)
+			rec := httptest.NewRecorder()
+			w.handler.ServeHTTP(rec, r)
+			if body := rec.Body.String(); rec.Code != http.StatusNotFound || !strings.Contains(body, "Nobody lives here") || strings.Contains(body, "<form") {
+				t.Errorf("%s%s: status %d\n%s", host, path, rec.Code, body)
+			}
+		}
+	}
+	r := httptest.NewRequest("GET", "https://accounts.example:443/login", nil)
+	rec := httptest.NewRecorder()
+	if w.handler.ServeHTTP(rec, r); rec.Code != http.StatusOK {
+		t.Errorf("the issuer with its port: status %d", rec.Code)
+	}
+}
+
+func TestErrorPage(t *testing.T) {
+	w := newWorld(t)
+	page := w.open(request("client-a", url.Values{"redirect_uri": {"https://attacker.example/"}}))
+	w.shown(page, "redirect_uri_mismatch")
+	for _, want := range []string{"An example, made with usher.", "accounts.example", "The Club"} {
+		if !strings.Contains(page.Body, want) {
+			t.Errorf("the page does not say %q:\n%s", want, page)
+		}
+	}
+	if got := page.Header.Get("Content-Security-Policy"); got != policy {
+		t.Errorf("the policy is %q, want that of the other pages", got)
 	}
 }

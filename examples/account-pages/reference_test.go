@@ -300,7 +300,7 @@ func testMethod(t *testing.T) {
 	})
 	t.Run("a new one is a name and a page", func(t *testing.T) {
 		w := newWorld(t, func(s *server) {
-			s.methods = append(s.methods, method{"show-orders", func(w http.ResponseWriter, r *http.Request) {
+			s.methods = append(s.methods, method{"show-orders", "Show your orders", func(w http.ResponseWriter, r *http.Request) {
 				if v, ok := s.visitor(w, r); ok && r.Method == http.MethodPost {
 					s.done(w, r, v, "show-orders")
 				} else if ok {

@@ -30,15 +30,15 @@ func TestAccountPagesInChromium(t *testing.T) {
 	b.text("input[name=name]")
 	b.do(chromedp.SetValue(chromedp.CSS("input[name=name]"), "Alice Edited"))
 	b.decide("save")
-	back("client-a.localhost", "edit-account")
+	back("client-a.localhost", "Edit your account")
 
 	// click waits for the page that comes of it: were it the login, decide would fail.
 	b.open(at("client-b.localhost"))
 	b.click(`a[href="/go?scope=shop-checkout"]`)
 	b.decide("allow")
-	back("client-b.localhost", "Asked for")
+	back("client-b.localhost", "Sign in and come straight back")
 	b.click(`a[href="/go?scope=shop-checkout"]`)
-	back("client-b.localhost", "Asked for")
+	back("client-b.localhost", "Sign in and come straight back")
 
 	b.open(issuer + "/")
 	if text := b.text("h1"); !strings.Contains(text, "Alice Edited") {
@@ -62,7 +62,7 @@ func TestRegistrationInChromium(t *testing.T) {
 	b.decide("allow")
 	b.do(chromedp.Click(chromedp.CSS("input[value=Offers]")))
 	b.click("button.main")
-	if text := b.text("#back"); !strings.Contains(text, "newsletters") {
+	if text := b.text("#back"); !strings.Contains(text, "Choose your newsletters") {
 		t.Errorf("the page says:\n%s", text)
 	}
 }
