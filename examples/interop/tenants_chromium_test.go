@@ -23,12 +23,14 @@ func startTenants(t *testing.T) tenants {
 	return tenants{desk, "http://app.localhost:" + u.Port(), u.Port()}
 }
 
+func link(tenant, name string) string { return "/go?tenant=" + tenant + "&try=" + name + "#" + tenant }
+
 // try follows the application's link for a request to the tenant.
 func (b tab) try(on tenants, tenant, name string) {
 	b.t.Helper()
 	b.open(on.app)
 	b.evaluate(`document.querySelectorAll("details").forEach(d => d.open = true), ""`)
-	b.click(`a[href="/go?tenant=` + tenant + `&try=` + name + `"]`)
+	b.click(`a[href="` + link(tenant, name) + `"]`)
 }
 
 // atTenantsLogin checks whose login page it is, and in which process.
@@ -109,6 +111,35 @@ func TestTenantsInChromium(t *testing.T) {
 	b.answered(on, "login_required from Globex")
 	b.try(on, "initech", "silent")
 	b.answered(on, "You are alice of Initech")
+}
+
+// TestTenantsStaysInChromium tries one thing after the other at the last tenant of the
+// page, through a login page in another process too: its list stays open and in sight.
+func TestTenantsStaysInChromium(t *testing.T) {
+	b := newTab(t)
+	on := startTenants(t)
+	b.do(chromedp.EmulateViewport(900, 400))
+	stays := func(want string) {
+		t.Helper()
+		b.answered(on, want)
+		if open := b.evaluate(`[...document.querySelectorAll("details[open]")].map(d => d.parentElement.id).join()`); open != "initech" {
+			t.Errorf("%s: the open lists are those of %q", want, open)
+		}
+		if top := b.evaluate(`Promise.resolve(String(scrollY > 0 && document.querySelector("#answer").getBoundingClientRect().top < 200))`); top != "true" {
+			t.Errorf("%s: the answer is not in sight", want)
+		}
+	}
+	b.try(on, "initech", "silent")
+	stays("login_required")
+	b.click(`a[href="` + link("initech", "invalid_scope") + `"]`)
+	stays("invalid_scope")
+	b.click(`a[href="` + link("initech", "sign-in") + `"]`)
+	b.logIn("wrong")
+	b.logIn(alice.Password)
+	stays("You are alice")
+	b.click(`a[href="` + link("initech", "again") + `"]`)
+	b.decide("deny")
+	stays("access_denied")
 }
 
 // TestTenantsErrorsInChromium follows the links that lead to errors.

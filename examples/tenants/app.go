@@ -33,12 +33,12 @@ var tries = []try{
 	{"again", "Sign in once more, with prompt=login", url.Values{"prompt": {"login"}}},
 	{"silent", "Only if signed in, with prompt=none, or else login_required", url.Values{"prompt": {"none"}}},
 	{"invalid_request", "A parameter twice: invalid_request", url.Values{"scope": {"openid", "openid"}}},
-	{"unauthorized_client", "An application that signs nobody in: unauthorized_client", url.Values{"client_id": {"backup-"}}},
+	{"unauthorized_client", "A client that may not ask for codes: unauthorized_client", url.Values{"client_id": {"backup-"}}},
 	{"unsupported_response_type", "A token instead of a code: unsupported_response_type", url.Values{"response_type": {"token"}}},
 	{"invalid_scope", "A scope that does not exist: invalid_scope", url.Values{"scope": {"openid everything"}}},
-	{"request_not_supported", "A request object: request_not_supported", url.Values{"request": {"e30.e30."}}},
-	{"request_uri_not_supported", "One by reference: request_uri_not_supported", url.Values{"request_uri": {"https://app.example/request"}}},
-	{"registration_not_supported", "A registration: registration_not_supported", url.Values{"registration": {"{}"}}},
+	{"request_not_supported", "With the parameter request: request_not_supported", url.Values{"request": {"e30.e30."}}},
+	{"request_uri_not_supported", "With request_uri: request_uri_not_supported", url.Values{"request_uri": {"https://app.example/request"}}},
+	{"registration_not_supported", "With registration: registration_not_supported", url.Values{"registration": {"{}"}}},
 	{"unknown", "An application that nobody knows: the error page", url.Values{"client_id": {"nobody-"}}},
 }
 
@@ -65,7 +65,8 @@ type appPage struct {
 	Tenants []*tenant
 	Tries   []try
 	Desk    string
-	From    string // the tenant that has answered
+	At      string // name of the tenant that has answered
+	From    string // its title
 	User    string
 	Error   string
 	Text    string
@@ -126,11 +127,11 @@ func (a *app) takeAnswer(w http.ResponseWriter, r *http.Request) {
 	name, verifier, _ := strings.Cut(cookie.Value, ".")
 	t := a.find(name)
 	if t == nil || query.Get("iss") != t.issuer {
-		a.show(w, http.StatusBadRequest, appPage{Error: "This is an answer of somebody else."})
+		a.show(w, http.StatusBadRequest, appPage{Error: "This answer is of another tenant than the one that was asked."})
 		return
 	}
 	http.SetCookie(w, &http.Cookie{Name: cookie.Name, Path: "/callback", MaxAge: -1})
-	page := appPage{From: t.Title, Error: query.Get("error"), Text: query.Get("error_description")}
+	page := appPage{At: t.Name, From: t.Title, Error: query.Get("error"), Text: query.Get("error_description")}
 	if page.Error == "" {
 		code, err := t.endpoint.Load().Redeem(r.Context(), authorize.Redemption{
 			ClientID: "notes-" + t.Name, Code: query.Get("code"), RedirectURI: a.url + "/callback", Verifier: verifier,

@@ -58,5 +58,5 @@ func (d *desk) act(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	http.Redirect(w, r, "/", http.StatusSeeOther)
+	http.Redirect(w, r, "/#"+t.Name, http.StatusSeeOther)
 }

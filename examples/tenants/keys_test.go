@@ -98,7 +98,7 @@ func TestLoginProcessLearnsNewKeys(t *testing.T) {
 	w.rotate(on)
 	for range 10 {
 		page := w.page(w.browser.Open(on.loginPage() + "?req=made.up.request"))
-		if page.Status != http.StatusBadRequest || !strings.Contains(page.Body, "took too long, or the link is damaged") {
+		if page.Status != http.StatusBadRequest || !strings.Contains(page.Body, "took too long, or the link is incomplete") {
 			t.Errorf("want the error page:\n%s", page)
 		}
 	}

@@ -86,6 +86,11 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address on 127.0.0.1 to listen on; port 0 takes a free one")
 	login := flag.Bool("login-process", false, "be the login process, as which the program starts itself")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(flag.CommandLine.Output(), "tenants: %q is not expected\n", flag.Arg(0))
+		flag.Usage()
+		os.Exit(2)
+	}
 	if *login {
 		log.Fatal(serveLogin(os.Stdin, os.Stdout))
 	}

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/usher-auth/usher/authorize"
 )
 
 // ownSite has the pages of one tenant's own. It runs in the login process, which
@@ -45,7 +47,7 @@ func (o *ownSite) login(w http.ResponseWriter, r *http.Request) {
 	asked, err := o.reader.read(r.Context(), r.URL.Query().Get("req"))
 	if err != nil {
 		o.log.Warn("a login page was opened without a request", "error", err)
-		o.show(w, http.StatusBadRequest, "own-error", errorPage{Text: "This took too long, or the link is damaged."})
+		o.show(w, http.StatusBadRequest, "own-error", errorPage{Text: reasons[authorize.ReasonExpired]})
 		return
 	}
 	page := loginPage{asked: asked, Title: o.Title, Username: asked.Hint, ReadWith: o.OwnLogin}

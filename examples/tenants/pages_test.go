@@ -64,6 +64,29 @@ func TestApplication(t *testing.T) {
 	})
 }
 
+// Who tries one thing after the other stays at the tenant, with its list open.
+func TestApplicationStaysAtTheTenant(t *testing.T) {
+	forEachTenant(t, func(w *world, on *tenant) {
+		w.withApp()
+		if first := w.page(w.browser.Open(appURL)); strings.Contains(first.Body, "<details open") {
+			w.t.Errorf("a list is open:\n%s", first)
+		}
+		for _, try := range []string{"silent", "invalid_scope"} {
+			page := w.try(on, try)
+			_, section, _ := strings.Cut(page.Body, `<section id="`+on.Name+`">`)
+			section, _, _ = strings.Cut(section, "</section>")
+			if strings.Count(page.Body, "<details open") != 1 || !strings.Contains(section, "<details open") || !strings.Contains(section, `id="answer"`) {
+				w.t.Errorf("after %s the list of %s is not the one that is open, with the answer:\n%s", try, on.Title, page)
+			}
+			for _, link := range page.Links {
+				if query := link.URL.Query(); query.Has("tenant") && link.URL.Fragment != query.Get("tenant") {
+					w.t.Errorf("%s leads back to %q", link.URL, link.URL.Fragment)
+				}
+			}
+		}
+	})
+}
+
 func TestApplicationTakesOnlyAnswersToItsRequests(t *testing.T) {
 	w := newWorld(t)
 	w.withApp()

@@ -128,7 +128,7 @@ func (i *introspectionReader) read(ctx context.Context, req string) (asked, erro
 		return asked{}, err
 	}
 	return asked{
-		Client: answer.Params.Get("client_id"), Host: to.Host, Scopes: answer.Params.Get("scope"),
+		Client: answer.Params.Get("client_id"), Host: to.Host, Scopes: scopeLines(strings.Fields(answer.Params.Get("scope"))),
 		Hint: answer.Params.Get("login_hint"), resumeURL: answer.ResumeURL, denyURL: answer.DenyURL,
 	}, nil
 }

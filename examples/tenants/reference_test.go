@@ -210,7 +210,7 @@ func TestReferenceRequestJWT(t *testing.T) {
 			page := w.open(ask(on, full))
 			w.atLogin(on, page)
 			client := map[string]string{"acme": "Notes", "globex": "notes-globex", "initech": "notes-initech"}[on.Name]
-			for _, want := range []string{"<strong>" + client + "</strong>", "app.localhost:8080", "<em>openid profile</em>"} {
+			for _, want := range []string{"<strong>" + client + "</strong>", "app.localhost:8080", "See your name and profile <code>profile</code>"} {
 				if !strings.Contains(page.Body, want) {
 					w.t.Errorf("the page does not say %q:\n%s", want, page)
 				}

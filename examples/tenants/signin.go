@@ -2,7 +2,6 @@ package main
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/usher-auth/usher/authorize"
 	"github.com/usher-auth/usher/session"
@@ -13,7 +12,7 @@ import (
 type asked struct {
 	Client string
 	Host   string // where the answer will go
-	Scopes string
+	Scopes []scopeLine
 	Hint   string // the user's name, as the client believes
 
 	resumeURL, denyURL string
@@ -24,7 +23,23 @@ func askedOf(p *authorize.Pending) asked {
 	if p.Request.Client != nil {
 		client = p.Request.Client.DisplayName()
 	}
-	return asked{client, p.Request.RedirectHost(), strings.Join(p.Request.Scopes, " "), p.Request.LoginHint, p.ResumeURL, p.DenyURL}
+	return asked{client, p.Request.RedirectHost(), scopeLines(p.Request.Scopes), p.Request.LoginHint, p.ResumeURL, p.DenyURL}
+}
+
+type scopeLine struct{ Name, Meaning string }
+
+// meanings are the scopes in words. The login pages show them, because nobody is asked
+// for consent here: all applications are the companies' own.
+var meanings = map[string]string{
+	"openid":  "Know which account is yours here",
+	"profile": "See your name and profile",
+}
+
+func scopeLines(scopes []string) (lines []scopeLine) {
+	for _, scope := range scopes {
+		lines = append(lines, scopeLine{scope, meanings[scope]})
+	}
+	return lines
 }
 
 // loginPage is what login.html and own-login.html show.

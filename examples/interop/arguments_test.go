@@ -1,0 +1,48 @@
+package interop
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// programs are those that take no arguments beside their flags.
+var programs = []string{"account-pages", "out-of-band", "provider", "strict-pkce", "tenants"}
+
+// fails runs a program that is to end at once, and returns what it says.
+func fails(t *testing.T, name string, args ...string) (code int, says string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, build(t, name), args...).CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		t.Fatalf("%s %q: %v, and it printed:\n%s", name, args, err, out)
+	}
+	return exit.ExitCode(), string(out)
+}
+
+// Who forgets a dash learns it.
+func TestUnknownArguments(t *testing.T) {
+	for _, name := range programs {
+		for _, args := range [][]string{{"8080"}, {"-addr", "127.0.0.1:0", "more"}, {"-port", "8080"}} {
+			if code, says := fails(t, name, args...); code != 2 || !strings.Contains(says, "Usage of ") || !strings.Contains(says, "-addr") {
+				t.Errorf("%s %q ends with %d and says:\n%s", name, args, code, says)
+			}
+		}
+	}
+}
+
+// None of them has https.
+func TestProgramsListenOnThisMachineOnly(t *testing.T) {
+	for _, name := range programs {
+		for _, addr := range []string{":0", "0.0.0.0:0", "[::]:0"} {
+			if code, says := fails(t, name, "-addr", addr); code != 1 || !strings.Contains(says, "this listens on 127.0.0.1 only") {
+				t.Errorf("%s -addr %s ends with %d and says:\n%s", name, addr, code, says)
+			}
+		}
+	}
+}
