@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
@@ -21,6 +22,9 @@ func (s *Store) SaveCode(ctx context.Context, hash string, code *authorize.Code)
 	const what = "save a code"
 	if hash == "" || len(hash) > maxKey {
 		return failed(what, errKey)
+	}
+	if !storable(code.AuthTime, code.IssuedAt, code.ExpiresAt) {
+		return failed(what, errTime)
 	}
 	kept, err := sized(record.EncodeCode(code))
 	if err != nil {
@@ -45,6 +49,9 @@ func (s *Store) TakeCode(ctx context.Context, hash string, at time.Time) (code *
 	if len(hash) > maxKey {
 		return nil, false, failed(what, ctx.Err())
 	}
+	if at.IsZero() || !storable(at) {
+		return nil, false, failed(what, errTime)
+	}
 	changed, err := s.exec(ctx, "UPDATE usher_codes SET used_ms = ? WHERE hash = ? AND used_ms IS NULL", at.UnixMilli(), []byte(hash))
 	if err != nil {
 		return nil, false, failed(what, err)
@@ -53,7 +60,17 @@ func (s *Store) TakeCode(ctx context.Context, hash string, at time.Time) (code *
 		// If this call has used the code up, nobody will get it. That is the safe side.
 		return nil, false, failed(what, err)
 	}
-	return code, changed == 1 && code != nil, nil
+	if code == nil && changed == 1 {
+		return nil, false, failed(what, errors.New("the code that was marked is not found: reads have to go where writes go"))
+	}
+	return code, changed == 1, nil
+}
+
+var errTime = errors.New("a time is zero or not of the years up to 9999")
+
+// storable reports whether the times fit their columns, with room to add to them.
+func storable(times ...time.Time) bool {
+	return !slices.ContainsFunc(times, func(t time.Time) bool { return t.UTC().Year() > 9999 })
 }
 
 func (s *Store) findCode(ctx context.Context, hash string) (*authorize.Code, error) {

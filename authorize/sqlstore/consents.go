@@ -20,6 +20,9 @@ func hashed(text string) []byte {
 // SaveConsent implements [authorize.ConsentStore].
 func (s *Store) SaveConsent(ctx context.Context, c *authorize.ConsentRecord) error {
 	const what = "save a consent"
+	if !storable(c.GrantedAt) {
+		return failed(what, errTime)
+	}
 	kept, err := sized(record.EncodeConsent(c))
 	if err != nil {
 		return failed(what, err)

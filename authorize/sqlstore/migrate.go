@@ -26,7 +26,8 @@ var schemas embed.FS
 // It also looks at the settings of the connection, and tells the Logger of those that
 // could bring a used code back after a crash or make calls fail.
 //
-// The database user needs the right to create tables, here and not afterwards.
+// The database user needs the right to create tables where some are missing, and not
+// otherwise.
 func (s *Store) Migrate(ctx context.Context) error {
 	for {
 		err := s.migrateOnce(ctx)
@@ -51,6 +52,13 @@ func (s *Store) migrateOnce(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
+	if err := s.checkConnection(ctx, conn); err != nil {
+		return err
+	}
+	if s.current(ctx, conn) {
+		s.checkSettings(ctx, conn)
+		return nil
+	}
 	if err := s.locked(ctx, conn, func(run execer) error { return s.migrate(ctx, run) }); err != nil {
 		// With the connection go its lock and its transaction. Back in the pool with one
 		// of them it would keep others out.
@@ -59,6 +67,19 @@ func (s *Store) migrateOnce(ctx context.Context) error {
 	}
 	s.checkSettings(ctx, conn)
 	return nil
+}
+
+// current reports whether nothing is missing. That can be seen without the right to
+// change anything.
+func (s *Store) current(ctx context.Context, conn *sql.Conn) bool {
+	version, err := s.version(ctx, conn)
+	_, missing := schemas.ReadFile(fmt.Sprintf("schema/%s/%d.sql", s.dialect, version+1))
+	return err == nil && missing != nil
+}
+
+func (s *Store) version(ctx context.Context, run execer) (version int, err error) {
+	err = run.QueryRowContext(ctx, s.text("SELECT COALESCE(MAX(version), 0) FROM usher_schema")).Scan(&version)
+	return version, err
 }
 
 // execer is a connection or a transaction.
@@ -124,8 +145,8 @@ func (s *Store) migrate(ctx context.Context, run execer) error {
 	if _, err := run.ExecContext(ctx, s.text("CREATE TABLE IF NOT EXISTS usher_schema (version INTEGER NOT NULL PRIMARY KEY)")); err != nil {
 		return err
 	}
-	var version int
-	if err := run.QueryRowContext(ctx, s.text("SELECT COALESCE(MAX(version), 0) FROM usher_schema")).Scan(&version); err != nil {
+	version, err := s.version(ctx, run)
+	if err != nil {
 		return err
 	}
 	for {

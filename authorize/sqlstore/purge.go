@@ -70,7 +70,12 @@ func (s *Store) purgeBatches(ctx context.Context) (rows int64, more bool, err er
 		for len(values) < purgeBatch {
 			values = append(values, values[len(values)-1])
 		}
-		n, err := s.exec(ctx, "DELETE FROM "+expired.table+" WHERE "+expired.column+" < ? AND "+expired.key+
+		from := "DELETE FROM " + expired.table
+		if s.dialect == MySQL {
+			// By another index it would lock what is alive.
+			from = "DELETE x FROM " + expired.table + " AS x FORCE INDEX (PRIMARY)"
+		}
+		n, err := s.exec(ctx, from+" WHERE "+expired.column+" < ? AND "+expired.key+
 			" IN (?"+strings.Repeat(", ?", purgeBatch-1)+")", append([]any{expired.before}, values...)...)
 		rows += n
 		if err != nil {

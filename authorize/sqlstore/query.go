@@ -14,11 +14,7 @@ import (
 
 // exec runs a statement and returns how many rows it changed.
 func (s *Store) exec(ctx context.Context, query string, values ...any) (changed int64, err error) {
-	err = s.within(ctx, func(ctx context.Context) error {
-		statement, err := s.statement(ctx, query)
-		if err != nil {
-			return err
-		}
+	err = s.run(ctx, query, func(ctx context.Context, statement statement) error {
 		result, err := statement.ExecContext(ctx, values...)
 		if err == nil {
 			changed, err = result.RowsAffected()
@@ -30,11 +26,7 @@ func (s *Store) exec(ctx context.Context, query string, values ...any) (changed 
 
 // each runs a query and calls scan for every row.
 func (s *Store) each(ctx context.Context, scan func(*sql.Rows) error, query string, values ...any) error {
-	return s.within(ctx, func(ctx context.Context) error {
-		statement, err := s.statement(ctx, query)
-		if err != nil {
-			return err
-		}
+	return s.run(ctx, query, func(ctx context.Context, statement statement) error {
 		rows, err := statement.QueryContext(ctx, values...)
 		if err != nil {
 			return err
@@ -55,16 +47,39 @@ func (s *Store) one(ctx context.Context, columns []any, query string, values ...
 	return found && err == nil, err
 }
 
-// within bounds a call. Drivers report a deadline in words of their own: what they say
-// is joined with the context's error, by which the endpoint knows it.
-func (s *Store) within(ctx context.Context, call func(context.Context) error) error {
+// run bounds a call. Drivers report a deadline in words of their own: what they say is
+// joined with the context's error, by which the endpoint knows it.
+func (s *Store) run(ctx context.Context, query string, call func(context.Context, statement) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	err := call(ctx)
+	statement, err := s.statement(ctx, query)
+	if err == nil {
+		err = call(ctx, statement)
+	}
+	if s.outdated(query, err) {
+		if statement, err = s.statement(ctx, query); err == nil {
+			err = call(ctx, statement)
+		}
+	}
 	if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 		err = errors.Join(ctx.Err(), err)
 	}
 	return err
+}
+
+// outdated reports whether a prepared statement failed because the server does not know
+// it any more (SQLSTATE 26000) or has other columns by now (0A000), and forgets it. It was
+// not carried out then.
+func (s *Store) outdated(query string, err error) bool {
+	var coded interface{ SQLState() string }
+	if !errors.As(err, &coded) || coded.SQLState() != "26000" && coded.SQLState() != "0A000" {
+		return false
+	}
+	s.mu.Lock()
+	prepared := s.statements[query]
+	delete(s.statements, query)
+	s.mu.Unlock()
+	return prepared != nil && prepared.Close() == nil
 }
 
 // statement is one that was prepared or that is sent as it is.
@@ -99,7 +114,11 @@ func (s *Store) statement(ctx context.Context, query string) (statement, error) 
 		return nil, errClosed
 	case made != nil:
 		return made, nil
-	case s.unprepared:
+	}
+	if err := s.checkConnection(ctx, s.db); err != nil {
+		return nil, err
+	}
+	if s.unprepared {
 		return plain{s.db, s.text(query)}, nil
 	}
 	prepared, err := s.db.PrepareContext(ctx, s.text(query))

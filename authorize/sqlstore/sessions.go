@@ -15,6 +15,9 @@ func (s *Store) SaveSession(ctx context.Context, key string, rec *session.Record
 	if key == "" || len(key) > maxKey {
 		return failed(what, errKey)
 	}
+	if !storable(rec.AuthTime, rec.CreatedAt, rec.LastSeenAt, rec.ExpiresAt, rec.EndsAt) {
+		return failed(what, errTime)
+	}
 	kept, err := sized(record.EncodeSession(rec))
 	if err != nil {
 		return failed(what, err)
@@ -50,6 +53,9 @@ func (s *Store) TouchSession(ctx context.Context, key string, seen, expires time
 	if len(key) > maxKey {
 		return failed("touch a session", ctx.Err())
 	}
+	if !storable(seen, expires) {
+		return failed("touch a session", errTime)
+	}
 	_, err := s.exec(ctx, "UPDATE usher_sessions SET"+
 		" last_seen_us = CASE WHEN last_seen_us < ? THEN ? ELSE last_seen_us END,"+
 		" expires_us = CASE WHEN expires_us < ? THEN ? ELSE expires_us END"+
@@ -67,18 +73,22 @@ func (s *Store) DeleteSession(ctx context.Context, key string) error {
 // DeleteSessionsOf implements [session.Store]. It deletes one session after the other:
 // a statement that locks many rows can end in a deadlock with those of other calls.
 func (s *Store) DeleteSessionsOf(ctx context.Context, subject string) error {
-	const what = "delete the sessions of a subject"
-	var keys [][]byte
-	err := s.each(ctx, func(rows *sql.Rows) error {
-		var key []byte
-		err := rows.Scan(&key)
-		keys = append(keys, key)
-		return err
-	}, "SELECT id FROM usher_sessions WHERE subject_hash = ?", hashed(subject))
-	for _, key := range keys {
-		if err == nil {
-			_, err = s.exec(ctx, "DELETE FROM usher_sessions WHERE id = ?", key)
+	for {
+		var keys [][]byte
+		err := s.each(ctx, func(rows *sql.Rows) error {
+			var key []byte
+			err := rows.Scan(&key)
+			keys = append(keys, key)
+			return err
+		}, "SELECT id FROM usher_sessions WHERE subject_hash = ?", hashed(subject))
+		for _, key := range keys {
+			if err == nil {
+				_, err = s.exec(ctx, "DELETE FROM usher_sessions WHERE id = ?", key)
+			}
+		}
+		// Not before a look finds none: a setting of the connection may limit a look.
+		if err != nil || len(keys) == 0 {
+			return failed("delete the sessions of a subject", err)
 		}
 	}
-	return failed(what, err)
 }

@@ -3,6 +3,8 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -28,6 +30,36 @@ var settings = map[Dialect][]setting{
 		{"SELECT IF(@@log_bin, @@sync_binlog, 1)", []string{"1"}, "with a binary log and another sync_binlog than 1 a power loss can bring a used code back: set it to 1"},
 	},
 }
+
+// checkConnection refuses connections on which nothing that the store promises would hold.
+// Those of one pool are alike, so one is looked at, once.
+func (s *Store) checkConnection(ctx context.Context, conn querier) error {
+	if s.dialect != MySQL || s.checked.Load() {
+		return nil
+	}
+	var autocommit int
+	var characters string
+	err := conn.QueryRowContext(ctx, "SELECT @@autocommit, @@character_set_client").Scan(&autocommit, &characters)
+	switch {
+	case err != nil:
+		return err
+	case autocommit != 1:
+		return errors.New("with autocommit off a used code comes back when the connection ends: remove it from the data source or the server")
+	case !slices.Contains(safeCharacters, characters):
+		// Drivers that put values into statements escape bytes, and in GBK and its like a
+		// part of a character can be a quote's.
+		return fmt.Errorf("with character_set_client %q values cannot be quoted safely: set charset=utf8mb4 in the data source", characters)
+	}
+	s.checked.Store(true)
+	return nil
+}
+
+// querier is a database or one of its connections.
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+var safeCharacters = []string{"utf8mb4", "utf8mb3", "utf8", "latin1", "ascii", "binary"}
 
 // checkSettings warns of settings that weaken what the store promises. They are the
 // host's to choose, and not every database that speaks the dialect has them.

@@ -31,12 +31,21 @@
 // leave innodb_flush_log_at_trx_commit at 1, and read from the primary only. Otherwise a
 // crash can bring a used code back.
 //
+// # When the database moves
+//
+// After a failover a connection may still lead to what was the primary, and read there
+// what has ended. With MariaDB and MySQL set rejectReadOnly=true in the data source, with
+// PostgreSQL and pgx target_session_attrs=read-write, and everywhere
+// [sql.DB.SetConnMaxLifetime] to a few minutes.
+//
 // # Poolers
 //
 // Statements are prepared once. Behind PgBouncer in transaction mode that needs version
 // 1.21 with max_prepared_statements, or [Config].Unprepared and a driver that prepares
 // nothing by itself: with pgx, default_query_exec_mode=exec in the DSN. Nothing else
-// outlives a transaction: Migrate takes its lock inside of one.
+// outlives a transaction: Migrate takes its lock inside of one. A store has about twenty
+// statements, and a server that bounds their number, as MySQL's max_prepared_stmt_count
+// does, counts them for each connection.
 package sqlstore
 
 import (
@@ -47,6 +56,7 @@ import (
 	"log/slog"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
@@ -100,6 +110,7 @@ type Store struct {
 	now         func() time.Time
 	log         *slog.Logger
 
+	checked    atomic.Bool // the connections are as they have to be
 	mu         sync.Mutex
 	statements map[string]*sql.Stmt // by their text in this package; nil: the store is closed
 	purge      background
@@ -156,11 +167,12 @@ func New(config Config) (*Store, error) {
 func (s *Store) Close() error {
 	s.purge.end()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	var errs []error
-	for _, statement := range s.statements {
-		errs = append(errs, statement.Close())
-	}
+	statements := s.statements
 	s.statements = nil
+	s.mu.Unlock()
+	var errs []error
+	for _, statement := range statements {
+		errs = append(errs, statement.Close()) // which waits for calls that use it
+	}
 	return errors.Join(errs...)
 }

@@ -5,7 +5,7 @@
 CREATE TABLE IF NOT EXISTS usher_clients (
 	id     VARBINARY(2048) NOT NULL PRIMARY KEY,
 	record MEDIUMBLOB      NOT NULL
-) ENGINE=InnoDB;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
 
 CREATE TABLE IF NOT EXISTS usher_codes (
 	hash       VARBINARY(255) NOT NULL PRIMARY KEY,
@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS usher_codes (
 	expires_ms BIGINT         NOT NULL,
 	used_ms    BIGINT,
 	INDEX usher_codes_expires (expires_ms)
-) ENGINE=InnoDB;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
 
 -- Subjects and ids of any length are found by their SHA-256.
 CREATE TABLE IF NOT EXISTS usher_consents (
@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS usher_consents (
 	record       MEDIUMBLOB NOT NULL,
 	granted_ms   BIGINT     NOT NULL,
 	PRIMARY KEY (subject_hash, client_hash)
-) ENGINE=InnoDB;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
 
 CREATE TABLE IF NOT EXISTS usher_sessions (
 	id           VARBINARY(255) NOT NULL PRIMARY KEY,
@@ -35,4 +35,4 @@ CREATE TABLE IF NOT EXISTS usher_sessions (
 	expires_us   BIGINT         NOT NULL,
 	INDEX usher_sessions_subject (subject_hash),
 	INDEX usher_sessions_expires (expires_us)
-) ENGINE=InnoDB;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;

@@ -1,0 +1,212 @@
+package servertest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/sqlstore"
+)
+
+// Settings of a connection under which nothing holds are refused, with and without
+// Migrate: a take that is rolled back when the connection ends, and characters of which
+// a part can be a quote.
+func TestConnectionsThatAreRefused(t *testing.T) {
+	for _, c := range []struct{ options, want string }{
+		{"", ""},
+		{"charset=utf8mb4&interpolateParams=true", ""},
+		{"autocommit=0", "autocommit"},
+		{"charset=gbk&interpolateParams=true", "character_set_client"},
+		{"charset=big5&interpolateParams=true", "character_set_client"},
+		{"character_set_client=gbk&interpolateParams=true", "character_set_client"},
+	} {
+		t.Run(c.options, func(t *testing.T) {
+			good := onMariaDB(mariadb.get(t), "").config(t, 2)
+			hash := saveCodes(t, migrated(t, good), 1)[0]
+			config := good
+			config.DB, config.Unprepared = onMariaDB(mariadb.get(t), c.options).pool(t, 2), true
+			store := opened(t, config)
+			quoting := "\u20ac' UNION SELECT 0x7b7d -- "
+			client, err := store.Client(t.Context(), quoting)
+			if c.want == "" {
+				must(t, err, store.Migrate(t.Context()))
+				if client != nil {
+					t.Errorf("the id %q finds %v", quoting, client)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) || client != nil {
+				t.Errorf("Client: %v, %v", client, err)
+			}
+			if _, taken, err := store.TakeCode(t.Context(), hash, now()); taken || err == nil {
+				t.Errorf("TakeCode: %t, %v", taken, err)
+			}
+			if err := store.Migrate(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("Migrate: %v", err)
+			}
+		})
+	}
+}
+
+// Where nothing is missing, Migrate needs no right to change anything.
+func TestMigrateWithoutRights(t *testing.T) {
+	server := startPostgres(t, nil)
+	config := onPostgreSQL(server.Endpoint, "").config(t, 2)
+	migrated(t, config)
+	for _, query := range []string{"CREATE USER app", "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app"} {
+		_, err := config.DB.Exec(query)
+		must(t, err)
+	}
+	for _, options := range []string{"user=app", "default_transaction_read_only=on"} {
+		limited := config
+		limited.DB = onPostgreSQL(server.Endpoint, options).pool(t, 2)
+		if err := opened(t, limited).Migrate(t.Context()); err != nil {
+			t.Errorf("%s: %v", options, err)
+		}
+		limited.Prefix = "other_"
+		if err := opened(t, limited).Migrate(t.Context()); err == nil {
+			t.Errorf("%s: tables were made", options)
+		}
+	}
+}
+
+// Statements that the server has forgotten, or that have other columns by now, are made
+// anew.
+func TestStatementsThatWentBad(t *testing.T) {
+	config := onPostgreSQL(postgres.get(t), "").config(t, 1)
+	store := migrated(t, config)
+	rec := newSession("alice")
+	must(t, store.SaveSession(t.Context(), rec.ID, rec))
+	for _, query := range []string{
+		"ALTER TABLE " + config.Prefix + "sessions ADD COLUMN x int",
+		"ALTER TABLE " + config.Prefix + "sessions ALTER COLUMN last_seen_us TYPE numeric",
+		"ALTER TABLE " + config.Prefix + "sessions ALTER COLUMN last_seen_us TYPE bigint",
+		"DISCARD ALL",
+	} {
+		must(t, store.TouchSession(t.Context(), rec.ID, now(), now()))
+		found, err := store.FindSession(t.Context(), rec.ID)
+		must(t, err)
+		_, err = config.DB.Exec(query)
+		must(t, err)
+		again, err := store.FindSession(t.Context(), rec.ID)
+		if err != nil || again == nil || again.ID != found.ID {
+			t.Errorf("after %s: %v, %v", query, again, err)
+		}
+		if err := store.TouchSession(t.Context(), rec.ID, now(), now()); err != nil {
+			t.Errorf("after %s: %v", query, err)
+		}
+	}
+}
+
+// What the purge deletes it deletes by key: what is alive is not locked meanwhile.
+func TestThePurgeLocksNothingAlive(t *testing.T) {
+	e := engines[2]
+	config := e.open(t).config(t, 8)
+	store := migrated(t, config)
+	var dead, live []string
+	for _, part := range []struct {
+		keys    *[]string
+		expires time.Time
+	}{{&dead, now().Add(-time.Hour)}, {&live, now().Add(time.Hour)}} {
+		for i := range 200 {
+			rec := newSession(fmt.Sprint("user", i))
+			rec.ExpiresAt = part.expires
+			must(t, store.SaveSession(t.Context(), rec.ID, rec))
+			*part.keys = append(*part.keys, rec.ID)
+		}
+	}
+	_, err := config.DB.Exec("ANALYZE TABLE " + config.Prefix + "sessions")
+	must(t, err)
+	// The last session that the purge gets at is locked, so it waits with all others in hand.
+	tx, err := config.DB.Begin()
+	must(t, err)
+	_, err = tx.Exec("SELECT id FROM " + config.Prefix + "sessions WHERE id = (SELECT m FROM (SELECT MAX(id) AS m FROM " + config.Prefix + "sessions WHERE expires_us < " + fmt.Sprint(now().UnixMicro()) + ") x) FOR UPDATE")
+	must(t, err)
+	purged := make(chan error, 1)
+	go func() {
+		_, err := store.Purge(t.Context())
+		purged <- err
+	}()
+	waitForLock(t, e, config)
+	quick := config
+	quick.Timeout = 2 * time.Second
+	other := opened(t, quick)
+	for i := 0; i < len(live); i += 40 {
+		if err := other.TouchSession(t.Context(), live[i], now(), now().Add(2*time.Hour)); err != nil {
+			t.Errorf("a session that is alive: %v", err)
+		}
+	}
+	rec := newSession("alice")
+	if err := other.SaveSession(t.Context(), rec.ID, rec); err != nil {
+		t.Errorf("a new session: %v", err)
+	}
+	must(t, tx.Commit(), <-purged)
+	if n := count(t, config, "sessions"); n != len(live)+1 {
+		t.Errorf("%d sessions are left", n)
+	}
+}
+
+// Close waits for the calls under way, and lets no other wait.
+func TestCloseKeepsNobodyWaiting(t *testing.T) {
+	config := engines[1].open(t).config(t, 8)
+	store, err := sqlstore.New(config)
+	must(t, err, store.Migrate(t.Context()))
+	hash := saveCodes(t, store, 1)[0]
+	tx, err := config.DB.Begin()
+	must(t, err)
+	_, err = tx.Exec("DELETE FROM " + config.Prefix + "codes")
+	must(t, err)
+	took := make(chan error, 1)
+	go func() {
+		_, _, err := store.TakeCode(t.Context(), hash, now())
+		took <- err
+	}()
+	waitForUpdate(t, config)
+	closed := make(chan error, 1)
+	go func() { closed <- store.Close() }()
+	for {
+		// Until Close has begun this is answered, and from then on refused at once.
+		if _, err := store.FindSession(t.Context(), "k"); err != nil {
+			break
+		}
+	}
+	must(t, tx.Rollback())
+	<-took
+	must(t, <-closed)
+}
+
+func waitForUpdate(t *testing.T, config sqlstore.Config) {
+	t.Helper()
+	for range 1000 {
+		waiting := 0
+		must(t, config.DB.QueryRow("SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE "+config.Prefix+"%'").Scan(&waiting))
+		if waiting > 0 {
+			return
+		}
+	}
+	t.Fatal("nobody waits for the lock")
+}
+
+// A time that its column cannot hold is an error, and not another time.
+func TestTimesThatCannotBeKept(t *testing.T) {
+	store := engines[0].open(t).store(t)
+	far := time.Date(300_000, 1, 1, 0, 0, 0, 0, time.UTC)
+	rec, code := newSession("alice"), newCode()
+	rec.EndsAt, code.ExpiresAt = far, far
+	hash := saveCodes(t, store, 1)[0]
+	_, taken, err := store.TakeCode(t.Context(), hash, time.Time{})
+	for what, err := range map[string]error{
+		"a session": store.SaveSession(t.Context(), rec.ID, rec), "a touch": store.TouchSession(t.Context(), "k", now(), far),
+		"a code": store.SaveCode(t.Context(), newKey(), code), "a take at no time": err,
+		"a consent": store.SaveConsent(t.Context(), &authorize.ConsentRecord{GrantedAt: far}),
+	} {
+		if err == nil {
+			t.Errorf("%s was kept", what)
+		}
+	}
+	if code, err := store.FindCode(t.Context(), hash); taken || err != nil || !code.UsedAt.IsZero() {
+		t.Errorf("the code is used: %v, %v", code, err)
+	}
+}
