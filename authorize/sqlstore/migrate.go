@@ -20,19 +20,19 @@ var schemas embed.FS
 // any number of replicas at once: one does the work, the others wait as long as ctx
 // allows; [Config].Timeout does not count here. It never drops or empties anything, and
 // leaves a schema alone that is newer than this package. The files are in the schema
-// folder, for those who migrate with a tool of their own; with another prefix than
-// "usher_", put it in.
+// folder, for those who migrate with a tool of their own: they say themselves that they
+// were run. With another prefix than "usher_", put it in.
 //
 // It also looks at the settings of the connection, and tells the Logger of those that
 // could bring a used code back after a crash or make calls fail.
 //
-// The database user needs the right to create tables where some are missing, and not
-// otherwise.
+// Where nothing is missing, it only reads. Otherwise the database user needs the right to
+// create tables, which PostgreSQL from 15 on gives only to the owner of the schema.
 func (s *Store) Migrate(ctx context.Context) error {
 	for {
 		err := s.migrateOnce(ctx)
 		if err == nil || s.dialect != SQLite || !strings.Contains(err.Error(), "database is locked") {
-			return failed("migrate", err)
+			return failed("migrate as "+string(s.dialect), err)
 		}
 		// To make a new file a WAL, SQLite needs it alone and does not wait for that.
 		select {
@@ -140,7 +140,7 @@ func (s *Store) lockNumber() int64 {
 	return int64(sum.Sum64())
 }
 
-// migrate runs the files that have not been run.
+// migrate runs the files that have not been run. Each ends with its own version.
 func (s *Store) migrate(ctx context.Context, run execer) error {
 	if _, err := run.ExecContext(ctx, s.text("CREATE TABLE IF NOT EXISTS usher_schema (version INTEGER NOT NULL PRIMARY KEY)")); err != nil {
 		return err
@@ -165,9 +165,6 @@ func (s *Store) migrate(ctx context.Context, run execer) error {
 			if _, err := run.ExecContext(ctx, statement); err != nil {
 				return fmt.Errorf("version %d: %w", version, err)
 			}
-		}
-		if _, err := run.ExecContext(ctx, s.text("INSERT INTO usher_schema (version) VALUES (?)"), version); err != nil {
-			return err
 		}
 	}
 }

@@ -22,7 +22,7 @@ const (
 )
 
 // Purge deletes codes that expired longer than [Config].KeepExpired ago and sessions that
-// have expired, and returns how many rows that were. It works in batches of 500 rows, each
+// have expired, and returns how many rows that were, or at least that many after an error. It works in batches of 500 rows, each
 // of them a statement of its own, until nothing is left or ctx is done; what it has
 // deleted by then stays deleted. Several processes may purge at once.
 //

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // setting is one that the store's promises rest on.
@@ -22,11 +23,13 @@ var settings = map[Dialect][]setting{
 	},
 	PostgreSQL: {
 		{"SHOW synchronous_commit", []string{"on", "remote_apply", "remote_write", "local"}, "without synchronous_commit a crash can bring a used code back: set it to on"},
+		{"SHOW transaction_read_only", []string{"off"}, "nothing can be saved on a connection that may only read: is this a standby?"},
 		{"SHOW fsync", []string{"on"}, "without fsync a crash can bring a used code back: set it to on"},
 		{"SHOW default_transaction_isolation", []string{"read committed"}, "concurrent calls fail in this isolation: set default_transaction_isolation to read committed for this user"},
 	},
 	MySQL: {
 		{"SELECT @@innodb_flush_log_at_trx_commit", []string{"1"}, "with another innodb_flush_log_at_trx_commit than 1 a crash can bring a used code back: set it to 1"},
+		{"SELECT @@read_only", []string{"0"}, "nothing can be saved on a server that may only be read: is this a replica?"},
 		{"SELECT IF(@@log_bin, @@sync_binlog, 1)", []string{"1"}, "with a binary log and another sync_binlog than 1 a power loss can bring a used code back: set it to 1"},
 	},
 }
@@ -78,6 +81,10 @@ func (s *Store) checkSettings(ctx context.Context, conn *sql.Conn) {
 	}
 	if s.dialect != SQLite {
 		return
+	}
+	// There is no setting to look at: a change that changes nothing is tried.
+	if _, err := conn.ExecContext(ctx, s.text("UPDATE usher_schema SET version = version WHERE version < 0")); err != nil && strings.Contains(err.Error(), "readonly") {
+		s.log.Warn("sqlstore: nothing can be saved in a file that may only be read", "error", err)
 	}
 	if wait, ok := read("PRAGMA busy_timeout"); ok && wait == "0" {
 		s.log.Warn("sqlstore: without a busy_timeout concurrent calls fail at once: add _pragma=busy_timeout(5000) to the data source")

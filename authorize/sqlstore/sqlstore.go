@@ -20,6 +20,17 @@
 // [Config].Now only when space is reclaimed. A code is stored under its hash with what
 // it stands for; neither the code nor a cookie's value is ever in the database.
 //
+// An auditor reads PostgreSQL with
+//
+//	SELECT convert_from(client_id, 'UTF8'), convert_from(subject, 'UTF8'), to_timestamp(issued_ms / 1000.0),
+//	       to_timestamp(used_ms / 1000.0), convert_from(record, 'UTF8')::json->>'redirect_uri' FROM usher_codes;
+//
+// and the others without the conversion. Times inside of a record are milliseconds for
+// codes and consents, microseconds for sessions; a subject_hash is the SHA-256 of a
+// subject. Codes go with time, so what has to last is [authorize.Config].OnEvent's to
+// write down. An SQLite file is readable by all users of the machine unless the process
+// has a umask of 077.
+//
 // # When it is taken to be written
 //
 // Every method is one statement, or one and a look at its result, so each takes effect
@@ -65,7 +76,9 @@ import (
 
 // Config configures [New]. DB and Dialect are required.
 type Config struct {
-	// DB is the database. It stays the host's, which closes it after the store.
+	// DB is the database. It stays the host's, which closes it after the store. Bound its
+	// pool with SetMaxOpenConns and SetMaxIdleConns, to 10 for a start: without, it opens
+	// a connection for every call that finds none free, and keeps two.
 	DB *sql.DB
 
 	// Dialect is what the database speaks.

@@ -2,6 +2,9 @@ package servertest
 
 import (
 	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -208,5 +211,44 @@ func TestTimesThatCannotBeKept(t *testing.T) {
 	}
 	if code, err := store.FindCode(t.Context(), hash); taken || err != nil || !code.UsedAt.IsZero() {
 		t.Errorf("the code is used: %v, %v", code, err)
+	}
+}
+
+// A host that runs the files by a tool of its own has all that Migrate would make.
+func TestTheFilesAreEnough(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e *engine) {
+		config := e.open(t).config(t, 2)
+		text, err := os.ReadFile("../schema/" + string(config.Dialect) + "/1.sql")
+		must(t, err)
+		for statement := range strings.SplitSeq(strings.ReplaceAll(string(text), "usher_", config.Prefix), ";\n") {
+			if strings.TrimSpace(statement) != "" {
+				_, err := config.DB.Exec(statement)
+				must(t, err)
+			}
+		}
+		store := migrated(t, config)
+		saveCodes(t, store, 1)
+		if n := count(t, config, "schema"); n != 1 {
+			t.Errorf("%d versions are noted", n)
+		}
+	})
+}
+
+// What cannot be saved at all is said at the start.
+func TestReadOnlyIsSaid(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "usher.db")
+	config := onSQLite(file, "").config(t, 1)
+	migrated(t, config)
+	server := startPostgres(t, nil)
+	onServer := onPostgreSQL(server.Endpoint, "").config(t, 1)
+	migrated(t, onServer)
+	config.DB = onSQLite(file, "&mode=ro").pool(t, 1)
+	onServer.DB = onPostgreSQL(server.Endpoint, "default_transaction_read_only=on").pool(t, 1)
+	for _, c := range []sqlstore.Config{config, onServer} {
+		var said strings.Builder
+		c.Logger = slog.New(slog.NewTextHandler(&said, nil))
+		if err := opened(t, c).Migrate(t.Context()); err != nil || !strings.Contains(said.String(), "nothing can be saved") {
+			t.Errorf("%s: %v, %s", c.Dialect, err, said.String())
+		}
 	}
 }

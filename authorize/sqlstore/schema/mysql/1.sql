@@ -36,3 +36,8 @@ CREATE TABLE IF NOT EXISTS usher_sessions (
 	INDEX usher_sessions_subject (subject_hash),
 	INDEX usher_sessions_expires (expires_us)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+
+-- Which of these files have been run. Migrate makes the table too.
+CREATE TABLE IF NOT EXISTS usher_schema (version INTEGER NOT NULL PRIMARY KEY) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+
+INSERT INTO usher_schema (version) VALUES (1);

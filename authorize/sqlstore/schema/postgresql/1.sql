@@ -37,3 +37,8 @@ CREATE TABLE usher_sessions (
 
 CREATE INDEX usher_sessions_subject ON usher_sessions (subject_hash);
 CREATE INDEX usher_sessions_expires ON usher_sessions (expires_us);
+
+-- Which of these files have been run. Migrate makes the table too.
+CREATE TABLE IF NOT EXISTS usher_schema (version INTEGER NOT NULL PRIMARY KEY);
+
+INSERT INTO usher_schema (version) VALUES (1);
