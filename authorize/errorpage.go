@@ -65,10 +65,14 @@ func newErrorID() string { return rand.Text()[:12] }
 
 // ShowError shows the error page for err, with all that belongs to it: the headers,
 // the log line and the event. It is for the host's own pages, above all for an error
-// of [Handler.Pending].
+// of [Handler.Pending]. An error without a code is that of a store: see [ClientStore] and
+// its neighbours for what becomes of it.
 func (h *Handler) ShowError(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		err = errors.New("ShowError was called without an error")
+	}
+	if code := oautherr.Code(""); !errors.As(err, &code) {
+		err = storeFailed("a page", err)
 	}
 	h.respond(w, r, answer{started: h.config.Now()}.refuse(err))
 }

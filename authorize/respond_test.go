@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -418,13 +420,34 @@ func TestStatusOfPages(t *testing.T) {
 		status int
 	}{
 		{oautherr.InvalidRequest, 400}, {oautherr.InvalidClient, 400}, {oautherr.RedirectURIMismatch, 400}, {oautherr.LoginRequired, 400},
-		{oautherr.ServerError, 503}, {oautherr.TemporarilyUnavailable, 503}, {io.EOF, 503},
+		{oautherr.ServerError, 503}, {oautherr.TemporarilyUnavailable, 503}, {io.EOF, 503}, {context.DeadlineExceeded, 503},
 		{errMethodNotAllowed, 405}, {errTooLarge, 413}, {errURITooLong, 414}, {errUnsupportedMediaType, 415},
 	} {
 		s := newSite(t)
 		got := s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, c.err) }, httptest.NewRequest("GET", "/x", nil))
 		if got.status != c.status {
 			t.Errorf("%v: status %d, want %d", c.err, got.status, c.status)
+		}
+	}
+}
+
+// What a page of the host met is told like what the endpoint meets.
+func TestAPageThatMetAFailingStore(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		err  error
+		want string
+	}{
+		{"the network", fmt.Errorf("sign in: %w", &net.OpError{Op: "dial", Err: io.EOF}), "temporarily_unavailable: store_failed"},
+		{"too slow", context.DeadlineExceeded, "temporarily_unavailable: store_failed"},
+		{"something else", io.EOF, "server_error: store_failed"},
+		{"an error with a code", oautherr.LoginRequired.With("Who are you?"), "login_required: "},
+	} {
+		s := newSite(t)
+		s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, c.err) }, httptest.NewRequest("GET", "/x", nil))
+		e := s.lastEvent()
+		if got := string(e.Code) + ": " + string(e.Reason); got != c.want || !errors.Is(e.Err, c.err) && e.Code != oautherr.LoginRequired {
+			t.Errorf("%s: %s, %v", c.rule, got, e.Err)
 		}
 	}
 }
