@@ -50,6 +50,9 @@ func flags() (s settings, replica bool) {
 	flag.DurationVar(&s.pause, "pause", 3*time.Second, "how long until a replica that has ended is started again")
 	flag.BoolVar(&replica, "replica", false, "be a replica, as which the program starts itself")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("%q is not expected: every argument begins with a dash", flag.Arg(0))
+	}
 	return s, replica
 }
 

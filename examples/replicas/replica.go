@@ -80,6 +80,7 @@ func (r *replica) config(keys []key) authorize.Config {
 		Login:    authorize.LoginURL("/login"),
 		Consent:  &authorize.Consent{Page: "/consent", Store: r.consents},
 		Keys:     forConfig(keys),
+		Logger:   slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})), // what failed
 	}
 }
 
