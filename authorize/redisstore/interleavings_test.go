@@ -26,15 +26,25 @@ func (a after) DialHook(next redis.DialHook) redis.DialHook {
 func (a after) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
-		if args := cmd.Args(); err == nil && len(args) > 1 && (args[1] == a.script.sha || args[1] == a.script.text) {
-			a.then()
-		}
+		a.ran(cmd)
 		return err
 	}
 }
 
 func (a after) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		for _, cmd := range cmds {
+			a.ran(cmd)
+		}
+		return err
+	}
+}
+
+func (a after) ran(cmd redis.Cmder) {
+	if args := cmd.Args(); cmd.Err() == nil && len(args) > 1 && (args[1] == a.script.sha || args[1] == a.script.text) {
+		a.then()
+	}
 }
 
 // Another process does something between two steps of a call.
@@ -154,7 +164,7 @@ func TestDeletingAgainFinishes(t *testing.T) {
 	proxy := servers.For(t, servers.ProxyTo{Endpoint: server.Endpoint})
 	s := open(t, connect(t, proxy.Endpoint, never))
 	for _, step := range scripts["DeleteSessionsOf"] {
-		keys := saveSessions(t, s, "alice", 3*atOnce)
+		keys := saveSessions(t, s, "alice", atOnce+3)
 		if err := s.DeleteSessionsOf(t.Context(), "nobody"); err != nil {
 			t.Fatal(err)
 		}

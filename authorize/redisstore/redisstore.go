@@ -16,7 +16,7 @@
 // live, so that a record is always in one slot of a cluster:
 //
 //	usher:code:<hash>              record, saved (by which call), used (when), taker (by which call)
-//	usher:session:<key>            record, saved, seen, expires, ends
+//	usher:session:<key>            record, saved, of (whose), seen, expires, ends, gone
 //	usher:sessions-of:<subject>    the sessions of a user, as a sorted set
 //	usher:consents-of:<subject>    the consents of a user, by client
 //
@@ -27,7 +27,13 @@
 // Which code or session is still good is decided by the endpoint's clock alone. Times to
 // live are lengths, taken from the times in the record, with some to spare; the clock of
 // the server only reclaims space. Clocks of the processes that use the store may differ by
-// some minutes.
+// some minutes. Those of the servers of a cluster may differ by a minute: with more no
+// session may be saved, which is an error.
+//
+// A user has 1,000 sessions at most. If there are more, those that end first give way.
+// Somebody who signs in and breaks off, again and again, can leave entries on the list of
+// the user's sessions that have no session. They go after five minutes; while there are
+// 10,000 of them saving one more is an error.
 //
 // # Each step is one script
 //
@@ -55,7 +61,7 @@
 //     it, can redeem it a second time until it expires, after a minute by default.
 //   - A lost deletion brings a session or a consent back that the user has ended. A session
 //     that was added to the list of its user in the lost moment is missed when all of them
-//     are deleted.
+//     are deleted, and so is, in a cluster, one that came back.
 //
 // A failover loses what the promoted replica had not received: replication does not wait,
 // and a primary that is cut off from the others goes on for a while. A restart loses what
@@ -89,7 +95,7 @@
 // With access control the user needs the keys and these commands:
 //
 //	~usher:* +eval +evalsha +exists +del +set +pexpire +pttl +hset +hget +hmget +hdel +hvals
-//	+zadd +zrem +zrange +zremrangebyscore +info
+//	+zadd +zrem +zcard +zrange +zscore +zremrangebyscore +time +info
 //
 // and those of the client: hello, client, ping, and in a cluster cluster and command. With
 // Config.Replicas it needs wait, and in a cluster watch and unwatch. With config|get the

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -67,6 +68,9 @@ func newScript(text string) script {
 // refuses that is not a primary any more. Its key is a hash.
 const primary = "redis.call('HDEL', KEYS[1], '')\n"
 
+// now begins scripts that look at the server's clock, in milliseconds.
+const now = "local now = redis.call('TIME')\nnow = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)\n"
+
 // How a script is sent.
 type sending int
 
@@ -123,10 +127,99 @@ func (s *Store) sendAndWait(ctx context.Context, key string, cmd *redis.Cmd) (er
 	if err != nil {
 		return err
 	}
-	if n := confirmed.Val(); n < int64(s.replicas) {
-		return fmt.Errorf("%d of %d replicas have confirmed the write within %v", n, s.replicas, s.waitTimeout)
+	return s.enough(confirmed)
+}
+
+// step is one run of a script among many.
+type step struct {
+	key    string
+	args   []any
+	answer any
+	err    error
+}
+
+// runAll runs a script on many keys, durably and in one way to each server and back. The
+// answers are put into the steps. It does not stop at one that fails.
+func (s *Store) runAll(ctx context.Context, x script, steps []step) {
+	byServer := map[*redis.Client][]*step{}
+	for i := range steps {
+		server, err := s.serverOf(ctx, steps[i].key)
+		if steps[i].err = err; err == nil {
+			byServer[server] = append(byServer[server], &steps[i])
+		}
 	}
-	return nil
+	var all sync.WaitGroup
+	for server, steps := range byServer {
+		all.Go(func() {
+			s.sendAll(ctx, server, steps, "evalsha", x.sha)
+			var again []*step
+			for _, step := range steps {
+				if redis.HasErrorPrefix(step.err, "NOSCRIPT") {
+					again = append(again, step)
+				}
+			}
+			s.sendAll(ctx, server, again, "eval", x.text)
+		})
+	}
+	all.Wait()
+	if _, ok := s.client.(*redis.ClusterClient); !ok {
+		return
+	}
+	// Slots move and servers change places. The client knows how to follow if it is given
+	// one command at a time. Where it cannot there is no use in trying all the others.
+	for i := range steps {
+		if step := &steps[i]; step.err != nil {
+			if step.answer, step.err = s.run(ctx, durably, x, step.key, step.args...); step.err != nil {
+				return
+			}
+		}
+	}
+}
+
+// serverOf returns the client of the server that has a key.
+func (s *Store) serverOf(ctx context.Context, key string) (*redis.Client, error) {
+	if cluster, ok := s.client.(*redis.ClusterClient); ok {
+		return cluster.MasterForKey(ctx, key)
+	}
+	return s.client.(*redis.Client), nil
+}
+
+// sendAll sends a script for all steps, which are on one server, and with Replicas a WAIT
+// behind them.
+func (s *Store) sendAll(ctx context.Context, server *redis.Client, steps []*step, command, text string) {
+	if len(steps) == 0 {
+		return
+	}
+	pipe := server.Pipeline()
+	sent := make([]*redis.Cmd, len(steps))
+	for i, step := range steps {
+		sent[i] = pipe.Do(ctx, append([]any{command, text, 1, step.key}, step.args...)...)
+	}
+	var confirmed *redis.IntCmd
+	if s.replicas > 0 {
+		confirmed = redis.NewIntCmd(ctx, "wait", s.replicas, s.waitTimeout.Milliseconds())
+		_ = pipe.Process(ctx, confirmed) // it is put into the pipe
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	var unconfirmed error
+	if confirmed != nil {
+		unconfirmed = s.enough(confirmed)
+	}
+	for i, step := range steps {
+		step.answer, step.err = sent[i].Result()
+		if step.err == nil {
+			step.err = unconfirmed
+		}
+	}
+}
+
+// enough returns an error unless so many replicas have confirmed as there have to.
+func (s *Store) enough(confirmed *redis.IntCmd) error {
+	n, err := confirmed.Result()
+	if err == nil && n < int64(s.replicas) {
+		err = fmt.Errorf("%d of %d replicas have confirmed the write within %v", n, s.replicas, s.waitTimeout)
+	}
+	return err
 }
 
 // unrepeated is a command that the client does not send again.

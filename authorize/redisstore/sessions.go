@@ -2,65 +2,34 @@ package redisstore
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/usher-auth/usher/authorize/internal/record"
 	"github.com/usher-auth/usher/session"
 )
 
-// How DeleteSessionsOf finds what it deletes.
-//
-// The sessions of a subject are listed under a key of its own, which in a cluster is in
-// another slot, so that listing and saving are two steps. An entry stands for one call of
-// SaveSession, whose mark is also in the record. There is no session without an entry:
-//
-//   - SaveSession makes the entry first and the record then.
-//   - DeleteSessionsOf deletes each record whose mark is that of the entry, and then the
-//     entry, but only if it was there to be deleted. An entry whose record is missing
-//     stays: the record may be on its way.
-//   - The record of one entry is written once at most, so it cannot come after its entry
-//     has gone. The client must not repeat that command.
-//
-// What is left of sessions that ended in another way goes an hour after the longest that
-// they could have lasted.
-
 const (
 	// sessionMargin is how long the record of a session outlives it, for processes
 	// whose clocks are behind.
 	sessionMargin = 10 * time.Minute
 
-	// entryMargin is how long an entry outlives the session.
-	entryMargin = sessionMargin + time.Hour
-
-	// atOnce is how many sessions DeleteSessionsOf deletes at a time, each on a connection
-	// of its own.
-	atOnce = 8
-
-	// markLength is that of the random texts that rand.Text returns.
-	markLength = 26
+	// saveWithin is how long after its entry a record may be written.
+	saveWithin = time.Minute
 )
 
 var (
-	// addEntry: entry, last use of it, before when others are of no use, time to live.
-	// It always writes, as WAIT counts only what this connection has written.
-	addEntry = newScript(`
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[3])
-redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
-local life = math.max(tonumber(ARGV[4]), redis.call('PTTL', KEYS[1]))
-redis.call('PEXPIRE', KEYS[1], string.format('%d', life))
-return 1`)
-
-	// saveSession: record, mark of the call, times, time to live.
-	saveSession = newScript(`
+	// saveSession: record, mark of the call, subject's name, times, time to live, until
+	// when it may be written, longest time to live. What the last one gives is kept as
+	// "gone": the record never outlives its entry, whatever clocks it is touched by.
+	saveSession = newScript(now + `
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], 'record', ARGV[1], 'saved', ARGV[2], 'seen', ARGV[3], 'expires', ARGV[4], 'ends', ARGV[5])
-redis.call('PEXPIRE', KEYS[1], ARGV[6])
+if now > tonumber(ARGV[8]) then return -1 end
+local gone = string.format('%d', now + tonumber(ARGV[9]))
+redis.call('HSET', KEYS[1], 'record', ARGV[1], 'saved', ARGV[2], 'of', ARGV[3], 'seen', ARGV[4], 'expires', ARGV[5], 'ends', ARGV[6], 'gone', gone)
+redis.call('PEXPIRE', KEYS[1], ARGV[7])
 return 1`)
 
 	findSession = newScript(primary + `
@@ -68,8 +37,8 @@ return redis.call('HMGET', KEYS[1], 'record', 'seen', 'expires')`)
 
 	// touchSession: times, margin. Times are texts of one length, because numbers in
 	// scripts have 53 bits. The key never goes earlier than it would have.
-	touchSession = newScript(primary + `
-local is = redis.call('HMGET', KEYS[1], 'seen', 'expires', 'ends')
+	touchSession = newScript(primary + now + `
+local is = redis.call('HMGET', KEYS[1], 'seen', 'expires', 'ends', 'gone')
 if not is[1] then return 0 end
 local seen, expires, last = is[1], is[2], is[3]
 if ARGV[1] > seen then seen = ARGV[1] end
@@ -77,31 +46,25 @@ if ARGV[2] > expires then expires = ARGV[2] end
 if expires < last then last = expires end
 redis.call('HSET', KEYS[1], 'seen', seen, 'expires', expires)
 local life = math.ceil((tonumber(last) - tonumber(seen)) / 1000) + tonumber(ARGV[3])
+life = math.min(life, tonumber(is[4]) - now)
 if life > redis.call('PTTL', KEYS[1]) then redis.call('PEXPIRE', KEYS[1], string.format('%d', life)) end
 return 1`)
 
 	// deleteSession: mark of the call that saved it, or nothing for any, "1" to write
-	// where there is nothing to delete.
+	// where there is nothing to delete. It returns the mark and the subject's name of
+	// what it has deleted.
 	deleteSession = newScript(`
-if ARGV[1] ~= '' and (redis.call('HGET', KEYS[1], 'saved') or ARGV[1]) ~= ARGV[1] then return 0 end
-local deleted = redis.call('DEL', KEYS[1])
-if deleted == 0 and ARGV[2] == '1' then
+local is = redis.call('HMGET', KEYS[1], 'saved', 'of')
+if ARGV[1] ~= '' and is[1] and is[1] ~= ARGV[1] then return {} end
+if redis.call('DEL', KEYS[1]) == 1 then return is end
+if ARGV[2] == '1' then
   redis.call('SET', KEYS[1], '', 'PX', 1000)
   redis.call('DEL', KEYS[1])
 end
-return deleted`)
-
-	listEntries = newScript(`
-redis.call('ZREM', KEYS[1], '')
-return redis.call('ZRANGE', KEYS[1], 0, -1)`)
-
-	removeEntries = newScript(`
-return redis.call('ZREM', KEYS[1], unpack(ARGV))`)
+return {}`)
 )
 
 func (s *Store) sessionKey(key string) string { return s.prefix + "session:" + name(key) }
-
-func (s *Store) entriesKey(subject string) string { return s.prefix + "sessions-of:" + hashed(subject) }
 
 // always tells a script to write even where there is nothing to delete, for WAIT.
 func (s *Store) always() string {
@@ -136,19 +99,25 @@ func (s *Store) SaveSession(ctx context.Context, key string, rec *session.Record
 	if rec.ExpiresAt.After(ends) {
 		ends = rec.ExpiresAt
 	}
-	subject, seen, expires, mark := rec.Subject, rec.LastSeenAt, rec.ExpiresAt, rand.Text()
+	subject, seen, expires := hashed(rec.Subject), rec.LastSeenAt, rec.ExpiresAt
+	mark := newMark(lifetime(seen, ends, entryMargin))
 	_, err = within(ctx, s, what, func(ctx context.Context) (any, error) {
-		_, err := s.run(ctx, durably, addEntry, s.entriesKey(subject),
-			mark+name(key), ends.Add(entryMargin).UnixMilli(), seen.UnixMilli(), lifetime(seen, ends, entryMargin))
+		added, err := s.addEntry(ctx, s.entriesOf(subject), mark+name(key))
 		if err != nil {
 			return nil, err
 		}
-		saved, err := s.run(ctx, onceOnly, saveSession, s.sessionKey(key),
-			kept, mark, micros(seen), micros(expires), micros(ends), lifetime(seen, expires, sessionMargin))
-		if err == nil && saved != int64(1) {
-			err = errors.New("the key is in use")
+		saved, err := s.run(ctx, onceOnly, saveSession, s.sessionKey(key), kept, mark, subject,
+			micros(seen), micros(expires), micros(ends), lifetime(seen, expires, sessionMargin),
+			added+saveWithin.Milliseconds(), lifetime(seen, ends, sessionMargin))
+		switch {
+		case err != nil:
+			return nil, err
+		case saved == int64(-1):
+			return nil, fmt.Errorf("it took longer than %v, or the clocks of two servers differ by so much", saveWithin)
+		case saved != int64(1):
+			return nil, errors.New("the key is in use")
 		}
-		return nil, err
+		return nil, nil
 	})
 	return err
 }
@@ -187,7 +156,17 @@ func (s *Store) TouchSession(ctx context.Context, key string, seen, expires time
 // DeleteSession implements [session.Store]. With [Config].Replicas it waits for them.
 func (s *Store) DeleteSession(ctx context.Context, key string) error {
 	_, err := within(ctx, s, "delete a session", func(ctx context.Context) (any, error) {
-		return s.run(ctx, durably, deleteSession, s.sessionKey(key), "", s.always())
+		answer, err := s.run(ctx, durably, deleteSession, s.sessionKey(key), "", s.always())
+		if err != nil {
+			return nil, err
+		}
+		is, err := textsOf(answer)
+		if err == nil && len(is) == 2 {
+			// The session is gone, which is what was asked for. An entry without a
+			// record harms nobody, so that it is still there is no error.
+			_, _ = s.run(ctx, repeatedly, removeEntries, s.entriesOf(is[1]), is[0]+name(key))
+		}
+		return nil, err
 	})
 	return err
 }
@@ -195,46 +174,12 @@ func (s *Store) DeleteSession(ctx context.Context, key string) error {
 // DeleteSessionsOf implements [session.Store]. With [Config].Replicas it waits for them.
 func (s *Store) DeleteSessionsOf(ctx context.Context, subject string) error {
 	_, err := within(ctx, s, "delete the sessions of a subject", func(ctx context.Context) (any, error) {
-		answer, err := s.run(ctx, repeatedly, listEntries, s.entriesKey(subject))
+		list := s.entriesKey(subject)
+		answer, err := s.run(ctx, repeatedly, listEntries, list)
 		if err != nil {
 			return nil, err
 		}
-		entries, err := textsOf(answer)
-		if err != nil {
-			return nil, err
-		}
-		for some := range slices.Chunk(entries, atOnce) {
-			if err := s.deleteEntries(ctx, s.entriesKey(subject), some); err != nil {
-				return nil, err
-			}
-		}
-		return nil, nil
+		return nil, s.deleteEntries(ctx, list, answer)
 	})
 	return err
-}
-
-// deleteEntries deletes the sessions of these entries, and the entries of those that were
-// there.
-func (s *Store) deleteEntries(ctx context.Context, list string, entries []string) error {
-	var wait sync.WaitGroup
-	deleted, errs := make([]bool, len(entries)), make([]error, len(entries))
-	for i, entry := range entries {
-		wait.Go(func() {
-			mark, key := entry[:markLength], entry[markLength:]
-			answer, err := s.run(ctx, durably, deleteSession, s.prefix+"session:"+key, mark, s.always())
-			deleted[i], errs[i] = answer == int64(1), err
-		})
-	}
-	wait.Wait()
-	var gone []any
-	for i, entry := range entries {
-		if deleted[i] {
-			gone = append(gone, entry)
-		}
-	}
-	if len(gone) > 0 {
-		_, err := s.run(ctx, repeatedly, removeEntries, list, gone...)
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
 }
