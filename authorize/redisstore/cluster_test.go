@@ -44,6 +44,21 @@ func TestCluster(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("all sessions of a user go, wherever they are", func(t *testing.T) {
+		if err := client.ScriptFlush(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		keys := saveSessions(t, s, "bob", 30)
+		if err := s.DeleteSessionsOf(t.Context(), "bob"); err != nil {
+			t.Error(err)
+		}
+		for _, key := range keys {
+			wantSession(t, s, key, false)
+		}
+		if n := client.Exists(t.Context(), s.entriesKey("bob")).Val(); n != 0 {
+			t.Error("their list is left")
+		}
+	})
 	t.Run("hostile ids", func(t *testing.T) {
 		slots := map[int64]bool{}
 		for _, id := range hostile {
@@ -82,6 +97,7 @@ func TestCluster(t *testing.T) {
 // testMovedSlot moves a slot that the client believes to be elsewhere.
 func testMovedSlot(t *testing.T, cluster *servers.Cluster, s *Store) {
 	ctx, waits := t.Context(), open(t, s.client, waiting)
+	stale := open(t, connectTo(t, cluster.Addrs()))
 	var hash string
 	var slot int64
 	from, to := connect(t, cluster.Nodes[0].Endpoint), connect(t, cluster.Nodes[1].Endpoint)
@@ -95,6 +111,22 @@ func testMovedSlot(t *testing.T, cluster *servers.Cluster, s *Store) {
 	}
 	for _, node := range []*redis.Client{to, from} {
 		do(t, node, fmt.Sprintf("CLUSTER SETSLOT %d NODE %s", slot, id))
+	}
+	var keys []string
+	for rec := newSession("carol"); len(keys) < 3; rec.ID = newKey() {
+		if n := from.ClusterKeySlot(ctx, s.sessionKey(rec.ID)).Val(); (n == slot) == (len(keys) == 1) {
+			fresh := open(t, connectTo(t, cluster.Addrs()))
+			if err := fresh.SaveSession(ctx, rec.ID, rec); err != nil {
+				t.Fatal(err)
+			}
+			keys = append(keys, rec.ID)
+		}
+	}
+	if err := stale.DeleteSessionsOf(ctx, "carol"); err != nil {
+		t.Error(err)
+	}
+	for _, key := range keys {
+		wantSession(t, stale, key, false)
 	}
 	if _, _, err := waits.TakeCode(ctx, hash, time.Now()); err == nil || !strings.Contains(err.Error(), "0 of 1 replicas") {
 		t.Errorf("a take that waits: %v", err)

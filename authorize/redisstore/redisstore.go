@@ -83,7 +83,10 @@
 //
 // Nothing new is saved then, which is an error; what is there can be found, redeemed,
 // touched and deleted. Every key here has a time to live, so with any eviction policy but
-// noeviction the server would drop live ones instead, and New refuses such a server.
+// noeviction the server would drop live ones instead, and New refuses such a server. It
+// asks once: with a policy that is changed later, or a server that does not say what it is
+// and evicts, DeleteSessionsOf can miss sessions that live. With Config.AllowEviction the
+// store takes such a server, and keeps no sessions.
 //
 // # The client
 //
@@ -153,10 +156,13 @@ type Config struct {
 	// Timeout and than the client's ReadTimeout.
 	WaitTimeout time.Duration
 
-	// AllowEviction starts with a server that may drop live codes and sessions when its
+	// AllowEviction starts with a server that may drop live codes and consents when its
 	// memory is full. It then drops them as if they had never been there, used codes and
-	// the marks of their use together: users have to sign in again, and replays are not
-	// noticed. False: New refuses such a server.
+	// the marks of their use together: users have to start again, and replays are not
+	// noticed. With it the store keeps no sessions, whatever the server's policy is: every
+	// call about them is an error, because the list by which DeleteSessionsOf finds the
+	// sessions of a user could be dropped while they live. False: New refuses such a
+	// server.
 	AllowEviction bool
 
 	// Logger is told by New of settings of the server that weaken what the store

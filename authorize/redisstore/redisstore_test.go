@@ -285,6 +285,20 @@ func TestEvictionPolicies(t *testing.T) {
 	}
 }
 
+// The server may drop the list of a user's sessions while they live, and DeleteSessionsOf
+// cannot know.
+func TestWithAllowEvictionThereAreNoSessions(t *testing.T) {
+	t.Parallel()
+	s, server := openOne(t, nil)
+	evicting := open(t, connect(t, server.Endpoint), func(c *Config) { c.AllowEviction = true })
+	for name := range scripts {
+		err := prepared(t, s)[name](t.Context(), evicting)
+		if refused := err != nil && strings.Contains(err.Error(), "Config.AllowEviction"); refused != strings.Contains(name, "Session") || (err != nil && !refused) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestWhatNewSaysOfTheServer(t *testing.T) {
 	t.Parallel()
 	server := servers.For(t, servers.Redis{})

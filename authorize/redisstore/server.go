@@ -51,15 +51,15 @@ func (s *Store) checkEviction(address string, memory map[string]string) error {
 	case policy == "" && s.allowEviction, policy == "noeviction", limit == "0":
 		return nil
 	case policy == "":
-		s.log.Warn("redisstore: the server does not say what it drops when its memory is full: see that maxmemory-policy is noeviction, or live codes and sessions can be lost",
+		s.log.Warn("redisstore: the server does not say what it drops when its memory is full: see that maxmemory-policy is noeviction, or live codes and sessions can be lost, and deleting all sessions of a user can miss some",
 			"server", address)
 		return nil
 	case s.allowEviction:
-		s.log.Warn("redisstore: when the server's memory is full it drops live codes and sessions",
+		s.log.Warn("redisstore: when the server's memory is full it drops live codes and consents; the store keeps no sessions",
 			"server", address, "maxmemory-policy", policy)
 		return nil
 	}
-	return fmt.Errorf("%s has the maxmemory-policy %s and drops live codes and sessions when its memory is full: set maxmemory-policy to noeviction on every server, keep the store on servers that are no cache, or set Config.AllowEviction", address, policy)
+	return fmt.Errorf("%s has the maxmemory-policy %s and drops live codes and sessions when its memory is full: set maxmemory-policy to noeviction on every server, keep the store on servers that are no cache, or set Config.AllowEviction and keep sessions elsewhere", address, policy)
 }
 
 // checkPersistence warns of settings with which a restart brings back what is gone. They

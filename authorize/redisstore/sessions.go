@@ -66,6 +66,16 @@ return {}`)
 
 func (s *Store) sessionKey(key string) string { return s.prefix + "session:" + name(key) }
 
+// withSessions is within for the calls that are about sessions. A server that evicts drops
+// the list of a user's sessions apart from them, and DeleteSessionsOf would miss what lives.
+func withSessions[T any](ctx context.Context, s *Store, what string, call func(context.Context) (T, error)) (T, error) {
+	if s.allowEviction {
+		var none T
+		return none, failed(ctx, what, errors.New("Config.AllowEviction is set, and with it the store keeps no sessions"))
+	}
+	return within(ctx, s, what, call)
+}
+
 // always tells a script to write even where there is nothing to delete, for WAIT.
 func (s *Store) always() string {
 	if s.replicas > 0 {
@@ -101,7 +111,7 @@ func (s *Store) SaveSession(ctx context.Context, key string, rec *session.Record
 	}
 	subject, seen, expires := hashed(rec.Subject), rec.LastSeenAt, rec.ExpiresAt
 	mark := newMark(lifetime(seen, ends, entryMargin))
-	_, err = within(ctx, s, what, func(ctx context.Context) (any, error) {
+	_, err = withSessions(ctx, s, what, func(ctx context.Context) (any, error) {
 		added, err := s.addEntry(ctx, s.entriesOf(subject), mark+name(key))
 		if err != nil {
 			return nil, err
@@ -124,7 +134,7 @@ func (s *Store) SaveSession(ctx context.Context, key string, rec *session.Record
 
 // FindSession implements [session.Store].
 func (s *Store) FindSession(ctx context.Context, key string) (*session.Record, error) {
-	return within(ctx, s, "find a session", func(ctx context.Context) (*session.Record, error) {
+	return withSessions(ctx, s, "find a session", func(ctx context.Context) (*session.Record, error) {
 		answer, err := s.run(ctx, repeatedly, findSession, s.sessionKey(key))
 		if err != nil {
 			return nil, err
@@ -147,7 +157,7 @@ func (s *Store) FindSession(ctx context.Context, key string) (*session.Record, e
 
 // TouchSession implements [session.Store].
 func (s *Store) TouchSession(ctx context.Context, key string, seen, expires time.Time) error {
-	_, err := within(ctx, s, "touch a session", func(ctx context.Context) (any, error) {
+	_, err := withSessions(ctx, s, "touch a session", func(ctx context.Context) (any, error) {
 		return s.run(ctx, repeatedly, touchSession, s.sessionKey(key), micros(seen), micros(expires), sessionMargin.Milliseconds())
 	})
 	return err
@@ -155,7 +165,7 @@ func (s *Store) TouchSession(ctx context.Context, key string, seen, expires time
 
 // DeleteSession implements [session.Store]. With [Config].Replicas it waits for them.
 func (s *Store) DeleteSession(ctx context.Context, key string) error {
-	_, err := within(ctx, s, "delete a session", func(ctx context.Context) (any, error) {
+	_, err := withSessions(ctx, s, "delete a session", func(ctx context.Context) (any, error) {
 		answer, err := s.run(ctx, durably, deleteSession, s.sessionKey(key), "", s.always())
 		if err != nil {
 			return nil, err
@@ -173,7 +183,7 @@ func (s *Store) DeleteSession(ctx context.Context, key string) error {
 
 // DeleteSessionsOf implements [session.Store]. With [Config].Replicas it waits for them.
 func (s *Store) DeleteSessionsOf(ctx context.Context, subject string) error {
-	_, err := within(ctx, s, "delete the sessions of a subject", func(ctx context.Context) (any, error) {
+	_, err := withSessions(ctx, s, "delete the sessions of a subject", func(ctx context.Context) (any, error) {
 		list := s.entriesKey(subject)
 		answer, err := s.run(ctx, repeatedly, listEntries, list)
 		if err != nil {
