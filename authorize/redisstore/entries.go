@@ -57,15 +57,15 @@ var (
 	// addEntry: entry, its time to live, most sessions, most entries. It returns the
 	// server's time, when the entry was added or nothing if there is no room, and entries
 	// that have to give way, with their scores. A score is when the entry goes. A call that
-	// is repeated changes nothing, and writes, as WAIT counts only what this connection has
-	// written.
+	// is repeated makes the entry younger, which is harmless, and always writes, as WAIT
+	// counts only what this connection has written.
 	addEntry = newScript(now + `
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%d', now))
 local room = redis.call('ZCARD', KEYS[1]) < tonumber(ARGV[4])
 local answer = {string.format('%d', now), ''}
 if room then
-  redis.call('ZADD', KEYS[1], 'NX', string.format('%d', now + tonumber(ARGV[2])), ARGV[1])
-  answer[2] = string.format('%d', tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1])) - tonumber(ARGV[2]))
+  redis.call('ZADD', KEYS[1], string.format('%d', now + tonumber(ARGV[2])), ARGV[1])
+  answer[2] = answer[1]
 end
 local life = math.max(tonumber(ARGV[2]), redis.call('PTTL', KEYS[1]))
 redis.call('PEXPIRE', KEYS[1], string.format('%d', life))

@@ -201,6 +201,7 @@ func TestSessionsGiveWay(t *testing.T) {
 	if err := s.SaveSession(t.Context(), brief.ID, brief); err != nil {
 		t.Fatal(err)
 	}
+	wantEntries(t, "one session too many", s, "alice", mostSessions)
 	wantSession(t, s, brief.ID, true) // it ends first, but is the one that was asked for
 	keys = append(keys, saveSessions(t, s, "alice", 3)...)
 	wantEntries(t, "too many sessions", s, "alice", mostSessions)

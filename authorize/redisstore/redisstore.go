@@ -98,7 +98,7 @@
 // With access control the user needs the keys and these commands:
 //
 //	~usher:* +eval +evalsha +exists +del +set +pexpire +pttl +hset +hget +hmget +hdel +hvals
-//	+zadd +zrem +zcard +zrange +zscore +zremrangebyscore +time +info
+//	+zadd +zrem +zcard +zrange +zremrangebyscore +time +info
 //
 // and those of the client: hello, client, ping, and in a cluster cluster and command. With
 // Config.Replicas it needs wait, and in a cluster watch and unwatch. With config|get the
