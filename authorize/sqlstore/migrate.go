@@ -32,12 +32,12 @@ func (s *Store) Migrate(ctx context.Context) error {
 	for {
 		err := s.migrateOnce(ctx)
 		if err == nil || s.dialect != SQLite || !strings.Contains(err.Error(), "database is locked") {
-			return failed("migrate as "+string(s.dialect), err)
+			return failed("migrate as "+string(s.dialect), withCause(ctx, err))
 		}
 		// To make a new file a WAL, SQLite needs it alone and does not wait for that.
 		select {
 		case <-ctx.Done():
-			return failed("migrate", errors.Join(ctx.Err(), err))
+			return failed("migrate as "+string(s.dialect), withCause(ctx, err))
 		case <-time.After(lockedPause):
 		}
 	}

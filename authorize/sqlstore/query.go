@@ -56,30 +56,44 @@ func (s *Store) run(ctx context.Context, query string, call func(context.Context
 	if err == nil {
 		err = call(ctx, statement)
 	}
-	if s.outdated(query, err) {
+	if err != nil && s.outdated(query, statement, err) {
 		if statement, err = s.statement(ctx, query); err == nil {
 			err = call(ctx, statement)
 		}
 	}
+	return withCause(ctx, err)
+}
+
+// withCause adds the context's error to that of a call which it has ended, unless it is in
+// there.
+func withCause(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
-		err = errors.Join(ctx.Err(), err)
+		return errors.Join(ctx.Err(), err)
 	}
 	return err
 }
 
-// outdated reports whether a prepared statement failed because the server does not know
-// it any more (SQLSTATE 26000) or has other columns by now (0A000), and forgets it. It was
-// not carried out then.
-func (s *Store) outdated(query string, err error) bool {
-	var coded interface{ SQLState() string }
-	if !errors.As(err, &coded) || coded.SQLState() != "26000" && coded.SQLState() != "0A000" {
+// outdated reports whether a statement failed because the server does not know it any more
+// (SQLSTATE 26000) or has other columns by now (0A000), or because another call has found
+// that and closed it; and forgets it. It was not carried out then.
+func (s *Store) outdated(query string, failed statement, err error) bool {
+	prepared, ok := failed.(*sql.Stmt)
+	if !ok {
 		return false
 	}
+	var coded interface{ SQLState() string }
+	gone := errors.As(err, &coded) && (coded.SQLState() == "26000" || coded.SQLState() == "0A000")
+	if !gone && err.Error() != "sql: statement is closed" {
+		return false
+	}
+	// Closed before another is made: a driver may take that one for the same.
+	closed := prepared.Close()
 	s.mu.Lock()
-	prepared := s.statements[query]
-	delete(s.statements, query)
-	s.mu.Unlock()
-	return prepared != nil && prepared.Close() == nil
+	defer s.mu.Unlock()
+	if s.statements[query] == prepared {
+		delete(s.statements, query)
+	}
+	return closed == nil
 }
 
 // statement is one that was prepared or that is sent as it is.
