@@ -2,6 +2,7 @@ package servertest
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 	"testing"
 
@@ -52,7 +53,7 @@ func benchmark(b *testing.B, store authorize.CodeStore) {
 		}
 	})
 	b.Run("32", func(b *testing.B) {
-		b.SetParallelism(16) // of each of two processors
+		b.SetParallelism(max(1, 32/runtime.GOMAXPROCS(0))) // for each processor
 		var failed atomic.Int64
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {

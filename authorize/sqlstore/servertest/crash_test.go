@@ -76,32 +76,61 @@ func recovered(t *testing.T, s *sqlstore.Store) {
 func TestServerKilledDuringTake(t *testing.T) {
 	eachServer(t, func(t *testing.T, e *engine) {
 		server := e.start(t, nil)
-		d := e.on(server.Endpoint, "")
-		config := d.config(t, 8)
-		store := migrated(t, config)
-		for range 3 {
-			hashes := saveCodes(t, store, 400)
-			took := killDuringTake(t, store, server, hashes, 50+rand.IntN(100))
-			must(t, server.Start())
-			recovered(t, store)
-			fresh := opened(t, sqlstore.Config{DB: d.pool(t, 8), Dialect: d.dialect, Prefix: config.Prefix})
-			for _, hash := range hashes {
-				a := takeAtOnce(t, 2, hash, store, fresh)
-				if a.errs != nil || len(a.seen) != 1 {
-					t.Fatalf("after the restart: %d times of use, %v", len(a.seen), a.errs)
-				}
-				at, approved := took[hash]
-				if n := a.winners; approved && (n != 0 || a.seen[at] != 2) || n > 1 {
-					t.Fatalf("approved before: %t, approved after: %d, with the time of use of before: %d of 2", approved, n, a.seen[at])
+		serverKilled(t, server.Kill, server.Start, e.on(server.Endpoint, ""))
+	})
+	t.Run("postgresql behind pgbouncer", func(t *testing.T) {
+		t.Parallel()
+		server := startPostgres(t, nil)
+		bouncer := servers.For(t, servers.PgBouncer{Endpoint: server.Endpoint})
+		d := onPostgreSQL(bouncer.Endpoint, "default_query_exec_mode=exec")
+		d.unprepared = true
+		start := func() error {
+			if err := server.Start(); err != nil {
+				return err
+			}
+			// For a second the pooler refuses everybody, and has not tried again.
+			var err error
+			tick := time.NewTicker(100 * time.Millisecond)
+			defer tick.Stop()
+			for range 100 {
+				<-tick.C
+				if err = d.pool(t, 1).Ping(); err == nil {
+					return nil
 				}
 			}
+			return err
 		}
+		serverKilled(t, server.Kill, start, d)
 	})
+}
+
+func serverKilled(t *testing.T, kill, start func() error, d database) {
+	config := d.config(t, 8)
+	config.Timeout = 5 * time.Second
+	store := migrated(t, config)
+	for range 3 {
+		hashes := saveCodes(t, store, 400)
+		took := killDuringTake(t, store, kill, hashes, 50+rand.IntN(100))
+		must(t, start())
+		recovered(t, store)
+		config.DB = d.pool(t, 8)
+		fresh := opened(t, config)
+		for _, hash := range hashes {
+			a := takeAtOnce(t, 2, hash, store, fresh)
+			if a.errs != nil || len(a.seen) != 1 {
+				t.Fatalf("after the restart: %d times of use, %v", len(a.seen), a.errs)
+			}
+			at, approved := took[hash]
+			if n := a.winners; approved && (n != 0 || a.seen[at] != 2) || n > 1 {
+				t.Fatalf("approved before: %t, approved after: %d, with the time of use of before: %d of 2", approved, n, a.seen[at])
+			}
+		}
+	}
 }
 
 // killDuringTake has goroutines take codes, each in an order of its own, and kills the
 // server when some were approved. It returns those, with their times.
-func killDuringTake(t *testing.T, store *sqlstore.Store, server *servers.Server, hashes []string, after int) map[string]time.Time {
+func killDuringTake(t *testing.T, store *sqlstore.Store, killServer func() error, hashes []string, after int) map[string]time.Time {
 	t.Helper()
 	var (
 		wg   sync.WaitGroup
@@ -134,7 +163,7 @@ func killDuringTake(t *testing.T, store *sqlstore.Store, server *servers.Server,
 		})
 	}
 	<-kill
-	must(t, server.Kill())
+	must(t, killServer())
 	wg.Wait()
 	return took
 }
