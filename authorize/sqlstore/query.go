@@ -86,14 +86,13 @@ func (s *Store) outdated(query string, failed statement, err error) bool {
 	if !gone && err.Error() != "sql: statement is closed" {
 		return false
 	}
-	// Closed before another is made: a driver may take that one for the same.
-	closed := prepared.Close()
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.statements[query] == prepared {
 		delete(s.statements, query)
+		s.outdates++
 	}
-	return closed == nil
+	s.mu.Unlock()
+	return prepared.Close() == nil
 }
 
 // statement is one that was prepared or that is sent as it is.
@@ -121,7 +120,7 @@ var errClosed = errors.New("the store is closed")
 // statement returns a statement, which is made once for all connections.
 func (s *Store) statement(ctx context.Context, query string) (statement, error) {
 	s.mu.Lock()
-	made, open := s.statements[query], s.statements != nil
+	made, open, outdates := s.statements[query], s.statements != nil, s.outdates
 	s.mu.Unlock()
 	switch {
 	case !open:
@@ -135,7 +134,12 @@ func (s *Store) statement(ctx context.Context, query string) (statement, error) 
 	if s.unprepared {
 		return plain{s.db, s.text(query)}, nil
 	}
-	prepared, err := s.db.PrepareContext(ctx, s.text(query))
+	text := s.text(query)
+	if outdates > 0 {
+		// Or a driver might take it for the one that is outdated.
+		text += fmt.Sprintf(" -- %d", outdates)
+	}
+	prepared, err := s.db.PrepareContext(ctx, text)
 	if err != nil {
 		return nil, err
 	}

@@ -126,6 +126,7 @@ type Store struct {
 	checked    atomic.Bool // the connections are as they have to be
 	mu         sync.Mutex
 	statements map[string]*sql.Stmt // by their text in this package; nil: the store is closed
+	outdates   int                  // how many of them had to be made anew
 	purge      background
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"io"
 	"regexp"
 	"strings"
@@ -22,6 +23,7 @@ type recorder struct {
 	mu        sync.Mutex
 	texts     []string
 	deadlines []time.Time
+	fail      error // of every transaction; nil: none fails
 	// hang keeps queries of this text waiting until their context ends; empty: none.
 	hang    string
 	hanging chan struct{}
@@ -35,8 +37,8 @@ type recording struct{ *recorder }
 func (recording) Prepare(string) (driver.Stmt, error) { return nil, driver.ErrSkip }
 func (recording) Close() error                        { return nil }
 func (recording) Begin() (driver.Tx, error)           { return recording{}, nil }
-func (recording) BeginTx(context.Context, driver.TxOptions) (driver.Tx, error) {
-	return recording{}, nil
+func (r recording) BeginTx(context.Context, driver.TxOptions) (driver.Tx, error) {
+	return recording{}, r.fail
 }
 func (recording) Commit() error   { return nil }
 func (recording) Rollback() error { return nil }
@@ -169,6 +171,17 @@ func TestATakeHasOneLimit(t *testing.T) {
 	}
 	if len(r.deadlines) != 2 || r.deadlines[0].IsZero() || !r.deadlines[0].Equal(r.deadlines[1]) {
 		t.Errorf("the deadlines are %v", r.deadlines)
+	}
+}
+
+// A driver may say no more than that its connection is gone.
+func TestMigrateSaysThatItsTimeIsUp(t *testing.T) {
+	r, s := newRecorder(t, Config{Dialect: PostgreSQL})
+	r.hang, r.fail = "SELECT COALESCE", io.ErrUnexpectedEOF
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := s.Migrate(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
 	}
 }
 
