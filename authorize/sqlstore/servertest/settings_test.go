@@ -213,7 +213,8 @@ func TestThePurgeLocksNothingAlive(t *testing.T) {
 		t.Errorf("only %d of 5 new sessions could be saved", saved)
 	}
 	must(t, tx.Commit(), <-purged)
-	if n := count(t, config, "sessions"); n != len(live)+saved {
+	// What was given up may have been saved all the same.
+	if n := count(t, config, "sessions"); n < len(live)+saved || n > len(live)+5 {
 		t.Errorf("%d sessions are left, want %d", n, len(live)+saved)
 	}
 }
