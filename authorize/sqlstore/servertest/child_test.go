@@ -194,10 +194,10 @@ func TestSQLiteProcessKilledDuringTake(t *testing.T) {
 			left = left[1:]
 		}
 		must(t, p.command.Process.Kill())
-		p.command.Wait()
 		for hash := p.took(); hash != ""; hash = p.took() { // what was on its way
 			left = left[1:]
 		}
+		p.command.Wait() // which closes the pipe, and so comes after
 		// The next one may be used and nobody was told so: it is not taken again then.
 		if _, _, err := store.TakeCode(t.Context(), left[0], now()); err != nil {
 			t.Fatal(err)
