@@ -39,6 +39,11 @@ type ConsentRecord struct {
 	// set. A request for other resources is asked about anew.
 	Scopes    []string
 	Resources []string
+	// IDTokenClaims and UserInfoClaims are the names of claims that were asked for by
+	// the claims parameter (OpenID Connect Core 1.0 §5.5), each for its place, and
+	// agreed to beyond what Scopes release.
+	IDTokenClaims  []string
+	UserInfoClaims []string
 	// GrantedAt is when the user last agreed, UTC in milliseconds.
 	GrantedAt time.Time
 }
@@ -52,6 +57,8 @@ func (c *ConsentRecord) Clone() *ConsentRecord {
 	clone.Subject, clone.ClientID = strings.Clone(c.Subject), strings.Clone(c.ClientID)
 	clone.Scopes = cloneStrings(c.Scopes)
 	clone.Resources = cloneStrings(c.Resources)
+	clone.IDTokenClaims = cloneStrings(c.IDTokenClaims)
+	clone.UserInfoClaims = cloneStrings(c.UserInfoClaims)
 	return &clone
 }
 

@@ -299,8 +299,13 @@ type Code struct {
 	AMR      []string
 	Nonce    string
 
-	// Claims is the claims parameter as it was sent, nil without one.
+	// Claims is what the claims parameter asked for and the user has agreed to, nil
+	// where that is nothing.
 	Claims json.RawMessage
+
+	// Parameters are the values of those of [Config].Parameters that the request
+	// carried, by name; nil without any.
+	Parameters map[string]string
 
 	// SessionID and Data are the session's id and the host's own data, for
 	// revocation.
@@ -345,6 +350,7 @@ func (c *Code) Clone() *Code {
 	clone.Resources = cloneStrings(c.Resources)
 	clone.AMR = cloneStrings(c.AMR)
 	clone.Claims = slices.Clone(c.Claims)
+	clone.Parameters = cloneMap(c.Parameters)
 	clone.Data = slices.Clone(c.Data)
 	return &clone
 }
@@ -353,6 +359,17 @@ func cloneStrings(list []string) []string {
 	clone := slices.Clone(list)
 	for i := range clone {
 		clone[i] = strings.Clone(clone[i])
+	}
+	return clone
+}
+
+func cloneMap(m map[string]string) map[string]string {
+	if m == nil {
+		return nil
+	}
+	clone := make(map[string]string, len(m))
+	for name, value := range m {
+		clone[strings.Clone(name)] = strings.Clone(value)
 	}
 	return clone
 }

@@ -33,6 +33,19 @@ type Session struct {
 	// max_age, so the zero time satisfies neither.
 	AuthTime time.Time
 
+	// SignedInAt is when this browser signed in, by a clock that does not lag behind
+	// the endpoint's: the moment at which the login page of the host was passed, even
+	// where AuthTime is that of somebody who asked for the password earlier. An account
+	// that waited in the browser and is merely chosen keeps the time of its sign-in.
+	// Zero means that the host does not keep it. A host that lets several accounts wait
+	// in one browser must set it, or choosing one of them could pass for the new sign-in
+	// that prompt=login and max_age demand. [Cookies.SignIn] sets it.
+	SignedInAt time.Time
+
+	// Persistent marks a sign-in that outlives the browser ("keep me signed in"), as
+	// [Cookies] does it. It means nothing to the endpoint.
+	Persistent bool
+
 	// ACR is the level the sign-in reached, AMR the methods that it used
 	// (OpenID Connect Core 1.0 §2, "acr" and "amr"). Empty means not stated.
 	ACR string
