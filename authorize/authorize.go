@@ -63,10 +63,12 @@ type Config struct {
 	Allow func(ctx context.Context, s *session.Session, r *Request) (bool, error)
 
 	// IDTokenHint verifies an id_token_hint that this issuer signed, expired or
-	// not, and returns its subject (OpenID Connect Core 1.0 §3.1.2.1). An error
-	// refuses the request as invalid, unless it wraps oautherr.ServerError or
-	// oautherr.TemporarilyUnavailable: then the verifier failed. Nil: a request with a
-	// hint is refused, because ignoring it could answer for another user.
+	// not, and returns its subject (OpenID Connect Core 1.0 §3.1.2.1), of at most 255
+	// bytes of UTF-8. An error means that the hint cannot be verified, such as one
+	// signed with a key that is gone: only a new sign-in is answered then, and
+	// prompt=none is login_required. An error that wraps oautherr.ServerError or
+	// oautherr.TemporarilyUnavailable means that the verifier failed. Nil: a request
+	// with a hint is refused, because ignoring it could answer for another user.
 	IDTokenHint func(ctx context.Context, token string) (subject string, err error)
 
 	// Resource reports whether the client may ask for the resource (RFC 8707).
@@ -86,9 +88,21 @@ type Config struct {
 	// Nil: those that clients are registered for, and the metadata name none.
 	Scopes []string
 
+	// DefaultScopes stand in for Client.DefaultScopes where a client has none, as far
+	// as the client may have them. Nil: there are none.
+	DefaultScopes []string
+
+	// IgnoreUnknownScopes leaves out scopes that do not exist or are not this client's
+	// (OpenID Connect Core 1.0 §3.1.2.1), instead of refusing the request with
+	// invalid_scope (RFC 6749 §3.3). What was left out is in Request.LeftOut and
+	// Event.LeftOut. Where none is left the request is refused all the same.
+	IgnoreUnknownScopes bool
+
 	// Parameters are the names of further request parameters that survive the
-	// login and that Request.Parameter returns, such as "x_method": 1 to 32
-	// lower-case letters, digits, '-' and '_'. Nil: none.
+	// login, that Request.Parameter returns and that are in the code at redemption,
+	// such as "x_method": 1 to 32 lower-case letters, digits, '-' and '_'. A request in
+	// which their values have more than 2,048 bytes together is invalid_request. Nil:
+	// none.
 	Parameters []string
 
 	// Keys sign the request while it waits for the user. The first signs, all
@@ -167,6 +181,7 @@ type Handler struct {
 	origin       string // of Endpoint: scheme and authority
 	secure       bool   // the issuer is https
 	known        map[string]bool
+	room         int           // bytes of JSON for the parameters of a waiting request
 	interactions []Interaction // consent first, then the configuration's
 	prompts      []string      // values of prompt that are supported
 	keys         *jose.Ring
@@ -196,29 +211,35 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // refuse can only lead to the error page.
 func (h *Handler) answer(r *http.Request) answer {
 	a := answer{started: h.config.Now()}
-	params, err := h.read(r)
-	if err != nil {
+	var err error
+	if a.params, err = h.read(r); err != nil {
 		return a.refuse(err)
 	}
-	if params.resumes {
-		if a.resumed, params, err = h.unseal(r, params); err != nil {
+	if a.params.resumes {
+		if err = h.reopen(r, &a); err != nil {
 			return a.refuse(err)
 		}
 	}
-	if a.client, a.destination, err = h.identify(r.Context(), params); err != nil {
+	if a.client, a.destination, err = h.identify(r.Context(), a.params); err != nil {
 		return a.refuse(err)
 	}
-	if a.request, err = h.validate(r.Context(), a.client, a.destination, a.resumed, params); err != nil {
+	if a.denied && a.resumed == nil {
+		return a.offerWayBack(errDenied)
+	}
+	if a.request, err = h.validate(r.Context(), a.client, a.destination, a.params); err != nil {
 		return a.refuse(err)
 	}
 	facts, err := h.consult(r, &a)
 	if err != nil {
 		return a.refuse(err)
 	}
-	if r.Method == http.MethodPost && facts.Session == nil && !a.request.OutOfBand {
+	if r.Method == http.MethodPost && !facts.Session.SignedIn() && !a.request.OutOfBand {
 		return h.askAgainByGET(a)
 	}
 	a.decision = Decide(facts)
+	if a.client.Unvetted && h.config.Consent == nil && a.decision.Outcome != Refuse {
+		return a.offerWayBack(errNoConsentPage)
+	}
 	switch a.decision.Outcome {
 	case Approve:
 		return h.approve(r.Context(), a)
@@ -227,32 +248,4 @@ func (h *Handler) answer(r *http.Request) answer {
 	default:
 		return a.refuse(h.refusal(facts, a.decision))
 	}
-}
-
-// consult asks the host for what only it knows and a decision needs: who is signed
-// in, what its policy says and which interactions it wants. It comes after the
-// request has proven valid.
-func (h *Handler) consult(r *http.Request, a *answer) (Facts, error) {
-	if a.request.OutOfBand && h.fromBrowser(r) {
-		return Facts{}, errNotForBrowsers
-	}
-	s, err := h.config.Sessions.Session(r)
-	if err = inTime(r.Context(), err); err != nil {
-		return Facts{}, storeFailed("SessionStore.Session", err)
-	}
-	a.session = s
-	facts := Facts{Request: a.request, Session: s, Now: a.started, ClockSkew: h.config.ClockSkew}
-	if a.resumed != nil {
-		facts.Denied = a.request.params.denied
-		facts.Resumed = a.resumed.facts()
-	}
-	if a.client.Unvetted {
-		if a.familiar, err = h.familiar(r.Context(), a, facts); err != nil {
-			return Facts{}, err
-		}
-	}
-	if h.config.Allow == nil && len(h.interactions) == 0 {
-		return facts, nil
-	}
-	return h.consultFurther(r.Context(), a.resumed, facts)
 }

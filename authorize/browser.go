@@ -2,6 +2,7 @@ package authorize
 
 import (
 	"cmp"
+	"crypto/rand"
 	"crypto/subtle"
 	"net/http"
 	"slices"
@@ -10,30 +11,24 @@ import (
 	"time"
 )
 
-// A sealed request is tied to the browser that started it: a cookie holds a secret
-// whose hash is sealed. There is one cookie per request, so that many tabs can wait
+// A waiting request is tied to the browser that started it: a cookie holds a secret
+// whose hash is signed. There is one cookie per request, so that many tabs can wait
 // at once.
 
-// openInBrowser opens req and makes sure that this browser started it: otherwise
+// beganIn reports whether this browser started the request, has not answered it yet,
+// and has it among its cookies still. Otherwise what was decided for it counts nothing:
 // someone could start a request, let another person finish it and use the answer.
-func (h *Handler) openInBrowser(r *http.Request, req string) (*sealed, error) {
-	s, err := h.reader().open(req)
-	if err != nil {
-		return nil, err
-	}
-	cookies := r.CookiesNamed(h.cookieName(s.ID))
-	if len(cookies) != 1 {
-		return nil, errOtherBrowser.because("the browser has %d cookies for this request, not 1: it is answered, or began elsewhere, perhaps under another host name than that of %s", len(cookies), h.config.Endpoint)
+func (h *Handler) beganIn(r *http.Request, w *waiting) bool {
+	cookies := r.CookiesNamed(h.cookieName(w.ID))
+	if len(cookies) != 1 || w.Browser == "" {
+		return false
 	}
 	_, secret, _ := strings.Cut(cookies[0].Value, ".")
-	if subtle.ConstantTimeCompare([]byte(hash(secret)), []byte(s.Browser)) != 1 {
-		return nil, errOtherBrowser
-	}
-	return s, nil
+	return subtle.ConstantTimeCompare([]byte(hash(secret)), []byte(w.Browser)) == 1
 }
 
 // maxPendingCookies is how many requests can wait in one browser. One more pushes
-// out the oldest, whose tab gets a page that says how to start again.
+// out the oldest, which begins anew when its tab comes back.
 const maxPendingCookies = 8
 
 func (h *Handler) cookiePrefix() string {
@@ -42,6 +37,9 @@ func (h *Handler) cookiePrefix() string {
 	}
 	return "usher-"
 }
+
+// newID names a waiting request and its cookie.
+func newID() string { return rand.Text() }
 
 func (h *Handler) cookieName(id string) string { return h.cookiePrefix() + id }
 

@@ -43,7 +43,7 @@ func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.
 	registration := destination.Registration{
 		URIs:             client.RedirectURIs,
 		OutOfBand:        client.OutOfBand,
-		DefaultSingle:    client.DefaultRedirectURI && !asksForOpenID(p, client),
+		DefaultSingle:    client.DefaultRedirectURI && !asksForOpenID(p, &h.config, client),
 		Native:           client.Native,
 		LocalhostAnyPort: client.LocalhostAnyPort,
 	}
@@ -61,10 +61,10 @@ func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.
 // asksForOpenID reports whether the request is one of OpenID Connect, which has to
 // have a redirect_uri (OpenID Connect Core 1.0 §3.1.2.1). A scope that came twice
 // may be.
-func asksForOpenID(p params, c *Client) bool {
+func asksForOpenID(p params, config *Config, c *Client) bool {
 	scopes := list(p.get("scope"))
 	if scopes == nil {
-		scopes = c.DefaultScopes
+		scopes = config.defaultScopes(c)
 	}
 	return slices.Contains(scopes, "openid") || slices.Contains(p.repeated, "scope")
 }

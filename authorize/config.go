@@ -34,6 +34,7 @@ func (h *Handler) setUp() error {
 		h.setUpParameters(),
 		h.setUpLimits(),
 		h.setUpKeys(),
+		h.setUpWaiting(),
 	)
 }
 
@@ -256,6 +257,11 @@ func validName(name string) bool {
 	return len(name) >= 1 && len(name) <= 32
 }
 
+// validScope reports whether the text is a scope-token (RFC 6749 §3.3).
+func validScope(scope string) bool {
+	return scope != "" && !strings.ContainsFunc(scope, func(c rune) bool { return c <= 0x20 || c > 0x7e || c == '"' || c == '\\' })
+}
+
 func (h *Handler) setUpParameters() error {
 	c := &h.config
 	h.known = map[string]bool{}
@@ -288,14 +294,39 @@ func (h *Handler) setUpParameters() error {
 	if len(c.ResponseTypes) == 0 {
 		return wrong("ResponseTypes", "is empty: leave it nil for code")
 	}
-	c.Scopes = slices.Clone(c.Scopes)
+	c.Scopes, c.DefaultScopes = slices.Clone(c.Scopes), slices.Clone(c.DefaultScopes)
 	for _, scope := range c.Scopes {
-		if scope == "" || strings.ContainsFunc(scope, func(c rune) bool { return c <= 0x20 || c > 0x7e || c == '"' || c == '\\' }) {
+		if !validScope(scope) {
 			return wrong("Scopes", "has %q, which is empty or has a character that a scope may not have (RFC 6749 §3.3)", scope)
+		}
+	}
+	for _, scope := range c.DefaultScopes {
+		if !validScope(scope) || c.Scopes != nil && !slices.Contains(c.Scopes, scope) {
+			return wrong("DefaultScopes", "has %q, which is not among Scopes or has a character that a scope may not have (RFC 6749 §3.3)", scope)
 		}
 	}
 	return nil
 }
+
+// setUpWaiting measures how much room a waiting request has for its parameters.
+func (h *Handler) setUpWaiting() error {
+	if h.keys == nil {
+		return nil // which was said
+	}
+	empty, err := h.lenOfEmptyWaiting()
+	if err != nil {
+		return err
+	}
+	h.room = h.keys.Room(waitingType) - empty
+	if h.room < leastRoom {
+		return wrong("Interactions", "leave %d bytes for the parameters of a waiting request, and %d are needed: "+
+			"use fewer of them, or a shorter Issuer, Endpoint or key", h.room, leastRoom)
+	}
+	return nil
+}
+
+// leastRoom lets the requests of the usual clients wait.
+const leastRoom = 2000
 
 func (h *Handler) setUpLimits() error {
 	c := &h.config

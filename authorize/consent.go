@@ -9,7 +9,6 @@ import (
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
 	oautherr "github.com/usher-auth/usher/errors"
-	"github.com/usher-auth/usher/session"
 )
 
 // ConsentInteraction is the name of the consent page, the first after the login.
@@ -62,12 +61,6 @@ func (c *ConsentRecord) Clone() *ConsentRecord {
 	return &clone
 }
 
-// covers reports whether everything asked for has been granted, at these resources
-// and no others: a scope that was granted at one of them means nothing at another.
-func (c *ConsentRecord) covers(subject string, r *Request) bool {
-	return c.isFor(subject, r.ClientID, r.Resources) && containsAll(c.Scopes, r.Scopes)
-}
-
 // isFor looks again at what the store was asked for. Nil is for nobody.
 func (c *ConsentRecord) isFor(subject, clientID string, resources []string) bool {
 	return c != nil && c.Subject == subject && c.ClientID == clientID &&
@@ -75,8 +68,15 @@ func (c *ConsentRecord) isFor(subject, clientID string, resources []string) bool
 }
 
 func containsAll(all, some []string) bool {
+	if len(some) == 0 {
+		return true
+	}
+	set := make(map[string]bool, len(all))
+	for _, one := range all {
+		set[one] = true
+	}
 	for _, one := range some {
-		if !slices.Contains(all, one) {
+		if !set[one] {
 			return false
 		}
 	}
@@ -113,35 +113,65 @@ func (h *Handler) Grant(w http.ResponseWriter, r *http.Request, scopes []string)
 	h.complete(w, r, ConsentInteraction, scopes)
 }
 
-// interaction makes consent the first of the further interactions.
+// interaction makes consent the first of the further interactions. Whether it is
+// needed is looked at in host.go, with what else is known of consent.
 func (c *Consent) interaction() Interaction {
 	return Interaction{
 		Name:   ConsentInteraction,
 		Prompt: "consent",
 		Error:  oautherr.ConsentRequired,
-		Needed: c.needed,
 		Page:   c.Page,
 	}
 }
 
-func (c *Consent) needed(ctx context.Context, s *session.Session, r *Request) (bool, error) {
-	if r.Client.Trusted {
-		return false, nil
+// needed reports whether the user has to be asked.
+func (c *Consent) needed(a *answer) bool { return !a.client.firstParty() && !c.covered(a) }
+
+// covered reports whether what the user has granted before covers the request. It need
+// not cover offline_access where that can be left out.
+func (c *Consent) covered(a *answer) bool {
+	if a.remembered == nil {
+		return false
 	}
-	covered, err := c.covered(ctx, s, r)
-	return !covered, err
+	r := a.request
+	wanted := r.Scopes
+	if r.Has("openid") && (a.client.OfflineAccess || !mayShowPages(r)) {
+		wanted = without(wanted, "offline_access")
+	}
+	return containsAll(a.remembered.Scopes, wanted) && a.remembered.hasClaims(claimsBeyond(r.Claims, r.Scopes))
 }
 
-// covered reports whether stored consent covers the request.
-func (c *Consent) covered(ctx context.Context, s *session.Session, r *Request) (bool, error) {
-	if c == nil || c.Store == nil || !s.SignedIn() || !rememberable(r) {
-		return false, nil
+// stillGiven reports whether what the user has granted for this request counts: where
+// consent is remembered, it does as long as it is in the store, so that what was revoked
+// under way is asked anew. Where it is not, the request itself is the proof.
+func (c *Consent) stillGiven(a *answer) bool {
+	if c.Store == nil || !rememberable(a.request) {
+		return true
 	}
-	stored, err := c.Store.FindConsent(ctx, s.Subject, r.ClientID)
-	if err != nil {
-		return false, err
+	granted, _ := grantedScopes(a)
+	return a.remembered != nil && containsAll(a.remembered.Scopes, granted) &&
+		a.remembered.hasClaims(claimsGranted(a.request, granted))
+}
+
+// grantedScopes are the scopes of the code: those asked for, or fewer where the user has
+// ticked fewer for this request. offline_access of an OpenID request has to be agreed to
+// by name (OpenID Connect Core 1.0 §11), or is left out.
+func grantedScopes(a *answer) (granted, leftOut []string) {
+	r := a.request
+	if consent := a.resumed.completion(ConsentInteraction, a.session); consent != nil {
+		return slices.DeleteFunc(slices.Clone(r.Scopes), func(scope string) bool {
+			return !slices.Contains(consent.Scopes, scope)
+		}), nil
 	}
-	return stored.covers(s.Subject, r), nil
+	if !r.Has("offline_access") || !r.Has("openid") || a.client.firstParty() || a.client.OfflineAccess ||
+		a.remembered != nil && slices.Contains(a.remembered.Scopes, "offline_access") {
+		return r.Scopes, nil
+	}
+	return without(r.Scopes, "offline_access"), []string{"offline_access"}
+}
+
+func without(list []string, value string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(one string) bool { return one == value })
 }
 
 // rememberable reports whether consent for the client means anything the next
@@ -151,8 +181,8 @@ func rememberable(r *Request) bool {
 }
 
 // remember stores what the user grants. Scopes that were asked for and are not
-// granted now are forgotten, scopes granted for other requests at the same resources
-// are kept.
+// granted now are forgotten, with the claims that they release; scopes and claims granted
+// for other requests at the same resources are kept.
 func (h *Handler) remember(r *http.Request, a *answer, granted []string) error {
 	// No destination is kept: what fails here is a page, on which the user can try
 	// again, and not an answer to the client.
@@ -161,7 +191,7 @@ func (h *Handler) remember(r *http.Request, a *answer, granted []string) error {
 	if err != nil {
 		return err
 	}
-	if a.request, err = h.validate(ctx, client, to, a.resumed, p); err != nil {
+	if a.request, err = h.validate(ctx, client, to, p); err != nil {
 		return err
 	}
 	if len(granted) == 0 || !containsAll(a.request.Scopes, granted) {
@@ -171,6 +201,7 @@ func (h *Handler) remember(r *http.Request, a *answer, granted []string) error {
 	if consent.Store == nil || !rememberable(a.request) {
 		return nil
 	}
+	claims := claimsGranted(a.request, granted)
 	record := &ConsentRecord{
 		Subject:   a.session.Subject,
 		ClientID:  client.ID,
@@ -188,7 +219,12 @@ func (h *Handler) remember(r *http.Request, a *answer, granted []string) error {
 				record.Scopes = appendOnce(record.Scopes, scope)
 			}
 		}
+		kept := claimNames{before.IDTokenClaims, before.UserInfoClaims}.drop(refusedScopes(a.request, granted))
+		claims.idToken = slices.Concat(claims.idToken, kept.idToken)
+		claims.userInfo = slices.Concat(claims.userInfo, kept.userInfo)
 	}
+	record.IDTokenClaims = slices.Compact(slices.Sorted(slices.Values(claims.idToken)))
+	record.UserInfoClaims = slices.Compact(slices.Sorted(slices.Values(claims.userInfo)))
 	if err := inTime(ctx, consent.Store.SaveConsent(ctx, record)); err != nil {
 		return storeFailed("ConsentStore.SaveConsent", err)
 	}

@@ -301,7 +301,7 @@ func TestCorpusRunsOtherCases(t *testing.T) {
 		{"a scope for nobody", "alice", corpusGood + "&scope=admin", `{"kind":"error_redirect","error":"invalid_request","must_not":[]}`, ``},
 		{"a hint for another user", "alice", corpusGood + "&id_token_hint=" + hint, aLogin, ``},
 		{"a hint for this user", "bob", corpusGood + "&id_token_hint=" + hint, aCode, ``},
-		{"a hint for this user, tampered with", "bob", corpusGood + "&id_token_hint=" + hint + "A", `{"kind":"error_redirect","error":"invalid_request","must_not":[]}`, ``},
+		{"a hint for this user, tampered with", "bob", corpusGood + "&id_token_hint=" + hint + "A", aLogin, ``},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if verdict := run.run(corpusLine(t, test.session, test.query, test.expect, test.setup)); len(verdict.problems) > 0 || verdict.only != "" {

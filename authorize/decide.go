@@ -2,6 +2,7 @@ package authorize
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	oautherr "github.com/usher-auth/usher/errors"
@@ -14,7 +15,7 @@ type Facts struct {
 	// Request is a valid request. It must not be nil.
 	Request *Request
 
-	// Session is who is signed in; nil is nobody.
+	// Session is who is signed in. One that is not SignedIn is nobody.
 	Session *session.Session
 
 	// Now is the time of the decision, ClockSkew by how much the clock that stamps
@@ -26,6 +27,10 @@ type Facts struct {
 	// on the first visit.
 	Resumed *Resumed
 
+	// Registered is true if prompt=create was answered already: this request began
+	// anew when somebody was signed in.
+	Registered bool
+
 	// Denied is true if the user said no on one of the host's pages, Forbidden if
 	// [Config].Allow did.
 	Denied    bool
@@ -35,14 +40,27 @@ type Facts struct {
 	Steps []Step
 }
 
-// Resumed is what was sealed when the request was first sent to a page.
+// Resumed is what was sealed when the request was last sent to a page.
 type Resumed struct {
-	// Since is when that was.
+	// Since is when the request arrived, in milliseconds.
 	Since time.Time
 
-	// Subject and AuthTime are those of the session found then, or of the one of another
-	// user that was sent to the login later; zero if nobody was signed in.
-	Subject  string
+	// Found are the sign-ins that cannot be new: the one of the first visit and those
+	// with which the browser was sent to the login page. There are 8 at most.
+	Found []SignIn
+
+	// FromLogin is true if the page was the login page. Stale is how often in a row
+	// the browser has come back from there before with a sign-in that did not count
+	// as new, Nobody how often with nobody.
+	FromLogin bool
+	Stale     int
+	Nobody    int
+}
+
+// SignIn stands for one sign-in of one user as it was found.
+type SignIn struct {
+	// Key is [SignInKey] of the session, AuthTime the session's in milliseconds.
+	Key      string
 	AuthTime time.Time
 }
 
@@ -116,46 +134,74 @@ func Decide(f Facts) Decision {
 
 // ifPagesMayBeShown turns a page into its error where no page may be shown.
 func (f Facts) ifPagesMayBeShown(d Decision, code oautherr.Code) Decision {
-	if d.Outcome == Interact && (f.Request.Prompts("none") || f.Request.OutOfBand) {
+	if d.Outcome == Interact && !mayShowPages(f.Request) {
 		return Decision{Outcome: Refuse, Reason: d.Reason, Error: code}
 	}
 	return d
 }
 
+// mayShowPages reports whether the user can be asked anything.
+func mayShowPages(r *Request) bool { return !r.Prompts("none") && !r.OutOfBand }
+
 // login reports whether the sign-in is what the request asks for, and if not what
 // to do.
 //
-// A rule that asks for a new sign-in is kept by one that is later than the session
-// found at first and not before the request began. It stays kept however long the
-// pages after it take. A sign-in that is newer but stamped too old can never keep
-// it: sending the user to log in once more would be a loop, so it is an error. So is a
-// new sign-in that does not reach the level that is demanded.
+// A rule that asks for a new sign-in is kept by one that counts as new, and stays
+// kept however long the pages after it take. Who comes back from the login page with
+// a sign-in that does not count sees it once more, and then the client is told: an
+// endless loop would help nobody. So does who signs in anew as another user, or
+// below the level that is demanded.
 func (f Facts) login() (d Decision, ok bool) {
-	again := func(reason Reason) (Decision, bool) {
-		return Decision{Outcome: Interact, Reason: reason, Interaction: LoginInteraction}, false
-	}
-	switch {
-	case f.Session == nil || f.Session.Subject == "":
-		return again(ReasonNotSignedIn)
-	case f.Session.SecondFactorPending:
-		return again(ReasonSecondFactorPending)
-	case f.Request.Subject != "" && f.Session.Subject != f.Request.Subject && f.newSignIn():
-		return Decision{Outcome: Refuse, Reason: ReasonOtherUser, Error: oautherr.LoginRequired}, false
-	case f.Request.Subject != "" && f.Session.Subject != f.Request.Subject:
-		return again(ReasonOtherUser)
+	if !f.Session.SignedIn() {
+		if halfSignedIn(f.Session) {
+			return f.loginPage(ReasonSecondFactorPending), false
+		}
+		return f.loginPage(ReasonNotSignedIn), false
 	}
 	reason := f.newSignInWanted()
+	isNew := f.Resumed != nil && f.newSignIn()
 	switch {
+	case f.Request.Subject != "" && f.Session.Subject != f.Request.Subject:
+		if isNew {
+			return Decision{Outcome: Refuse, Reason: ReasonOtherUser, Error: oautherr.LoginRequired}, false
+		}
+		return f.loginPage(ReasonOtherUser), false
 	case reason == "":
 		return Decision{}, true
-	case reason == ReasonACR && f.newSignIn():
+	case reason == ReasonACR && isNew:
 		return Decision{Outcome: Refuse, Reason: reason, Error: oautherr.UnmetAuthenticationRequirements}, false
-	case reason != ReasonACR && f.newSignIn() && f.sinceRequest():
+	case isNew:
 		return Decision{}, true
-	case f.newSignIn():
-		return Decision{Outcome: Refuse, Reason: ReasonStaleSignIn, Error: oautherr.ServerError}, false
 	}
-	return again(reason)
+	return f.loginPage(reason), false
+}
+
+// maxFound is how many sign-ins are remembered that cannot be new.
+const maxFound = 8
+
+// loginPage shows the login page, or refuses where it has been of no use: the second
+// time in a row with a sign-in that does not count, the third with nobody, and where
+// there is no room to remember one more sign-in.
+func (f Facts) loginPage(reason Reason) Decision {
+	enough := false
+	switch r := f.Resumed; {
+	case r == nil:
+	case !f.Session.SignedIn():
+		enough = r.FromLogin && r.Nobody >= 2
+	default:
+		enough = r.FromLogin && r.Stale >= 1 || r.found(f.Session) == nil && len(r.Found) >= maxFound
+	}
+	if !enough {
+		return Decision{Outcome: Interact, Reason: reason, Interaction: LoginInteraction}
+	}
+	d := Decision{Outcome: Refuse, Reason: reason, Error: oautherr.LoginRequired}
+	switch {
+	case reason == ReasonACR:
+		d.Error = oautherr.UnmetAuthenticationRequirements
+	case f.Session.SignedIn() && reason != ReasonOtherUser:
+		d.Reason = ReasonStaleSignIn
+	}
+	return d
 }
 
 // newSignInWanted returns why the request asks for a new sign-in, or nothing.
@@ -165,12 +211,14 @@ func (f Facts) newSignInWanted() Reason {
 		return ReasonACR
 	case f.Request.Prompts("login"):
 		return ReasonPromptLogin
-	case f.Request.Prompts("create"):
+	case f.Request.Prompts("create") && !f.Registered:
 		return ReasonPromptCreate
 	case f.Request.Prompts("select_account") && !f.hasStepFor("select_account"):
 		return ReasonPromptSelectAccount
 	case f.Request.MaxAge != nil && f.tooOld(*f.Request.MaxAge):
 		return ReasonMaxAge
+	case f.Request.hintUnverified:
+		return ReasonHint
 	}
 	return ""
 }
@@ -192,21 +240,55 @@ func (f Facts) tooOld(maxAge int64) bool {
 	return maxAge == 0 || f.Session.AuthTime.IsZero() || age > maxAge || age < -int64(f.ClockSkew/time.Second)
 }
 
-// newSignIn reports whether the user has signed in since the request was first
-// sent to a page. The sign-in of another user may be one that the browser had all along,
-// and was merely chosen: it has to be later than the request, whatever the skew.
-func (f Facts) newSignIn() bool {
+// newSignIn reports whether the user has signed in since the request arrived, on which
+// it comes back now.
+func (f Facts) newSignIn() bool { return f.notNew() == "" }
+
+// What keeps a sign-in from counting as new: the time that did not move.
+const (
+	foundBefore      = "Session.AuthTime is not later than when this sign-in was found"
+	authTimeZero     = "Session.AuthTime is zero"
+	authTimeBefore   = "Session.AuthTime is before the request"
+	signedInAtBefore = "Session.SignedInAt is before the request"
+)
+
+// notNew returns what keeps the sign-in from counting as new, or nothing. It has to be
+// none of those found, or later than when it was found. Its AuthTime may lie before
+// the request by the rest of a second, because many hosts keep seconds, and by the
+// clock skew. Where the host says when this browser signed in, that has to be after
+// the request: an account that is merely chosen is never new.
+func (f Facts) notNew() string {
+	s, since := f.Session, f.Resumed.Since
+	found := f.Resumed.found(s)
 	switch {
-	case f.Resumed == nil:
-		return false
-	case f.Resumed.AuthTime.IsZero():
-		return true
+	case s.AuthTime.IsZero():
+		return authTimeZero
+	case s.AuthTime.Before(since.Truncate(time.Second).Add(-f.ClockSkew)):
+		return authTimeBefore
+	case !s.SignedInAt.IsZero() && s.SignedInAt.UnixMilli() < since.UnixMilli():
+		return signedInAtBefore
+	case found != nil && s.AuthTime.UnixMilli() <= found.AuthTime.UnixMilli():
+		return foundBefore
 	}
-	later := f.Session.AuthTime.UnixMilli() > f.Resumed.AuthTime.UnixMilli()
-	return later && (f.Resumed.Subject == f.Session.Subject || !f.Session.AuthTime.Before(f.Resumed.Since))
+	return ""
 }
 
-// sinceRequest reports whether the sign-in is not older than the request.
-func (f Facts) sinceRequest() bool {
-	return !f.Session.AuthTime.Before(f.Resumed.Since.Add(-f.ClockSkew))
+// found returns the sign-in if it is one of those that were found.
+func (r *Resumed) found(s *session.Session) *SignIn {
+	key := SignInKey(s)
+	for i := range r.Found {
+		if r.Found[i].Key == key {
+			return &r.Found[i]
+		}
+	}
+	return nil
+}
+
+// SignInKey stands for one sign-in of one user: its id, or its time where the host
+// has none. It is a hash.
+func SignInKey(s *session.Session) string {
+	if s.ID != "" {
+		return shortHash("id " + s.ID + " " + s.Subject)
+	}
+	return shortHash("auth_time " + strconv.FormatInt(s.AuthTime.UnixMilli(), 10) + " " + s.Subject)
 }

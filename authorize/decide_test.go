@@ -22,10 +22,15 @@ type situation struct {
 	age  time.Duration // how long ago the sign-in was
 	half bool          // the second factor is pending
 
-	resumed  bool
+	resumed  bool          // from the login page
 	began    time.Duration // how long ago
 	foundAge time.Duration // of the session found then; 0: nobody
 	foundWho string        // whose that was; empty: who
+	id       string        // of the session; empty: the one of the session found
+	signedIn time.Duration // how long ago this browser signed in; 0: the host does not say
+	stale    int           // returns before this one
+	nobody   int
+	other    bool // it comes back from another page than the login
 
 	denied, forbidden bool
 	steps             string // "name", "name!" needed, "name+" done; "terms/code" with another error
@@ -44,12 +49,16 @@ func (s situation) facts() Facts {
 		f.Request.MaxAge = &s.maxAge
 	}
 	if s.who != "" {
-		f.Session = &session.Session{ID: "1", Subject: s.who, AuthTime: now.Add(-s.age), SecondFactorPending: s.half}
+		f.Session = &session.Session{ID: cmp.Or(s.id, "1"), Subject: s.who, AuthTime: now.Add(-s.age), SecondFactorPending: s.half}
+		if s.signedIn != 0 {
+			f.Session.SignedInAt = now.Add(-s.signedIn)
+		}
 	}
 	if s.resumed {
-		f.Resumed = &Resumed{Since: now.Add(-s.began)}
+		f.Resumed = &Resumed{Since: now.Add(-s.began), FromLogin: !s.other, Stale: s.stale, Nobody: s.nobody}
 		if s.foundAge != 0 {
-			f.Resumed.AuthTime, f.Resumed.Subject = now.Add(-s.foundAge), cmp.Or(s.foundWho, s.who)
+			found := &session.Session{ID: "1", Subject: cmp.Or(s.foundWho, s.who)}
+			f.Resumed.Found = []SignIn{{Key: SignInKey(found), AuthTime: now.Add(-s.foundAge)}}
 		}
 	}
 	for _, text := range strings.Fields(s.steps) {
@@ -107,8 +116,30 @@ func TestDecide(t *testing.T) {
 		{"prompt=login, nobody was signed in before", situation{maxAge: -1, prompt: "login", who: "alice", age: 1, resumed: true, began: minute}, "approve"},
 		{"prompt=login, stamped at the moment the request began", situation{maxAge: -1, prompt: "login", who: "alice", age: minute, resumed: true, began: minute, foundAge: 2 * minute}, "approve"},
 		{"prompt=login, stamped earlier, within the skew", situation{maxAge: -1, prompt: "login", who: "alice", age: minute + 5*time.Second, resumed: true, began: minute, foundAge: 2 * minute}, "approve"},
-		{"prompt=login, stamped earlier than the skew", situation{maxAge: -1, prompt: "login", who: "alice", age: minute + 5*time.Second + 1, resumed: true, began: minute, foundAge: 2 * minute}, "server_error: stale_sign_in"},
-		{"prompt=login, nobody before, stamped earlier than the skew", situation{maxAge: -1, prompt: "login", who: "alice", age: time.Hour, resumed: true, began: minute}, "server_error: stale_sign_in"},
+		{"prompt=login, stamped earlier than the skew", situation{maxAge: -1, prompt: "login", who: "alice", age: minute + 5*time.Second + 1, resumed: true, began: minute, foundAge: 2 * minute}, "login: prompt_login"},
+		{"prompt=login, nobody before, stamped earlier than the skew", situation{maxAge: -1, prompt: "login", who: "alice", age: time.Hour, resumed: true, began: minute}, "login: prompt_login"},
+		{"prompt=login, stamped in the second of the request", situation{maxAge: -1, prompt: "login", who: "alice", age: minute + 5*time.Second, resumed: true, began: minute - 999*time.Millisecond, foundAge: 2 * minute}, "approve"},
+		{"prompt=login, another session with the same time", situation{maxAge: -1, prompt: "login", who: "alice", age: minute, id: "2", resumed: true, began: minute, foundAge: minute}, "approve"},
+		{"prompt=login, another session from before the request", situation{maxAge: -1, prompt: "login", who: "alice", age: time.Hour, id: "2", resumed: true, began: minute, foundAge: time.Hour}, "login: prompt_login"},
+
+		// What the host says of the sign-in itself.
+		{"prompt=login, signed in at the millisecond of the request", situation{maxAge: -1, prompt: "login", who: "alice", age: minute, signedIn: minute, resumed: true, began: minute}, "approve"},
+		{"prompt=login, signed in a millisecond before the request", situation{maxAge: -1, prompt: "login", who: "alice", age: minute, signedIn: minute + time.Millisecond, resumed: true, began: minute}, "login: prompt_login"},
+		{"prompt=login, signed in now, with the time of another", situation{maxAge: -1, prompt: "login", who: "alice", age: time.Hour, signedIn: 1, resumed: true, began: minute}, "login: prompt_login"},
+		{"a waiting account was chosen where nobody was active", situation{maxAge: -1, prompt: "login", who: "alice", age: minute + 4*time.Second, signedIn: minute + 4*time.Second, resumed: true, began: minute}, "login: prompt_login"},
+
+		// Returns from the login page that are of no use.
+		{"the second with a sign-in that does not count", situation{maxAge: -1, prompt: "login", who: "alice", age: time.Hour, resumed: true, began: minute, stale: 1}, "login_required: stale_sign_in"},
+		{"the second, max_age", situation{maxAge: 60, who: "alice", age: time.Hour, resumed: true, began: minute, stale: 1}, "login_required: stale_sign_in"},
+		{"the second, and it counts", situation{maxAge: -1, prompt: "login", who: "alice", age: 1, resumed: true, began: minute, stale: 1}, "approve"},
+		{"the second, and it is young enough by now", situation{maxAge: 7200, who: "alice", age: time.Hour, resumed: true, began: minute, stale: 1}, "approve"},
+		{"the second with another user than asked for", situation{maxAge: -1, subject: "alice", who: "bob", age: time.Hour, resumed: true, began: minute, stale: 1}, "login_required: other_user"},
+		{"from another page it is no round", situation{maxAge: -1, prompt: "login", who: "alice", age: time.Hour, resumed: true, began: minute, stale: 1, other: true}, "login: prompt_login"},
+		{"the second with nobody", situation{maxAge: -1, resumed: true, began: minute, nobody: 1}, "login: not_signed_in"},
+		{"the third with nobody", situation{maxAge: -1, resumed: true, began: minute, nobody: 2}, "login_required: not_signed_in"},
+		{"the third, half signed in", situation{maxAge: -1, who: "alice", half: true, resumed: true, began: minute, nobody: 2}, "login_required: second_factor_pending"},
+		{"the third with nobody, from another page", situation{maxAge: -1, resumed: true, began: minute, nobody: 2, other: true}, "login: not_signed_in"},
+		{"the third, and somebody", situation{maxAge: -1, who: "alice", age: time.Hour, resumed: true, began: minute, nobody: 2}, "approve"},
 		{"prompt=login, within the skew but not new", situation{maxAge: -1, prompt: "login", who: "alice", age: minute + time.Second, resumed: true, began: minute, foundAge: minute + time.Second}, "login: prompt_login"},
 		{"prompt=login, an older session than the one found", situation{maxAge: -1, prompt: "login", who: "bob", age: time.Hour, resumed: true, began: minute, foundAge: 2 * minute}, "login: prompt_login"},
 		{"prompt=login, a sign-in stamped in the future", situation{maxAge: -1, prompt: "login", who: "alice", age: -minute, resumed: true, began: minute, foundAge: 2 * minute}, "approve"},
@@ -139,7 +170,7 @@ func TestDecide(t *testing.T) {
 		{"max_age that would overflow a Duration", situation{maxAge: 9223372037, who: "alice", age: minute}, "approve"},
 		{"max_age, signed in slightly in the future", situation{maxAge: 60, who: "alice", age: -5 * time.Second}, "approve"},
 		{"max_age, signed in in the future beyond the skew", situation{maxAge: 60, who: "alice", age: -6 * time.Second}, "login: max_age"},
-		{"max_age, newer but stale", situation{maxAge: 60, who: "alice", age: time.Hour, resumed: true, began: minute, foundAge: 2 * time.Hour}, "server_error: stale_sign_in"},
+		{"max_age, newer but stale", situation{maxAge: 60, who: "alice", age: time.Hour, resumed: true, began: minute, foundAge: 2 * time.Hour}, "login: max_age"},
 		{"max_age, newer but stale, still young enough", situation{maxAge: 7200, who: "alice", age: time.Hour, resumed: true, began: minute, foundAge: 2 * time.Hour}, "approve"},
 
 		// Another user.
@@ -151,7 +182,7 @@ func TestDecide(t *testing.T) {
 		{"another user has signed in", situation{maxAge: -1, subject: "alice", who: "bob", age: 1, resumed: true, began: minute, foundAge: 2 * minute}, "login_required: other_user"},
 		{"another account was chosen, signed in before the request", situation{maxAge: -1, subject: "alice", who: "bob", age: 2 * minute, resumed: true, began: minute, foundAge: time.Hour, foundWho: "carol"}, "login: other_user"},
 		{"another account was chosen, prompt=login", situation{maxAge: -1, prompt: "login", who: "bob", age: 2 * minute, resumed: true, began: minute, foundAge: time.Hour, foundWho: "alice"}, "login: prompt_login"},
-		{"another account was chosen, signed in within the skew before the request", situation{maxAge: -1, prompt: "login", who: "bob", age: minute + time.Second, resumed: true, began: minute, foundAge: time.Hour, foundWho: "alice"}, "login: prompt_login"},
+		{"another account was chosen, signed in within the skew before the request", situation{maxAge: -1, prompt: "login", who: "bob", age: minute + time.Second, signedIn: minute + time.Second, resumed: true, began: minute, foundAge: time.Hour, foundWho: "alice"}, "login: prompt_login"},
 		{"another account signed in anew, prompt=login", situation{maxAge: -1, prompt: "login", who: "bob", age: 1, resumed: true, began: minute, foundAge: 2 * time.Hour, foundWho: "alice"}, "approve"},
 		{"another account was chosen, max_age", situation{maxAge: 60, who: "bob", age: 2 * minute, resumed: true, began: minute, foundAge: time.Hour, foundWho: "alice"}, "login: max_age"},
 		{"another user has signed in where nobody was", situation{maxAge: -1, subject: "alice", who: "bob", age: 1, resumed: true, began: minute}, "login_required: other_user"},
@@ -213,8 +244,8 @@ func TestASessionWithoutAnAuthTime(t *testing.T) {
 		{"prompt=login", "login", -1, false, "login: prompt_login"},
 		{"max_age", "", 60, false, "login: max_age"},
 		{"max_age longer than mankind can count", "", math.MaxInt64, false, "login: max_age"},
-		{"prompt=login, back from it", "login", -1, true, "server_error: stale_sign_in"},
-		{"max_age, back from it", "", math.MaxInt64, true, "server_error: stale_sign_in"},
+		{"prompt=login, back from it", "login", -1, true, "login: prompt_login"},
+		{"max_age, back from it", "", math.MaxInt64, true, "login: max_age"},
 	} {
 		f := situation{prompt: c.prompt, maxAge: c.maxAge, who: "alice", resumed: c.resumed}.facts()
 		f.Session.AuthTime = time.Time{}
@@ -269,7 +300,8 @@ func brokenRules(f Facts, d Decision) (broken []string) {
 	rule("a code without a refusal", d.Outcome == Refuse || d.Error == "")
 	rule("a page without a name", (d.Outcome == Interact) == (d.Interaction != ""))
 	rule("no reason", d.Reason != "")
-	rule("server_error for something else than a stale sign-in", (d.Error == oautherr.ServerError) == (d.Reason == ReasonStaleSignIn))
+	rule("server_error", d.Error != oautherr.ServerError)
+	rule("a stale sign-in that is no login_required", d.Reason != ReasonStaleSignIn || d.Error == oautherr.LoginRequired)
 	for _, step := range f.Steps {
 		needed := (step.Needed || step.Prompt != "" && asked(step.Prompt)) && !step.Done
 		rule("approved without the step "+step.Name, !approved || !needed)
@@ -277,21 +309,24 @@ func brokenRules(f Facts, d Decision) (broken []string) {
 	}
 	rule("a step before the login", d.Reason != ReasonStep || s.SignedIn())
 
-	fresh := f.Resumed != nil && s.SignedIn() && !s.AuthTime.Before(f.Resumed.Since.Add(-f.ClockSkew)) &&
-		(f.Resumed.AuthTime.IsZero() || s.AuthTime.After(f.Resumed.AuthTime))
-	if fresh && !f.Resumed.AuthTime.IsZero() && s.Subject != f.Resumed.Subject {
-		// Another account may have been there all along, so no clock may lag.
-		fresh = !s.AuthTime.Before(f.Resumed.Since)
+	fresh := f.Resumed != nil && s.SignedIn() && !s.AuthTime.Before(f.Resumed.Since.Truncate(time.Second).Add(-f.ClockSkew)) &&
+		(s.SignedInAt.IsZero() || !s.SignedInAt.Before(f.Resumed.Since.Truncate(time.Millisecond)))
+	if f.Resumed != nil && s.SignedIn() {
+		for _, found := range f.Resumed.Found {
+			fresh = fresh && (found.Key != SignInKey(s) || s.AuthTime.UnixMilli() > found.AuthTime.UnixMilli())
+		}
 	}
 	rule("prompt=login without a new sign-in", !approved || !asked("login") || fresh)
 	rule("max_age=0 without a new sign-in", !approved || r.MaxAge == nil || *r.MaxAge != 0 || fresh)
 	if approved && r.MaxAge != nil && !fresh {
 		rule("a sign-in older than max_age", float64(f.Now.Unix()-s.AuthTime.Unix()) <= float64(*r.MaxAge))
 	}
-	loop := d.Interaction == LoginInteraction && (d.Reason == ReasonPromptLogin || d.Reason == ReasonMaxAge || d.Reason == ReasonPromptSelectAccount || d.Reason == ReasonOtherUser)
-	newer := f.Resumed != nil && !f.Resumed.AuthTime.IsZero() && s != nil && s.AuthTime.Sub(f.Resumed.AuthTime) > time.Millisecond
-	newer = newer && (f.Resumed.Subject == s.Subject || fresh)
-	rule("sent to login again after a new sign-in: a loop", !loop || !newer)
+	login := d.Interaction == LoginInteraction
+	rule("sent to login again after a new sign-in: a loop", !login || !fresh || d.Reason == ReasonNotSignedIn)
+	if r := f.Resumed; r != nil && r.FromLogin {
+		rule("sent to login the third time with a sign-in that does not count", !login || !s.SignedIn() || r.Stale == 0)
+		rule("sent to login the fourth time with nobody", !login || s.SignedIn() || r.Nobody < 2)
+	}
 	return broken
 }
 
@@ -310,6 +345,11 @@ func randomFacts(r *rand.Rand) Facts {
 		began:     ages[4+r.IntN(6)],
 		foundAge:  ages[r.IntN(len(ages))],
 		foundWho:  pick("", "", "alice", "bob"),
+		id:        pick("", "2"),
+		signedIn:  ages[r.IntN(len(ages))],
+		stale:     r.IntN(3),
+		nobody:    r.IntN(4),
+		other:     chance(),
 		denied:    r.IntN(8) == 0,
 		forbidden: r.IntN(6) == 0,
 	}
@@ -328,7 +368,9 @@ func TestAnEssentialLevel(t *testing.T) {
 	unmet := Decision{Outcome: Refuse, Reason: ReasonACR, Error: oautherr.UnmetAuthenticationRequirements}
 	ok := Decision{Outcome: Approve, Reason: ReasonSatisfied}
 	before, after := testStart.Add(-time.Hour), testStart.Add(-time.Second)
-	resumed := &Resumed{Since: testStart.Add(-time.Minute), Subject: "alice", AuthTime: before}
+	resumed := &Resumed{Since: testStart.Add(-time.Minute), FromLogin: true, Found: []SignIn{{
+		Key: SignInKey(&session.Session{ID: "1", Subject: "alice"}), AuthTime: before,
+	}}}
 	for _, c := range []struct {
 		rule      string
 		essential string
@@ -351,7 +393,7 @@ func TestAnEssentialLevel(t *testing.T) {
 	} {
 		got := Decide(Facts{
 			Request:   &Request{EssentialACR: strings.Fields(c.essential), Prompt: strings.Fields(c.prompt)},
-			Session:   &session.Session{Subject: "alice", AuthTime: c.authTime, ACR: c.acr},
+			Session:   &session.Session{ID: "1", Subject: "alice", AuthTime: c.authTime, ACR: c.acr},
 			Now:       testStart,
 			ClockSkew: 5 * time.Second,
 			Resumed:   c.resumed,

@@ -2,12 +2,14 @@ package authorize
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"html/template"
 	"net/http"
+	"strings"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
 	oautherr "github.com/usher-auth/usher/errors"
@@ -33,28 +35,34 @@ type PageError struct {
 	// ErrorID is in the log line of this error too.
 	ErrorID string
 
-	// ClientName is the name of the application if it is known, for a way back.
+	// ClientID and ClientName are those of the application as it is stored, if it is
+	// known: for a way back. ClientName is the ID where the client has no name.
+	ClientID   string
 	ClientName string
 
-	// UILocales are the languages that a valid request asks for, best first.
+	// UILocales are the languages that the request asks for, best first, wherever that
+	// can be read: of an unknown client or an expired request too.
 	UILocales []string
 
 	// OutOfBand is true where the request names [Client].OutOfBand as its redirect URI:
 	// a program reads the answer, so it should be JSON, as [ErrorJSON] writes it.
 	OutOfBand bool
 
-	// Return is set where the error belongs to a client that nobody has vetted:
-	// the user may choose to go there. Nil otherwise.
+	// Return is set where the user may choose to go to the client: it is one that
+	// nobody has vetted, and its error was not sent there at once, or the request has
+	// expired or was refused in a browser that has no cookie for it, and the client
+	// can be told access_denied. Nil otherwise.
 	Return *Return
 }
 
 // Return is the way to a client: a link to URL or, where Form is true, a form that
-// posts Fields to URL.
+// posts Fields to URL. Vetted is false where nobody of the host has looked at the client.
 type Return struct {
 	URL    string
 	Host   string
 	Form   bool
 	Fields []Field
+	Vetted bool
 }
 
 // Field is a hidden field of a form.
@@ -74,16 +82,23 @@ func (h *Handler) ShowError(w http.ResponseWriter, r *http.Request, err error) {
 	if code := oautherr.Code(""); !errors.As(err, &code) {
 		err = storeFailed("a page", err)
 	}
-	h.respond(w, r, answer{started: h.config.Now()}.refuse(err))
+	a := answer{started: h.config.Now()}
+	ctx, cancel := context.WithTimeout(r.Context(), h.config.Timeout)
+	defer cancel()
+	h.recognize(ctx, &a, reqOf(r))
+	h.respond(w, r, a.refuse(err))
 }
 
 // writeErrorPage tells the user, in place or on the host's own page.
 func (h *Handler) writeErrorPage(w http.ResponseWriter, r *http.Request, a answer) {
-	if h.config.ErrorURL != "" && a.destination.URI() == "" && a.pageStatus() == http.StatusBadRequest {
+	if h.config.ErrorURL != "" && a.mayBeElsewhere() {
 		page := appendQuery(h.config.ErrorURL, "error", string(a.err.Code))
 		page = appendQuery(page, "error_description", a.err.Text())
 		if a.decision.Reason != "" {
 			page = appendQuery(page, "reason", string(a.decision.Reason))
+		}
+		if locales := a.uiLocales(); locales != nil {
+			page = appendQuery(page, "ui_locales", strings.Join(locales, " "))
 		}
 		redirect(w, r, appendQuery(page, "error_id", a.errorID))
 		return
@@ -108,19 +123,40 @@ func (h *Handler) pageError(a answer) PageError {
 		Status: a.pageStatus(), Reason: a.decision.Reason, Code: a.err.Code, Description: a.err.Text(),
 		ErrorID: a.errorID, OutOfBand: a.destination.OutOfBand(),
 	}
-	if a.client != nil {
-		p.ClientName = a.client.DisplayName()
+	p.UILocales = a.uiLocales()
+	if a.client == nil {
+		return p
 	}
-	if a.request != nil {
-		p.UILocales = a.request.UILocales
+	p.ClientID, p.ClientName = a.client.ID, a.client.DisplayName()
+	to := destination.Answer{}
+	switch {
+	case a.back.URI() != "":
+		to = a.back.Answer(h.config.Issuer, theNo()...)
+	case !a.here:
+		to = a.destination.Answer(h.config.Issuer, a.fields...)
 	}
-	if to := a.destination.Answer(h.config.Issuer, a.fields...); to.URL != "" {
-		p.Return = &Return{URL: to.URL, Host: destination.Host(to.URL), Form: to.Form != nil}
+	if to.URL != "" {
+		p.Return = &Return{URL: to.URL, Host: destination.Host(to.URL), Form: to.Form != nil, Vetted: !a.client.Unvetted}
 		for _, f := range to.Form {
 			p.Return.Fields = append(p.Return.Fields, Field(f))
 		}
 	}
 	return p
+}
+
+// uiLocales are the languages of whatever request could be read.
+func (a answer) uiLocales() []string {
+	locales := a.params.get("ui_locales")
+	if !destination.ValidText(locales, maxList) {
+		return nil
+	}
+	return list(locales)
+}
+
+// mayBeElsewhere reports whether the page may be the one at Config.ErrorURL, which cannot
+// have a way back to the client, and which is no answer to what must not be redirected.
+func (a answer) mayBeElsewhere() bool {
+	return !a.here && a.destination.URI() == "" && a.pageStatus() == http.StatusBadRequest
 }
 
 // pageStatus is that of the reason, or of the error's code.
@@ -199,7 +235,7 @@ var errorTemplate = template.Must(template.New("error").Funcs(proven).Parse(`{{d
 <main>
 <h1>Sign-in cannot continue</h1>
 <p>{{.Description}}</p>
-{{with .Return}}<p>You can return to {{.Host}}, which nobody has verified.</p>
+{{with .Return}}<p>You can return to {{.Host}}{{if not .Vetted}}, which nobody has verified{{end}}.</p>
 {{if .Form}}<form method="post" {{proven "action" .URL}}>
 {{range .Fields}}<input type="hidden" name="{{.Name}}" value="{{.Value}}">
 {{end}}<button>Return to {{.Host}}</button>

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,12 +49,13 @@ type Event struct {
 	Subject      string
 	SessionID    string
 	Scopes       []string // granted where a code was issued, else asked for
+	LeftOut      []string // scopes that were asked for and dropped without a question
 	ResponseType string
 	ResponseMode string
 	Interaction  string
 	Reason       Reason
 	Code         oautherr.Code // of the error
-	Err          error         // the error with its cause, for the log only
+	Err          error         // the error with its cause, for the log only; without Code one that did not matter
 }
 
 // report logs what happened and tells the host.
@@ -82,6 +84,7 @@ func (e Event) attrs() []slog.Attr {
 		slog.String("redirect_host", e.RedirectHost),
 		slog.String("subject", e.Subject),
 		slog.String("scope", strings.Join(e.Scopes, " ")),
+		slog.String("left_out", strings.Join(e.LeftOut, " ")),
 		slog.String("response_type", e.ResponseType),
 		slog.String("interaction", e.Interaction),
 		slog.String("reason", string(e.Reason)),
@@ -132,12 +135,16 @@ func (a answer) event(now time.Time) Event {
 	if a.request != nil {
 		e.Scopes, e.ResponseType, e.ResponseMode = a.request.Scopes, a.request.ResponseType, a.request.ResponseMode
 		e.RedirectHost = a.request.RedirectHost()
+		e.LeftOut = slices.Concat(a.request.LeftOut, a.leftOut)
 	}
 	if a.granted != nil {
 		e.Scopes = a.granted
 	}
-	if a.session != nil {
+	if a.session.SignedIn() {
 		e.Subject, e.SessionID = a.session.Subject, a.session.ID
+	}
+	if a.request != nil {
+		e.Err = a.request.hintErr
 	}
 	if a.err != nil {
 		e.Err, e.Code = a.err, a.err.Code

@@ -1,14 +1,20 @@
 package authorize
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"strings"
 )
 
 // introspection is what [Handler.Introspection] answers.
 type introspection struct {
 	Active      bool                `json:"active"`
 	Params      map[string][]string `json:"params,omitempty"`
+	ClientID    string              `json:"client_id,omitempty"`
+	ClientName  string              `json:"client_name,omitempty"`
+	Scope       string              `json:"scope,omitempty"`
 	Subject     string              `json:"subject,omitempty"`
 	Interaction string              `json:"interaction,omitempty"`
 	Reason      Reason              `json:"reason,omitempty"`
@@ -18,42 +24,67 @@ type introspection struct {
 	DenyURL     string              `json:"deny_url,omitempty"`
 }
 
-// Introspection serves the content of a sealed request to a page in another
+// Introspection serves the content of a waiting request to a page in another
 // process that has no keys to read it: POST a form with req, and get JSON with
-// "active", and where that is true "params" (name to list of values), "subject" (the
-// user asked for, if any), "interaction", "reason", "iat", "exp", "resume_url" and
-// "deny_url". A request that is expired, damaged or of another endpoint is
-// {"active":false}.
+// "active", and where that is true "params" (name to list of values), "client_id" and
+// "client_name" of the client as it is stored, "scope" (what the request asks for, with
+// the defaults filled in, separated by spaces), "subject" (the user asked for, if any),
+// "interaction", "reason", "iat", "exp", "resume_url" and "deny_url". A request that is
+// expired, damaged or of another endpoint, or whose client or redirect URI is gone, is
+// {"active":false}. If the ClientStore fails the status is 503.
 //
-// It tells nothing that the holder of req could not read in it. Mount it where only
-// the host's own pages reach it all the same, behind whatever they authenticate with.
+// It tells nothing of the user, and nothing that the holder of req could not learn. Mount
+// it where only the host's own pages reach it all the same, behind whatever they
+// authenticate with.
 func (h *Handler) Introspection() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		setHeaders(w.Header())
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		answer := introspection{}
 		p, err := h.readBody(r)
 		if r.Method != http.MethodPost || err != nil {
 			w.WriteHeader(http.StatusBadRequest)
-		} else if s, err := h.reader().open(p.get("req")); err == nil {
-			answer = h.introspect(s, p.get("req"))
+			json.NewEncoder(w).Encode(introspection{})
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), h.config.Timeout)
+		defer cancel()
+		answer, err := h.introspect(ctx, p.get("req"))
+		if err != nil {
+			h.log.ErrorContext(ctx, "authorize: introspection", "error", err)
+			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 		json.NewEncoder(w).Encode(answer)
 	})
 }
 
-func (h *Handler) introspect(s *sealed, req string) introspection {
-	p := pendingOf(s, req, h.config.Endpoint)
+// introspect fails only if the ClientStore does.
+func (h *Handler) introspect(ctx context.Context, req string) (introspection, error) {
+	w, err := h.reader().open(req)
+	if err != nil {
+		return introspection{}, nil
+	}
+	p := pendingOf(w, req, h.config.Endpoint)
+	client, to, err := h.identify(ctx, p.Request.params)
+	if failed := (*reasoned)(nil); errors.As(err, &failed) && failed.reason == ReasonStoreFailed {
+		return introspection{}, err
+	}
+	if err != nil {
+		return introspection{}, nil
+	}
+	p.Request.fillIn(&h.config, client, to.URI())
 	return introspection{
 		Active:      true,
-		Params:      s.Params,
+		Params:      w.Params,
+		ClientID:    client.ID,
+		ClientName:  client.DisplayName(),
+		Scope:       strings.Join(p.Request.Scopes, " "),
 		Subject:     p.Request.Subject,
-		Interaction: s.Page,
-		Reason:      s.Reason,
-		IssuedAt:    s.IssuedAt,
-		ExpiresAt:   s.ExpiresAt,
+		Interaction: w.Page,
+		Reason:      w.Reason,
+		IssuedAt:    p.IssuedAt.Unix(),
+		ExpiresAt:   p.ExpiresAt.Unix(),
 		ResumeURL:   p.ResumeURL,
 		DenyURL:     p.DenyURL,
-	}
+	}, nil
 }

@@ -29,21 +29,26 @@ func (h *Handler) approve(ctx context.Context, a answer) answer {
 		RedirectURI:     r.RedirectURI,
 		RedirectURISent: r.redirectURISent,
 		Challenge:       r.CodeChallenge,
-		Scopes:          r.Scopes,
 		Resources:       r.Resources,
 		Subject:         s.Subject,
 		AuthTime:        millis(s.AuthTime),
 		ACR:             s.ACR,
 		AMR:             slices.Clone(s.AMR),
 		Nonce:           r.Nonce,
-		Claims:          r.Claims,
+		Scopes:          r.Scopes,
 		SessionID:       s.ID,
 		Data:            slices.Clone(s.Data),
 		IssuedAt:        now,
 		ExpiresAt:       now.Add(h.config.CodeLifetime),
 	}
-	if a.resumed != nil {
-		record.Scopes = a.resumed.granted(r.Scopes, s)
+	if a.resumed != nil || slices.Contains(r.Scopes, "offline_access") {
+		record.Scopes, a.leftOut = grantedScopes(&a)
+	}
+	if r.Claims != nil {
+		record.Claims = agreedClaims(r, record.Scopes)
+	}
+	if h.config.Parameters != nil {
+		record.Parameters = h.ownParameters(r)
 	}
 	if len(record.Scopes) == 0 {
 		return a.refuse(oautherr.InvalidScope.Because(errors.New("of the scopes that the user granted none is asked for any more")))
@@ -58,6 +63,20 @@ func (h *Handler) approve(ctx context.Context, a answer) answer {
 	}
 	a.granted, a.fields = record.Scopes, []destination.Field{{Name: "code", Value: code}}
 	return a
+}
+
+// ownParameters are those of the host's own parameters that the request carried.
+func (h *Handler) ownParameters(r *Request) map[string]string {
+	var values map[string]string
+	for _, name := range h.config.Parameters {
+		if value := r.params.get(name); value != "" {
+			if values == nil {
+				values = map[string]string{}
+			}
+			values[name] = value
+		}
+	}
+	return values
 }
 
 // hash is what is kept of a secret: its SHA-256 in 43 characters of base64url.

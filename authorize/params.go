@@ -34,6 +34,17 @@ type params struct {
 	repeated []string // those that came twice or in the wrong place: no value can be trusted
 	resumes  bool     // there is a req: the request comes back from a page
 	denied   bool     // deny=1, which only counts beside req
+
+	// hinted says that there was an id_token_hint. If it was looked at on an earlier visit,
+	// it has proven hintSubject, or nobody.
+	hinted         bool
+	hintSubject    string
+	hintUnverified bool
+}
+
+// sent reports whether the request had the parameter, carried or not.
+func (p params) sent(name string) bool {
+	return p.get(name) != "" || name == "id_token_hint" && p.hinted
 }
 
 // get returns the value of the parameter, or nothing if it is absent or repeated.
@@ -138,6 +149,7 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 		case name != "resource" && slices.ContainsFunc(p.list, func(x param) bool { return x.name == name }):
 			p.repeated = appendOnce(p.repeated, name)
 		default:
+			p.hinted = p.hinted || name == "id_token_hint"
 			p.list = append(p.list, param{name, value})
 		}
 	}

@@ -3,89 +3,17 @@ package authorize
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
-	"github.com/usher-auth/usher/authorize/internal/jose"
 	oautherr "github.com/usher-auth/usher/errors"
-	"github.com/usher-auth/usher/session"
 )
-
-// A request that needs the user waits outside this process: it is sealed into a
-// signed JWT that travels through the host's pages as the parameter req, and is
-// opened and judged anew when the browser brings it back. Nothing is stored. A
-// cookie ties it to the browser that started it.
-
-// sealedType keeps these JWTs apart from all others that the same keys may sign.
-const sealedType = "usher-request+jwt"
-
-// sealed are the claims of req.
-type sealed struct {
-	Issuer    string `json:"iss"`
-	Audience  string `json:"aud"`
-	ID        string `json:"jti"`
-	IssuedAt  int64  `json:"iat"`
-	ExpiresAt int64  `json:"exp"`
-
-	// Params are the known parameters of the request, without id_token_hint, of
-	// which only the subject that it proved goes along.
-	Params      map[string][]string `json:"params"`
-	HintSubject string              `json:"hint_sub,omitempty"`
-
-	// Page and Reason say which interaction the browser was sent to, and why.
-	Page   string `json:"page"`
-	Reason Reason `json:"reason"`
-
-	// For is the sign-in that was sent to the page; nil for the login.
-	For *signIn `json:"for,omitempty"`
-
-	// Browser is the hash of the secret in the cookie.
-	Browser string `json:"browser"`
-
-	// AuthTime is that of the session found first, in milliseconds, and FoundSubject
-	// whose it was; 0: nobody.
-	AuthTime     int64  `json:"auth_time,omitempty"`
-	FoundSubject string `json:"found_sub,omitempty"`
-
-	// Done are the interactions completed so far.
-	Done []completed `json:"done,omitempty"`
-}
-
-// signIn stands for one sign-in of one user.
-type signIn struct {
-	Subject  string `json:"sub"`
-	Session  string `json:"session"`  // hash, see sessionHash
-	Standing string `json:"standing"` // hash of what a renewed sign-in must have kept
-}
-
-func signInOf(s *session.Session) *signIn {
-	return &signIn{s.Subject, sessionHash(s), hash(fmt.Sprintf("standing %q %q %q", s.ACR, s.AMR, s.Data))}
-}
-
-// renewedBy reports whether s is the same sign-in or a renewed one of the same user, who
-// stands as before: with the same roles, as far as the host keeps them in Data, and at
-// the same level.
-func (i *signIn) renewedBy(s *session.Session) bool {
-	now := signInOf(s)
-	return i != nil && i.Subject == now.Subject && (i.Session == now.Session || i.Standing == now.Standing)
-}
-
-// completed counts for one sign-in of one user only. The choice of an account counts for
-// that user however often they sign in: its Session is empty.
-type completed struct {
-	Name    string   `json:"name"`
-	Subject string   `json:"sub"`
-	Session string   `json:"session,omitempty"` // hash, see sessionHash
-	Scopes  []string `json:"scopes,omitempty"`
-}
 
 // Pending is a request that waits for the user, as the host's pages see it.
 type Pending struct {
@@ -101,7 +29,15 @@ type Pending struct {
 	Interaction string
 	Reason      Reason
 
-	// Subject is the user who was sent to the page; empty for the login. A page that
+	// Anew is true if this browser has no cookie for the request: it was answered
+	// already, was pushed out by others, or began in another browser. That is no
+	// error. Who comes back from the page begins anew, as by the client's own URL:
+	// whatever was decided for the request before is left out. A [PendingReader] sees
+	// no cookies and leaves it false.
+	Anew bool
+
+	// Subject is the user who was sent to the page; empty for the login, and where
+	// Anew is true. A page that
 	// shows who is signed in compares it first and calls [Handler.Resume] if it is
 	// another user by now, so that what is agreed to is agreed to by who is shown.
 	Subject string
@@ -131,24 +67,28 @@ func (p Pending) String() string { return p.LogValue().String() }
 
 // Pending returns the request in the req parameter of r: of its query, or of its form,
 // which is parsed if the host has not. It is for the host's pages in this
-// process. It does not look at the browser; [Handler.Resume] leads to that check.
+// process. It records nothing; whether this browser began the request is in
+// [Pending].Anew.
 // An error means that req is missing, expired or not of this endpoint's making, that
 // the client or its redirect URI is gone since, or that the ClientStore failed:
 // [Handler.ShowError] tells the user what to do.
 func (h *Handler) Pending(r *http.Request) (*Pending, error) {
 	req := reqOf(r)
-	s, err := h.reader().open(req)
+	w, err := h.reader().open(req)
 	if err != nil {
 		return nil, err
 	}
-	p := pendingOf(s, req, h.config.Endpoint)
+	p := pendingOf(w, req, h.config.Endpoint)
 	ctx, cancel := context.WithTimeout(r.Context(), h.config.Timeout)
 	defer cancel()
 	client, to, err := h.identify(ctx, p.Request.params)
 	if err != nil {
 		return nil, err
 	}
-	p.Request.fillIn(client, to.URI())
+	p.Request.fillIn(&h.config, client, to.URI())
+	if !h.beganIn(r, w) {
+		p.Anew, p.Subject = true, ""
+	}
 	return p, nil
 }
 
@@ -174,7 +114,8 @@ func (h *Handler) Deny(w http.ResponseWriter, r *http.Request) {
 // Complete records that the user has passed the interaction with this name and
 // sends the browser back. It counts for this request and for the sign-in that r
 // carries, no other; if the page was not shown to that user, nothing is recorded and
-// it is shown. A browser that did not start the request gets the error page.
+// it is shown. If nobody is signed in any more, or the browser has no cookie for the
+// request, nothing is recorded either, and the endpoint goes on from there.
 // Call it in answer to a POST.
 //
 // The page may sign the same user in anew, as one for changing the password does that
@@ -192,54 +133,62 @@ func (h *Handler) complete(w http.ResponseWriter, r *http.Request, name string, 
 	defer cancel()
 	r = r.WithContext(ctx)
 	a := answer{started: h.config.Now()}
-	req, err := h.resealCompleted(r, &a, name, scopes)
+	req, err := h.record(r, &a, name, scopes)
 	if err != nil {
+		h.recognize(ctx, &a, reqOf(r))
 		h.respond(w, r, a.refuse(err))
 		return
 	}
 	h.backToEndpoint(w, r, req, "")
 }
 
-func (h *Handler) resealCompleted(r *http.Request, a *answer, name string, scopes []string) (req string, err error) {
+// record signs the request anew, with what the user has done. Where that cannot count
+// it returns the request as it is: the endpoint knows what is to be done then.
+func (h *Handler) record(r *http.Request, a *answer, name string, scopes []string) (req string, err error) {
 	i := slices.IndexFunc(h.interactions, func(i Interaction) bool { return i.Name == name })
 	if i < 0 {
 		return "", oautherr.ServerError.Because(fmt.Errorf("Complete was called for %q: no interaction has that name", name))
 	}
-	if a.resumed, err = h.openInBrowser(r, reqOf(r)); err != nil {
+	req = reqOf(r)
+	w, err := h.reader().open(req)
+	if err != nil {
 		return "", err
 	}
-	s, err := h.config.Sessions.Session(r)
-	if err = inTime(r.Context(), err); err != nil {
-		return "", storeFailed("SessionStore.Session", err)
+	if !h.beganIn(r, w) {
+		return req, nil
 	}
+	a.resumed = w
+	if a.session, err = h.whoIsSignedIn(r); err != nil {
+		return "", err
+	}
+	s := a.session
 	if !s.SignedIn() {
-		return "", errNotSignedIn
+		return req, nil
 	}
-	a.session = s
 	// On a page for choosing an account, the user is what changes. Consent is given by the
 	// very sign-in that was asked.
 	choosing := h.interactions[i].Prompt == "select_account"
-	shown := a.resumed.Page == name && (choosing || a.resumed.For.renewedBy(s))
+	shown := w.Page == name && (choosing || w.For.renewedBy(s))
 	if name == ConsentInteraction {
-		shown = shown && a.resumed.For.Session == sessionHash(s)
+		shown = shown && w.For.Key == SignInKey(s)
 	}
 	if !shown {
 		// The endpoint will see to it that this sign-in sees the page.
 		h.log.Warn("authorize: an interaction was completed that is not the one shown, or by another sign-in than it was shown to: Session.ID has to stay the same until the next one", "interaction", name)
-		return reqOf(r), nil
+		return req, nil
 	}
 	if name == ConsentInteraction {
 		if err := h.remember(r, a, scopes); err != nil {
 			return "", err
 		}
 	}
-	next := *a.resumed
-	done := completed{Name: name, Subject: s.Subject, Session: sessionHash(s), Scopes: scopes}
+	next := *w
+	done := completed{Name: name, By: SignInKey(s), Scopes: scopes}
 	if choosing {
-		done.Session = ""
+		done.By = subjectKey(s) // however often that user signs in
 	}
 	next.complete(done, s)
-	if req, err = h.seal(&next); err == nil {
+	if req, err = h.sign(&next); err == nil {
 		h.report(context.WithoutCancel(r.Context()), Event{
 			Kind: EventCompleted, Time: a.started.UTC(), ClientID: next.params().get("client_id"),
 			Subject: s.Subject, SessionID: s.ID, Scopes: scopes, Interaction: name,
@@ -268,41 +217,70 @@ func reqOf(r *http.Request) string {
 	return r.PostForm.Get("req")
 }
 
-// unseal replaces the parameters of a request that comes back from a page by those
-// that were sealed. Beside req only deny counts.
-func (h *Handler) unseal(r *http.Request, p params) (*sealed, params, error) {
+// reopen replaces the parameters of a request that comes back from a page by those that
+// it carries. Beside req only deny counts. What was decided for it is in a.resumed if
+// this browser has its cookie. Otherwise it begins anew, which does not go on for ever
+// in a browser that keeps no cookies.
+func (h *Handler) reopen(r *http.Request, a *answer) error {
 	if r.Method != http.MethodGet {
-		return nil, params{}, errNoRequest
+		return errNoRequest
 	}
-	s, err := h.openInBrowser(r, p.get("req"))
+	denied, req := a.params.denied, a.params.get("req")
+	w, err := h.reader().open(req)
 	if err != nil {
-		return nil, params{}, err
+		h.recognize(r.Context(), a, req)
+		return err
 	}
-	original := s.params()
-	original.denied = p.denied
-	return s, original, nil
+	a.params, a.denied = w.params(), denied
+	switch {
+	case h.beganIn(r, w):
+		a.resumed = w
+	case w.Browser != "":
+		a.anew = w.Anew + 1
+	}
+	if a.anew > maxAnew && !denied {
+		h.recognize(r.Context(), a, req)
+		return errNoCookies
+	}
+	return nil
 }
 
-// interact seals the request and sends the browser to the page.
+// maxAnew is how often in a row a request may begin anew for a user who is signed in.
+// Where nobody is, it may once.
+const maxAnew = 2
+
+// recognize finds out for an error page whose request req is: it speaks the user's
+// language then, names the client and, where the request is too old, offers a way back.
+func (h *Handler) recognize(ctx context.Context, a *answer, req string) {
+	w, err := h.reader().openLate(req)
+	if err != nil {
+		return
+	}
+	a.params = w.params()
+	client, to, err := h.identify(ctx, a.params)
+	a.client = client
+	if err == nil && !a.started.Before(w.ExpiresAt.time()) {
+		a.back = to
+	}
+}
+
+// interact signs the request and sends the browser to the page.
 func (h *Handler) interact(r *http.Request, a answer) answer {
-	next := sealed{}
+	if fetched(r) {
+		a.here = true
+		return a.refuse(errFetched)
+	}
+	next := waiting{}
 	if a.resumed != nil {
 		next = *a.resumed
+		next.Anew = 0
 	} else {
 		secret := rand.Text()
-		next = h.newSealed(a.request, a.session, hash(secret))
+		next = h.newWaiting(a, hash(secret))
 		a.cookies = h.pendingCookies(r, next.ID, secret, a.started)
 	}
-	next.Page, next.Reason = a.decision.Interaction, a.decision.Reason
-	next.For = nil
-	switch {
-	case next.Page != LoginInteraction:
-		next.For = signInOf(a.session)
-	case a.session.SignedIn() && a.session.Subject != next.FoundSubject && next.AuthTime != 0:
-		// Another account was chosen, and is to sign in anew: from now on that one counts.
-		next.found(a.session)
-	}
-	req, err := h.seal(&next)
+	next.sentTo(a.decision, a.session)
+	req, err := h.sign(&next)
 	if err != nil {
 		return a.refuse(err)
 	}
@@ -312,6 +290,26 @@ func (h *Handler) interact(r *http.Request, a answer) answer {
 	}
 	a.page = page
 	return a
+}
+
+// askAgainByGET sends a POST for which nobody is signed in to our own GET, signed like
+// a request that waits: browsers leave the session cookie off a POST that comes from
+// another site. The GET is the first visit.
+func (h *Handler) askAgainByGET(a answer) answer {
+	next := h.newWaiting(a, "")
+	req, err := h.sign(&next)
+	if err != nil {
+		return a.refuse(err)
+	}
+	a.page = h.config.Endpoint + "?req=" + url.QueryEscape(req)
+	return a
+}
+
+// fetched reports whether a program of a page has sent r, which could show no page of
+// ours: whatever is no navigation (Fetch Metadata Request Headers §2.3).
+func fetched(r *http.Request) bool {
+	mode := r.Header.Get("Sec-Fetch-Mode")
+	return mode != "" && mode != "navigate"
 }
 
 // pageURL asks the login redirector or the interaction for its page and makes a
@@ -335,120 +333,6 @@ func (h *Handler) pageURL(ctx context.Context, p *Pending) (string, error) {
 		return "", oautherr.ServerError.Because(fmt.Errorf("the page of %q is neither a path nor an https URL", p.Interaction))
 	}
 	return page, nil
-}
-
-func (h *Handler) newSealed(r *Request, s *session.Session, browser string) sealed {
-	now := h.config.Now()
-	next := sealed{
-		Issuer:      h.config.Issuer,
-		Audience:    h.config.Endpoint,
-		ID:          rand.Text(),
-		IssuedAt:    now.Unix(),
-		ExpiresAt:   now.Add(h.config.PendingLifetime).Unix(),
-		Params:      map[string][]string{},
-		HintSubject: r.hintSubject,
-		Browser:     browser,
-	}
-	for _, x := range r.params.list {
-		if x.name != "id_token_hint" {
-			next.Params[x.name] = append(next.Params[x.name], x.value)
-		}
-	}
-	next.found(s)
-	return next
-}
-
-func (s *sealed) found(by *session.Session) {
-	if by != nil && !by.AuthTime.IsZero() {
-		s.AuthTime, s.FoundSubject = by.AuthTime.UnixMilli(), by.Subject
-	}
-}
-
-func (h *Handler) seal(s *sealed) (string, error) {
-	req, err := h.keys.Sign(sealedType, s)
-	if errors.Is(err, jose.ErrTooLarge) {
-		return "", oautherr.InvalidRequest.With("The request is too long to be kept while the user signs in.")
-	}
-	if err != nil {
-		return "", oautherr.ServerError.Because(fmt.Errorf("signing the request: %w", err))
-	}
-	return req, nil
-}
-
-// params gives the sealed parameters back in a fixed order.
-func (s *sealed) params() params {
-	p := params{}
-	names := make([]string, 0, len(s.Params))
-	for name := range s.Params {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		for _, value := range s.Params[name] {
-			p.list = append(p.list, param{name, value})
-		}
-	}
-	return p
-}
-
-// facts is what a decision needs of it.
-func (s *sealed) facts() *Resumed {
-	resumed := &Resumed{Since: time.Unix(s.IssuedAt, 0)}
-	if s.AuthTime != 0 {
-		resumed.AuthTime, resumed.Subject = time.UnixMilli(s.AuthTime), s.FoundSubject
-	}
-	return resumed
-}
-
-// complete adds what the user has done now. If the page has renewed the sign-in, what was
-// done before goes over to the new one.
-func (s *sealed) complete(now completed, by *session.Session) {
-	done := []completed{now}
-	for _, before := range s.Done {
-		if s.For.renewedBy(by) && before.Subject == s.For.Subject && before.Session == s.For.Session {
-			before.Session = sessionHash(by)
-		}
-		if before.Name != now.Name {
-			done = append(done, before)
-		}
-	}
-	s.Done = done
-}
-
-// completion returns the record of an interaction if it counts for the session.
-func (s *sealed) completion(name string, by *session.Session) *completed {
-	if s == nil || by == nil {
-		return nil
-	}
-	for i, c := range s.Done {
-		if c.Name == name && c.Subject == by.Subject && (c.Session == "" || c.Session == sessionHash(by)) {
-			return &s.Done[i]
-		}
-	}
-	return nil
-}
-
-// granted returns the scopes asked for, or fewer if the user has ticked fewer.
-func (s *sealed) granted(asked []string, by *session.Session) []string {
-	consent := s.completion(ConsentInteraction, by)
-	if consent == nil {
-		return asked
-	}
-	return slices.DeleteFunc(slices.Clone(asked), func(scope string) bool { return !slices.Contains(consent.Scopes, scope) })
-}
-
-// completedBy reports whether the session has completed any interaction.
-func (s *sealed) completedBy(by *session.Session) bool {
-	return slices.ContainsFunc(s.Done, func(c completed) bool { return s.completion(c.Name, by) != nil })
-}
-
-// sessionHash stands for one sign-in of one user: its id, or its time where the host
-// has none.
-func sessionHash(s *session.Session) string {
-	if s.ID != "" {
-		return hash("id " + s.ID + " " + s.Subject)
-	}
-	return hash("auth_time " + strconv.FormatInt(s.AuthTime.UnixMilli(), 10) + " " + s.Subject)
 }
 
 // appendQuery adds a parameter to a URL of the configuration.

@@ -54,9 +54,9 @@ func TestWhatIsSealed(t *testing.T) {
 		delete(claims, random)
 	}
 	want := map[string]any{
-		"iss": testIssuer, "aud": testEndpoint, "page": "login", "reason": "prompt_login", "hint_sub": "alice",
+		"iss": testIssuer, "aud": testEndpoint, "page": "login", "reason": "prompt_login", "hint_sub": base64.StdEncoding.EncodeToString([]byte("alice")),
 		"iat": float64(testStart.Unix()), "exp": float64(testStart.Add(30 * time.Minute).Unix()),
-		"auth_time": float64(old.AuthTime.UnixMilli()), "found_sub": "alice",
+		"found": []any{map[string]any{"k": SignInKey(old), "t": float64(old.AuthTime.UnixMilli())}},
 		"params": map[string]any{
 			"response_type": []any{"code"}, "client_id": []any{"web"}, "redirect_uri": []any{"https://app.example/cb"},
 			"scope": []any{"openid"}, "state": []any{"st-1"}, "nonce": []any{"n-1"}, "prompt": []any{"login"},
@@ -127,25 +127,25 @@ func TestComingBack(t *testing.T) {
 		{"with the user's no", func(v *visitor, at *reply) *reply { return v.deny(at) }, "client access_denied"},
 		{"deny=0 is no no", func(v *visitor, at *reply) *reply { return v.get("deny=0&req=" + at.req) }, "code"},
 		{"deny=true is no no", func(v *visitor, at *reply) *reply { return v.get("deny=true&req=" + at.req) }, "code"},
-		{"another browser", func(v *visitor, at *reply) *reply { return s.visitor(s.signIn("mallory")).resume(at) }, "page Bad Request invalid_request"},
-		{"another browser's no", func(v *visitor, at *reply) *reply { return s.visitor(nil).deny(at) }, "page Bad Request invalid_request"},
+		{"another browser", func(v *visitor, at *reply) *reply { return s.visitor(s.signIn("mallory")).resume(at) }, "code"},
+		{"another browser's no", func(v *visitor, at *reply) *reply { return s.visitor(nil).deny(at) }, "page Bad Request access_denied"},
 		{"the cookie's secret is another", func(v *visitor, at *reply) *reply {
 			v.eachCookie(func(c string) string { return c[:len(c)-1] + "A" + "B" })
 			return v.resume(at)
-		}, "page Bad Request invalid_request"},
+		}, "code"},
 		{"the cookie is empty", func(v *visitor, at *reply) *reply {
 			v.eachCookie(func(string) string { return "" })
 			return v.resume(at)
-		}, "page Bad Request invalid_request"},
+		}, "code"},
 		{"the cookie holds the hash", func(v *visitor, at *reply) *reply {
 			v.eachCookie(func(string) string { return "1." + claimsOf(t, at.req)["browser"].(string) })
 			return v.resume(at)
-		}, "page Bad Request invalid_request"},
+		}, "code"},
 		{"the cookie is there twice", func(v *visitor, at *reply) *reply {
 			r := httptest.NewRequest("GET", "/authorize?req="+at.req, nil)
 			v.eachCookie(func(c string) string { r.AddCookie(&http.Cookie{Name: at.cookies[0].Name, Value: c}); return c })
 			return v.send(s.handler, r)
-		}, "page Bad Request invalid_request"},
+		}, "code"},
 		{"the cookie of another request", func(v *visitor, at *reply) *reply {
 			who := v.session
 			v.session = nil
@@ -153,7 +153,7 @@ func TestComingBack(t *testing.T) {
 			v.session = who
 			v.cookies[at.cookies[0].Name] = v.cookies[other.cookies[0].Name]
 			return v.resume(at)
-		}, "page Bad Request invalid_request"},
+		}, "code"},
 		{"a second before it expires", func(v *visitor, at *reply) *reply {
 			s.now = s.now.Add(30*time.Minute - time.Second)
 			return v.resume(at)
@@ -224,8 +224,8 @@ func TestARequestIsAnsweredOnceInItsBrowser(t *testing.T) {
 		at := v.get(ask())
 		v.session = s.signIn("alice")
 		c.first(v, at).want(t, c.rule, c.want)
-		v.resume(at).want(t, "again "+c.rule, "page Bad Request invalid_request")
-		v.deny(at).want(t, "no, after it was answered "+c.rule, "page Bad Request invalid_request")
+		v.resume(at).want(t, "again "+c.rule+": it begins anew", "code")
+		v.deny(at).want(t, "no, after it was answered "+c.rule, "page Bad Request access_denied")
 	}
 }
 
@@ -370,10 +370,7 @@ func TestEightRequestsCanWaitInABrowser(t *testing.T) {
 		t.Errorf("%d cookies", len(v.cookies))
 	}
 	v.session = s.signIn("alice")
-	got := v.resume(tabs[0]).want(t, "the oldest gave way", "page Bad Request invalid_request")
-	if !strings.Contains(got.body, "start again") {
-		t.Errorf("the page does not say how to go on:\n%s", got.body)
-	}
+	v.resume(tabs[0]).want(t, "the oldest gave way, and begins anew", "code")
 	for i, tab := range tabs[1:] {
 		v.resume(tab).want(t, fmt.Sprintf("tab %d", i+1), "code")
 	}
@@ -425,15 +422,15 @@ func TestPromptLoginNeedsANewSignIn(t *testing.T) {
 		s := newSite(t)
 		v := s.visitor(alice())
 		at := v.get(ask(c.ask)).want(t, c.rule, "login")
-		for range 5 {
-			s.now = s.now.Add(time.Minute)
-			next := v.resume(at).want(t, c.rule+": came back without signing in", "login")
-			before, after := claimsOf(t, at.req), claimsOf(t, next.req)
-			if diff := cmp.Diff(before, after); diff != "" || len(next.cookies) != 0 {
-				t.Errorf("%s: the login page shown again has another request: %s %v", c.rule, diff, next.cookies)
-			}
-			at = next
+		s.now = s.now.Add(time.Minute)
+		next := v.resume(at).want(t, c.rule+": came back without signing in", "login")
+		before, after := claimsOf(t, at.req), claimsOf(t, next.req)
+		before["stale"] = 1.0
+		if diff := cmp.Diff(before, after); diff != "" || len(next.cookies) != 0 {
+			t.Errorf("%s: the login page shown again has another request: %s %v", c.rule, diff, next.cookies)
 		}
+		v.resume(next).want(t, c.rule+": and again", "client login_required")
+		at = v.get(ask(c.ask)).want(t, c.rule, "login")
 		v.session = s.signIn("alice")
 		v.resume(at).want(t, c.rule+": signed in", "code")
 	}
@@ -450,19 +447,31 @@ func TestPromptLoginStaysKeptWhileThePagesAfterItTakeTheirTime(t *testing.T) {
 }
 
 func TestAClockThatLagsIsNoLoop(t *testing.T) {
-	s := newSite(t)
-	v := s.visitor(nil)
-	at := v.get(ask("prompt=login"))
-	v.session = s.signIn("alice")
-	v.session.AuthTime = s.now.Add(-time.Minute)
-	v.resume(at).want(t, "the host's clock lags a minute", "client server_error")
-	if text := s.lastEvent().Err.Error(); !strings.Contains(text, "ClockSkew") || !strings.Contains(text, "2026-03-01T11:59:00Z") {
-		t.Errorf("the log says %q", text)
+	for _, c := range []struct {
+		rule   string
+		change func(*session.Session)
+		log    string
+	}{
+		{"the host's clock lags a minute", func(s *session.Session) { s.AuthTime = testStart.Add(-time.Minute) }, "AuthTime is before the request. AuthTime is 2026-03-01T11:59:00.000Z"},
+		{"an account that waited", func(s *session.Session) { s.SignedInAt = testStart.Add(-time.Second) }, "SignedInAt is before the request. AuthTime is 2026-03-01T12:00:00.000Z, SignedInAt 2026-03-01T11:59:59.000Z"},
+		{"no time at all", func(s *session.Session) { s.AuthTime = time.Time{} }, "AuthTime is zero. AuthTime is not set"},
+	} {
+		s := newSite(t)
+		v := s.visitor(nil)
+		at := v.get(ask("prompt=login"))
+		v.session = s.signIn("alice")
+		c.change(v.session)
+		at = v.resume(at).want(t, c.rule, "login")
+		v.resume(at).want(t, c.rule+", again", "client login_required")
+		if text := s.lastEvent().Err.Error(); !strings.Contains(text, "clock skew of 5s") || !strings.Contains(text, c.log) {
+			t.Errorf("%s: the log says %q", c.rule, text)
+		}
 	}
+	s := newSite(t)
 	s.config.ClockSkew = time.Minute
 	s.restart()
-	v = s.visitor(nil)
-	at = v.get(ask("prompt=login"))
+	v := s.visitor(nil)
+	at := v.get(ask("prompt=login"))
 	v.session = s.signIn("alice")
 	v.session.AuthTime = s.now.Add(-time.Minute)
 	v.resume(at).want(t, "with as much skew allowed", "code")
@@ -541,7 +550,7 @@ func TestAPageMayRenewTheSignIn(t *testing.T) {
 		{"the same user by other methods", with(func(s *session.Session) { s.AMR = []string{"pwd otp"} }), "consent"},
 		{"another user", with(func(s *session.Session) { s.Subject = "bob" }), "consent"},
 		{"another user under the same id", with(func(s *session.Session) { s.ID, s.Subject = "1", "bob" }), "consent"},
-		{"nobody", session.Session{}, "page Bad Request login_required"},
+		{"nobody", session.Session{}, "login"},
 	} {
 		s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}),
 			withStep(Interaction{Name: "password", Page: "/password", Needed: always}))
@@ -573,15 +582,28 @@ func TestConsentIsOfTheSignInThatWasAsked(t *testing.T) {
 	}
 }
 
+// pending is what a page of the host reads, to which the browser was sent.
+func (v *visitor) pending(at *reply) (*Pending, error) {
+	r := httptest.NewRequest("GET", "/page?req="+at.req, nil)
+	for name, value := range v.cookies {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	return v.site.handler.Pending(r)
+}
+
 // A host's page is told whom the endpoint has sent to it.
 func TestAPageIsToldWhoWasSentToIt(t *testing.T) {
 	s := newSite(t, withConsent)
 	v := s.visitor(alice())
 	for page, want := range map[string]string{ask(): "alice", ask("prompt=login"): ""} {
 		at := v.get(page)
-		p, err := s.handler.Pending(httptest.NewRequest("GET", at.location, nil))
-		if err != nil || p.Subject != want {
+		p, err := v.pending(at)
+		if err != nil || p.Subject != want || p.Anew {
 			t.Errorf("%s: %v, %v, want %q", at.kind, p, err, want)
+		}
+		p, err = s.visitor(alice()).pending(at)
+		if err != nil || p.Subject != "" || !p.Anew {
+			t.Errorf("%s, in another browser: %v, %v", at.kind, p, err)
 		}
 	}
 }
@@ -590,10 +612,10 @@ func TestAPageIsToldWhoWasSentToIt(t *testing.T) {
 func TestARenewedSignInTakesOverItsOwn(t *testing.T) {
 	alice1, alice2, bob := session.Session{ID: "1", Subject: "alice"}, session.Session{ID: "2", Subject: "alice"}, session.Session{ID: "3", Subject: "bob"}
 	of := func(name string, by session.Session) completed {
-		return completed{Name: name, Subject: by.Subject, Session: sessionHash(&by)}
+		return completed{Name: name, By: SignInKey(&by)}
 	}
 	earlier := of("survey", session.Session{ID: "0", Subject: "alice"})
-	s := sealed{For: signInOf(&alice1), Done: []completed{of("terms", alice1), of("consent", bob), of("password", bob), earlier}}
+	s := waiting{For: signInOf(&alice1), Done: []completed{of("terms", alice1), of("consent", bob), of("password", bob), earlier}}
 	before := slices.Clone(s.Done)
 	done := s.Done
 	s.complete(of("password", alice2), &alice2)
@@ -625,16 +647,16 @@ func TestEndingAnInteractionTheWrongWay(t *testing.T) {
 		do   func(v *visitor, at *reply) *reply
 		want string
 	}{
-		{"in another browser", func(v *visitor, at *reply) *reply { v.cookies = map[string]string{}; return v.complete(at, "terms") }, "page Bad Request invalid_request"},
+		{"in another browser", func(v *visitor, at *reply) *reply { v.cookies = map[string]string{}; return v.complete(at, "terms") }, "terms"},
 		{"after it expired", func(v *visitor, at *reply) *reply {
 			v.site.now = v.site.now.Add(time.Hour)
 			return v.complete(at, "terms")
 		}, "page Bad Request invalid_request"},
-		{"by nobody", func(v *visitor, at *reply) *reply { v.session = nil; return v.complete(at, "terms") }, "page Bad Request login_required"},
+		{"by nobody", func(v *visitor, at *reply) *reply { v.session = nil; return v.complete(at, "terms") }, "login"},
 		{"by someone half signed in", func(v *visitor, at *reply) *reply {
 			v.session.SecondFactorPending = true
 			return v.complete(at, "terms")
-		}, "page Bad Request login_required"},
+		}, "login"},
 		{"under another name", func(v *visitor, at *reply) *reply { return v.complete(at, "other") }, "page Service Unavailable server_error"},
 		{"as a login", func(v *visitor, at *reply) *reply { return v.complete(at, "login") }, "page Service Unavailable server_error"},
 		{"as consent where there is none", func(v *visitor, at *reply) *reply { return v.grant(at, "openid") }, "page Service Unavailable server_error"},
@@ -670,11 +692,7 @@ func TestARequestThatIsTooLongToBeCarried(t *testing.T) {
 		t.Errorf("the state is gone, or cookies were set: %v", got.cookies)
 	}
 	v.session = alice()
-	v.get(ask("state="+long)).want(t, "it need not be carried for someone signed in", "code")
-	v.session = nil
-	if at := v.get(ask("state="+long[:5000])).want(t, "5,000 bytes", "login"); len(at.req) > 8000 {
-		t.Errorf("sealed in %d bytes", len(at.req))
-	}
+	v.get(ask("state="+long)).want(t, "the same for someone signed in", "client invalid_request")
 }
 
 // brokenSigner is a key in hardware that does not answer.
@@ -805,7 +823,7 @@ func TestPendingIsWhatTheLoginPageReads(t *testing.T) {
 		{"its id", r.ClientID, "web"},
 		{"the redirect URI", r.RedirectURI, "https://app.example/cb"},
 		{"its host", r.RedirectHost(), "app.example"},
-		{"the scopes that can be granted", r.Scopes, []string{"openid", "profile"}},
+		{"the scopes that can be granted", r.Scopes, []string{"openid", "profile", "offline_access"}},
 		{"the login hint", r.LoginHint, "al"},
 		{"the languages", r.UILocales, []string{"de", "fr"}},
 		{"the levels wanted", r.ACRValues, []string{"2", "1"}},

@@ -45,50 +45,60 @@ var ErrUnknownKey = jose.ErrUnknownKey
 // signed with a key that is not in the set ([ErrUnknownKey]), or not of this endpoint's
 // making.
 func (p *PendingReader) Read(req string) (*Pending, error) {
-	s, err := p.open(req)
+	w, err := p.open(req)
 	if err != nil {
 		return nil, err
 	}
-	return pendingOf(s, req, p.endpoint), nil
+	return pendingOf(w, req, p.endpoint), nil
 }
 
 func (h *Handler) reader() *PendingReader {
 	return &PendingReader{h.config.Issuer, h.config.Endpoint, h.keys, h.config.Now}
 }
 
-func (p *PendingReader) open(req string) (*sealed, error) {
+// open returns the request if it is whole, of this endpoint and in time.
+func (p *PendingReader) open(req string) (*waiting, error) {
+	w, err := p.openLate(req)
+	if err != nil {
+		return nil, err
+	}
+	if now := p.now(); !now.Before(w.ExpiresAt.time()) {
+		return nil, errExpired.because("req expired at %s, now is %s", rfc3339(w.ExpiresAt.time()), rfc3339(now))
+	}
+	return w, nil
+}
+
+// openLate returns the request even if it has expired.
+func (p *PendingReader) openLate(req string) (*waiting, error) {
 	if req == "" {
 		return nil, errNoRequest
 	}
-	s := &sealed{}
-	if err := p.keys.Verify(sealedType, req, s); err != nil {
+	w := &waiting{}
+	if err := p.keys.Verify(waitingType, req, w); err != nil {
 		return nil, errExpired.because("req is %w", err)
 	}
-	if s.Issuer != p.issuer || s.Audience != p.endpoint {
-		return nil, errExpired.because("req is for the endpoint %q of %q", s.Audience, s.Issuer)
+	if w.Issuer != p.issuer || w.Audience != p.endpoint {
+		return nil, errExpired.because("req is for the endpoint %q of %q", w.Audience, w.Issuer)
 	}
-	if now := p.now(); now.Unix() >= s.ExpiresAt {
-		return nil, errExpired.because("req expired at %s, now is %s", rfc3339(time.Unix(s.ExpiresAt, 0)), rfc3339(now))
-	}
-	return s, nil
+	return w, nil
 }
 
-func pendingOf(s *sealed, req, endpoint string) *Pending {
+func pendingOf(w *waiting, req, endpoint string) *Pending {
 	resume := endpoint + "?req=" + url.QueryEscape(req)
 	p := &Pending{
-		Request:     newRequest(s.params()),
-		Interaction: s.Page,
-		Reason:      s.Reason,
-		IssuedAt:    time.Unix(s.IssuedAt, 0).UTC(),
-		ExpiresAt:   time.Unix(s.ExpiresAt, 0).UTC(),
+		Request:     newRequest(w.params()),
+		Interaction: w.Page,
+		Reason:      w.Reason,
+		IssuedAt:    w.IssuedAt.time(),
+		ExpiresAt:   w.ExpiresAt.time(),
 		Sealed:      req,
 		ResumeURL:   resume,
 		DenyURL:     resume + "&deny=1",
 	}
-	if s.For != nil {
-		p.Subject = s.For.Subject
+	if w.For != nil {
+		p.Subject = string(w.For.Subject)
 	}
-	p.Request.Subject = s.HintSubject
+	p.Request.Subject = string(w.HintSubject)
 	claimed, _ := readClaims(p.Request.Claims) // it was valid when it was sealed
 	p.Request.EssentialACR = claimed.acr
 	if p.Request.Subject == "" {

@@ -1,6 +1,7 @@
 package authorize
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -22,10 +23,12 @@ const (
 	ReasonACR                 Reason = "acr"                   // the sign-in does not reach the level demanded
 	ReasonMaxAge              Reason = "max_age"               // the sign-in is too old
 	ReasonOtherUser           Reason = "other_user"            // another user than asked for
-	ReasonStaleSignIn         Reason = "stale_sign_in"         // a new sign-in, stamped too old
+	ReasonHint                Reason = "hint_unverified"       // the id_token_hint proves nobody
+	ReasonStaleSignIn         Reason = "stale_sign_in"         // back from the login page without a new sign-in
 	ReasonDenied              Reason = "denied"                // the user said no
 	ReasonForbidden           Reason = "forbidden"             // the host's policy said no
 	ReasonStep                Reason = "step"                  // a further interaction is needed
+	ReasonNoConsentPage       Reason = "no_consent_page"       // nobody can ask whether an unvetted client may
 )
 
 // The reasons for an error page where no decision was reached. A page in another
@@ -37,7 +40,8 @@ const (
 	ReasonRedirectURI   Reason = "redirect_uri"   // it is missing, not registered or unsafe
 	ReasonNoRequest     Reason = "no_request"     // a page was left without the request it is about
 	ReasonExpired       Reason = "expired"        // the request waited too long or is damaged
-	ReasonOtherBrowser  Reason = "other_browser"  // answered already, pushed out, or begun elsewhere
+	ReasonNoCookies     Reason = "no_cookies"     // the browser keeps none of ours
+	ReasonFetched       Reason = "fetched"        // a page is needed, and what asks cannot show one
 	ReasonNothingChosen Reason = "nothing_chosen" // consent to nothing, or to what was not asked
 	ReasonStoreFailed   Reason = "store_failed"   // a store or function of the host failed
 	ReasonBrowser       Reason = "browser"        // a browser sent what only a program may ask for
@@ -78,8 +82,11 @@ var (
 	errRedirectURI    = problem(ReasonRedirectURI, oautherr.RedirectURIMismatch, "The address to return to is not one that the application has registered.")
 	errNoRequest      = problem(ReasonNoRequest, oautherr.InvalidRequest, "There is no request to go on with.")
 	errExpired        = problem(ReasonExpired, oautherr.InvalidRequest, "This took too long, or the link is damaged.")
-	errOtherBrowser   = problem(ReasonOtherBrowser, oautherr.InvalidRequest, "This sign-in is finished already, began in another browser, or too many were open at once.")
-	errNotSignedIn    = problem(ReasonNotSignedIn, oautherr.LoginRequired, "You are not signed in any more.")
+	errNoCookies      = problem(ReasonNoCookies, oautherr.InvalidRequest, "Your browser keeps no cookies for this site. Allow them, then start again.")
+	errFetched        = problem(ReasonFetched, oautherr.InvalidRequest, "A page is needed here. Navigate to this address, do not fetch it.")
+	errDenied         = problem(ReasonDenied, oautherr.AccessDenied, "The user refused the request.")
+	errForbidden      = oautherr.AccessDenied.With("The rules of this server refuse the request.")
+	errTooLong        = oautherr.InvalidRequest.With("The request is too long to be kept while the user signs in.")
 	errNothing        = problem(ReasonNothingChosen, oautherr.InvalidRequest, "Nothing was chosen. Go back one page to choose, or to say no.")
 	errNotForBrowsers = problem(ReasonBrowser, oautherr.InvalidRequest, "This redirect_uri is for programs that run in no browser.")
 
@@ -88,3 +95,7 @@ var (
 	errURITooLong           = &reasoned{ReasonUnreadable, http.StatusRequestURITooLong, oautherr.InvalidRequest.With("The address is too long.")}
 	errUnsupportedMediaType = &reasoned{ReasonUnreadable, http.StatusUnsupportedMediaType, oautherr.InvalidRequest.With("A POST has to be of type application/x-www-form-urlencoded.")}
 )
+
+// errNoConsentPage is a mistake of the host's, and the page says no more than that.
+var errNoConsentPage = &reasoned{ReasonNoConsentPage, 0, oautherr.ServerError.Because(errors.New(
+	"the client is Unvetted and Config.Consent is nil: set it, so that the user is asked"))}

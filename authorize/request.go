@@ -78,21 +78,33 @@ type Client struct {
 	// configuration that accepts no pushed requests refuses all of them.
 	RequirePushed bool
 
+	// OfflineAccess grants offline_access to an OpenID request of this client without
+	// the user's consent to it (OpenID Connect Core 1.0 §11 allows other conditions).
+	// Without it such a request gets offline_access if the user has agreed to it, or
+	// the client is Trusted; otherwise it is left out. A request without openid gets it
+	// as any other scope.
+	OfflineAccess bool
+
 	// Trusted marks an application of the host's own: consent is asked for only
 	// when the request says prompt=consent, and offline_access is granted without
-	// it.
+	// it. It counts nothing where Unvetted is true.
 	Trusted bool
 
 	// Unvetted marks a client that nobody of the host has looked at, such as one
 	// registered dynamically. An error is shown to the user on a page with a link
 	// instead of being sent to its redirect URI at once, so that the endpoint is
 	// no open redirector (RFC 9700 §4.11.2), unless the user completed a page for
-	// this request or stored consent covers it.
+	// this request or stored consent covers it. It never gets a code without a question
+	// to the user: without [Config].Consent it is refused on a page.
 	Unvetted bool
 
 	// Disabled refuses everything, as if the client were unknown.
 	Disabled bool
 }
+
+// firstParty reports whether the client is the host's own. One that nobody has looked
+// at is not, whatever else is stored.
+func (c *Client) firstParty() bool { return c.Trusted && !c.Unvetted }
 
 // DisplayName returns the name to show to the user: Name, or the ID without one.
 func (c *Client) DisplayName() string {
@@ -163,8 +175,15 @@ type Request struct {
 	// [Config].Resource is set.
 	Resources []string
 
+	// LeftOut are the scopes that were asked for and are not among Scopes, where
+	// [Config].IgnoreUnknownScopes leaves out what does not exist or is not the
+	// client's. Nil: none.
+	LeftOut []string
+
 	redirectURISent bool
 	hintSubject     string // proven by id_token_hint
+	hintUnverified  bool   // there was one, and it proved nobody
+	hintErr         error  // why, where it was looked at on this visit
 	params          params
 }
 
@@ -181,6 +200,11 @@ func (r *Request) RedirectHost() string { return destination.Host(r.RedirectURI)
 // Parameter returns the value of one of the parameters that [Config].Parameters
 // names, or of any parameter of the protocol; empty when it was not sent.
 func (r *Request) Parameter(name string) string { return r.params.get(name) }
+
+// Sent reports whether the request has one of these parameters with a value. It also
+// knows of an id_token_hint that was verified before the user went to a page, and whose
+// value [Request.Parameter] has no more.
+func (r *Request) Sent(name string) bool { return r.params.sent(name) }
 
 // String and LogValue keep state, nonce and hints out of logs.
 func (r Request) String() string { return r.LogValue().String() }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
@@ -18,21 +17,28 @@ import (
 // value that grows on the way through the spine; respond alone writes it.
 type answer struct {
 	started time.Time
-	resumed *sealed // nil on a first visit
+	params  params
+	resumed *waiting // nil on a first visit, and where a request begins anew
+	anew    int      // how often in a row it has come back without its cookie
+	denied  bool     // it comes back with the user's no
 
 	client      *Client
 	destination destination.Destination // zero: nothing is proven, so only a page
 	request     *Request
-	session     *session.Session
-	familiar    bool // the user has dealt with the client
+	session     *session.Session // never nil once the host was asked
+	remembered  *ConsentRecord   // at these resources; nil: nothing
+	familiar    bool             // the user has dealt with the client
 	decision    Decision
 
-	err      *oautherr.Error // a refusal
-	status   int             // of the error page, 0: by the error's code
-	shown    bool            // the error was a page
+	err      *oautherr.Error         // a refusal
+	status   int                     // of the error page, 0: by the error's code
+	here     bool                    // the error is a page wherever the destination is
+	back     destination.Destination // where a link on the page takes access_denied
+	shown    bool                    // the error was a page
 	errorID  string
 	approved bool
 	granted  []string            // scopes of the code
+	leftOut  []string            // scopes that were asked for and are not in it
 	fields   []destination.Field // of the answer: a code or an error
 	page     string              // a URL of the configuration to go on to
 	cookies  []*http.Cookie
@@ -54,42 +60,65 @@ func (a answer) refuse(err error) answer {
 	return a
 }
 
+// offerWayBack refuses on a page, from which a link takes the user's no to the client.
+func (a answer) offerWayBack(err error) answer {
+	a.here, a.back = true, a.destination
+	return a.refuse(err)
+}
+
+// theNo is what the link takes along.
+func theNo() []destination.Field {
+	return []destination.Field{
+		{Name: "error", Value: string(oautherr.AccessDenied)},
+		{Name: "error_description", Value: errDenied.err.Text()},
+	}
+}
+
 // refusal adds to a decision's error what only the log should say.
 func (h *Handler) refusal(f Facts, d Decision) error {
-	if d.Reason != ReasonStaleSignIn {
-		return d.Error
+	s, code := f.Session, d.Error
+	switch d.Reason {
+	case ReasonDenied:
+		return errDenied.err
+	case ReasonForbidden:
+		return errForbidden
 	}
-	return d.Error.Because(fmt.Errorf(
-		"a new sign-in is stamped %s, before the request of %s less the clock skew of %s: let the host's clock and AuthTime agree with this one, or raise Config.ClockSkew",
-		rfc3339(f.Session.AuthTime), rfc3339(f.Resumed.Since), h.config.ClockSkew))
+	if f.Request.hintErr != nil {
+		return code.Because(f.Request.hintErr)
+	}
+	if f.Resumed == nil {
+		return code
+	}
+	refused := &oautherr.Error{Code: code}
+	if code == oautherr.LoginRequired && mayShowPages(f.Request) {
+		refused.Description = "The user did not sign in as the request demands."
+	}
+	if !s.SignedIn() {
+		refused.Cause = errors.New("the SessionStore found nobody each time that the user came back from the login page")
+	} else if old := f.notNew(); old != "" {
+		refused.Cause = fmt.Errorf(
+			"no new sign-in: %s. AuthTime is %s, SignedInAt %s, and the request is of %s, with a clock skew of %s",
+			old, timeOrZero(s.AuthTime), timeOrZero(s.SignedInAt), f.Resumed.Since.Format(rfc3339Millis), h.config.ClockSkew)
+	}
+	return refused
+}
+
+// rfc3339Millis is a time as the log has it.
+const rfc3339Millis = "2006-01-02T15:04:05.000Z07:00"
+
+func timeOrZero(t time.Time) string {
+	if t.IsZero() {
+		return "not set"
+	}
+	return t.UTC().Format(rfc3339Millis)
 }
 
 // shownHere reports whether the error is answered here and not at the client's address:
 // there is none, or it is of a client that nobody has vetted and that this user has
 // never dealt with (RFC 9700 §4.11.2).
 func (a answer) shownHere() bool {
-	return a.destination.URI() == "" || a.destination.OutOfBand() || a.client.Unvetted && !a.familiar
+	return a.here || a.destination.URI() == "" || a.destination.OutOfBand() || a.client.Unvetted && !a.familiar
 }
-
-// askAgainByGET sends a POST without a session to our own GET: browsers leave the
-// session cookie off a POST that comes from another site.
-func (h *Handler) askAgainByGET(a answer) answer {
-	var target strings.Builder
-	target.WriteString(h.config.Endpoint)
-	separator := "?"
-	for _, x := range a.request.params.list {
-		target.WriteString(separator + x.name + "=" + destination.Escape(x.value))
-		separator = "&"
-		if target.Len() > maxURL {
-			return a.refuse(oautherr.InvalidRequest.With("The request is too long to be sent on by GET."))
-		}
-	}
-	a.page = target.String()
-	return a
-}
-
-// maxURL is the longest URL that is made for a browser to follow.
-const maxURL = 8000
 
 // respond writes every answer there is.
 func (h *Handler) respond(w http.ResponseWriter, r *http.Request, a answer) {
@@ -105,7 +134,7 @@ func (h *Handler) respond(w http.ResponseWriter, r *http.Request, a answer) {
 		h.writeErrorPage(w, r, a)
 	default:
 		if a.resumed != nil {
-			// Answered: the sealed request is of no more use to this browser.
+			// Answered: what was decided for the request counts no more.
 			http.SetCookie(w, h.pendingCookie(a.resumed.ID, "", -1))
 		}
 		switch to := a.destination.Answer(h.config.Issuer, a.fields...); {

@@ -319,6 +319,9 @@ func (s *site) read(r *http.Request, w *httptest.ResponseRecorder) *reply {
 	switch page, onHost := s.cutHost(got.location); {
 	case strings.HasPrefix(got.location, s.handler.config.Endpoint+"?"):
 		got.kind = "endpoint"
+		_, query, _ := strings.Cut(got.location, "?")
+		values, _ := url.ParseQuery(query)
+		got.req = values.Get("req")
 	case onHost:
 		path, query, _ := strings.Cut(page, "?")
 		values, err := url.ParseQuery(query)

@@ -27,6 +27,7 @@ type check struct {
 // inspected is what the checks look at.
 type inspected struct {
 	config  *Config
+	room    int      // bytes of JSON for the parameters of a waiting request
 	prompts []string // values of prompt that are supported
 	client  *Client
 	request *Request
@@ -46,11 +47,13 @@ var checks = []check{
 	{"max_age is a number", "OpenID Connect Core 1.0 §3.1.2.1", []string{"max_age"}, checkMaxAge},
 	{"claims is an object that is read in one way", "OpenID Connect Core 1.0 §5.5", []string{"claims"}, checkClaims},
 	{"what host pages show is text", "OpenID Connect Core 1.0 §3.1.2.1", shownOnPages, checkShown},
+	{"the host's own parameters are short", "RFC 6749 §8.2", nil, checkParameters},
+	{"the request is short enough to wait for the user", "RFC 7519 §8", nil, checkLength},
 }
 
 // validate reads the request and checks it. A request that comes back from the
 // login page goes through all of it again, against the client as it is now.
-func (h *Handler) validate(ctx context.Context, c *Client, to destination.Destination, resumed *sealed, p params) (*Request, error) {
+func (h *Handler) validate(ctx context.Context, c *Client, to destination.Destination, p params) (*Request, error) {
 	if len(p.repeated) > 0 {
 		return nil, oautherr.InvalidRequest.With("The parameter " + p.repeated[0] + " came more than once or in the query of a POST.")
 	}
@@ -59,14 +62,14 @@ func (h *Handler) validate(ctx context.Context, c *Client, to destination.Destin
 	}
 	for _, required := range [][]string{h.config.Require, c.Require} {
 		for _, name := range required {
-			if p.get(name) == "" {
+			if !p.sent(name) {
 				return nil, oautherr.InvalidRequest.With("The parameter " + name + " is missing, and it is required here.")
 			}
 		}
 	}
 	r := newRequest(p)
-	r.fillIn(c, to.URI())
-	s := &inspected{config: &h.config, prompts: h.prompts, client: c, request: r, params: p}
+	r.fillIn(&h.config, c, to.URI())
+	s := &inspected{config: &h.config, room: h.room, prompts: h.prompts, client: c, request: r, params: p}
 	for _, check := range checks {
 		concerned := check.of == nil
 		for _, name := range check.of {
@@ -84,8 +87,8 @@ func (h *Handler) validate(ctx context.Context, c *Client, to destination.Destin
 			return nil, err
 		}
 	}
-	if resumed != nil || r.Claims != nil || p.get("id_token_hint") != "" {
-		if err := h.requireSubject(ctx, r, resumed); err != nil {
+	if r.Claims != nil || p.hinted {
+		if err := h.requireSubject(ctx, r); err != nil {
 			return r, err
 		}
 	}
@@ -95,18 +98,36 @@ func (h *Handler) validate(ctx context.Context, c *Client, to destination.Destin
 	return r, h.checkOwnRules(ctx, r)
 }
 
-// fillIn adds what the client's registration says. An absent scope means the
-// client's default, and offline_access is dropped unless the user will be asked for
-// it or the client is trusted (OpenID Connect Core 1.0 §11).
-func (r *Request) fillIn(c *Client, redirectURI string) {
+// fillIn adds what the client's registration and the configuration say. An absent
+// scope means the default.
+func (r *Request) fillIn(config *Config, c *Client, redirectURI string) {
 	r.Client, r.RedirectURI = c, redirectURI
 	r.OutOfBand = c.OutOfBand != "" && redirectURI == c.OutOfBand
+	unknown := func(scope string) bool { return !config.knows(scope, c) }
 	if len(r.Scopes) == 0 {
-		r.Scopes = slices.Clone(c.DefaultScopes)
+		r.Scopes = config.defaultScopes(c)
 	}
-	if i := slices.Index(r.Scopes, "offline_access"); i >= 0 && !c.Trusted && !r.Prompts("consent") {
-		r.Scopes = slices.Delete(r.Scopes, i, i+1)
+	if config.IgnoreUnknownScopes && slices.ContainsFunc(r.Scopes, unknown) {
+		for _, scope := range r.Scopes {
+			if unknown(scope) {
+				r.LeftOut = append(r.LeftOut, scope)
+			}
+		}
+		r.Scopes = slices.DeleteFunc(slices.Clone(r.Scopes), unknown)
 	}
+}
+
+// knows reports whether the scope exists and is open to the client.
+func (config *Config) knows(scope string, c *Client) bool {
+	return (config.Scopes == nil || slices.Contains(config.Scopes, scope)) && slices.Contains(c.Scopes, scope)
+}
+
+// defaultScopes are the scopes of a request that names none.
+func (config *Config) defaultScopes(c *Client) []string {
+	if len(c.DefaultScopes) > 0 {
+		return slices.Clone(c.DefaultScopes)
+	}
+	return slices.DeleteFunc(slices.Clone(config.DefaultScopes), func(scope string) bool { return !config.knows(scope, c) })
 }
 
 func checkRequestObjects(s *inspected) error {
@@ -160,8 +181,14 @@ func checkState(s *inspected) error {
 }
 
 func checkScope(s *inspected) error {
-	if len(s.request.Scopes) == 0 {
-		return oautherr.InvalidScope.With("scope is missing.")
+	switch {
+	case len(s.request.Scopes) == 0 && len(s.request.LeftOut) > 0:
+		return oautherr.InvalidScope.Because(fmt.Errorf("%.80q and all others asked for are unknown or not the client's", s.request.LeftOut[0]))
+	case len(s.request.Scopes) == 0:
+		return &oautherr.Error{
+			Code: oautherr.InvalidScope, Description: "scope is missing.",
+			Cause: errors.New("for clients that send none set Client.DefaultScopes or Config.DefaultScopes"),
+		}
 	}
 	for _, scope := range s.request.Scopes {
 		if s.config.Scopes != nil && !slices.Contains(s.config.Scopes, scope) {
@@ -249,6 +276,43 @@ func checkShown(s *inspected) error {
 	return nil
 }
 
+// maxParameters is how many bytes the values of Config.Parameters may have together.
+const maxParameters = 2048
+
+func checkParameters(s *inspected) error {
+	length := 0
+	for _, name := range s.config.Parameters {
+		length += len(s.params.get(name))
+	}
+	if length > maxParameters {
+		return oautherr.InvalidRequest.With("The parameters of this server's own have more than 2048 bytes together.")
+	}
+	return nil
+}
+
+// checkLength looks at the longest that a waiting request can become, with all scopes
+// granted, so that nothing fails after the user has agreed. It is the same whether
+// somebody is signed in or not, so that a client that works for one user works for all.
+func checkLength(s *inspected) error {
+	atMost := 0 // no byte takes more than six in JSON
+	for _, x := range s.params.list {
+		atMost += len(x.name) + 6*len(x.value) + len(`"":[""],`)
+	}
+	for _, scope := range s.request.Scopes {
+		atMost += 6*len(scope) + len(`"",`)
+	}
+	if atMost <= s.room/2 {
+		return nil
+	}
+	if n := jsonLength(s.params, s.request.Scopes); n > s.room {
+		return &oautherr.Error{
+			Code: errTooLong.Code, Description: errTooLong.Description,
+			Cause: fmt.Errorf("its parameters take %d bytes as JSON, and %d are left for them", n, s.room),
+		}
+	}
+	return nil
+}
+
 // maxResources bounds how often the host is asked in one request.
 const maxResources = 20
 
@@ -294,33 +358,51 @@ func validCode(code oautherr.Code) bool {
 // requireSubject finds out which user the client wants an answer for: the one of
 // its id_token_hint, which is verified once and never carried across the login,
 // or the one that claims names.
-func (h *Handler) requireSubject(ctx context.Context, r *Request, resumed *sealed) error {
+func (h *Handler) requireSubject(ctx context.Context, r *Request) error {
 	claimed, err := readClaims(r.Claims)
 	if err != nil {
 		return err
 	}
-	hinted := ""
-	if resumed != nil {
-		hinted = resumed.HintSubject
-	} else if token := r.params.get("id_token_hint"); token != "" {
-		if h.config.IDTokenHint == nil {
-			return oautherr.InvalidRequest.With("id_token_hint is not supported.")
-		}
-		hinted, err = h.config.IDTokenHint(ctx, token)
-		if err = inTime(ctx, err); ctx.Err() != nil || errors.Is(err, oautherr.TemporarilyUnavailable) || errors.Is(err, oautherr.ServerError) {
-			return storeFailed("Config.IDTokenHint", err)
-		}
-		if err != nil || hinted == "" {
-			return &oautherr.Error{Code: oautherr.InvalidRequest, Description: "The id_token_hint is not an ID token of this issuer.", Cause: err}
-		}
+	if err := h.readHint(ctx, r); err != nil {
+		return err
 	}
-	if hinted != "" && claimed.subject != "" && hinted != claimed.subject {
+	if r.hintSubject != "" && claimed.subject != "" && r.hintSubject != claimed.subject {
 		return oautherr.InvalidRequest.With("id_token_hint and claims name different users.")
 	}
-	r.hintSubject = hinted
 	r.Subject, r.EssentialACR = claimed.subject, claimed.acr
-	if hinted != "" {
-		r.Subject = hinted
+	if r.hintSubject != "" {
+		r.Subject = r.hintSubject
 	}
+	return nil
+}
+
+// readHint asks the host whom the id_token_hint proves, unless that is known from an
+// earlier visit. One that cannot be verified is no proof that nobody else was meant,
+// so that only a new sign-in is answered.
+func (h *Handler) readHint(ctx context.Context, r *Request) error {
+	r.hintSubject, r.hintUnverified = r.params.hintSubject, r.params.hintUnverified
+	token := r.params.get("id_token_hint")
+	if token == "" {
+		return nil
+	}
+	if h.config.IDTokenHint == nil {
+		return oautherr.InvalidRequest.With("id_token_hint is not supported.")
+	}
+	subject, err := h.config.IDTokenHint(ctx, token)
+	if err = inTime(ctx, err); ctx.Err() != nil || errors.Is(err, oautherr.TemporarilyUnavailable) || errors.Is(err, oautherr.ServerError) {
+		return storeFailed("Config.IDTokenHint", err)
+	}
+	if err == nil && !validSubject(subject) {
+		return storeFailed("Config.IDTokenHint", errSubject)
+	}
+	if err == nil && subject == "" {
+		err = errors.New("it proves nobody")
+	}
+	if err != nil {
+		r.hintUnverified = true
+		r.hintErr = fmt.Errorf("the id_token_hint cannot be verified, so only a new sign-in is answered: %w", err)
+		return nil
+	}
+	r.hintSubject = subject
 	return nil
 }

@@ -75,16 +75,12 @@ func TestScopesOfTheRequest(t *testing.T) {
 		{"each once", "web", "openid profile openid", "", "openid profile"},
 		{"the client's default", "only", "", "", "api:read"},
 		{"the default stands in for none, not for some", "only", "api:write", "", "api:write"},
-		{"offline_access without consent", "web", "openid offline_access", "", "openid"},
-		{"offline_access with consent asked for", "web", "openid offline_access", "consent", "openid offline_access"},
-		{"offline_access with consent among others", "web", "openid offline_access", "login consent", "openid offline_access"},
-		{"offline_access with another prompt", "web", "openid offline_access", "login", "openid"},
-		{"offline_access of a trusted client", "own", "openid offline_access", "", "openid offline_access"},
+		{"offline_access is kept, so that host and page see it", "web", "openid offline_access", "", "openid offline_access"},
 	} {
 		clients := testClients()
 		i := slices.IndexFunc(clients, func(x Client) bool { return x.ID == c.client })
 		r := newRequest(params{list: []param{{"scope", c.scope}, {"prompt", c.prompt}}})
-		r.fillIn(&clients[i], "https://a.example/cb")
+		r.fillIn(&Config{}, &clients[i], "https://a.example/cb")
 		if got := strings.Join(r.Scopes, " "); got != c.want {
 			t.Errorf("%s: %q, want %q", c.rule, got, c.want)
 		}
@@ -157,7 +153,13 @@ func TestFunctionsOfTheHostThatFail(t *testing.T) {
 		}, "id_token_hint=x", "client temporarily_unavailable"},
 		{"IDTokenHint gives a subject and an error", func(c *Config) {
 			c.IDTokenHint = func(context.Context, string) (string, error) { return "alice", errors.New("expired") }
-		}, "id_token_hint=x", "client invalid_request"},
+		}, "id_token_hint=x", "login"},
+		{"IDTokenHint gives a subject that is too long", func(c *Config) {
+			c.IDTokenHint = func(context.Context, string) (string, error) { return strings.Repeat("é", 128), nil }
+		}, "id_token_hint=x", "client server_error"},
+		{"IDTokenHint gives raw bytes", func(c *Config) {
+			c.IDTokenHint = func(context.Context, string) (string, error) { return "\xff", nil }
+		}, "id_token_hint=x", "client server_error"},
 	} {
 		s := newSite(t, func(s *site) { c.change(&s.config) })
 		s.visitor(alice()).get(ask(c.ask)).want(t, c.rule, c.want)

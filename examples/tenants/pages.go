@@ -99,7 +99,7 @@ var reasons = map[authorize.Reason]string{
 	authorize.ReasonUnknownClient: "The application you come from is not known here.",
 	authorize.ReasonRedirectURI:   "The application you come from wants you back at an address that is not its own.",
 	authorize.ReasonExpired:       "This took too long, or the link is incomplete.",
-	authorize.ReasonOtherBrowser:  "You have finished this sign-in already, or began it in another browser.",
+	authorize.ReasonNoCookies:     "Your browser keeps no cookies for this site. Allow them, then start again.",
 }
 
 // readError reads what the endpoint sent to an error page. Anybody can link to the

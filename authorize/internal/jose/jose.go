@@ -144,8 +144,10 @@ func (r *Ring) find(id string) (key, error) {
 // Sign returns the claims as a JWT of the given type. It fails with ErrTooLarge
 // when that would be longer than MaxSize.
 func (r *Ring) Sign(typ string, claims any) (string, error) {
-	payload, err := json.Marshal(claims)
-	if err != nil {
+	var payload bytes.Buffer
+	encoder := json.NewEncoder(&payload)
+	encoder.SetEscapeHTML(false) // base64 hides it from HTML, and six bytes for an & are many
+	if err := encoder.Encode(claims); err != nil {
 		return "", err
 	}
 	k := r.keys[0]
@@ -153,7 +155,8 @@ func (r *Ring) Sign(typ string, claims any) (string, error) {
 	if err := errors.Join(headers.Set(jws.TypeKey, typ), headers.Set(jws.KeyIDKey, k.id)); err != nil {
 		return "", err
 	}
-	signed, err := jws.Sign(payload, jws.WithKey(k.alg, k.sign, jws.WithProtectedHeaders(headers)))
+	text := bytes.TrimSuffix(payload.Bytes(), []byte("\n"))
+	signed, err := jws.Sign(text, jws.WithKey(k.alg, k.sign, jws.WithProtectedHeaders(headers)))
 	if err != nil {
 		return "", err
 	}
@@ -161,6 +164,41 @@ func (r *Ring) Sign(typ string, claims any) (string, error) {
 		return "", ErrTooLarge
 	}
 	return string(signed), nil
+}
+
+// Room returns how many bytes of claims fit into a JWT of MaxSize.
+func (r *Ring) Room(typ string) int {
+	k := r.keys[0]
+	protected, _ := json.Marshal(header{k.alg.String(), typ, k.id}) // strings always can be
+	signature := sha256.Size                                        // HS256
+	switch public := k.verify.(type) {
+	case *rsa.PublicKey:
+		signature = public.Size()
+	case *ecdsa.PublicKey, ed25519.PublicKey:
+		signature = 64
+	}
+	length := base64.RawURLEncoding.EncodedLen
+	return base64.RawURLEncoding.DecodedLen(MaxSize - length(len(protected)) - length(signature) - len(".."))
+}
+
+// Type returns the type that a JWT says it is of, without any check of it. It is empty
+// for what has not three parts and a header.
+func Type(token string) string {
+	parts := strings.SplitN(token, ".", 4)
+	if len(parts) != 3 || len(parts[0]) > MaxSize {
+		return ""
+	}
+	decoded, err := base64.RawURLEncoding.DecodeString(parts[0])
+	if err != nil {
+		return ""
+	}
+	var h struct {
+		Type string `json:"typ"`
+	}
+	if err := json.Unmarshal(decoded, &h); err != nil {
+		return ""
+	}
+	return h.Type
 }
 
 // header has every member that a JWT of ours can have. Others make it not ours.

@@ -1,0 +1,125 @@
+package authorize
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// What the claims parameter asks for beyond scopes needs the user's consent as scopes do
+// (OpenID Connect Core 1.0 §5.5).
+
+// claimNames are names of claims for the two places where they can be asked for, each
+// name once, without language tags (§5.2).
+type claimNames struct{ idToken, userInfo []string }
+
+// protocolClaims are about the sign-in and not about the user.
+var protocolClaims = []string{"sub", "acr", "auth_time"}
+
+// scopeOf names the scope that releases a claim (§5.4).
+var scopeOf = map[string]string{
+	"name": "profile", "family_name": "profile", "given_name": "profile", "middle_name": "profile",
+	"nickname": "profile", "preferred_username": "profile", "profile": "profile", "picture": "profile",
+	"website": "profile", "gender": "profile", "birthdate": "profile", "zoneinfo": "profile",
+	"locale": "profile", "updated_at": "profile",
+	"email": "email", "email_verified": "email",
+	"address":      "address",
+	"phone_number": "phone", "phone_number_verified": "phone",
+}
+
+// claimName cuts off the language tag.
+func claimName(member string) string {
+	name, _, _ := strings.Cut(member, "#")
+	return name
+}
+
+// claimsObject reads the members of one place, whose values do not matter here.
+func claimsObject(text json.RawMessage) map[string]json.RawMessage {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
+		return nil // it was refused if it had to be an object
+	}
+	return members
+}
+
+// claimsBeyond returns what claims asks for and these scopes do not release.
+func claimsBeyond(claims json.RawMessage, scopes []string) claimNames {
+	if claims == nil {
+		return claimNames{}
+	}
+	names := func(place json.RawMessage) (beyond []string) {
+		seen := map[string]bool{}
+		for member := range claimsObject(place) {
+			name := claimName(member)
+			if !slices.Contains(protocolClaims, name) && !slices.Contains(scopes, scopeOf[name]) {
+				seen[name] = true
+			}
+		}
+		return slices.Sorted(maps.Keys(seen))
+	}
+	places := claimsObject(claims)
+	return claimNames{names(places["id_token"]), names(places["userinfo"])}
+}
+
+// claimsGranted returns what a user who grants these scopes agrees to beyond them: all
+// that the request asks for but what a scope would have released that is refused.
+func claimsGranted(r *Request, granted []string) claimNames {
+	n := claimsBeyond(r.Claims, granted)
+	return n.drop(refusedScopes(r, granted))
+}
+
+// drop returns n without what the scopes would release.
+func (n claimNames) drop(scopes []string) claimNames {
+	released := func(name string) bool { return slices.Contains(scopes, scopeOf[name]) }
+	return claimNames{
+		slices.DeleteFunc(slices.Clone(n.idToken), released),
+		slices.DeleteFunc(slices.Clone(n.userInfo), released),
+	}
+}
+
+// refusedScopes are those that were asked for and are not granted.
+func refusedScopes(r *Request, granted []string) []string {
+	return slices.DeleteFunc(slices.Concat(r.Scopes, r.LeftOut), func(scope string) bool {
+		return slices.Contains(granted, scope)
+	})
+}
+
+// agreedClaims returns the claims parameter with only what was agreed to: what it asks for
+// at its two places, without what a refused scope would have released.
+func agreedClaims(r *Request, granted []string) json.RawMessage {
+	refused, changed := refusedScopes(r, granted), false
+	agreed := map[string]map[string]json.RawMessage{}
+	for place, text := range claimsObject(r.Claims) {
+		if place != "id_token" && place != "userinfo" {
+			changed = true // a reader of another kind could take it for one of the two
+			continue
+		}
+		members := claimsObject(text)
+		for member := range members {
+			if slices.Contains(refused, scopeOf[claimName(member)]) {
+				delete(members, member)
+				changed = true
+			}
+		}
+		if len(members) > 0 {
+			agreed[place] = members
+		}
+	}
+	if !changed {
+		return r.Claims
+	}
+	if len(agreed) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(agreed)
+	if err != nil {
+		return nil
+	}
+	return text
+}
+
+// hasClaims reports whether all of these were agreed to.
+func (c *ConsentRecord) hasClaims(n claimNames) bool {
+	return containsAll(c.IDTokenClaims, n.idToken) && containsAll(c.UserInfoClaims, n.userInfo)
+}
