@@ -54,6 +54,8 @@ func sampleSession() *session.Record {
 			ID:                  newKey(),
 			Subject:             newKey() + awkward,
 			AuthTime:            now.Add(-time.Minute - time.Microsecond),
+			SignedInAt:          now.Add(-time.Second - time.Microsecond),
+			Persistent:          true,
 			ACR:                 "urn:acr " + awkward,
 			AMR:                 []string{"pwd", "otp", "a,b", "{c}", "'"},
 			SecondFactorPending: true,
@@ -82,6 +84,8 @@ func compareSessions(got, want *session.Record) error {
 	d.text("ID", got.ID, want.ID)
 	d.text("Subject", got.Subject, want.Subject)
 	d.time("AuthTime", got.AuthTime, want.AuthTime)
+	d.time("SignedInAt", got.SignedInAt, want.SignedInAt)
+	d.flag("Persistent", got.Persistent, want.Persistent)
 	d.text("ACR", got.ACR, want.ACR)
 	d.list("AMR", got.AMR, want.AMR)
 	d.flag("SecondFactorPending", got.SecondFactorPending, want.SecondFactorPending)
@@ -137,9 +141,10 @@ func wantNoSession(ctx context.Context, s session.Store, key string) error {
 }
 
 func sessionRoundTrip(ctx context.Context, s session.Store) error {
-	one, two := sampleSession(), sampleSession()
+	one, two, three := sampleSession(), sampleSession(), sampleSession()
 	two.SecondFactorPending = false
-	return first(saveSessions(ctx, s, one, two), wantSessions(ctx, s, one, two, one))
+	three.Persistent = false
+	return first(saveSessions(ctx, s, one, two, three), wantSessions(ctx, s, one, two, three, one))
 }
 
 func sessionRoundTripOfLittle(ctx context.Context, s session.Store) error {
