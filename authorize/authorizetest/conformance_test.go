@@ -744,7 +744,46 @@ func (s *sessions) SaveSession(ctx context.Context, key string, rec *session.Rec
 	}
 	s.records[s.key(key)] = kept
 	s.drop[s.key(key)] = kept.ExpiresAt
+	s.makeRoom(s.key(key), kept)
 	return nil
+}
+
+// makeRoom deletes one session if there are more than 30 beside the newest. The lock is
+// held.
+func (s *sessions) makeRoom(newest string, rec *session.Record) {
+	var beside []string
+	for key, r := range s.records {
+		same := r.Subject == rec.Subject
+		switch s.fault {
+		case "has one share for both kinds", "lets pending ones go first", "lets finished ones go first", "ends the newest":
+		case "bounds all users together":
+			same = r.SecondFactorPending == rec.SecondFactorPending
+		default:
+			return
+		}
+		if same && key != newest {
+			beside = append(beside, key)
+		}
+	}
+	if len(beside) <= 30 {
+		return
+	}
+	slices.SortFunc(beside, func(a, b string) int {
+		x, y := s.records[a], s.records[b]
+		if x.SecondFactorPending != y.SecondFactorPending {
+			switch s.fault {
+			case "lets pending ones go first":
+				return map[bool]int{true: -1, false: 1}[x.SecondFactorPending]
+			case "lets finished ones go first":
+				return map[bool]int{true: 1, false: -1}[x.SecondFactorPending]
+			}
+		}
+		return x.ExpiresAt.Compare(y.ExpiresAt)
+	})
+	if s.fault == "ends the newest" {
+		beside[0] = newest
+	}
+	delete(s.records, beside[0])
 }
 
 func (s *sessions) FindSession(ctx context.Context, key string) (*session.Record, error) {
@@ -862,6 +901,8 @@ func (s *sessions) DeleteSessionsOf(ctx context.Context, subject string) error {
 			return r.Subject == subject
 		case s.fault == "takes subjects for patterns":
 			return strings.HasPrefix(r.Subject, strings.TrimSuffix(subject, "%"))
+		case s.fault == "deletes the pending ones":
+			return r.Subject == subject && r.SecondFactorPending
 		case s.fault == "deletes twenty" && r.Subject == subject:
 			left--
 			return left >= 0
@@ -917,6 +958,12 @@ func TestTheSessionRulesFindEveryFault(t *testing.T) {
 		{"deletes nothing", "deleting removes one record and its key is free"},
 		{"deletes all of the user's", "deleting removes one record and its key is free"},
 		{"deletes twenty", "deleting a subject's sessions removes all of them and no other"},
+		{"deletes the pending ones", "deleting a subject's sessions removes all of them and no other"},
+		{"has one share for both kinds", "sign-ins push out only those of the same subject and kind"},
+		{"lets pending ones go first", "sign-ins push out only those of the same subject and kind"},
+		{"lets finished ones go first", "sign-ins push out only those of the same subject and kind"},
+		{"bounds all users together", "sign-ins push out only those of the same subject and kind"},
+		{"ends the newest", "sign-ins push out only those of the same subject and kind"},
 		{"takes subjects for text", "subjects are compared as bytes and may be any"},
 		{"ignores the case of subjects", "subjects are compared as bytes and may be any"},
 		{"takes subjects for patterns", "subjects are compared as bytes and may be any"},
@@ -939,7 +986,7 @@ func TestTheSessionRulesFindEveryFault(t *testing.T) {
 // tested above.
 func TestSoundStoresPass(t *testing.T) {
 	memory := authorize.NewMemory(authorize.MemoryConfig{}) // one for all subtests
-	sessions := session.NewMemory(session.MemoryConfig{})
+	sessions := session.NewMemory(session.MemoryConfig{MaxPerSubject: 25})
 	opened := map[string]int{}
 	TestCodeStore(t, func(*testing.T) authorize.CodeStore { opened["codes"]++; return memory })
 	TestClientStore(t, func(_ *testing.T, clients ...authorize.Client) authorize.ClientStore {
