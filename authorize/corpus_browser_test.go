@@ -104,7 +104,7 @@ func (w *corpusWorld) cookieOf(name string) (string, error) {
 }
 
 // corpusSessionCookie is what {COOKIE_NAME} stands for.
-const corpusSessionCookie = "__Host-session"
+const corpusSessionCookie = "__Host-usher-session"
 
 // signIn is what the host's login page does once the password was right.
 func (w *corpusWorld) signIn(b *corpusBrowser, s session.Session) error {

@@ -324,7 +324,7 @@ func TestCorpusReplacesPlaceholders(t *testing.T) {
 		"a{REPEAT:%2e:3}b":                        "a%2e%2e%2eb",
 		"{REPEAT:a:b:2}":                          "a:ba:b",
 		"{ISS} {LOGIN}":                           "https://as.example https://as.example/login",
-		"{COOKIE_NAME}={COOKIE_NAME:upper}":       "__Host-session=__HOST-SESSION",
+		"{COOKIE_NAME}={COOKIE_NAME:upper}":       "__Host-usher-session=__HOST-USHER-SESSION",
 		"{CODE} {CODE:truncate} {CODE:flip-last}": "abc ab ab8",
 		"{CODE:flip-first} {CODE:upper}":          "6bc ABC",
 	} {

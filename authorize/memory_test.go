@@ -226,27 +226,37 @@ func TestMemoryRefusesNewConsentsWhenItIsFull(t *testing.T) {
 }
 
 func TestMemoryKeepsCopiesOfClients(t *testing.T) {
+	// Every list of a client is one that could be shared.
 	full := func() authorize.Client {
-		return authorize.Client{
-			ID: "wiki", Name: "The wiki", RedirectURIs: []string{"https://wiki.example/cb"},
-			Scopes: []string{"openid"}, DefaultScopes: []string{"openid"}, ResponseTypes: []string{"code"},
+		c := authorize.Client{ID: "wiki", Name: "The wiki"}
+		for i, v := 0, reflect.ValueOf(&c).Elem(); i < v.NumField(); i++ {
+			if list, ok := v.Field(i).Addr().Interface().(*[]string); ok {
+				*list = []string{"one", "two"}
+			}
 		}
+		return c
 	}
 	spoil := func(c *authorize.Client) {
 		c.Name = "x"
-		for _, list := range [][]string{c.RedirectURIs, c.Scopes, c.DefaultScopes, c.ResponseTypes} {
-			list[0] = "x"
+		for i, v := 0, reflect.ValueOf(c).Elem(); i < v.NumField(); i++ {
+			if list, ok := v.Field(i).Interface().([]string); ok {
+				list[0] = "x"
+			}
 		}
 	}
 	check := func(rule string, m *authorize.Memory) {
 		t.Helper()
 		c, err := m.Client(t.Context(), "wiki")
 		if err != nil || c == nil || !reflect.DeepEqual(*c, full()) {
-			t.Fatalf("%s: %+v, %v; want the client as it was", rule, c, err)
+			t.Errorf("%s: %+v, %v; want the client as it was", rule, c, err)
+			return
 		}
 		spoil(c)
 	}
 	configured, put := full(), full()
+	if len(configured.Require) != 2 || len(configured.RedirectURIs) != 2 {
+		t.Fatal("the test does not fill the lists")
+	}
 	m := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{configured}})
 	spoil(&configured)
 	check("after a change to the configuration", m)
@@ -302,31 +312,51 @@ func TestMemoryKeepsNoRequest(t *testing.T) {
 	whole := "alice" + strings.Repeat("x", 60_000)
 	part := whole[:5]
 	store := authorize.NewMemory(authorize.MemoryConfig{})
-	code := &authorize.Code{
-		ClientID: part, RedirectURI: part, Challenge: part, Subject: part, ACR: part, Nonce: part, SessionID: part,
-		Scopes: []string{part}, Resources: []string{part}, AMR: []string{part}, ExpiresAt: time.Now().Add(time.Minute),
-	}
-	if err := store.SaveCode(context.Background(), "hash", code); err != nil {
-		t.Fatal(err)
-	}
-	found, err := store.FindCode(context.Background(), "hash")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := store.SaveConsent(context.Background(), &authorize.ConsentRecord{Subject: part, ClientID: part, Scopes: []string{part}, Resources: []string{part}}); err != nil {
-		t.Fatal(err)
-	}
-	consent, err := store.FindConsent(context.Background(), part, part)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, text := range []string{
-		found.ClientID, found.RedirectURI, found.Challenge, found.Subject, found.ACR, found.Nonce, found.SessionID,
-		found.Scopes[0], found.Resources[0], found.AMR[0],
-		consent.Subject, consent.ClientID, consent.Scopes[0], consent.Resources[0],
-	} {
-		if text != part || unsafe.StringData(text) == unsafe.StringData(part) {
-			t.Errorf("string %d is %q and shares memory with the request", i, text)
+	code := &authorize.Code{Parameters: map[string]string{part: part}}
+	consent := &authorize.ConsentRecord{}
+	for _, record := range []any{code, consent} {
+		for i, v := 0, reflect.ValueOf(record).Elem(); i < v.NumField(); i++ {
+			switch field := v.Field(i).Addr().Interface().(type) {
+			case *string:
+				*field = part
+			case *[]string:
+				*field = []string{part}
+			}
 		}
+	}
+	code.ExpiresAt = time.Now().Add(time.Minute)
+	if err := errors.Join(store.SaveCode(t.Context(), "hash", code), store.SaveConsent(t.Context(), consent)); err != nil {
+		t.Fatal(err)
+	}
+	found, err := store.FindCode(t.Context(), "hash")
+	agreed, consentErr := store.FindConsent(t.Context(), part, part)
+	if err := errors.Join(err, consentErr); err != nil {
+		t.Fatal(err)
+	}
+	texts := 0
+	check := func(name, text string) {
+		texts++
+		if text != part || unsafe.StringData(text) == unsafe.StringData(part) {
+			t.Errorf("%s is %q and shares memory with the request", name, text)
+		}
+	}
+	for _, record := range []any{found, agreed} {
+		for i, v := 0, reflect.ValueOf(record).Elem(); i < v.NumField(); i++ {
+			name := fmt.Sprintf("%T.%s", record, v.Type().Field(i).Name)
+			switch field := v.Field(i).Interface().(type) {
+			case string:
+				check(name, field)
+			case []string:
+				check(name, field[0])
+			case map[string]string:
+				for key, value := range field {
+					check("a name of "+name, key)
+					check(name, value)
+				}
+			}
+		}
+	}
+	if texts < 18 {
+		t.Errorf("the test has looked at %d texts only", texts)
 	}
 }

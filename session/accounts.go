@@ -40,8 +40,8 @@ func (c *Cookies) Accounts(r *http.Request) ([]*Session, error) {
 
 // Choose makes the account of the subject the active one, and returns its session. Call
 // it from the page on which the user chooses, before anything is written to w. It is no
-// sign-in: the session is the one that was there, with its ID and AuthTime, and is
-// thereby used. The account that was active before is the next one from then on.
+// sign-in: the session is the one that was there, with its ID, AuthTime and SignedInAt,
+// and is thereby used. The account that was active before is the next one from then on.
 //
 // Nil with a nil error means that the subject is not among [Cookies.Accounts] any more,
 // and that nothing has changed: show the page again.
@@ -57,23 +57,22 @@ func (c *Cookies) Choose(w http.ResponseWriter, r *http.Request, subject string)
 	if i < 0 {
 		return nil, nil
 	}
-	values := []string{found[i].value}
-	for _, a := range slices.Delete(slices.Clone(found), i, i+1) {
-		values = append(values, a.value)
-	}
-	if err := c.deleteAllBut(w, r, values); err != nil {
+	chosen := found[i]
+	accounts := append([]account{chosen}, slices.Delete(found, i, i+1)...)
+	if err := c.deleteAllBut(w, r, valuesOf(accounts)); err != nil {
 		return nil, fmt.Errorf("session: choose: %w", err)
 	}
-	c.use(r.Context(), found[i].rec)
-	c.setCookie(w, r, values)
-	s := found[i].rec.Session.clone()
+	c.use(r.Context(), chosen.rec)
+	c.setCookie(w, r, accounts)
+	s := chosen.rec.Session.clone()
 	return &s, nil
 }
 
 // SignOutAccount ends the session of one subject in the browser that sent r, and leaves
 // the other accounts there. Call it before anything is written to w. If the account was
 // the active one, nobody is signed in until the user chooses another or signs in:
-// whoever signs out as one user does not find themselves acting as the next.
+// whoever signs out as one user does not find themselves acting as the next. The last one
+// takes the cookie along.
 //
 // A subject who is not signed in there is not an error. Where the cookie is malformed or
 // there more than once, and so nobody is signed in, SignOutAccount does what
@@ -87,36 +86,50 @@ func (c *Cookies) SignOutAccount(w http.ResponseWriter, r *http.Request, subject
 	if len(values) == 0 {
 		return c.SignOut(w, r)
 	}
-	var ended []string
+	var ended, left []account
+	somebody := false // whether a value that is left leads anywhere
 	for _, value := range values {
 		rec, err := c.find(r.Context(), value)
-		if err != nil {
+		switch {
+		case err != nil:
 			return fmt.Errorf("session: sign out: nobody is signed out: %w", err)
-		}
-		if rec != nil && rec.Subject == subject {
-			ended = append(ended, value)
+		case rec != nil && rec.Subject == subject:
+			ended = append(ended, account{value, rec})
+		default:
+			left = append(left, account{value, rec})
+			somebody = somebody || rec != nil
 		}
 	}
-	if len(ended) == 0 {
+	switch {
+	case len(ended) == 0:
 		return nil
-	}
-	left := slices.DeleteFunc(slices.Clone(values), func(v string) bool { return slices.Contains(ended, v) })
-	if len(left) > 0 && left[0] != values[0] {
+	case !somebody:
+		left = nil
+	case left[0].value != values[0]:
 		// A value that leads nowhere keeps the next account from becoming active.
-		left = append([]string{newValue()}, left...)
+		left = append([]account{{value: newValue()}}, left...)
 	}
 	var errs []error
-	for _, value := range ended {
-		errs = append(errs, c.store.DeleteSession(r.Context(), storeKey(value)))
+	for _, a := range ended {
+		errs = append(errs, c.store.DeleteSession(r.Context(), storeKey(a.value)))
 	}
 	c.setCookie(w, r, left)
 	return signOutError(errors.Join(errs...))
 }
 
-// account is a user who is signed in, and the value of the cookie that leads there.
+// account is a value of the cookie and the record that it leads to, nil for none.
 type account struct {
 	value string
 	rec   *Record
+}
+
+// valuesOf returns what the cookie has of the accounts.
+func valuesOf(accounts []account) []string {
+	var values []string
+	for _, a := range accounts {
+		values = append(values, a.value)
+	}
+	return values
 }
 
 // signedIn returns the accounts of the browser, as [Cookies.Accounts] describes them.
@@ -141,9 +154,9 @@ func (c *Cookies) signedIn(r *http.Request) ([]account, error) {
 	return found, nil
 }
 
-// others returns the values of the accounts that stay when the subject signs in. With
-// room for one it is none, and the store is not asked.
-func (c *Cookies) others(r *http.Request, subject string) ([]string, error) {
+// others returns the accounts that stay when the subject signs in. With room for one it
+// is none, and the store is not asked.
+func (c *Cookies) others(r *http.Request, subject string) ([]account, error) {
 	if c.accounts == 1 {
 		return nil, nil
 	}
@@ -151,11 +164,6 @@ func (c *Cookies) others(r *http.Request, subject string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var values []string
-	for _, a := range found {
-		if a.rec.Subject != subject && len(values) < c.accounts-1 {
-			values = append(values, a.value)
-		}
-	}
-	return values, nil
+	found = slices.DeleteFunc(found, func(a account) bool { return a.rec.Subject == subject })
+	return found[:min(len(found), c.accounts-1)], nil
 }

@@ -19,6 +19,7 @@ type browser struct {
 	t      *testing.T
 	c      *Cookies
 	cookie string // "name=value"; empty for none
+	maxAge int    // of the cookie; 0 for none
 	sets   int    // how often a response had a cookie
 }
 
@@ -30,11 +31,11 @@ func (b *browser) visit(call func(w http.ResponseWriter, r *http.Request)) {
 		r.Header.Set("Cookie", b.cookie)
 	}
 	call(w, r)
-	for _, line := range w.Result().Header["Set-Cookie"] {
+	for _, cookie := range w.Result().Cookies() {
 		b.sets++
-		b.cookie, _, _ = strings.Cut(line, ";")
-		if value(b.cookie) == "" {
-			b.cookie = ""
+		b.cookie, b.maxAge = cookie.Name+"="+cookie.Value, cookie.MaxAge
+		if cookie.Value == "" {
+			b.cookie, b.maxAge = "", 0
 		}
 	}
 	if got := r.Header.Get("Cookie"); got != b.cookie {
@@ -71,6 +72,10 @@ func (b *browser) do(step string) {
 	switch verb {
 	case "half":
 		b.signIn(Session{Subject: subject, SecondFactorPending: true})
+	case "keep":
+		b.signIn(Session{Subject: subject, Persistent: true})
+	case "keep-half":
+		b.signIn(Session{Subject: subject, Persistent: true, SecondFactorPending: true})
 	case "choose":
 		b.choose(subject)
 	case "out":
@@ -184,7 +189,7 @@ func TestAccountsOfOneBrowser(t *testing.T) {
 }
 
 func TestTheCookieIsDroppedWithTheLastAccount(t *testing.T) {
-	for _, steps := range []string{"alice out:alice", "alice bob out", "half:alice out:alice"} {
+	for _, steps := range []string{"alice out:alice", "alice bob out", "half:alice out:alice", "alice bob out:bob out:alice"} {
 		b := &browser{t: t, c: newCookies(t, Config{Accounts: 3})}
 		for _, step := range strings.Fields(steps) {
 			b.do(step)
@@ -192,6 +197,88 @@ func TestTheCookieIsDroppedWithTheLastAccount(t *testing.T) {
 		if b.cookie != "" {
 			t.Errorf("%s: the cookie is %q", steps, b.cookie)
 		}
+	}
+}
+
+// TestHowLongTheCookieLasts has steps that begin at 0 and take what is said before the "@"
+// or nothing. A session lasts for an hour, or ten minutes without being used.
+func TestHowLongTheCookieLasts(t *testing.T) {
+	const s, m, h = time.Second, time.Minute, time.Hour
+	tests := []struct {
+		rule     string
+		steps    string
+		absolute time.Duration // from the step "shorter" on
+		want     time.Duration // Max-Age of the last cookie; 0 for one that ends with the browser
+		accounts string        // when the browser comes back after an end
+	}{
+		{"a sign-in ends with the browser", "alice", 0, 0, ""},
+		{"a persistent one does not", "keep:alice", 0, h, "alice"},
+		{"its place is taken", "keep:alice alice", 0, 0, ""},
+		{"and back", "alice keep:alice", 0, h, "alice"},
+		{"two persistent ones do not", "keep:alice keep:bob", 0, h, "bob alice"},
+		{"the one that ends last counts, first", "keep:alice 20m@keep:bob", 0, h, "bob alice"},
+		{"the one that ends last counts, later", "keep:alice 20m@keep:bob 10m@choose:alice", 0, 50 * m, "alice bob"},
+		{"one that is not takes the other along", "keep:alice bob", 0, 0, ""},
+		{"whichever comes first", "alice keep:bob", 0, 0, ""},
+		{"and is chosen", "keep:alice bob choose:alice", 0, 0, ""},
+		{"until it signs out", "keep:alice bob out:bob", 0, h, "alice"},
+		{"also if it waits", "bob keep:alice out:bob", 0, h, "alice"},
+		{"until it has expired, and somebody chooses", "keep:alice bob 11m@choose:alice", 0, 49 * m, "alice"},
+		{"or signs in", "keep:alice bob 11m@keep:carol", 0, h, "carol alice"},
+		{"or out", "keep:alice bob keep:carol 11m@out:carol", 0, 49 * m, "alice"},
+		{"until it gives way", "bob keep:alice keep:carol keep:dave", 0, h, "dave carol alice"},
+		{"signing out leaves the end of those who stay", "keep:alice 20m@keep:bob out:bob", 0, 40 * m, "alice"},
+		{"with the last one goes the cookie", "keep:alice keep:bob out:bob out:alice", 0, 0, ""},
+		{"all at once too", "keep:alice keep:bob out", 0, 0, ""},
+		{"a value that leads nowhere is no account", "keep:alice keep:bob out:bob keep:carol out:alice", 0, h, "carol"},
+		{"a second factor that is pending is as the user wants it", "keep-half:alice", 0, h, ""},
+		{"and takes others along", "keep:alice half:bob", 0, 0, ""},
+		{"or not", "keep:alice keep-half:bob", 0, h, "alice"},
+		{"the second factor says it anew", "keep-half:alice keep:alice", 0, h, "alice"},
+		{"also that it does not", "keep-half:alice alice", 0, 0, ""},
+		{"seconds are whole and none too many", "keep:alice 1500ms@choose:alice", 0, h - 2*s, "alice"},
+		{"the last second is one", "keep:alice 3599500ms@choose:alice", 0, s, ""},
+		{"an absolute limit made shorter counts at once", "keep:alice 10m@shorter choose:alice", 30 * m, 20 * m, "alice"},
+		{"and ends who is over it", "keep:alice 10m@keep:bob 25m@shorter choose:bob", 30 * m, 5 * m, "bob"},
+		{"one made longer lengthens nothing", "keep:alice 10m@shorter choose:alice", 24 * h, 50 * m, "alice"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			clock := newTestClock()
+			cfg := Config{
+				// The store's own clock stands still, so that it purges nothing.
+				Store: NewMemory(MemoryConfig{Now: newTestClock().Now}),
+				Now:   clock.Now, Accounts: 3, Idle: 10 * m, Absolute: h,
+			}
+			b := &browser{t: t, c: newCookies(t, cfg)}
+			for _, step := range strings.Fields(tt.steps) {
+				if after, rest, ok := strings.Cut(step, "@"); ok {
+					d, err := time.ParseDuration(after)
+					if err != nil {
+						t.Fatal(err)
+					}
+					clock.Advance(d)
+					step = rest
+				}
+				if step == "shorter" {
+					cfg.Absolute = tt.absolute
+					b.c = newCookies(t, cfg)
+					continue
+				}
+				b.do(step)
+			}
+			if got := time.Duration(b.maxAge) * s; got != tt.want {
+				t.Errorf("the cookie lasts for %v, want %v", got, tt.want)
+			}
+			// The browser is closed, and opened again when only what lasts is left.
+			if b.maxAge == 0 {
+				b.cookie = ""
+			}
+			clock.Advance(min(11*m, tt.want-1))
+			if _, accounts := b.names(); accounts != tt.accounts {
+				t.Errorf("then %q are signed in, want %q", accounts, tt.accounts)
+			}
+		})
 	}
 }
 
@@ -211,7 +298,7 @@ func TestChoosingIsNoSignIn(t *testing.T) {
 
 	clock.Advance(time.Minute)
 	after := b.choose("alice")
-	if after.ID != before.ID || !after.AuthTime.Equal(start) || after.ACR != "2" || string(after.Data) != "data" {
+	if after.ID != before.ID || !after.AuthTime.Equal(start) || !after.SignedInAt.Equal(start) || after.ACR != "2" || string(after.Data) != "data" {
 		t.Errorf("Choose returned %+v, want %+v", after, before)
 	}
 	if got := value(b.cookie); got != alices+"."+bobs {
@@ -341,7 +428,7 @@ func TestWhichAccountsACookieHas(t *testing.T) {
 		{"an encoded dot", "A%2EB", 3, "", "", 0},
 		{"nothing between", "AB", 3, "", "", 0},
 		{"quoted", `"A.B"`, 3, "", "", 0},
-		{"two cookies", "A; __Host-session=B", 3, "", "", 0},
+		{"two cookies", "A; __Host-usher-session=B", 3, "", "", 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
@@ -533,7 +620,7 @@ func TestSeveralCookiesWithAccounts(t *testing.T) {
 		for range 8 {
 			values = append(values, newValue())
 		}
-		return "; session=" + strings.Join(values, ".")
+		return "; usher-session=" + strings.Join(values, ".")
 	}
 	tests := []struct {
 		rule    string
@@ -541,9 +628,9 @@ func TestSeveralCookiesWithAccounts(t *testing.T) {
 		deletes int
 		failed  bool
 	}{
-		{"a second cookie", "; session=" + newValue(), 3, false},
-		{"a malformed one", "; session=junk", 2, false},
-		{"as many values as are looked at", eight() + "; session=" + newValue() + "." + newValue(), 12, false},
+		{"a second cookie", "; usher-session=" + newValue(), 3, false},
+		{"a malformed one", "; usher-session=junk", 2, false},
+		{"as many values as are looked at", eight() + "; usher-session=" + newValue() + "." + newValue(), 12, false},
 		{"more", eight() + eight(), 16, true},
 		{"the same ones over and over", strings.Repeat(eight(), 100), 10, false},
 	}
@@ -598,7 +685,7 @@ func TestTheRequestCarriesTheNewCookie(t *testing.T) {
 		{"others with spaces", []string{" a=b ;c=d\t"}, "NEW;  a=b ;c=d\t", "a=b ;c=d"},
 		{"several lines", []string{"a=b", old, "c=d; " + old}, "NEW; a=b; c=d", "a=b; c=d"},
 		{"others with strange bytes", []string{"junk; =\xff; a=\"b; " + old + ";;\tc = d "}, "NEW; junk; =\xff; a=\"b;;\tc = d", "junk; =\xff; a=\"b;;\tc = d"},
-		{"others that look like ours", []string{"x" + old + "; session=1"}, "NEW; x" + old + "; session=1", "x" + old + "; session=1"},
+		{"others that look like ours", []string{"x" + old + "; usher-session=1"}, "NEW; x" + old + "; usher-session=1", "x" + old + "; usher-session=1"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {

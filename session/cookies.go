@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ import (
 )
 
 const (
-	defaultName     = "session"
+	defaultName     = "usher-session"
 	defaultIdle     = 30 * time.Minute
 	defaultAbsolute = 12 * time.Hour
 )
@@ -50,11 +51,13 @@ type Config struct {
 	// path of the site can set it.
 	Insecure bool
 
-	// Name names the cookie. Empty means "session". "__Host-" is put before it,
+	// Name names the cookie. Empty means "usher-session". "__Host-" is put before it,
 	// which makes browsers refuse the cookie unless this very host set it over https
 	// for all its paths (RFC 6265bis §4.1.3.2); with Insecure it stands alone. It
 	// must be a token (RFC 6265 §4.1.1), and must not begin with two underscores:
-	// names of that form mean something to browsers.
+	// names of that form mean something to browsers. No other program on the host may
+	// use the same name: each would end the other's sessions. "session" is what many
+	// frameworks call theirs.
 	Name string
 
 	// Accounts is how many users can be signed in at once in one browser. One of them
@@ -70,19 +73,22 @@ type Config struct {
 
 	// Idle is how long a session lasts without being used. Zero means 30 minutes, or
 	// Absolute where that is shorter. It is an error if it is negative or longer
-	// than Absolute.
+	// than Absolute. It does not end a sign-in that is [Session].Persistent, unless its
+	// second factor is pending.
 	//
 	// The store is told of a use only if the last one it knows of is a minute or a
 	// tenth of Idle ago, whichever is shorter, which makes about one write per
 	// minute for a session in constant use. (Requests that arrive together may each
 	// write once.) A session can therefore end that much earlier than Idle after its
-	// last use, and never later.
+	// last use, and never later. What is written of a persistent session is when it was
+	// last used.
 	Idle time.Duration
 
-	// Absolute is how long a session lasts at most, however much it is used. Zero
-	// means 12 hours; a negative value is an error. A value made shorter holds at
-	// once for the sessions that are already there; one made longer does not lengthen
-	// them.
+	// Absolute is how long a session lasts at most, however much it is used, a
+	// persistent one too: a host that keeps its users signed in for a month says so
+	// here. Zero means 12 hours; a negative value is an error. A value made shorter
+	// holds at once for the sessions that are already there; one made longer does not
+	// lengthen them.
 	Absolute time.Duration
 
 	// Now tells the time. Nil means [time.Now].
@@ -233,10 +239,15 @@ func (c *Cookies) Session(r *http.Request) (*Session, error) {
 // subject had, one whose second factor is pending, and where there are too many
 // accounts the one that was active longest ago.
 //
-// Of s, Subject must not be empty. ID is ignored and replaced. AuthTime is set to now
-// if it is zero; give the old session's where the user proved nothing new. The session
-// that was stored is returned, with both, and r carries its cookie from then on, as
-// [Cookies] says.
+// Of s, Subject must not be empty. ID and SignedInAt are ignored and replaced: the one is
+// new, and the other is now. AuthTime is set to now if it is zero; give the old session's
+// where the user proved nothing new. The session that was stored is returned, with all
+// three, and r carries its cookie from then on, as [Cookies] says.
+//
+// With Persistent the session outlives the browser ("keep me signed in"), until
+// [Config.Absolute] ends it. The cookie outlives the browser only while every account in
+// it is persistent: one cookie cannot do both, and who did not ask to be kept signed in
+// must not be. If that one signs out, it does so again.
 //
 // The new session is stored first and the old ones deleted then. If either fails, no
 // cookie is set and the error returned: nobody new is signed in, and the user who was
@@ -259,23 +270,23 @@ func (c *Cookies) SignIn(w http.ResponseWriter, r *http.Request, s Session) (*Se
 	if s.AuthTime.IsZero() {
 		s.AuthTime = now
 	}
-	s.AuthTime = storable(s.AuthTime)
+	s.AuthTime, s.SignedInAt = storable(s.AuthTime), now
 	rec := &Record{
 		Session:    s.clone(),
 		CreatedAt:  now,
 		LastSeenAt: now,
-		ExpiresAt:  now.Add(c.idle),
 		EndsAt:     now.Add(c.absolute),
 	}
+	rec.ExpiresAt = c.expires(rec, now)
 	if err := c.store.SaveSession(ctx, s.ID, rec); err != nil {
 		return nil, fmt.Errorf("session: sign in: %w", err)
 	}
-	if err := c.deleteAllBut(w, r, others); err != nil {
+	if err := c.deleteAllBut(w, r, valuesOf(others)); err != nil {
 		// The new session goes again if it can. If it cannot, it waits for its
 		// expiry, and nobody has the value that leads to it.
 		return nil, fmt.Errorf("session: sign in: the old session: %w", errors.Join(err, c.store.DeleteSession(ctx, s.ID)))
 	}
-	c.setCookie(w, r, append([]string{value}, others...))
+	c.setCookie(w, r, append([]account{{value, rec}}, others...))
 	return &s, nil
 }
 
@@ -308,7 +319,7 @@ func signOutError(err error) error {
 // the account is disabled or deleted and when its password changes, after the change
 // itself: a sign-in that was already under way would otherwise survive it. To keep the
 // browser in which the password was changed, read its session before, and afterwards give
-// [Cookies.SignIn] what of it still holds, such as ACR, AMR and Data.
+// [Cookies.SignIn] what of it still holds, such as ACR, AMR, Persistent and Data.
 //
 // After an error some of the sessions may still be there; call it again. An empty
 // subject is an error, as it would end nothing.
@@ -327,9 +338,25 @@ func (c *Cookies) SignOutEverywhere(ctx context.Context, subject string) error {
 func (c *Cookies) live(rec *Record, now time.Time) bool {
 	return rec.Subject != "" &&
 		now.Before(rec.ExpiresAt) &&
-		now.Before(rec.EndsAt) &&
-		now.Before(rec.CreatedAt.Add(c.absolute)) &&
-		now.Before(rec.LastSeenAt.Add(c.idle))
+		now.Before(c.ends(rec)) &&
+		(lasting(rec) || now.Before(rec.LastSeenAt.Add(c.idle)))
+}
+
+// lasting reports whether a sign-in lasts without being used. One whose second factor is
+// pending does not: half of a sign-in has proved too little to be kept for long.
+func lasting(rec *Record) bool { return rec.Persistent && !rec.SecondFactorPending }
+
+// ends is when a record is over however much it is used.
+func (c *Cookies) ends(rec *Record) time.Time {
+	return earliest(rec.EndsAt, rec.CreatedAt.Add(c.absolute))
+}
+
+// expires is when a record that is used now is over unless it is used again.
+func (c *Cookies) expires(rec *Record, now time.Time) time.Time {
+	if lasting(rec) {
+		return c.ends(rec)
+	}
+	return earliest(now.Add(c.idle), c.ends(rec))
 }
 
 // find returns the record that a value leads to, live or not, and nil where there is
@@ -352,8 +379,7 @@ func (c *Cookies) use(ctx context.Context, rec *Record) {
 	if now.Sub(rec.LastSeenAt) < min(touchInterval, c.idle/10) {
 		return
 	}
-	expires := earliest(now.Add(c.idle), rec.EndsAt, rec.CreatedAt.Add(c.absolute))
-	if err := c.store.TouchSession(ctx, rec.ID, now, expires); err != nil {
+	if err := c.store.TouchSession(ctx, rec.ID, now, c.expires(rec, now)); err != nil {
 		c.log.WarnContext(ctx, "session: the use of a session was not recorded", "error", err)
 	}
 }
@@ -444,20 +470,21 @@ func (c *Cookies) valueIn(s string) (value string, ok bool) {
 }
 
 // setCookie sets the cookie in the headers of w, in place of one that is already there,
-// and in those of r. Without values the browser drops the cookie. Otherwise it lasts
-// until the browser ends; the store ends the sessions if the browser does not.
-func (c *Cookies) setCookie(w http.ResponseWriter, r *http.Request, values []string) {
+// and in those of r. It has the values of the accounts, which may lead to nobody. Without
+// any the browser drops the cookie.
+func (c *Cookies) setCookie(w http.ResponseWriter, r *http.Request, accounts []account) {
 	cookie := http.Cookie{
 		Name:     c.name,
-		Value:    strings.Join(values, "."),
+		Value:    strings.Join(valuesOf(accounts), "."),
 		Path:     "/",
+		MaxAge:   c.maxAge(accounts),
 		Secure:   c.secure,
 		HttpOnly: true,
 		// Strict would hide the session from the very request that a client sends the
 		// browser here with.
 		SameSite: http.SameSiteLaxMode,
 	}
-	if len(values) == 0 {
+	if len(accounts) == 0 {
 		cookie.MaxAge = -1
 	}
 	var lines []string
@@ -469,6 +496,30 @@ func (c *Cookies) setCookie(w http.ResponseWriter, r *http.Request, values []str
 	w.Header()["Set-Cookie"] = append(lines, cookie.String())
 	w.Header().Set("Cache-Control", "no-store")
 	c.carry(r, cookie.Value)
+}
+
+// maxAge is how many seconds the cookie of the accounts lasts: as long as the one of them
+// that ends last, or a second less. It is 0 if the cookie ends with the browser, because
+// one of them does, or because there is nobody. A value that leads nowhere, or to what has
+// expired, is no account and does not count.
+func (c *Cookies) maxAge(accounts []account) int {
+	now, last := c.now(), time.Time{}
+	for _, a := range accounts {
+		if a.rec == nil || !c.live(a.rec, now) {
+			continue
+		}
+		if !a.rec.Persistent {
+			return 0
+		}
+		if ends := c.ends(a.rec); ends.After(last) {
+			last = ends
+		}
+	}
+	if last.IsZero() {
+		return 0
+	}
+	// Less than a second left is a second: 0 would not be written.
+	return int(min(max(last.Sub(now)/time.Second, 1), math.MaxInt32))
 }
 
 // carry puts the cookie into the Cookie header of r, in place of all of our name that

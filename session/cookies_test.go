@@ -24,7 +24,7 @@ var _ interface {
 	Session(r *http.Request) (*Session, error)
 } = (*Cookies)(nil)
 
-const cookieName = "__Host-session"
+const cookieName = "__Host-usher-session"
 
 // testStore is a store that counts the calls of each method and can be told to fail.
 type testStore struct {
@@ -171,7 +171,7 @@ func TestNewCookies(t *testing.T) {
 		{"an equals sign is not in a token", Config{Name: "a=b"}, "Config.Name"},
 		{"a line end is not in a token", Config{Name: "a\r\nb"}, "Config.Name"},
 		{"letters beyond ASCII are not in a token", Config{Name: "sé"}, "Config.Name"},
-		{"the prefix is not given twice", Config{Name: "__Host-session"}, "Config.Name"},
+		{"the prefix is not given twice", Config{Name: "__Host-usher-session"}, "Config.Name"},
 		{"the prefix is not given to an insecure cookie", Config{Name: "__secure-session", Insecure: true}, "Config.Name"},
 		{"there may be 8 accounts", Config{Accounts: 8}, ""},
 		{"there may not be 9", Config{Accounts: 9}, "Config.Accounts"},
@@ -204,8 +204,8 @@ func TestCookieAttributes(t *testing.T) {
 	}{
 		{
 			"https", Config{},
-			"__Host-session=V; Path=/; HttpOnly; Secure; SameSite=Lax",
-			"__Host-session=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax",
+			"__Host-usher-session=V; Path=/; HttpOnly; Secure; SameSite=Lax",
+			"__Host-usher-session=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax",
 		},
 		{
 			"https, a name of the host's", Config{Name: "id"},
@@ -214,8 +214,8 @@ func TestCookieAttributes(t *testing.T) {
 		},
 		{
 			"insecure", Config{Insecure: true},
-			"session=V; Path=/; HttpOnly; SameSite=Lax",
-			"session=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax",
+			"usher-session=V; Path=/; HttpOnly; SameSite=Lax",
+			"usher-session=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax",
 		},
 		{
 			"insecure, a name of the host's", Config{Insecure: true, Name: "id"},
@@ -266,13 +266,13 @@ func TestSignInStoresWhatItWasGiven(t *testing.T) {
 	c := newCookies(t, Config{Now: clock.Now})
 	authTime := start.Add(-time.Hour).In(time.FixedZone("", 3600))
 	given := Session{
-		ID: "ignored", Subject: "alice", AuthTime: authTime,
-		ACR: "2", AMR: []string{"pwd"}, Data: []byte("data"),
+		ID: "ignored", Subject: "alice", AuthTime: authTime, SignedInAt: start.Add(time.Hour), // which is ignored too
+		Persistent: true, ACR: "2", AMR: []string{"pwd"}, Data: []byte("data"),
 	}
 	got, pair := signIn(t, c, get(), given)
 
 	want := given
-	want.ID, want.AuthTime = storeKey(value(pair)), start.Add(-time.Hour)
+	want.ID, want.AuthTime, want.SignedInAt = storeKey(value(pair)), start.Add(-time.Hour), start
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("SignIn returned %+v, want %+v", *got, want)
 	}
@@ -280,9 +280,12 @@ func TestSignInStoresWhatItWasGiven(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(*read, want) {
 		t.Errorf("Session returned %+v, %v; want %+v", read, err, want)
 	}
+	if list, err := c.Accounts(get(pair)); err != nil || len(list) != 1 || !reflect.DeepEqual(*list[0], want) {
+		t.Errorf("Accounts returned %+v, %v; want %+v", list, err, want)
+	}
 	rec := find(t, c.store, want.ID)
-	if !rec.CreatedAt.Equal(start) || !rec.LastSeenAt.Equal(start) ||
-		!rec.ExpiresAt.Equal(start.Add(30*time.Minute)) || !rec.EndsAt.Equal(start.Add(12*time.Hour)) {
+	if !rec.CreatedAt.Equal(rec.SignedInAt) || !rec.LastSeenAt.Equal(start) ||
+		!rec.ExpiresAt.Equal(start.Add(12*time.Hour)) || !rec.EndsAt.Equal(start.Add(12*time.Hour)) {
 		t.Errorf("the times are %v, %v, %v and %v", rec.CreatedAt, rec.LastSeenAt, rec.ExpiresAt, rec.EndsAt)
 	}
 	if read.ID == value(pair) {
@@ -290,11 +293,18 @@ func TestSignInStoresWhatItWasGiven(t *testing.T) {
 	}
 }
 
-func TestSignInSetsAuthTimeWhereItIsZero(t *testing.T) {
+// TestTimesOfASignIn has somebody sign in again with the session of an hour ago.
+func TestTimesOfASignIn(t *testing.T) {
 	clock := newTestClock()
 	c := newCookies(t, Config{Now: clock.Now})
-	if got, _ := signIn(t, c, get(), Session{Subject: "alice"}); !got.AuthTime.Equal(start) {
-		t.Errorf("AuthTime is %v, want %v", got.AuthTime, start)
+	first, pair := signIn(t, c, get(), Session{Subject: "alice"})
+	if !first.AuthTime.Equal(start) || !first.SignedInAt.Equal(start) {
+		t.Errorf("AuthTime is %v and SignedInAt %v, want %v", first.AuthTime, first.SignedInAt, start)
+	}
+	clock.Advance(time.Hour)
+	again, _ := signIn(t, c, get(pair), *first)
+	if !again.AuthTime.Equal(start) || !again.SignedInAt.Equal(start.Add(time.Hour)) {
+		t.Errorf("AuthTime is %v and SignedInAt %v, want %v and an hour later", again.AuthTime, again.SignedInAt, start)
 	}
 }
 
@@ -380,13 +390,15 @@ func TestWhoIsSignedIn(t *testing.T) {
 		find int // calls of FindSession
 	}{
 		{"the cookie is somebody", get(alice), "alice", 1},
-		{"other cookies do not matter", get("a=b; " + alice + "; session=" + value(bob)), "alice", 1},
+		{"other cookies do not matter", get("a=b; " + alice + "; usher-session=" + value(bob)), "alice", 1},
 		{"other cookies may be malformed", get(`junk; ="; a="b; ` + alice + ";;"), "alice", 1},
 		{"the header may come in several lines", get("a=b", alice), "alice", 1},
 		{"spaces and tabs around a cookie do not count", get(" \ta=b;\t" + alice + " \t"), "alice", 1},
 		{"no cookie", get(), "", 0},
 		{"no cookie of the name", get("a=b"), "", 0},
 		{"a name without a value", get(cookieName), "", 0},
+		{"a name without an equals sign is none", get(cookieName + "; " + alice), "alice", 1},
+		{"the name that many programs use", get("session=" + v), "", 0},
 		{"empty value", get(cookieName + "="), "", 0},
 		{"garbage", get(cookieName + "=garbage"), "", 0},
 		{"a value chosen by somebody else", get(cookieName + "=" + newValue()), "", 1},
@@ -411,11 +423,11 @@ func TestWhoIsSignedIn(t *testing.T) {
 		{"a space before the value", get(cookieName + "= " + v), "", 0},
 		{"the name in upper case", get(strings.ToUpper(cookieName) + "=" + v), "", 0},
 		{"the name in lower case", get(strings.ToLower(cookieName) + "=" + v), "", 0},
-		{"the name without its prefix", get("session=" + v), "", 0},
-		{"the name with another prefix", get("__Secure-session=" + v), "", 0},
+		{"the name without its prefix", get("usher-session=" + v), "", 0},
+		{"the name with another prefix", get("__Secure-usher-session=" + v), "", 0},
 		{"the name with something before it", get("x" + alice), "", 0},
 		{"the name with something after it", get(cookieName + "x=" + v), "", 0},
-		{"the name percent-encoded", get("%5f_Host-session=" + v), "", 0},
+		{"the name percent-encoded", get("%5f_Host-usher-session=" + v), "", 0},
 		{"the name after a no-break space", get("\u00a0" + alice), "", 0},
 		{"the name after a byte that some take for white space", get("\xa0" + alice), "", 0},
 		{"the name after a line end", get("\n" + alice), "", 0},
@@ -544,13 +556,13 @@ func TestSignInTwiceOnOneResponse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Header().Add("Set-Cookie", "x__Host-session=1")
+	w.Header().Add("Set-Cookie", "x__Host-usher-session=1")
 	second, err := c.SignIn(w, get(), Session{Subject: "alice"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	lines := w.Header()["Set-Cookie"]
-	if len(lines) != 3 || lines[0] != "theme=dark; Path=/" || lines[1] != "x__Host-session=1" {
+	if len(lines) != 3 || lines[0] != "theme=dark; Path=/" || lines[1] != "x__Host-usher-session=1" {
 		t.Fatalf("Set-Cookie %q, want the other two and one of ours", lines)
 	}
 	pair, _, _ := strings.Cut(lines[2], ";")
@@ -569,6 +581,25 @@ func TestSignInTwiceOnOneResponse(t *testing.T) {
 	}
 	if find(t, store, second.ID) != nil {
 		t.Error("the session that the response was to start is still stored")
+	}
+}
+
+// A session that the request came with ends too where the response has a cookie already.
+func TestSignInTwiceOnOneResponseWithAnotherRequest(t *testing.T) {
+	store := NewMemory(MemoryConfig{})
+	c := newCookies(t, Config{Store: store})
+	old, pair := signIn(t, c, get(), Session{Subject: "alice"})
+	w := httptest.NewRecorder()
+	first, err := c.SignIn(w, get(), Session{Subject: "alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := c.SignIn(w, get(pair), Session{Subject: "alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if find(t, store, old.ID) != nil || find(t, store, first.ID) != nil || find(t, store, second.ID) == nil {
+		t.Error("of three sessions another than the last is stored")
 	}
 }
 
@@ -619,7 +650,7 @@ func TestSignOutEndsEverySessionThatTheRequestCarries(t *testing.T) {
 func TestJunkCookies(t *testing.T) {
 	junk := func(n int) (pairs string) {
 		for range n {
-			pairs += "session=" + newValue() + "; "
+			pairs += "usher-session=" + newValue() + "; "
 		}
 		return pairs
 	}
@@ -633,7 +664,7 @@ func TestJunkCookies(t *testing.T) {
 		{"as many as are looked at, with the real one", junk(15), 16, true},
 		{"one more", junk(16), 16, false},
 		{"a thousand", junk(1000), 16, false},
-		{"a thousand malformed ones cost nothing", strings.Repeat("session=; session=junk; ", 500), 1, true},
+		{"a thousand malformed ones cost nothing", strings.Repeat("usher-session=; usher-session=junk; ", 500), 1, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
@@ -648,7 +679,7 @@ func TestJunkCookies(t *testing.T) {
 			if ended := subject(t, c, get(real)) == ""; ended != tt.ended || (err == nil) != tt.ended {
 				t.Errorf("the session has ended: %t, SignOut: %v; want it ended: %t", ended, err, tt.ended)
 			}
-			if got := w.Header()["Set-Cookie"]; len(got) != 1 || !strings.HasPrefix(got[0], "session=; ") {
+			if got := w.Header()["Set-Cookie"]; len(got) != 1 || !strings.HasPrefix(got[0], "usher-session=; ") {
 				t.Errorf("Set-Cookie %q, want the cookie dropped", got)
 			}
 
@@ -694,6 +725,7 @@ func TestSignOutEverywhere(t *testing.T) {
 
 func TestTimeouts(t *testing.T) {
 	const m = time.Minute
+	const keep, keepHalf = -1, -2 // in place of an idle limit of 30 minutes
 	tests := []struct {
 		rule           string
 		idle, absolute time.Duration
@@ -701,6 +733,12 @@ func TestTimeouts(t *testing.T) {
 		at             time.Duration
 		want           string
 	}{
+		{"a persistent one is good at the idle limit", keep, 0, nil, 30 * m, "alice"},
+		{"a persistent one is good right before the absolute limit", keep, 0, nil, 12*time.Hour - time.Microsecond, "alice"},
+		{"a persistent one is over at the absolute limit", keep, 0, []time.Duration{m, 12*time.Hour - 1}, 12 * time.Hour, ""},
+		{"a persistent one is over at another absolute limit", keep, m, nil, m, ""},
+		{"a persistent one whose second factor is pending is over at the idle limit", keepHalf, 0, nil, 30 * m, ""},
+		{"but not before", keepHalf, 0, []time.Duration{20 * m}, 50*m - time.Microsecond, "alice"},
 		{"good right before the idle limit", 0, 0, nil, 30*m - time.Microsecond, "alice"},
 		{"over at the idle limit", 0, 0, nil, 30 * m, ""},
 		{"a use puts the idle limit off", 0, 0, []time.Duration{20 * m}, 50*m - time.Microsecond, "alice"},
@@ -718,9 +756,9 @@ func TestTimeouts(t *testing.T) {
 			c := newCookies(t, Config{
 				// The store's own clock stands still, so that it purges nothing.
 				Store: NewMemory(MemoryConfig{Now: newTestClock().Now}),
-				Now:   clock.Now, Idle: tt.idle, Absolute: tt.absolute,
+				Now:   clock.Now, Idle: max(tt.idle, 0), Absolute: tt.absolute,
 			})
-			_, pair := signIn(t, c, get(), Session{Subject: "alice"})
+			_, pair := signIn(t, c, get(), Session{Subject: "alice", Persistent: tt.idle < 0, SecondFactorPending: tt.idle == keepHalf})
 			for _, use := range append(tt.uses, tt.at) {
 				clock.Advance(use - clock.Now().Sub(start))
 				if use != tt.at {
@@ -803,6 +841,43 @@ func TestExpiresAt(t *testing.T) {
 		if got := rec.EndsAt.Sub(start); got != 60*m {
 			t.Errorf("used at %v: ends at %v, want %v", tt.use, got, 60*m)
 		}
+	}
+}
+
+// TestExpiresAtOfAPersistentSession holds the same for one that no idle limit ends, of
+// which it is still written when it was used.
+func TestExpiresAtOfAPersistentSession(t *testing.T) {
+	const m = time.Minute
+	for _, tt := range []struct {
+		rule             string
+		pending          bool
+		absolute         time.Duration // after the sign-in
+		expires, touched time.Duration // from the sign-in on; after a use at 20 minutes
+	}{
+		{"it expires at its end", false, 60 * m, 60 * m, 60 * m},
+		{"an absolute limit made shorter moves nothing back", false, 40 * m, 60 * m, 60 * m},
+		{"one made longer lengthens nothing", false, 120 * m, 60 * m, 60 * m},
+		{"half of a sign-in expires without a use", true, 60 * m, 30 * m, 50 * m},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			clock := newTestClock()
+			store := NewMemory(MemoryConfig{Now: clock.Now})
+			before := newCookies(t, Config{Store: store, Now: clock.Now, Absolute: 60 * m})
+			after := newCookies(t, Config{Store: store, Now: clock.Now, Absolute: tt.absolute})
+			s, pair := signIn(t, before, get(), Session{Subject: "alice", Persistent: true, SecondFactorPending: tt.pending})
+			if got := find(t, store, s.ID).ExpiresAt.Sub(start); got != tt.expires {
+				t.Errorf("it expires after %v, want %v", got, tt.expires)
+			}
+			clock.Advance(20 * m)
+			subject(t, after, get(pair))
+			rec := find(t, store, s.ID)
+			if got := rec.ExpiresAt.Sub(start); got != tt.touched {
+				t.Errorf("after a use it expires after %v, want %v", got, tt.touched)
+			}
+			if !rec.LastSeenAt.Equal(clock.Now()) {
+				t.Errorf("it was last seen at %v, want %v", rec.LastSeenAt, clock.Now())
+			}
+		})
 	}
 }
 
@@ -1310,19 +1385,19 @@ func FuzzSession(f *testing.F) {
 	fill := strings.NewReplacer("ALICE", values["alice"], "BOB", values["bob"])
 
 	for _, seed := range []string{
-		"", "a=b", "__Host-session=ALICE", "a=b; __Host-session=BOB; c=d",
-		"__Host-session=ALICE; __Host-session=BOB", "__Host-session=ALICE; __Host-session=\"",
-		"__HOST-SESSION=ALICE", "session=ALICE", "\u00a0__Host-session=ALICE", "\xa0__Host-session=ALICE",
-		"__Host-session=\"ALICE\"", "__Host-session= ALICE", "__Host-session=ALICE\x00", "__Host-session=ALICE\n",
-		"__Host-session==ALICE", "a=\"; __Host-session=ALICE; \"", "__Host-session=ALICEALICE", "=__Host-session=ALICE",
-		"__Host-session=' OR '1'='1", "$Version=1; __Host-session=ALICE; $Path=/", "__Host-session=ALICE,BOB",
-		"__Host-session=ALICE.BOB", "a=b; __Host-session=BOB.ALICE", "__Host-session=ALICE.ALICE", "__Host-session=.ALICE",
-		"__Host-session=ALICE.", "__Host-session=ALICE.BOB.junk", "__Host-session=ALICE. BOB", "__Host-session=ALICE%2EBOB",
+		"", "a=b", "__Host-usher-session=ALICE", "a=b; __Host-usher-session=BOB; c=d",
+		"__Host-usher-session=ALICE; __Host-usher-session=BOB", "__Host-usher-session=ALICE; __Host-usher-session=\"",
+		"__HOST-USHER-SESSION=ALICE", "usher-session=ALICE", "\u00a0__Host-usher-session=ALICE", "\xa0__Host-usher-session=ALICE",
+		"__Host-usher-session=\"ALICE\"", "__Host-usher-session= ALICE", "__Host-usher-session=ALICE\x00", "__Host-usher-session=ALICE\n",
+		"__Host-usher-session==ALICE", "a=\"; __Host-usher-session=ALICE; \"", "__Host-usher-session=ALICEALICE", "=__Host-usher-session=ALICE",
+		"__Host-usher-session=' OR '1'='1", "$Version=1; __Host-usher-session=ALICE; $Path=/", "__Host-usher-session=ALICE,BOB",
+		"__Host-usher-session=ALICE.BOB", "a=b; __Host-usher-session=BOB.ALICE", "__Host-usher-session=ALICE.ALICE", "__Host-usher-session=.ALICE",
+		"__Host-usher-session=ALICE.", "__Host-usher-session=ALICE.BOB.junk", "__Host-usher-session=ALICE. BOB", "__Host-usher-session=ALICE%2EBOB",
 	} {
 		f.Add(seed, "")
 	}
-	f.Add("__Host-session=ALICE", "__Host-session=BOB")
-	f.Add("a=b", "__Host-session=BOB.ALICE")
+	f.Add("__Host-usher-session=ALICE", "__Host-usher-session=BOB")
+	f.Add("a=b", "__Host-usher-session=BOB.ALICE")
 
 	f.Fuzz(func(t *testing.T, first, second string) {
 		lines := []string{fill.Replace(first), fill.Replace(second)}

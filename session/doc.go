@@ -40,10 +40,27 @@
 //		… // nobody, or somebody whose second factor is missing
 //	}
 //
+// # How long a sign-in lasts
+//
+// A session ends on the server: when it was not used for [Config.Idle], and after
+// [Config.Absolute] in any case. The cookie usually goes when the browser is closed. A user
+// who ticks "keep me signed in" gets a session that is Persistent:
+//
+//	s := session.Session{Subject: user.ID, Persistent: r.PostFormValue("keep") != ""}
+//
+// Idle does not end it, Absolute does, and the cookie gets a Max-Age that leads there. If
+// several accounts are in the browser, it has one only while all of them are Persistent:
+// then it is the end of the one that lasts longest.
+//
+// # A second factor
+//
 // A second factor takes two sign-ins. The first, when the password was right, has
 // SecondFactorPending set, and [Session.SignedIn] is false for it. The second, when
 // the second factor was right too, has it unset, and gives the browser a new cookie
-// value, so that a value which leaked before is worth nothing after.
+// value, so that a value which leaked before is worth nothing after. Give Persistent to
+// both: the first keeps it for the second, and goes by Idle like any other.
+//
+// # Whatever changes who is signed in
 //
 // Another site must not be able to post to the pages that sign in and out or choose an
 // account: it could sign the browser in as somebody else, or out.
@@ -69,8 +86,9 @@
 //
 // # What is kept where
 //
-// The browser has 256 random bits for each account and nothing else. The store has the SHA-256 sum
-// of the cookie's value as its key, so that reading the store, a backup or a log of
-// its queries lets nobody sign in. A visitor who has not signed in costs the store
-// nothing: no cookie, no record, no query.
+// The browser has 256 random bits for each account and nothing else, in a cookie named
+// __Host-usher-session unless [Config.Name] says otherwise. The store has the SHA-256 sum
+// of such a value as its key, so that reading the store, a backup or a log of its queries
+// lets nobody sign in. A visitor who has not signed in costs the store nothing: no cookie,
+// no record, no query.
 package session

@@ -31,14 +31,16 @@ type MemoryConfig struct {
 	// it takes about 550 bytes.
 	Max int
 
-	// MaxPerSubject is the most sessions of one subject that are kept at once. Zero
-	// or less means 100. One more sign-in of the same subject ends that one of its
-	// sessions that expires first, which is mostly the one that was out of use
-	// longest; those that wait for a second factor go before all others. A sign-in that replaces a session counts as one more too, as the old
+	// MaxPerSubject is the most finished sessions of one subject that are kept at once,
+	// and the most of its sign-ins whose second factor is pending: each kind has a share
+	// of this size. Zero or less means 100. One more sign-in ends that session of the
+	// same subject and kind that expires first, which is mostly the one that was out of
+	// use longest. A sign-in that replaces a session counts as one more too, as the old
 	// one goes only when the new one is stored.
 	//
-	// So no account can take the room of all others. A program that signs in again
-	// for every call it makes loses its own sessions only.
+	// So no account can take the room of all others, and who has only a password ends
+	// no finished session. A program that signs in again for every call it makes loses
+	// its own sessions only.
 	MaxPerSubject int
 
 	// Now tells the time by which records expire. Nil means [time.Now]. It should
@@ -54,23 +56,31 @@ type MemoryConfig struct {
 // fails with [ErrFull], which refuses the newcomer rather than sign out somebody
 // else. A subject that has its own maximum makes room itself, as
 // [MemoryConfig.MaxPerSubject] says; no other subject's session that is still good
-// is ever dropped. Expired records are removed a few at a time by the calls that
+// is ever dropped, and no finished one for one that is not. Expired records are removed a few at a time by the calls that
 // come in; there is no goroutine, and nothing to close.
 type Memory struct {
 	max           int
 	maxPerSubject int
 	now           func() time.Time
 
-	mu       sync.Mutex
-	entries  map[string]*entry
-	expiry   expiryHeap             // all entries
-	subjects map[string]*expiryHeap // each subject's own; never an empty one
+	mu      sync.Mutex
+	entries map[string]*entry
+	expiry  expiryHeap            // all entries
+	shares  map[share]*expiryHeap // each subject's own; never an empty one
 }
 
 var _ Store = (*Memory)(nil)
 
+// share is what the sessions of one subject and one kind are bounded by together.
+type share struct {
+	subject string
+	pending bool
+}
+
+func shareOf(rec *Record) share { return share{rec.Subject, rec.SecondFactorPending} }
+
 // entry is a stored record, its key and its places in the heap of all entries and in
-// that of its subject's own.
+// that of its share.
 type entry struct {
 	key   string
 	rec   *Record
@@ -80,7 +90,7 @@ type entry struct {
 // The heaps that an entry is in, as indexes of its places.
 const (
 	ofAll = iota
-	ofSubject
+	ofShare
 )
 
 // NewMemory returns an empty store. It cannot fail: see [MemoryConfig] for what the
@@ -92,7 +102,7 @@ func NewMemory(cfg MemoryConfig) *Memory {
 		now:           cfg.Now,
 		entries:       make(map[string]*entry),
 		expiry:        expiryHeap{which: ofAll},
-		subjects:      make(map[string]*expiryHeap),
+		shares:        make(map[share]*expiryHeap),
 	}
 	if m.max <= 0 {
 		m.max = defaultMax
@@ -108,13 +118,13 @@ func NewMemory(cfg MemoryConfig) *Memory {
 
 // SaveSession implements [Store]. It fails with [ErrFull] when there is no room, and
 // with another error when the key is in use. A subject that has its maximum loses the
-// session that expires first.
+// session of the same kind that expires first.
 func (m *Memory) SaveSession(ctx context.Context, key string, rec *Record) error {
 	return m.locked(ctx, func(time.Time) error {
 		if m.entries[key] != nil {
 			return errors.New("session: the key is in use")
 		}
-		if own := m.subjects[rec.Subject]; own != nil && own.Len() >= m.maxPerSubject {
+		if own := m.shares[shareOf(rec)]; own != nil && own.Len() >= m.maxPerSubject {
 			m.remove(own.entries[0])
 		} else if len(m.entries) >= m.max {
 			return ErrFull
@@ -149,7 +159,7 @@ func (m *Memory) TouchSession(ctx context.Context, key string, seen, expires tim
 		if expires.After(e.rec.ExpiresAt) {
 			e.rec.ExpiresAt = expires
 			heap.Fix(&m.expiry, e.place[ofAll])
-			heap.Fix(m.subjects[e.rec.Subject], e.place[ofSubject])
+			heap.Fix(m.shares[shareOf(e.rec)], e.place[ofShare])
 		}
 		return nil
 	})
@@ -168,8 +178,10 @@ func (m *Memory) DeleteSession(ctx context.Context, key string) error {
 // DeleteSessionsOf implements [Store].
 func (m *Memory) DeleteSessionsOf(ctx context.Context, subject string) error {
 	return m.locked(ctx, func(time.Time) error {
-		for own := m.subjects[subject]; own != nil && own.Len() > 0; {
-			m.remove(own.entries[own.Len()-1]) // the last, as nothing has to move up for it
+		for _, pending := range []bool{false, true} {
+			for own := m.shares[share{subject, pending}]; own != nil && own.Len() > 0; {
+				m.remove(own.entries[own.Len()-1]) // the last, as nothing has to move up for it
+			}
 		}
 		return nil
 	})
@@ -194,10 +206,10 @@ func (m *Memory) locked(ctx context.Context, op func(now time.Time) error) error
 
 // add stores an entry whose key is free. The lock is held.
 func (m *Memory) add(e *entry) {
-	own := m.subjects[e.rec.Subject]
+	own := m.shares[shareOf(e.rec)]
 	if own == nil {
-		own = &expiryHeap{which: ofSubject}
-		m.subjects[e.rec.Subject] = own
+		own = &expiryHeap{which: ofShare}
+		m.shares[shareOf(e.rec)] = own
 	}
 	m.entries[e.key] = e
 	heap.Push(&m.expiry, e)
@@ -208,16 +220,15 @@ func (m *Memory) add(e *entry) {
 func (m *Memory) remove(e *entry) {
 	delete(m.entries, e.key)
 	heap.Remove(&m.expiry, e.place[ofAll])
-	own := m.subjects[e.rec.Subject]
-	heap.Remove(own, e.place[ofSubject])
+	own := m.shares[shareOf(e.rec)]
+	heap.Remove(own, e.place[ofShare])
 	if own.Len() == 0 {
-		delete(m.subjects, e.rec.Subject)
+		delete(m.shares, shareOf(e.rec))
 	}
 }
 
 // expiryHeap orders entries by the time they expire, the first to go on top, and tells
-// each its place. Among a subject's own those that wait for a second factor go first:
-// who has only the password must not be able to end finished sessions.
+// each its place.
 type expiryHeap struct {
 	which   int // of an entry's places
 	entries []*entry
@@ -226,9 +237,6 @@ type expiryHeap struct {
 func (h *expiryHeap) Len() int { return len(h.entries) }
 
 func (h *expiryHeap) Less(i, j int) bool {
-	if a, b := h.entries[i].rec, h.entries[j].rec; h.which == ofSubject && a.SecondFactorPending != b.SecondFactorPending {
-		return a.SecondFactorPending
-	}
 	return h.entries[i].rec.ExpiresAt.Before(h.entries[j].rec.ExpiresAt)
 }
 

@@ -132,16 +132,16 @@ func checkIndexes(t *testing.T, m *Memory) {
 	}
 	check(&m.expiry, ofAll)
 	own := 0
-	for subject, h := range m.subjects {
-		check(h, ofSubject)
+	for of, h := range m.shares {
+		check(h, ofShare)
 		own += h.Len()
 		for _, e := range h.entries {
-			if e.rec.Subject != subject {
-				t.Fatalf("a session of %q is among those of %q", e.rec.Subject, subject)
+			if shareOf(e.rec) != of {
+				t.Fatalf("a session of %v is among those of %v", shareOf(e.rec), of)
 			}
 		}
 		if h.Len() == 0 {
-			t.Fatalf("%q has no sessions and is remembered", subject)
+			t.Fatalf("%v has no sessions and is remembered", of)
 		}
 	}
 	if m.expiry.Len() != len(m.entries) || own != len(m.entries) {
@@ -271,20 +271,49 @@ func TestMemoryRefusesWhenFull(t *testing.T) {
 	save(t, m, testRecord(testKey(4), "dave"))
 }
 
-// Who has only the password must not be able to end sessions that are complete.
-func TestMemoryPendingSessionsGiveWayFirst(t *testing.T) {
-	m := NewMemory(MemoryConfig{MaxPerSubject: 3, Now: newTestClock().Now})
-	for i, pending := range []bool{false, true, false, true, true} {
-		rec := testRecord(testKey(i), "alice")
-		rec.SecondFactorPending = pending
-		rec.ExpiresAt = start.Add(time.Duration(i + 1)) // the complete ones expire first
-		save(t, m, rec)
+// TestMemoryShares has a store in which alice may have three finished sessions and three
+// that wait for a second factor. Who has only the password must not be able to end sessions
+// that are complete, and who is signed in not to keep others from the second step.
+func TestMemoryShares(t *testing.T) {
+	tests := []struct {
+		rule  string
+		saved string // F for a finished session, P for a pending one, in the order of expiry
+		next  string // what comes then
+		gone  string // the places of what has given way
+	}{
+		{"pending ones push out pending ones", "FFPPP", "P", "2"},
+		{"and the first to expire first", "FPPFP", "PP", "12"},
+		{"at the bound of finished ones they push out nothing", "FFF", "PPP", ""},
+		{"however many come", "FFFPPP", "PPPPPPPP", "345"},
+		{"finished ones push out finished ones", "PFPFF", "F", "1"},
+		{"and the first to expire first, then the next", "PPFFF", "FF", "23"},
+		{"at the bound of pending ones they push out nothing", "PPP", "FFF", ""},
+		{"both at their bounds", "FPFPFP", "FP", "01"},
 	}
-	for i, want := range []bool{true, false, true, false, true} {
-		rec, err := m.FindSession(context.Background(), testKey(i))
-		if err != nil || (rec != nil) != want {
-			t.Errorf("session %d: %v, %v, want it there: %t", i, rec, err, want)
-		}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			m := NewMemory(MemoryConfig{MaxPerSubject: 3, Now: newTestClock().Now})
+			save(t, m, testRecord(testKey(100), "bob"))
+			for i, kind := range tt.saved + tt.next {
+				rec := testRecord(testKey(i), "alice")
+				rec.SecondFactorPending = kind == 'P'
+				rec.ExpiresAt = start.Add(time.Duration(i + 1))
+				save(t, m, rec)
+				checkIndexes(t, m)
+			}
+			gone := ""
+			for i := range tt.saved {
+				if find(t, m, testKey(i)) == nil {
+					gone += fmt.Sprint(i)
+				}
+			}
+			if gone != tt.gone {
+				t.Errorf("%q have given way, want %q", gone, tt.gone)
+			}
+			if find(t, m, testKey(100)) == nil || find(t, m, testKey(len(tt.saved+tt.next)-1)) == nil {
+				t.Error("the session of another, or the newest one, is gone")
+			}
+		})
 	}
 }
 
@@ -378,8 +407,8 @@ func TestMemoryKeepsNoRequestBody(t *testing.T) {
 		texts["ID"], texts["Subject"], texts["ACR"] = e.rec.ID, e.rec.Subject, e.rec.ACR
 		texts["AMR 0"], texts["AMR 1"] = e.rec.AMR[0], e.rec.AMR[1]
 	}
-	for subject := range m.subjects {
-		texts["the subject"] = subject
+	for of := range m.shares {
+		texts["the subject"] = of.subject
 	}
 	start, end := textAt(body), textAt(body)+uintptr(len(body))
 	if at := textAt(rec.Subject); at != start || len(texts) != 8 {
@@ -420,6 +449,7 @@ func TestMemoryPurgesTheFirstToExpireFirst(t *testing.T) {
 	const n = 40
 	for i := range n {
 		rec := testRecord(testKey(i), fmt.Sprint("user", i%4))
+		rec.SecondFactorPending = i%3 == 0 // which does not matter
 		rec.ExpiresAt = start.Add(time.Duration((i*7)%n+1) * time.Second)
 		save(t, m, rec)
 	}

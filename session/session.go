@@ -39,11 +39,14 @@ type Session struct {
 	// that waited in the browser and is merely chosen keeps the time of its sign-in.
 	// Zero means that the host does not keep it. A host that lets several accounts wait
 	// in one browser must set it, or choosing one of them could pass for the new sign-in
-	// that prompt=login and max_age demand. [Cookies.SignIn] sets it.
+	// that prompt=login and max_age demand. Only a new sign-in changes it: using the
+	// session, renewing it and choosing the account do not. [Cookies.SignIn] sets it at
+	// every call.
 	SignedInAt time.Time
 
-	// Persistent marks a sign-in that outlives the browser ("keep me signed in"), as
-	// [Cookies] does it. It means nothing to the endpoint.
+	// Persistent marks a sign-in that outlives the browser ("keep me signed in").
+	// [Cookies] keeps it until [Config.Absolute], used or not; see [Cookies.SignIn]. It
+	// means nothing to the endpoint, and a host with sessions of its own may leave it.
 	Persistent bool
 
 	// ACR is the level the sign-in reached, AMR the methods that it used

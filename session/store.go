@@ -13,7 +13,7 @@ import (
 type Record struct {
 	Session
 
-	// CreatedAt is when the user signed in. It never changes.
+	// CreatedAt is when the user signed in, as SignedInAt is. It never changes.
 	CreatedAt time.Time
 
 	// LastSeenAt is when the session was last used, give or take the minute that
@@ -21,9 +21,10 @@ type Record struct {
 	LastSeenAt time.Time
 
 	// ExpiresAt is when the session is over unless it is used before: LastSeenAt and
-	// [Config.Idle], or EndsAt where that is earlier. A store that drops what has
-	// expired goes by it, as the time to live of a key for example. Only
-	// [Store.TouchSession] changes it, and only to a later time.
+	// [Config.Idle], or EndsAt where that is earlier. For one that is Persistent it is
+	// EndsAt, unless its second factor is pending. A store that drops what has expired
+	// goes by it, as the time to live of a key for example. Only [Store.TouchSession]
+	// changes it, and only to a later time.
 	ExpiresAt time.Time
 
 	// EndsAt is when the session is over however much it is used: CreatedAt and
@@ -60,8 +61,15 @@ type Store interface {
 	// call fails and the record that is there stays as it is; a record that has
 	// expired but is still stored may count as in use or not. A store that is full
 	// fails too; it does not make room by dropping somebody else's session that is
-	// still good. It may bound how many sessions one subject has at a time, and let
-	// those of them that expire first give way to a new one of the same subject.
+	// still good.
+	//
+	// It may bound how many sessions one subject has at a time, and let those that
+	// expire or end first give way to a new one of the same subject. Sign-ins that have
+	// SecondFactorPending then have a share of their own: they push out only one
+	// another, and finished ones only finished ones. Otherwise whoever has a password
+	// could end the sessions of its owner, or keep the owner from signing in. A sign-in
+	// that is finished comes as a new record, before the pending one is deleted, and
+	// counts among the finished from then on.
 	SaveSession(ctx context.Context, key string, rec *Record) error
 
 	// FindSession returns the record under the key as it was saved and since touched,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -49,27 +50,30 @@ var clientRules = []rule[clientsOpener]{
 	{"a context that is over is an error", clientContext},
 }
 
-// sampleClient returns a client under a new id, with something in every field.
+// sampleClient returns a client under a new id, with something in every field but
+// Unvetted: a store that checks clients refuses one that is Trusted too.
 func sampleClient() *authorize.Client {
-	return &authorize.Client{
-		ID:                 "client-" + newKey(),
-		Name:               "name " + awkward,
-		Public:             true,
-		RedirectURIs:       []string{"https://client.example/cb?a=%20b&c='", "http://127.0.0.1/cb", "com.example.app:/cb"},
-		OutOfBand:          authorize.OutOfBandAuto,
-		DefaultRedirectURI: true,
-		Native:             true,
-		LocalhostAnyPort:   true,
-		Scopes:             []string{"openid", "a,b", "{c}", "https://api.example/read", "'"},
-		DefaultScopes:      []string{"{c}", "a,b"},
-		ResponseTypes:      []string{"none", "code"},
-		PKCEOptional:       true,
-		Require:            []string{"state", "nonce"},
-		RequirePushed:      true,
-		Trusted:            true,
-		Unvetted:           true,
-		Disabled:           true,
+	c := &authorize.Client{
+		ID:            "client-" + newKey(),
+		Name:          "name " + awkward,
+		RedirectURIs:  []string{"https://client.example/cb?a=%20b&c='", "http://127.0.0.1/cb", "com.example.app:/cb"},
+		OutOfBand:     authorize.OutOfBandAuto,
+		Scopes:        []string{"openid", "a,b", "{c}", "https://api.example/read", "'"},
+		DefaultScopes: []string{"{c}", "a,b"},
+		ResponseTypes: []string{"none", "code"},
+		Require:       []string{"state", "nonce"},
 	}
+	eachClientField(c, func(name string, field any) {
+		switch field := field.(type) {
+		case *bool:
+			*field = name != "Unvetted"
+		case *[]string:
+			if *field == nil {
+				*field = []string{"two", "one"}
+			}
+		}
+	})
+	return c
 }
 
 // namedFlag is one of a client's fields that are true or false.
@@ -79,25 +83,32 @@ type namedFlag struct {
 }
 
 func clientFlagsOf(c *authorize.Client) []namedFlag {
-	return []namedFlag{
-		{"Public", &c.Public},
-		{"DefaultRedirectURI", &c.DefaultRedirectURI},
-		{"Native", &c.Native},
-		{"LocalhostAnyPort", &c.LocalhostAnyPort},
-		{"PKCEOptional", &c.PKCEOptional},
-		{"RequirePushed", &c.RequirePushed},
-		{"Trusted", &c.Trusted},
-		{"Unvetted", &c.Unvetted},
-		{"Disabled", &c.Disabled},
+	var flags []namedFlag
+	eachClientField(c, func(name string, field any) {
+		if flag, ok := field.(*bool); ok {
+			flags = append(flags, namedFlag{name, flag})
+		}
+	})
+	return flags
+}
+
+// eachClientField hands over the name of every field and a pointer to it, so that no list
+// of fields has to be kept here.
+func eachClientField(c *authorize.Client, f func(name string, field any)) {
+	v := reflect.ValueOf(c).Elem()
+	for i := range v.NumField() {
+		f(v.Type().Field(i).Name, v.Field(i).Addr().Interface())
 	}
 }
 
 // copyClient returns a copy that shares no memory with the client.
 func copyClient(c *authorize.Client) *authorize.Client {
 	clone := *c
-	for _, list := range []*[]string{&clone.RedirectURIs, &clone.Scopes, &clone.DefaultScopes, &clone.ResponseTypes, &clone.Require} {
-		*list = slices.Clone(*list)
-	}
+	eachClientField(&clone, func(_ string, field any) {
+		if list, ok := field.(*[]string); ok {
+			*list = slices.Clone(*list)
+		}
+	})
 	return &clone
 }
 
@@ -105,20 +116,22 @@ func compareClients(got, want *authorize.Client) error {
 	if got == nil {
 		return errors.New("the client is not there")
 	}
+	wanted := map[string]any{}
+	eachClientField(want, func(name string, field any) { wanted[name] = field })
 	var d difference
-	d.text("ID", got.ID, want.ID)
-	d.text("Name", got.Name, want.Name)
-	d.list("RedirectURIs", got.RedirectURIs, want.RedirectURIs)
-	d.text("OutOfBand", got.OutOfBand, want.OutOfBand)
-	d.list("Scopes", got.Scopes, want.Scopes)
-	d.list("DefaultScopes", got.DefaultScopes, want.DefaultScopes)
-	d.list("ResponseTypes", got.ResponseTypes, want.ResponseTypes)
+	eachClientField(got, func(name string, field any) {
+		switch field := field.(type) {
+		case *string:
+			d.text(name, *field, *wanted[name].(*string))
+		case *bool:
+			d.flag(name, *field, *wanted[name].(*bool))
+		case *[]string:
+			d.list(name, *field, *wanted[name].(*[]string))
+		default:
+			panic(fmt.Sprintf("authorizetest: no comparison for a %T, which is Client.%s", field, name))
+		}
+	})
 	d.flag("ResponseTypes is nil", got.ResponseTypes == nil, want.ResponseTypes == nil)
-	d.list("Require", got.Require, want.Require)
-	wanted := clientFlagsOf(want)
-	for i, x := range clientFlagsOf(got) {
-		d.flag(x.name, *x.flag, *wanted[i].flag)
-	}
 	return d.error()
 }
 
@@ -249,9 +262,11 @@ func clientReturnedCopy(ctx context.Context, open clientsOpener) error {
 		return fmt.Errorf("Client: %w", err)
 	}
 	found.Disabled, found.Name = false, "x"
-	for _, list := range [][]string{found.RedirectURIs, found.Scopes, found.DefaultScopes, found.ResponseTypes, found.Require} {
-		list[0] = "x"
-	}
+	eachClientField(found, func(_ string, field any) {
+		if list, ok := field.(*[]string); ok {
+			(*list)[0] = "x"
+		}
+	})
 	return wantClients(ctx, s, c)
 }
 

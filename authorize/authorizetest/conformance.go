@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -142,6 +143,13 @@ func (d *difference) flag(name string, got, want bool) {
 func (d *difference) list(name string, got, want []string) {
 	if !slices.Equal(got, want) {
 		d.fields = append(d.fields, fmt.Sprintf("%s is %.80q, want %.80q", name, got, want))
+	}
+}
+
+// texts takes nil and empty for the same.
+func (d *difference) texts(name string, got, want map[string]string) {
+	if !maps.Equal(got, want) {
+		d.fields = append(d.fields, fmt.Sprintf("%s is %.200q, want %.200q", name, got, want))
 	}
 }
 

@@ -224,6 +224,22 @@ func TestTheCodeRulesFindEveryFault(t *testing.T) {
 			json.Unmarshal(c.Claims, &claims)
 			c.Claims, _ = json.Marshal(claims)
 		}), everyField},
+		{"loses the parameters", savingChanged(func(c *authorize.Code) { c.Parameters = nil }), everyField},
+		{"loses empty parameters", savingChanged(func(c *authorize.Code) {
+			maps.DeleteFunc(c.Parameters, func(_, value string) bool { return value == "" })
+		}), everyField},
+		{"takes parameters for text", savingChanged(func(c *authorize.Code) {
+			for name, value := range c.Parameters {
+				c.Parameters[name] = strings.ToValidUTF8(value, "?")
+			}
+		}), anyBytes},
+		{"takes names of parameters for text", savingChanged(func(c *authorize.Code) {
+			texts := map[string]string{}
+			for name, value := range c.Parameters {
+				texts[strings.ToValidUTF8(name, "?")] = value
+			}
+			c.Parameters = texts
+		}), anyBytes},
 		{"takes data for text", savingChanged(func(c *authorize.Code) { c.Data = []byte(strings.ToValidUTF8(string(c.Data), "?")) }), everyField},
 		{"rounds to seconds", savingChanged(func(c *authorize.Code) { c.ExpiresAt = c.ExpiresAt.Truncate(time.Second) }), everyField},
 		{"has local time", savingChanged(func(c *authorize.Code) { c.AuthTime = c.AuthTime.In(time.FixedZone("CET", 3600)) }), everyField},
@@ -503,6 +519,17 @@ func (s *consents) SaveConsent(ctx context.Context, c *authorize.ConsentRecord) 
 		c.GrantedAt = c.GrantedAt.Add(time.Hour)
 	case s.fault == "loses resources":
 		kept.Resources = nil
+	case s.fault == "loses claims of the id token":
+		kept.IDTokenClaims = nil
+	case s.fault == "loses claims of userinfo":
+		kept.UserInfoClaims = nil
+	case s.fault == "has one list of claims":
+		kept.IDTokenClaims = append(kept.IDTokenClaims, kept.UserInfoClaims...)
+		kept.UserInfoClaims = kept.IDTokenClaims
+	case s.fault == "keeps fifty claims":
+		kept.UserInfoClaims = kept.UserInfoClaims[:min(len(kept.UserInfoClaims), 50)]
+	case s.fault == "takes claims for text":
+		kept.IDTokenClaims = strings.Split(strings.ToValidUTF8(strings.Join(kept.IDTokenClaims, "\n"), "?"), "\n")
 	case s.fault == "takes users for text":
 		kept.Subject = strings.ToValidUTF8(kept.Subject, "?")
 	case s.fault == "makes nothing one":
@@ -513,6 +540,8 @@ func (s *consents) SaveConsent(ctx context.Context, c *authorize.ConsentRecord) 
 		kept.Scopes = append(old.Clone().Scopes, kept.Scopes...)
 	case old != nil && s.fault == "keeps the latest" && kept.GrantedAt.Before(old.GrantedAt):
 		return nil
+	case old != nil && s.fault == "adds claims":
+		kept.IDTokenClaims = append(old.Clone().IDTokenClaims, kept.IDTokenClaims...)
 	case old != nil && s.fault == "mixes":
 		kept.Resources = old.Clone().Resources
 	}
@@ -596,8 +625,14 @@ func TestTheConsentRulesFindEveryFault(t *testing.T) {
 	var stores []broken[authorize.ConsentStore]
 	for _, c := range []struct{ fault, rule string }{
 		{"loses resources", "a saved record is found with every field"},
-		{"makes nothing one", "a record without scopes and resources is found as it is"},
-		{"keeps fifty", "a hundred scopes and resources are kept in order"},
+		{"loses claims of the id token", "a saved record is found with every field"},
+		{"loses claims of userinfo", "a saved record is found with every field"},
+		{"has one list of claims", "a saved record is found with every field"},
+		{"keeps fifty claims", "a hundred scopes, resources and claims are kept in order"},
+		{"takes claims for text", "users and clients may be 64 KiB of any bytes"},
+		{"adds claims", "saving again replaces the record"},
+		{"makes nothing one", "a record with the least in it is found as it is"},
+		{"keeps fifty", "a hundred scopes, resources and claims are kept in order"},
 		{"finds an empty record", "what is not there is nil, an empty list and no error to delete"},
 		{"finds an error", "what is not there is nil, an empty list and no error to delete"},
 		{"lists an error", "what is not there is nil, an empty list and no error to delete"},
@@ -684,6 +719,14 @@ func (s *sessions) SaveSession(ctx context.Context, key string, rec *session.Rec
 		rec.ID = ""
 	case "loses the second factor":
 		kept.SecondFactorPending = false
+	case "loses when this browser signed in":
+		kept.SignedInAt = time.Time{}
+	case "has one time of a sign-in":
+		kept.SignedInAt = kept.AuthTime
+	case "forgets that it outlives the browser":
+		kept.Persistent = false
+	case "lets all outlive the browser":
+		kept.Persistent = true
 	case "tells another one that it saved":
 		kept.Subject += " and somebody else"
 	case "loses the id":
@@ -701,7 +744,46 @@ func (s *sessions) SaveSession(ctx context.Context, key string, rec *session.Rec
 	}
 	s.records[s.key(key)] = kept
 	s.drop[s.key(key)] = kept.ExpiresAt
+	s.makeRoom(s.key(key), kept)
 	return nil
+}
+
+// makeRoom deletes one session if there are more than 30 beside the newest. The lock is
+// held.
+func (s *sessions) makeRoom(newest string, rec *session.Record) {
+	var beside []string
+	for key, r := range s.records {
+		same := r.Subject == rec.Subject
+		switch s.fault {
+		case "has one share for both kinds", "lets pending ones go first", "lets finished ones go first", "ends the newest":
+		case "bounds all users together":
+			same = r.SecondFactorPending == rec.SecondFactorPending
+		default:
+			return
+		}
+		if same && key != newest {
+			beside = append(beside, key)
+		}
+	}
+	if len(beside) <= 30 {
+		return
+	}
+	slices.SortFunc(beside, func(a, b string) int {
+		x, y := s.records[a], s.records[b]
+		if x.SecondFactorPending != y.SecondFactorPending {
+			switch s.fault {
+			case "lets pending ones go first":
+				return map[bool]int{true: -1, false: 1}[x.SecondFactorPending]
+			case "lets finished ones go first":
+				return map[bool]int{true: 1, false: -1}[x.SecondFactorPending]
+			}
+		}
+		return x.ExpiresAt.Compare(y.ExpiresAt)
+	})
+	if s.fault == "ends the newest" {
+		beside[0] = newest
+	}
+	delete(s.records, beside[0])
 }
 
 func (s *sessions) FindSession(ctx context.Context, key string) (*session.Record, error) {
@@ -819,6 +901,8 @@ func (s *sessions) DeleteSessionsOf(ctx context.Context, subject string) error {
 			return r.Subject == subject
 		case s.fault == "takes subjects for patterns":
 			return strings.HasPrefix(r.Subject, strings.TrimSuffix(subject, "%"))
+		case s.fault == "deletes the pending ones":
+			return r.Subject == subject && r.SecondFactorPending
 		case s.fault == "deletes twenty" && r.Subject == subject:
 			left--
 			return left >= 0
@@ -837,6 +921,10 @@ func TestTheSessionRulesFindEveryFault(t *testing.T) {
 	var stores []broken[session.Store]
 	for _, c := range []struct{ fault, rule string }{
 		{"loses the second factor", "a saved record is found with every field"},
+		{"loses when this browser signed in", "a saved record is found with every field"},
+		{"has one time of a sign-in", "a saved record is found with every field"},
+		{"forgets that it outlives the browser", "a saved record is found with every field"},
+		{"lets all outlive the browser", "a saved record is found with every field"},
 		{"loses the id", "a saved record is found with every field"},
 		{"forgets the end", "a saved record is found with every field"},
 		{"rounds to milliseconds", "a saved record is found with every field"},
@@ -870,6 +958,12 @@ func TestTheSessionRulesFindEveryFault(t *testing.T) {
 		{"deletes nothing", "deleting removes one record and its key is free"},
 		{"deletes all of the user's", "deleting removes one record and its key is free"},
 		{"deletes twenty", "deleting a subject's sessions removes all of them and no other"},
+		{"deletes the pending ones", "deleting a subject's sessions removes all of them and no other"},
+		{"has one share for both kinds", "sign-ins push out only those of the same subject and kind"},
+		{"lets pending ones go first", "sign-ins push out only those of the same subject and kind"},
+		{"lets finished ones go first", "sign-ins push out only those of the same subject and kind"},
+		{"bounds all users together", "sign-ins push out only those of the same subject and kind"},
+		{"ends the newest", "sign-ins push out only those of the same subject and kind"},
 		{"takes subjects for text", "subjects are compared as bytes and may be any"},
 		{"ignores the case of subjects", "subjects are compared as bytes and may be any"},
 		{"takes subjects for patterns", "subjects are compared as bytes and may be any"},
@@ -892,7 +986,7 @@ func TestTheSessionRulesFindEveryFault(t *testing.T) {
 // tested above.
 func TestSoundStoresPass(t *testing.T) {
 	memory := authorize.NewMemory(authorize.MemoryConfig{}) // one for all subtests
-	sessions := session.NewMemory(session.MemoryConfig{})
+	sessions := session.NewMemory(session.MemoryConfig{MaxPerSubject: 25})
 	opened := map[string]int{}
 	TestCodeStore(t, func(*testing.T) authorize.CodeStore { opened["codes"]++; return memory })
 	TestClientStore(t, func(_ *testing.T, clients ...authorize.Client) authorize.ClientStore {
@@ -920,16 +1014,17 @@ func TestSoundStoresPass(t *testing.T) {
 func TestEveryFieldIsCompared(t *testing.T) {
 	sample := sampleCode()
 	sample.UsedAt = sample.IssuedAt
-	eachFieldLost(t, sample, sample.Clone, compareCodes)
+	eachFieldLost(t, sample, func() *authorize.Code { return copyCode(sample) }, compareCodes)
 	consent := sampleConsent()
-	eachFieldLost(t, consent, consent.Clone, compareConsents)
+	eachFieldLost(t, consent, func() *authorize.ConsentRecord { return copyConsent(consent) }, compareConsents)
 	rec := sampleSession()
 	client := sampleClient()
 	eachFieldLost(t, client, func() *authorize.Client { return copyClient(client) }, compareClients)
 	eachFieldLost(t, rec, func() *session.Record { return copySession(rec) }, compareSessions)
 }
 
-// eachFieldLost sets one field after the other to its zero value.
+// eachFieldLost sets one field after the other to its zero value, and a flag to what it is
+// not in the sample.
 func eachFieldLost[R any](t *testing.T, sample *R, clone func() *R, compare func(got, want *R) error) {
 	t.Helper()
 	if err := compare(clone(), sample); err != nil {
@@ -941,10 +1036,14 @@ func eachFieldLost[R any](t *testing.T, sample *R, clone func() *R, compare func
 		}
 		lossy := clone()
 		lost := reflect.ValueOf(lossy).Elem().FieldByIndex(field.Index)
-		if lost.IsZero() {
+		switch {
+		case lost.Kind() == reflect.Bool:
+			lost.SetBool(!lost.Bool())
+		case lost.IsZero():
 			t.Errorf("%T: the sample has no %s", lossy, field.Name)
+		default:
+			lost.SetZero()
 		}
-		lost.SetZero()
 		if err := compare(lossy, sample); err == nil || !strings.HasPrefix(err.Error(), field.Name+" is ") {
 			t.Errorf("%T without %s: %v", lossy, field.Name, err)
 		}

@@ -22,8 +22,8 @@ func TestConsentStore(t *testing.T, open func(t *testing.T) authorize.ConsentSto
 
 var consentRules = []rule[authorize.ConsentStore]{
 	{"a saved record is found with every field", consentRoundTrip},
-	{"a record without scopes and resources is found as it is", consentRoundTripOfLittle},
-	{"a hundred scopes and resources are kept in order", consentRoundTripOfMuch},
+	{"a record with the least in it is found as it is", consentRoundTripOfLittle},
+	{"a hundred scopes, resources and claims are kept in order", consentRoundTripOfMuch},
 	{"what is not there is nil, an empty list and no error to delete", consentUnknown},
 	{"saving again replaces the record", consentReplace},
 	{"of concurrent calls that save one record a whole one stays", consentRace},
@@ -40,12 +40,24 @@ var consentRules = []rule[authorize.ConsentStore]{
 // sampleConsent returns a record of a new user.
 func sampleConsent() *authorize.ConsentRecord {
 	return &authorize.ConsentRecord{
-		Subject:   newKey() + awkward,
-		ClientID:  `client ' " \ % _ {} ,`, // ids are printable ASCII
-		Scopes:    []string{"openid", "a,b", "{c}", "https://api.example/read", "'", "openid2"},
-		Resources: []string{"https://api.example/", "urn:a,b"},
-		GrantedAt: time.Now().UTC().Truncate(time.Millisecond),
+		Subject:        newKey() + awkward,
+		ClientID:       `client ' " \ % _ {} ,`, // ids are printable ASCII
+		Scopes:         []string{"openid", "a,b", "{c}", "https://api.example/read", "'", "openid2"},
+		Resources:      []string{"https://api.example/", "urn:a,b"},
+		IDTokenClaims:  []string{"name", "a,b " + awkward, "https://claims.example/c"},
+		UserInfoClaims: []string{"email", "name", "", "phone_number"},
+		GrantedAt:      time.Now().UTC().Truncate(time.Millisecond),
 	}
+}
+
+// copyConsent returns a copy that shares no memory with the record. It is not the record's
+// own Clone: what that one forgot to copy no rule here would see.
+func copyConsent(record *authorize.ConsentRecord) *authorize.ConsentRecord {
+	c := *record
+	for _, list := range []*[]string{&c.Scopes, &c.Resources, &c.IDTokenClaims, &c.UserInfoClaims} {
+		*list = slices.Clone(*list)
+	}
+	return &c
 }
 
 func compareConsents(got, want *authorize.ConsentRecord) error {
@@ -57,13 +69,15 @@ func compareConsents(got, want *authorize.ConsentRecord) error {
 	d.text("ClientID", got.ClientID, want.ClientID)
 	d.list("Scopes", got.Scopes, want.Scopes)
 	d.list("Resources", got.Resources, want.Resources)
+	d.list("IDTokenClaims", got.IDTokenClaims, want.IDTokenClaims)
+	d.list("UserInfoClaims", got.UserInfoClaims, want.UserInfoClaims)
 	d.utc("GrantedAt", got.GrantedAt, want.GrantedAt)
 	return d.error()
 }
 
 func saveConsents(ctx context.Context, s authorize.ConsentStore, records ...*authorize.ConsentRecord) error {
 	for _, c := range records {
-		if err := s.SaveConsent(ctx, c.Clone()); err != nil {
+		if err := s.SaveConsent(ctx, copyConsent(c)); err != nil {
 			return fmt.Errorf("SaveConsent: %w", err)
 		}
 	}
@@ -114,8 +128,8 @@ func consentRoundTrip(ctx context.Context, s authorize.ConsentStore) error {
 
 func consentRoundTripOfLittle(ctx context.Context, s authorize.ConsentStore) error {
 	none, empty := sampleConsent(), sampleConsent()
-	none.Scopes, none.Resources = nil, nil
-	empty.Scopes, empty.Resources = []string{}, []string{}
+	none.Scopes, none.Resources, none.IDTokenClaims, none.UserInfoClaims = nil, nil, nil, nil
+	empty.Scopes, empty.Resources, empty.IDTokenClaims, empty.UserInfoClaims = []string{}, []string{}, []string{}, []string{}
 	return first(saveConsents(ctx, s, none, empty), wantConsent(ctx, s, none), wantConsent(ctx, s, empty))
 }
 
@@ -124,6 +138,8 @@ func consentRoundTripOfMuch(ctx context.Context, s authorize.ConsentStore) error
 	for i := range 100 {
 		c.Scopes = append(c.Scopes, fmt.Sprint("https://api.example/scope/", 99-i))
 		c.Resources = append(c.Resources, fmt.Sprint("https://api.example/resource/", 99-i))
+		c.IDTokenClaims = append(c.IDTokenClaims, fmt.Sprint("claim", 99-i))
+		c.UserInfoClaims = append(c.UserInfoClaims, fmt.Sprint("other claim", 99-i))
 	}
 	return first(saveConsents(ctx, s, c), wantConsent(ctx, s, c), wantConsents(ctx, s, c.Subject, c))
 }
@@ -139,8 +155,9 @@ func consentUnknown(ctx context.Context, s authorize.ConsentStore) error {
 
 func consentReplace(ctx context.Context, s authorize.ConsentStore) error {
 	c := sampleConsent()
-	fewer := c.Clone()
+	fewer := copyConsent(c)
 	fewer.Scopes, fewer.Resources = []string{"profile"}, nil
+	fewer.IDTokenClaims, fewer.UserInfoClaims = nil, []string{"name"}
 	fewer.GrantedAt = c.GrantedAt.Add(-time.Hour) // the last call counts, not the latest time
 	return first(
 		saveConsents(ctx, s, c, fewer),
@@ -154,9 +171,11 @@ func consentRace(ctx context.Context, s authorize.ConsentStore) error {
 		c := sampleConsent()
 		records := make([]*authorize.ConsentRecord, takers)
 		for i := range records {
-			records[i] = c.Clone()
+			records[i] = copyConsent(c)
 			records[i].Scopes = []string{fmt.Sprint("scope", i)}
 			records[i].Resources = []string{fmt.Sprint("urn:resource:", i)}
+			records[i].IDTokenClaims = []string{fmt.Sprint("claim", i)}
+			records[i].UserInfoClaims = []string{fmt.Sprint("other claim", i)}
 		}
 		err := race(func(i int) error { return saveConsents(ctx, s, records[i]) })
 		if err != nil {
@@ -235,6 +254,7 @@ func consentBytes(ctx context.Context, s authorize.ConsentStore) error {
 	} {
 		c := sampleConsent()
 		c.Subject, c.ClientID, c.Scopes = pair[0], pair[1], []string{fmt.Sprint("scope", len(all))}
+		c.IDTokenClaims, c.UserInfoClaims = []string{"\xff", "\x00", ""}, []string{"\xed\xa0\x80\x00"}
 		all = append(all, c)
 	}
 	return first(
@@ -265,7 +285,7 @@ func consentList(ctx context.Context, s authorize.ConsentStore) error {
 
 func consentDelete(ctx context.Context, s authorize.ConsentStore) error {
 	c, sameClient := sampleConsent(), sampleConsent()
-	sameUser := c.Clone()
+	sameUser := copyConsent(c)
 	sameUser.ClientID = "another client"
 	return first(
 		saveConsents(ctx, s, c, sameClient, sameUser),
@@ -283,12 +303,12 @@ func consentDelete(ctx context.Context, s authorize.ConsentStore) error {
 // spoilConsent changes all that a record shares with copies of it that are none.
 func spoilConsent(c *authorize.ConsentRecord) {
 	c.GrantedAt = c.GrantedAt.Add(time.Hour)
-	c.Scopes[0], c.Resources[0] = "x", "x"
+	c.Scopes[0], c.Resources[0], c.IDTokenClaims[0], c.UserInfoClaims[0] = "x", "x", "x", "x"
 }
 
 func consentSavedCopy(ctx context.Context, s authorize.ConsentStore) error {
 	c := sampleConsent()
-	given := c.Clone()
+	given := copyConsent(c)
 	if err := s.SaveConsent(ctx, given); err != nil {
 		return fmt.Errorf("SaveConsent: %w", err)
 	}
@@ -332,7 +352,7 @@ func consentContext(ctx context.Context, s authorize.ConsentStore) error {
 		return err
 	}
 	for want, ended := range endedContexts(ctx) {
-		fresh, changed := sampleConsent(), c.Clone()
+		fresh, changed := sampleConsent(), copyConsent(c)
 		changed.Scopes = []string{"everything"}
 		_, findErr := s.FindConsent(ended, c.Subject, c.ClientID)
 		_, listErr := s.ListConsents(ended, c.Subject)

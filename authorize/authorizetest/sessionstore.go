@@ -16,7 +16,8 @@ import (
 // for each rule. open returns the store for one subtest; it may be the same every
 // time and need not be empty, because every subtest makes keys and users of its
 // own. Sessions are dated by the real clock, so a store's own clock must not be far
-// off. A store that bounds the sessions of one subject needs room for 25.
+// off. A store that bounds the sessions of one subject needs room for 25 of each kind. The
+// suite sees what gives way at bounds of up to 1,000.
 func TestSessionStore(t *testing.T, open func(t *testing.T) session.Store) {
 	t.Helper()
 	testRules(t, sessionRules, open)
@@ -38,6 +39,7 @@ var sessionRules = []rule[session.Store]{
 	{"touching brings nothing back", sessionTouchDeleted},
 	{"deleting removes one record and its key is free", sessionDelete},
 	{"deleting a subject's sessions removes all of them and no other", sessionDeleteOf},
+	{"sign-ins push out only those of the same subject and kind", sessionShares},
 	{"subjects are compared as bytes and may be any", sessionSubjects},
 	{"a subject may be 64 KiB of any bytes", sessionLongSubjects},
 	{"what was saved is not shared with the caller", sessionSavedCopy},
@@ -54,6 +56,8 @@ func sampleSession() *session.Record {
 			ID:                  newKey(),
 			Subject:             newKey() + awkward,
 			AuthTime:            now.Add(-time.Minute - time.Microsecond),
+			SignedInAt:          now.Add(-time.Second - time.Microsecond),
+			Persistent:          true,
 			ACR:                 "urn:acr " + awkward,
 			AMR:                 []string{"pwd", "otp", "a,b", "{c}", "'"},
 			SecondFactorPending: true,
@@ -82,6 +86,8 @@ func compareSessions(got, want *session.Record) error {
 	d.text("ID", got.ID, want.ID)
 	d.text("Subject", got.Subject, want.Subject)
 	d.time("AuthTime", got.AuthTime, want.AuthTime)
+	d.time("SignedInAt", got.SignedInAt, want.SignedInAt)
+	d.flag("Persistent", got.Persistent, want.Persistent)
 	d.text("ACR", got.ACR, want.ACR)
 	d.list("AMR", got.AMR, want.AMR)
 	d.flag("SecondFactorPending", got.SecondFactorPending, want.SecondFactorPending)
@@ -137,9 +143,10 @@ func wantNoSession(ctx context.Context, s session.Store, key string) error {
 }
 
 func sessionRoundTrip(ctx context.Context, s session.Store) error {
-	one, two := sampleSession(), sampleSession()
+	one, two, three := sampleSession(), sampleSession(), sampleSession()
 	two.SecondFactorPending = false
-	return first(saveSessions(ctx, s, one, two), wantSessions(ctx, s, one, two, one))
+	three.Persistent = false
+	return first(saveSessions(ctx, s, one, two, three), wantSessions(ctx, s, one, two, three, one))
 }
 
 func sessionRoundTripOfLittle(ctx context.Context, s session.Store) error {
@@ -368,6 +375,7 @@ func sessionDeleteOf(ctx context.Context, s session.Store) error {
 	for range 25 {
 		rec := sampleSession()
 		rec.Subject = deleted.Subject
+		rec.SecondFactorPending = len(all)%2 == 0
 		all = append(all, rec)
 	}
 	err := first(
@@ -388,6 +396,55 @@ func sessionDeleteOf(ctx context.Context, s session.Store) error {
 		wantNoSession(ctx, s, all[0].ID),
 	)
 }
+
+// sessionShares saves sessions of one kind until the first of them gives way, and more. The
+// one of the other kind and that of somebody else end before all of them.
+func sessionShares(ctx context.Context, s session.Store) error {
+	for _, pending := range []bool{true, false} {
+		sample := sampleSession()
+		of := func(subject string, pending bool, ends time.Duration) *session.Record {
+			rec := sampleSession()
+			rec.Subject, rec.SecondFactorPending = subject, pending
+			rec.ExpiresAt, rec.EndsAt = sample.ExpiresAt.Add(ends), sample.ExpiresAt.Add(ends)
+			return rec
+		}
+		kept, others := of(sample.Subject, !pending, 0), of(newKey(), pending, 0)
+		oldest := of(sample.Subject, pending, time.Second)
+		if err := saveSessions(ctx, s, kept, others, oldest); err != nil {
+			return err
+		}
+		more := 1 // rounds after the first has given way
+		for n := 1; n <= maxShare/takers+1 && more >= 0; n++ {
+			err := race(func(i int) error {
+				return saveSessions(ctx, s, of(sample.Subject, pending, time.Minute+time.Duration(n*takers+i)*time.Millisecond))
+			})
+			if err != nil {
+				return err
+			}
+			found, err := s.FindSession(ctx, oldest.ID)
+			if err != nil {
+				return fmt.Errorf("FindSession: %w", err)
+			}
+			if found == nil {
+				more--
+			}
+		}
+		newest := of(sample.Subject, pending, time.Hour)
+		if err := first(saveSessions(ctx, s, newest), wantSessions(ctx, s, newest)); err != nil {
+			return fmt.Errorf("the newest of many sign-ins of one subject: %w", err)
+		}
+		if err := wantSessions(ctx, s, kept); err != nil {
+			return fmt.Errorf("after many sign-ins whose second factor is pending (%t), one of the other kind: %w", pending, err)
+		}
+		if err := wantSessions(ctx, s, others); err != nil {
+			return fmt.Errorf("after many sign-ins of one subject, that of another: %w", err)
+		}
+	}
+	return nil
+}
+
+// maxShare is the largest bound of which sessionShares sees what gives way.
+const maxShare = 1000
 
 func sessionSubjects(ctx context.Context, s session.Store) error {
 	user := newKey()

@@ -13,8 +13,9 @@ import (
 
 // How DeleteSessionsOf finds what it deletes.
 //
-// The sessions of a subject are listed under a key of its own, which in a cluster is in
-// another slot, so that listing and saving are two steps. An entry stands for one call of
+// The sessions of a subject are listed under two keys of its own, one for those that are
+// finished and one for those whose second factor is pending. In a cluster they are in other
+// slots, so that listing and saving are two steps. An entry stands for one call of
 // SaveSession, whose mark is also in the record. There is no session without an entry:
 //
 //   - SaveSession makes the entry first and the record then.
@@ -32,9 +33,11 @@ import (
 // of the record differ, so deadAfter leaves some minutes for their clocks.
 //
 // Whoever can sign in can make entries, so there must never be more of them than one call
-// of DeleteSessionsOf gets through: of more than mostSessions those that end first give
-// way, with their records, and at mostEntries, which only calls that were given up half
-// way can reach, SaveSession fails.
+// of DeleteSessionsOf gets through: of more than mostSessions in a list those that end
+// first give way, with their records, and at mostEntries, which only calls that were given
+// up half way can reach, SaveSession fails. As each list has bounds of its own, who has
+// only a password can neither end a finished session nor be in the way of one. A sign-in
+// never goes from one list to the other: when it is finished, it is saved anew.
 
 const (
 	// entryMargin is how long an entry outlives the session.
@@ -43,7 +46,7 @@ const (
 	// deadAfter is the age from which an entry without a record is of no use.
 	deadAfter = 5 * saveWithin
 
-	// mostSessions is how many sessions a subject can have.
+	// mostSessions is how many sessions of one kind a subject can have.
 	mostSessions = 1000
 
 	// mostEntries is how long a list can be.
@@ -92,10 +95,16 @@ return answer`)
 return redis.call('ZREM', KEYS[1], unpack(ARGV))`)
 )
 
-func (s *Store) entriesKey(subject string) string { return s.entriesOf(hashed(subject)) }
+// share names the list that sessions of the subject and the kind are on. It is kept with
+// each of them.
+func share(subject string, pending bool) string {
+	if pending {
+		return hashed(subject) + ":pending"
+	}
+	return hashed(subject)
+}
 
-// entriesOf is entriesKey for a subject that is hashed already.
-func (s *Store) entriesOf(subject string) string { return s.prefix + "sessions-of:" + subject }
+func (s *Store) entriesOf(share string) string { return s.prefix + "sessions-of:" + share }
 
 // newMark returns the mark of a call that saves a session, which says how long its entry
 // lives. The entry is the mark and the name of the key.
@@ -151,7 +160,7 @@ func (s *Store) addEntry(ctx context.Context, list, text string) (int64, error) 
 	}
 	added := answer.([]any)[1].(string)
 	if added == "" {
-		return 0, fmt.Errorf("the subject has %d sessions that are being saved", mostEntries)
+		return 0, fmt.Errorf("the subject has %d sessions of one kind that are being saved", mostEntries)
 	}
 	return strconv.ParseInt(added, 10, 64)
 }

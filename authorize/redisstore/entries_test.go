@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -10,7 +11,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/usher-auth/usher/authorize/authorizetest/servers"
+	"github.com/usher-auth/usher/session"
 )
+
+// entriesKey is the list of a subject's finished sessions.
+func (s *Store) entriesKey(subject string) string { return s.entriesOf(share(subject, false)) }
 
 // leave puts entries on a subject's list that are as old as said and have no record, as
 // calls leave them that are given up half way. They are as those of newSession.
@@ -56,6 +61,66 @@ func TestEntriesGoWithTheirSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantEntries(t, "all were deleted", s, "alice", 0)
+}
+
+// Those whose second factor is pending are on a list of their own.
+func TestPendingSessionsHaveAListOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	s, _ := openOne(t, nil)
+	ctx := t.Context()
+	want := func(rule string, finished, pending int64) {
+		t.Helper()
+		f, err := s.client.ZCard(ctx, s.entriesKey("alice")).Result()
+		p, err2 := s.client.ZCard(ctx, s.entriesOf(share("alice", true))).Result()
+		if err := errors.Join(err, err2); err != nil || f != finished || p != pending {
+			t.Errorf("%s: the lists have %d and %d entries, %v, want %d and %d", rule, f, p, err, finished, pending)
+		}
+	}
+	save := func(pending bool) *session.Record {
+		t.Helper()
+		rec := newSession("alice")
+		rec.SecondFactorPending = pending
+		if err := s.SaveSession(ctx, rec.ID, rec); err != nil {
+			t.Fatal(err)
+		}
+		return rec
+	}
+	save(false)
+	half := save(true)
+	save(true)
+	want("one is finished and two are pending", 1, 2)
+	// As Cookies finishes a sign-in.
+	save(false)
+	if err := s.DeleteSession(ctx, half.ID); err != nil {
+		t.Fatal(err)
+	}
+	want("one of them was finished", 2, 1)
+	if err := s.DeleteSessionsOf(ctx, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	want("all were deleted", 0, 0)
+}
+
+// Calls that were given up half way fill the list of their own kind only.
+func TestAFullListOfPendingSessionsIsInNoFinishedOnesWay(t *testing.T) {
+	t.Parallel()
+	s, _ := openOne(t, nil)
+	const life = 12*time.Hour + entryMargin
+	var entries []redis.Z
+	for range mostEntries {
+		entries = append(entries, redis.Z{Score: float64(time.Now().Add(life).UnixMilli()), Member: newMark(life.Milliseconds()) + newKey()})
+	}
+	if err := s.client.ZAdd(t.Context(), s.entriesOf(share("alice", true)), entries...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	finished, half := newSession("alice"), newSession("alice")
+	half.SecondFactorPending = true
+	if err := s.SaveSession(t.Context(), half.ID, half); err == nil {
+		t.Error("a pending one more was saved")
+	}
+	if err := s.SaveSession(t.Context(), finished.ID, finished); err != nil {
+		t.Errorf("a finished one: %v", err)
+	}
 }
 
 func TestEntriesWithoutARecord(t *testing.T) {

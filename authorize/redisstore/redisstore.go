@@ -16,8 +16,9 @@
 // live, so that a record is always in one slot of a cluster:
 //
 //	usher:code:<hash>              record, saved (by which call), used (when), taker (by which call)
-//	usher:session:<key>            record, saved, of (whose), seen, expires, ends, gone
-//	usher:sessions-of:<subject>    the sessions of a user, as a sorted set
+//	usher:session:<key>            record, saved, of (on which list), seen, expires, ends, gone
+//	usher:sessions-of:<subject>    the sessions of a user, as a sorted set; with ":pending" at
+//	                               the end those whose second factor is missing
 //	usher:consents-of:<subject>    the consents of a user, by client
 //
 // Subjects and client ids stand in names as their SHA-256, and so does every key that is
@@ -30,10 +31,11 @@
 // some minutes. Those of the servers of a cluster may differ by a minute: with more no
 // session may be saved, which is an error.
 //
-// A user has 1,000 sessions at most. If there are more, those that end first give way.
-// Somebody who signs in and breaks off, again and again, can leave entries on the list of
-// the user's sessions that have no session. They go after five minutes; while there are
-// 10,000 of them saving one more is an error.
+// A user has 1,000 finished sessions at most, and 1,000 whose second factor is missing. If
+// there are more of a kind, those of that kind that end first give way. Somebody who signs
+// in and breaks off, again and again, can leave entries on a list that have no session. They
+// go after five minutes; while there are 10,000 of them saving one more of that kind is an
+// error.
 //
 // # Each step is one script
 //

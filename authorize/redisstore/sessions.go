@@ -21,7 +21,7 @@ const (
 )
 
 var (
-	// saveSession: record, mark of the call, subject's name, times, time to live, until
+	// saveSession: record, mark of the call, share, times, time to live, until
 	// when it may be written, longest time to live. What the last one gives is kept as
 	// "gone": the record never outlives its entry, whatever clocks it is touched by.
 	saveSession = newScript(now + `
@@ -51,8 +51,8 @@ if life > redis.call('PTTL', KEYS[1]) then redis.call('PEXPIRE', KEYS[1], string
 return 1`)
 
 	// deleteSession: mark of the call that saved it, or nothing for any, "1" to write
-	// where there is nothing to delete. It returns the mark and the subject's name of
-	// what it has deleted.
+	// where there is nothing to delete. It returns the mark and the share of what it has
+	// deleted.
 	deleteSession = newScript(`
 local is = redis.call('HMGET', KEYS[1], 'saved', 'of')
 if ARGV[1] ~= '' and is[1] and is[1] ~= ARGV[1] then return {} end
@@ -109,14 +109,14 @@ func (s *Store) SaveSession(ctx context.Context, key string, rec *session.Record
 	if rec.ExpiresAt.After(ends) {
 		ends = rec.ExpiresAt
 	}
-	subject, seen, expires := hashed(rec.Subject), rec.LastSeenAt, rec.ExpiresAt
+	of, seen, expires := share(rec.Subject, rec.SecondFactorPending), rec.LastSeenAt, rec.ExpiresAt
 	mark := newMark(lifetime(seen, ends, entryMargin))
 	_, err = withSessions(ctx, s, what, func(ctx context.Context) (any, error) {
-		added, err := s.addEntry(ctx, s.entriesOf(subject), mark+name(key))
+		added, err := s.addEntry(ctx, s.entriesOf(of), mark+name(key))
 		if err != nil {
 			return nil, err
 		}
-		saved, err := s.run(ctx, onceOnly, saveSession, s.sessionKey(key), kept, mark, subject,
+		saved, err := s.run(ctx, onceOnly, saveSession, s.sessionKey(key), kept, mark, of,
 			micros(seen), micros(expires), micros(ends), lifetime(seen, expires, sessionMargin),
 			added+saveWithin.Milliseconds(), lifetime(seen, ends, sessionMargin))
 		switch {
@@ -184,12 +184,16 @@ func (s *Store) DeleteSession(ctx context.Context, key string) error {
 // DeleteSessionsOf implements [session.Store]. With [Config].Replicas it waits for them.
 func (s *Store) DeleteSessionsOf(ctx context.Context, subject string) error {
 	_, err := withSessions(ctx, s, "delete the sessions of a subject", func(ctx context.Context) (any, error) {
-		list := s.entriesKey(subject)
-		answer, err := s.run(ctx, repeatedly, listEntries, list)
-		if err != nil {
-			return nil, err
+		var errs []error
+		for _, pending := range []bool{false, true} {
+			list := s.entriesOf(share(subject, pending))
+			answer, err := s.run(ctx, repeatedly, listEntries, list)
+			if err == nil {
+				err = s.deleteEntries(ctx, list, answer)
+			}
+			errs = append(errs, err)
 		}
-		return nil, s.deleteEntries(ctx, list, answer)
+		return nil, errors.Join(errs...)
 	})
 	return err
 }

@@ -11,6 +11,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -67,6 +69,33 @@ func fromTexts(list []text) []string {
 	return out
 }
 
+// parameter is one value of a request, by its name.
+type parameter struct {
+	Name  text `json:"name"`
+	Value text `json:"value"`
+}
+
+// parameters writes a map as a list, because the names of an object's members would not
+// keep their bytes. It is in the order of the names.
+func parameters(m map[string]string) []parameter {
+	var out []parameter
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, parameter{text(name), text(m[name])})
+	}
+	return out
+}
+
+func fromParameters(list []parameter) map[string]string {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(list))
+	for _, p := range list {
+		out[string(p.Name)] = string(p.Value)
+	}
+	return out
+}
+
 // millis and micros are times as numbers since 1970; nil is the zero time.
 func millis(t time.Time) *int64 {
 	if t.IsZero() {
@@ -100,22 +129,23 @@ func fromMicros(n *int64) time.Time {
 
 // code has times in milliseconds.
 type code struct {
-	ClientID        text   `json:"client_id"`
-	RedirectURI     text   `json:"redirect_uri"`
-	RedirectURISent bool   `json:"redirect_uri_sent,omitempty"`
-	Challenge       text   `json:"code_challenge,omitempty"`
-	Scopes          []text `json:"scopes,omitempty"`
-	Resources       []text `json:"resources,omitempty"`
-	Subject         text   `json:"sub"`
-	AuthTime        *int64 `json:"auth_time,omitempty"`
-	ACR             text   `json:"acr,omitempty"`
-	AMR             []text `json:"amr,omitempty"`
-	Nonce           text   `json:"nonce,omitempty"`
-	Claims          *text  `json:"claims,omitempty"`
-	SessionID       text   `json:"sid,omitempty"`
-	Data            []byte `json:"data,omitempty"`
-	IssuedAt        *int64 `json:"issued_at,omitempty"`
-	ExpiresAt       *int64 `json:"expires_at,omitempty"`
+	ClientID        text        `json:"client_id"`
+	RedirectURI     text        `json:"redirect_uri"`
+	RedirectURISent bool        `json:"redirect_uri_sent,omitempty"`
+	Challenge       text        `json:"code_challenge,omitempty"`
+	Scopes          []text      `json:"scopes,omitempty"`
+	Resources       []text      `json:"resources,omitempty"`
+	Subject         text        `json:"sub"`
+	AuthTime        *int64      `json:"auth_time,omitempty"`
+	ACR             text        `json:"acr,omitempty"`
+	AMR             []text      `json:"amr,omitempty"`
+	Nonce           text        `json:"nonce,omitempty"`
+	Claims          *text       `json:"claims,omitempty"`
+	Parameters      []parameter `json:"parameters,omitempty"`
+	SessionID       text        `json:"sid,omitempty"`
+	Data            []byte      `json:"data,omitempty"`
+	IssuedAt        *int64      `json:"issued_at,omitempty"`
+	ExpiresAt       *int64      `json:"expires_at,omitempty"`
 }
 
 // EncodeCode writes everything but UsedAt.
@@ -132,6 +162,7 @@ func EncodeCode(c *authorize.Code) ([]byte, error) {
 		ACR:             text(c.ACR),
 		AMR:             texts(c.AMR),
 		Nonce:           text(c.Nonce),
+		Parameters:      parameters(c.Parameters),
 		SessionID:       text(c.SessionID),
 		Data:            c.Data,
 		IssuedAt:        millis(c.IssuedAt),
@@ -163,6 +194,7 @@ func DecodeCode(b []byte) (*authorize.Code, error) {
 		ACR:             string(kept.ACR),
 		AMR:             fromTexts(kept.AMR),
 		Nonce:           string(kept.Nonce),
+		Parameters:      fromParameters(kept.Parameters),
 		SessionID:       string(kept.SessionID),
 		Data:            kept.Data,
 		IssuedAt:        fromMillis(kept.IssuedAt),
@@ -179,6 +211,8 @@ type signIn struct {
 	ID                  text   `json:"id"`
 	Subject             text   `json:"sub"`
 	AuthTime            *int64 `json:"auth_time,omitempty"`
+	SignedInAt          *int64 `json:"signed_in_at,omitempty"`
+	Persistent          bool   `json:"persistent,omitempty"`
 	ACR                 text   `json:"acr,omitempty"`
 	AMR                 []text `json:"amr,omitempty"`
 	SecondFactorPending bool   `json:"second_factor_pending,omitempty"`
@@ -193,6 +227,8 @@ func EncodeSession(r *session.Record) ([]byte, error) {
 		ID:                  text(r.ID),
 		Subject:             text(r.Subject),
 		AuthTime:            micros(r.AuthTime),
+		SignedInAt:          micros(r.SignedInAt),
+		Persistent:          r.Persistent,
 		ACR:                 text(r.ACR),
 		AMR:                 texts(r.AMR),
 		SecondFactorPending: r.SecondFactorPending,
@@ -213,6 +249,8 @@ func DecodeSession(b []byte) (*session.Record, error) {
 			ID:                  string(kept.ID),
 			Subject:             string(kept.Subject),
 			AuthTime:            fromMicros(kept.AuthTime),
+			SignedInAt:          fromMicros(kept.SignedInAt),
+			Persistent:          kept.Persistent,
 			ACR:                 string(kept.ACR),
 			AMR:                 fromTexts(kept.AMR),
 			SecondFactorPending: kept.SecondFactorPending,
@@ -225,21 +263,25 @@ func DecodeSession(b []byte) (*session.Record, error) {
 
 // consent has its time in milliseconds.
 type consent struct {
-	Subject   text   `json:"sub"`
-	ClientID  text   `json:"client_id"`
-	Scopes    []text `json:"scopes,omitempty"`
-	Resources []text `json:"resources,omitempty"`
-	GrantedAt *int64 `json:"granted_at,omitempty"`
+	Subject        text   `json:"sub"`
+	ClientID       text   `json:"client_id"`
+	Scopes         []text `json:"scopes,omitempty"`
+	Resources      []text `json:"resources,omitempty"`
+	IDTokenClaims  []text `json:"id_token_claims,omitempty"`
+	UserInfoClaims []text `json:"userinfo_claims,omitempty"`
+	GrantedAt      *int64 `json:"granted_at,omitempty"`
 }
 
 // EncodeConsent writes all of the record.
 func EncodeConsent(c *authorize.ConsentRecord) ([]byte, error) {
 	return json.Marshal(consent{
-		Subject:   text(c.Subject),
-		ClientID:  text(c.ClientID),
-		Scopes:    texts(c.Scopes),
-		Resources: texts(c.Resources),
-		GrantedAt: millis(c.GrantedAt),
+		Subject:        text(c.Subject),
+		ClientID:       text(c.ClientID),
+		Scopes:         texts(c.Scopes),
+		Resources:      texts(c.Resources),
+		IDTokenClaims:  texts(c.IDTokenClaims),
+		UserInfoClaims: texts(c.UserInfoClaims),
+		GrantedAt:      millis(c.GrantedAt),
 	})
 }
 
@@ -250,10 +292,12 @@ func DecodeConsent(b []byte) (*authorize.ConsentRecord, error) {
 		return nil, fmt.Errorf("the record of a consent cannot be read: %w", err)
 	}
 	return &authorize.ConsentRecord{
-		Subject:   string(kept.Subject),
-		ClientID:  string(kept.ClientID),
-		Scopes:    fromTexts(kept.Scopes),
-		Resources: fromTexts(kept.Resources),
-		GrantedAt: fromMillis(kept.GrantedAt),
+		Subject:        string(kept.Subject),
+		ClientID:       string(kept.ClientID),
+		Scopes:         fromTexts(kept.Scopes),
+		Resources:      fromTexts(kept.Resources),
+		IDTokenClaims:  fromTexts(kept.IDTokenClaims),
+		UserInfoClaims: fromTexts(kept.UserInfoClaims),
+		GrantedAt:      fromMillis(kept.GrantedAt),
 	}, nil
 }

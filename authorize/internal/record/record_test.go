@@ -41,6 +41,14 @@ func fill(v reflect.Value, n int) {
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		fill(v.Index(0), n)
 		fill(v.Index(1), n+1)
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		for i := range 3 {
+			name, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+			fill(name, n+i)
+			fill(value, n+10+i)
+			v.SetMapIndex(name, value)
+		}
 	default:
 		panic("no value for a " + v.Type().String())
 	}
@@ -109,8 +117,15 @@ func TestWhatIsNoRecord(t *testing.T) {
 			t.Errorf("session %s: %v", b, c)
 		}
 	}
-	if c, err := DecodeCode([]byte(`{"sub":"alice","of a later version":{}}`)); err != nil || c.Subject != "alice" {
-		t.Errorf("a member of a later version: %v, %v", c, err)
+	later := []byte(`{"sub":"alice","of a later version":{}}`)
+	if c, err := DecodeCode(later); err != nil || c.Subject != "alice" {
+		t.Errorf("a code with a member of a later version: %v, %v", c, err)
+	}
+	if c, err := DecodeConsent(later); err != nil || c.Subject != "alice" {
+		t.Errorf("a consent with a member of a later version: %v, %v", c, err)
+	}
+	if c, err := DecodeSession(later); err != nil || c.Subject != "alice" {
+		t.Errorf("a session with a member of a later version: %v, %v", c, err)
 	}
 }
 
@@ -118,6 +133,7 @@ func FuzzText(f *testing.F) {
 	f.Add(awkward)
 	f.Add("[]")
 	f.Fuzz(func(t *testing.T, s string) {
+		through(t, "a name and a value", &authorize.Code{Parameters: map[string]string{s: s, s + s: "", "": s}}, EncodeCode, DecodeCode)
 		through(t, "a text", &authorize.ConsentRecord{Subject: s, ClientID: s, Scopes: []string{s, s}}, EncodeConsent, DecodeConsent)
 	})
 }
