@@ -41,11 +41,11 @@ func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.
 		return client, nowhere, errClientOff
 	}
 	registration := destination.Registration{
-		URIs:             client.RedirectURIs,
-		OutOfBand:        client.OutOfBand,
-		DefaultSingle:    client.DefaultRedirectURI && !asksForOpenID(p, client),
-		Native:           client.Native,
-		LocalhostAnyPort: client.LocalhostAnyPort,
+		URIs:              client.RedirectURIs,
+		PrivateUseSchemes: client.PrivateUseSchemes,
+		OutOfBand:         client.OutOfBand,
+		DefaultSingle:     client.DefaultRedirectURI && !asksForOpenID(p, client),
+		AnyLoopbackPort:   client.AnyLoopbackPort,
 	}
 	mode := destination.Mode(p.get("response_mode"))
 	to, err := destination.Match(p.get("redirect_uri"), registration, mode, p.get("state"))
@@ -72,10 +72,11 @@ func asksForOpenID(p params, c *Client) bool {
 // CheckRedirectURI says why a redirect URI cannot be registered; nil means that it
 // can. The endpoint applies the same rules again at every use: the URI must be
 // absolute, without fragment, user information or wildcard, use https, http on
-// loopback or a private-use scheme with a dot in it, and have no parameter of an
-// answer in its query.
-func CheckRedirectURI(uri string) error {
-	if err := destination.Check(uri); err != nil {
+// loopback or a private-use scheme, and have no parameter of an answer in its query.
+// A private-use scheme has a dot in it, or is one of privateUseSchemes, which are the
+// client's PrivateUseSchemes; without them only those with a dot can be registered.
+func CheckRedirectURI(uri string, privateUseSchemes ...string) error {
+	if err := destination.Check(uri, privateUseSchemes...); err != nil {
 		return fmt.Errorf("redirect URI %q %w", uri, err)
 	}
 	return nil

@@ -228,13 +228,13 @@ func TestMemoryRefusesNewConsentsWhenItIsFull(t *testing.T) {
 func TestMemoryKeepsCopiesOfClients(t *testing.T) {
 	full := func() authorize.Client {
 		return authorize.Client{
-			ID: "wiki", Name: "The wiki", RedirectURIs: []string{"https://wiki.example/cb"},
+			ID: "wiki", Name: "The wiki", RedirectURIs: []string{"https://wiki.example/cb"}, PrivateUseSchemes: []string{"wiki"},
 			Scopes: []string{"openid"}, DefaultScopes: []string{"openid"}, ResponseTypes: []string{"code"},
 		}
 	}
 	spoil := func(c *authorize.Client) {
 		c.Name = "x"
-		for _, list := range [][]string{c.RedirectURIs, c.Scopes, c.DefaultScopes, c.ResponseTypes} {
+		for _, list := range [][]string{c.RedirectURIs, c.PrivateUseSchemes, c.Scopes, c.DefaultScopes, c.ResponseTypes} {
 			list[0] = "x"
 		}
 	}

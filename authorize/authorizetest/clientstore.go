@@ -56,10 +56,10 @@ func sampleClient() *authorize.Client {
 		Name:               "name " + awkward,
 		Public:             true,
 		RedirectURIs:       []string{"https://client.example/cb?a=%20b&c='", "http://127.0.0.1/cb", "com.example.app:/cb"},
+		PrivateUseSchemes:  []string{"vscode", "Cursor", "a+b-c"},
 		OutOfBand:          authorize.OutOfBandAuto,
 		DefaultRedirectURI: true,
-		Native:             true,
-		LocalhostAnyPort:   true,
+		AnyLoopbackPort:    true,
 		Scopes:             []string{"openid", "a,b", "{c}", "https://api.example/read", "'"},
 		DefaultScopes:      []string{"{c}", "a,b"},
 		ResponseTypes:      []string{"none", "code"},
@@ -82,8 +82,7 @@ func clientFlagsOf(c *authorize.Client) []namedFlag {
 	return []namedFlag{
 		{"Public", &c.Public},
 		{"DefaultRedirectURI", &c.DefaultRedirectURI},
-		{"Native", &c.Native},
-		{"LocalhostAnyPort", &c.LocalhostAnyPort},
+		{"AnyLoopbackPort", &c.AnyLoopbackPort},
 		{"PKCEOptional", &c.PKCEOptional},
 		{"RequirePushed", &c.RequirePushed},
 		{"Trusted", &c.Trusted},
@@ -95,7 +94,9 @@ func clientFlagsOf(c *authorize.Client) []namedFlag {
 // copyClient returns a copy that shares no memory with the client.
 func copyClient(c *authorize.Client) *authorize.Client {
 	clone := *c
-	for _, list := range []*[]string{&clone.RedirectURIs, &clone.Scopes, &clone.DefaultScopes, &clone.ResponseTypes, &clone.Require} {
+	for _, list := range []*[]string{
+		&clone.RedirectURIs, &clone.PrivateUseSchemes, &clone.Scopes, &clone.DefaultScopes, &clone.ResponseTypes, &clone.Require,
+	} {
 		*list = slices.Clone(*list)
 	}
 	return &clone
@@ -109,6 +110,7 @@ func compareClients(got, want *authorize.Client) error {
 	d.text("ID", got.ID, want.ID)
 	d.text("Name", got.Name, want.Name)
 	d.list("RedirectURIs", got.RedirectURIs, want.RedirectURIs)
+	d.list("PrivateUseSchemes", got.PrivateUseSchemes, want.PrivateUseSchemes)
 	d.text("OutOfBand", got.OutOfBand, want.OutOfBand)
 	d.list("Scopes", got.Scopes, want.Scopes)
 	d.list("DefaultScopes", got.DefaultScopes, want.DefaultScopes)
@@ -166,7 +168,8 @@ func clientFlags(ctx context.Context, open clientsOpener) error {
 
 func clientRoundTripOfLittle(ctx context.Context, open clientsOpener) error {
 	none, empty := &authorize.Client{ID: newKey()}, &authorize.Client{ID: newKey()}
-	empty.RedirectURIs, empty.Scopes, empty.DefaultScopes, empty.Require = []string{}, []string{}, []string{}, []string{}
+	empty.RedirectURIs, empty.PrivateUseSchemes = []string{}, []string{}
+	empty.Scopes, empty.DefaultScopes, empty.Require = []string{}, []string{}, []string{}
 	return wantClients(ctx, open(none, empty), none, empty)
 }
 
@@ -249,7 +252,9 @@ func clientReturnedCopy(ctx context.Context, open clientsOpener) error {
 		return fmt.Errorf("Client: %w", err)
 	}
 	found.Disabled, found.Name = false, "x"
-	for _, list := range [][]string{found.RedirectURIs, found.Scopes, found.DefaultScopes, found.ResponseTypes, found.Require} {
+	for _, list := range [][]string{
+		found.RedirectURIs, found.PrivateUseSchemes, found.Scopes, found.DefaultScopes, found.ResponseTypes, found.Require,
+	} {
 		list[0] = "x"
 	}
 	return wantClients(ctx, s, c)

@@ -36,9 +36,9 @@ type clientConfig struct {
 	Scopes           []string `json:"scopes"`
 	ResponseTypes    []string `json:"response_types"` // absent: code
 	Public           bool     `json:"public"`
-	Native           bool     `json:"native"`
-	LocalhostAnyPort bool     `json:"localhost_any_port"`
-	PKCE             *string  `json:"pkce"` // absent: required
+	Native           bool     `json:"native"`             // any port on loopback, also
+	LocalhostAnyPort bool     `json:"localhost_any_port"` // where one is registered; either will do
+	PKCE             *string  `json:"pkce"`               // absent: required
 	RequireState     bool     `json:"require_state"`
 	Trusted          bool     `json:"trusted"`
 	Disabled         bool     `json:"disabled"`
@@ -175,9 +175,6 @@ func (c *clientConfig) check(p *problems) {
 	case c.Public:
 		p.add("pkce", `"optional" is for clients with a secret`)
 	}
-	if c.LocalhostAnyPort && !c.Native {
-		p.add("localhost_any_port", `is for clients with "native": true`)
-	}
 }
 
 func (u *userConfig) check(p *problems) {
@@ -251,17 +248,16 @@ func (c *clientConfig) registration() authorize.Client {
 		require = []string{"state"}
 	}
 	return authorize.Client{
-		ID:               c.ID,
-		Name:             c.Name,
-		Public:           c.Public,
-		RedirectURIs:     c.RedirectURIs,
-		Native:           c.Native,
-		LocalhostAnyPort: c.LocalhostAnyPort,
-		Scopes:           c.Scopes,
-		ResponseTypes:    responseTypes,
-		PKCEOptional:     c.PKCE != nil && *c.PKCE == "optional",
-		Require:          require,
-		Trusted:          c.Trusted,
-		Disabled:         c.Disabled,
+		ID:              c.ID,
+		Name:            c.Name,
+		Public:          c.Public,
+		RedirectURIs:    c.RedirectURIs,
+		AnyLoopbackPort: c.Native || c.LocalhostAnyPort,
+		Scopes:          c.Scopes,
+		ResponseTypes:   responseTypes,
+		PKCEOptional:    c.PKCE != nil && *c.PKCE == "optional",
+		Require:         require,
+		Trusted:         c.Trusted,
+		Disabled:        c.Disabled,
 	}
 }

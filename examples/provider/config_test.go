@@ -91,7 +91,6 @@ func TestConfigIsRefusedWithTheFieldNamed(t *testing.T) {
 		"unknown pkce":                  {client1("pkce", "maybe"), "clients[0].pkce: "},
 		"empty pkce":                    {client1("pkce", ""), "clients[0].pkce: "},
 		"public without pkce":           {all(client1("public", true), without("clients", "secret"), client1("pkce", "optional")), "clients[0].pkce: "},
-		"localhost of a web client":     {client1("localhost_any_port", true), "clients[0].localhost_any_port: "},
 		"user twice":                    {again("users"), "users[1].username: "},
 		"user without name":             {without("users", "username"), "users[0].username: "},
 		"user without password":         {user1("password", ""), "users[0].password: "},
@@ -195,13 +194,21 @@ func TestRegistration(t *testing.T) {
 			`{"id":"a","name":"A","public":true,"native":true,"localhost_any_port":true,"pkce":"required","require_state":true,
 				"trusted":true,"disabled":true,"redirect_uris":["http://localhost/"],"scopes":["openid"],"response_types":["none"]}`,
 			authorize.Client{
-				ID: "a", Name: "A", Public: true, Native: true, LocalhostAnyPort: true, Require: []string{"state"}, Trusted: true, Disabled: true,
+				ID: "a", Name: "A", Public: true, AnyLoopbackPort: true, Require: []string{"state"}, Trusted: true, Disabled: true,
 				RedirectURIs: []string{"http://localhost/"}, Scopes: []string{"openid"}, ResponseTypes: []string{"none"},
 			},
 		},
 		"the least that a confidential client can have": {
 			`{"id":"a","secret":"s","redirect_uris":[],"scopes":[]}`,
 			authorize.Client{ID: "a", RedirectURIs: []string{}, Scopes: []string{}, ResponseTypes: []string{"code"}},
+		},
+		"native": {
+			`{"id":"a","public":true,"native":true,"redirect_uris":[],"scopes":[]}`,
+			authorize.Client{ID: "a", Public: true, AnyLoopbackPort: true, RedirectURIs: []string{}, Scopes: []string{}, ResponseTypes: []string{"code"}},
+		},
+		"localhost_any_port means the same": {
+			`{"id":"a","secret":"s","localhost_any_port":true,"redirect_uris":[],"scopes":[]}`,
+			authorize.Client{ID: "a", AnyLoopbackPort: true, RedirectURIs: []string{}, Scopes: []string{}, ResponseTypes: []string{"code"}},
 		},
 		"pkce optional": {
 			`{"id":"a","secret":"s","redirect_uris":[],"scopes":[],"pkce":"optional"}`,
