@@ -32,17 +32,19 @@ func (reg Registration) exception(requested string) (registered string, err erro
 // loopback is a redirect URI on this machine, cut at its port. Only its bytes count:
 // parsed URLs would treat too many spellings as equal.
 type loopback struct {
-	host string // with the scheme
+	host string
 	port string // empty without one
 	rest string
 }
 
+// anyPortHosts are the two addresses that are written in one way only, and localhost.
+var anyPortHosts = []string{"127.0.0.1", "[::1]", "localhost"}
+
 // cutPort cuts the URIs of which the port may vary (OAuth 2.1 §2.3.1, RFC 8252 §7.3):
-// http at the two addresses that are written in one way only, and at localhost. What
-// has no valid port, or none of these hosts, is not ok.
+// http at one of anyPortHosts. One with a port that is none is not ok.
 func cutPort(uri string) (l loopback, ok bool) {
-	for _, host := range []string{"http://127.0.0.1", "http://[::1]", "http://localhost"} {
-		rest, found := strings.CutPrefix(uri, host)
+	for _, host := range anyPortHosts {
+		rest, found := strings.CutPrefix(uri, "http://"+host)
 		if !found {
 			continue
 		}
