@@ -82,6 +82,68 @@ func CheckRedirectURI(uri string, privateUseSchemes ...string) error {
 	return nil
 }
 
+// A ClientError is one thing that [CheckClient] found wrong.
+type ClientError struct {
+	// Field is that of [Client] which has to change. One value of a list has its
+	// index: "RedirectURIs[1]".
+	Field string
+
+	// Err says what is wrong, without the name of the field.
+	Err error
+}
+
+// Error names the field and says what is wrong with it.
+func (e *ClientError) Error() string { return "Client." + e.Field + ": " + e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *ClientError) Unwrap() error { return e.Err }
+
+// CheckClient says what makes a client unusable or contradicts itself, for whoever
+// registers or stores one; nil means nothing. The error joins all that is wrong, each a
+// [ClientError]: its method Unwrap() []error returns them.
+//
+// The endpoint does not call it: at use it refuses what is unsafe in each request, so
+// that no client becomes more than it was by a fault that nobody saw.
+func CheckClient(c Client) error {
+	var wrong []error
+	add := func(field string, err error) { wrong = append(wrong, &ClientError{field, err}) }
+	switch {
+	case c.ID == "":
+		add("ID", errors.New("is missing"))
+	case !destination.ValidText(c.ID, maxClientID):
+		add("ID", fmt.Errorf("is longer than %d bytes, or has control characters or bytes that are not UTF-8", maxClientID))
+	}
+	for i, uri := range c.RedirectURIs {
+		if err := CheckRedirectURI(uri, c.PrivateUseSchemes...); err != nil {
+			add(fmt.Sprintf("RedirectURIs[%d]", i), err)
+		}
+	}
+	for i, scheme := range c.PrivateUseSchemes {
+		if err := destination.CheckPrivateUse(scheme); err != nil {
+			add(fmt.Sprintf("PrivateUseSchemes[%d]", i), fmt.Errorf("%.80q %w", scheme, err))
+		}
+	}
+	if c.OutOfBand != "" {
+		if err := destination.CheckName(c.OutOfBand); err != nil {
+			add("OutOfBand", fmt.Errorf("%.80q %w: set a name such as %s", c.OutOfBand, err, OutOfBandAuto))
+		}
+	}
+	for i, scope := range c.DefaultScopes {
+		if !slices.Contains(c.Scopes, scope) {
+			add(fmt.Sprintf("DefaultScopes[%d]", i), fmt.Errorf("%.80q is not one of Scopes", scope))
+		}
+	}
+	for i, responseType := range c.ResponseTypes {
+		if responseType != "code" && responseType != "none" {
+			add(fmt.Sprintf("ResponseTypes[%d]", i), fmt.Errorf(`%.80q is neither "code" nor "none"`, responseType))
+		}
+	}
+	if c.Trusted && c.Unvetted {
+		add("Trusted", errors.New("contradicts Unvetted: the host's own application is not one that nobody has looked at"))
+	}
+	return errors.Join(wrong...)
+}
+
 // inTime returns err, or the context's error where a store took longer than the
 // request's deadline and did not notice. What comes too late is not used.
 func inTime(ctx context.Context, err error) error {
