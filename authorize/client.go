@@ -41,11 +41,11 @@ func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.
 		return client, nowhere, errClientOff
 	}
 	registration := destination.Registration{
-		URIs:             client.RedirectURIs,
-		OutOfBand:        client.OutOfBand,
-		DefaultSingle:    client.DefaultRedirectURI && !asksForOpenID(p, &h.config, client),
-		Native:           client.Native,
-		LocalhostAnyPort: client.LocalhostAnyPort,
+		URIs:              client.RedirectURIs,
+		PrivateUseSchemes: client.PrivateUseSchemes,
+		OutOfBand:         client.OutOfBand,
+		DefaultSingle:     client.DefaultRedirectURI && !asksForOpenID(p, &h.config, client),
+		AnyLoopbackPort:   client.AnyLoopbackPort,
 	}
 	mode := destination.Mode(p.get("response_mode"))
 	to, err := destination.Match(p.get("redirect_uri"), registration, mode, p.get("state"))
@@ -72,13 +72,76 @@ func asksForOpenID(p params, config *Config, c *Client) bool {
 // CheckRedirectURI says why a redirect URI cannot be registered; nil means that it
 // can. The endpoint applies the same rules again at every use: the URI must be
 // absolute, without fragment, user information or wildcard, use https, http on
-// loopback or a private-use scheme with a dot in it, and have no parameter of an
-// answer in its query.
-func CheckRedirectURI(uri string) error {
-	if err := destination.Check(uri); err != nil {
+// loopback or a private-use scheme, and have no parameter of an answer in its query.
+// A private-use scheme has a dot in it, or is one of privateUseSchemes, which are the
+// client's PrivateUseSchemes; without them only those with a dot can be registered.
+func CheckRedirectURI(uri string, privateUseSchemes ...string) error {
+	if err := destination.Check(uri, privateUseSchemes...); err != nil {
 		return fmt.Errorf("redirect URI %q %w", uri, err)
 	}
 	return nil
+}
+
+// A ClientError is one thing that [CheckClient] found wrong.
+type ClientError struct {
+	// Field is that of [Client] which has to change. One value of a list has its
+	// index: "RedirectURIs[1]".
+	Field string
+
+	// Err says what is wrong, without the name of the field.
+	Err error
+}
+
+// Error names the field and says what is wrong with it.
+func (e *ClientError) Error() string { return "Client." + e.Field + ": " + e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *ClientError) Unwrap() error { return e.Err }
+
+// CheckClient says what makes a client unusable or contradicts itself, for whoever
+// registers or stores one; nil means nothing. The error joins all that is wrong, each a
+// [ClientError]: its method Unwrap() []error returns them.
+//
+// The endpoint does not call it: at use it refuses what is unsafe in each request, so
+// that no client becomes more than it was by a fault that nobody saw.
+func CheckClient(c Client) error {
+	var wrong []error
+	add := func(field string, err error) { wrong = append(wrong, &ClientError{field, err}) }
+	switch {
+	case c.ID == "":
+		add("ID", errors.New("is missing"))
+	case !destination.ValidText(c.ID, maxClientID):
+		add("ID", fmt.Errorf("is longer than %d bytes, or has control characters or bytes that are not UTF-8", maxClientID))
+	}
+	for i, uri := range c.RedirectURIs {
+		if err := CheckRedirectURI(uri, c.PrivateUseSchemes...); err != nil {
+			add(fmt.Sprintf("RedirectURIs[%d]", i), err)
+		}
+	}
+	for i, scheme := range c.PrivateUseSchemes {
+		if err := destination.CheckPrivateUse(scheme); err != nil {
+			add(fmt.Sprintf("PrivateUseSchemes[%d]", i), fmt.Errorf("%.80q %w", scheme, err))
+		}
+	}
+	if c.OutOfBand != "" {
+		if err := destination.CheckName(c.OutOfBand); err != nil {
+			add("OutOfBand", fmt.Errorf("%.80q %w: set a name such as %s", c.OutOfBand, err, OutOfBandAuto))
+		}
+	}
+	for i, scope := range c.DefaultScopes {
+		if !slices.Contains(c.Scopes, scope) {
+			add(fmt.Sprintf("DefaultScopes[%d]", i), fmt.Errorf("%.80q is not one of Scopes", scope))
+		}
+	}
+	for i, responseType := range c.ResponseTypes {
+		if responseType != "code" && responseType != "none" {
+			add(fmt.Sprintf("ResponseTypes[%d]", i), fmt.Errorf(`%.80q is neither "code" nor "none"`, responseType))
+		}
+	}
+	if c.Trusted && c.Unvetted {
+		add("Trusted", errors.New("contradicts Unvetted: the host's own application is not one that nobody has looked at"))
+	}
+	return errors.Join(wrong...)
 }
 
 // inTime returns err, or the context's error where a store took longer than the

@@ -24,9 +24,9 @@ type Consent struct {
 
 	// Store remembers what was agreed to. Nil: the user is asked every time. So is
 	// one who granted fewer scopes than the client asks for.
-	// Even with a store, a public client on loopback or with a private-use scheme
-	// is asked about every time, because any program on the user's machine can
-	// pretend to be it (RFC 8252 §8.6).
+	// Even with a store, a client on loopback or with a private-use scheme is asked
+	// about every time, with a secret or without, because any program on the user's
+	// machine can pretend to be it (RFC 8252 §8.6). Clients that are Trusted are exempt.
 	Store ConsentStore
 }
 
@@ -174,10 +174,19 @@ func without(list []string, value string) []string {
 	return slices.DeleteFunc(slices.Clone(list), func(one string) bool { return one == value })
 }
 
-// rememberable reports whether consent for the client means anything the next
-// time (RFC 8252 §8.6).
+// rememberable reports whether consent for the client means anything the next time.
+// On loopback and for a private-use scheme any program on the user's machine could ask
+// in its name (RFC 8252 §8.6). A client with a secret is no exception, because no secret
+// is asked for here. An answer out of band goes to the program that asked and to nobody
+// else, and is of use to who has the secret.
 func rememberable(r *Request) bool {
-	return r.Client.Trusted || !r.Client.Public || !destination.Impersonable(r.RedirectURI)
+	switch {
+	case r.Client.Trusted && !r.Client.Unvetted:
+		return true
+	case r.OutOfBand:
+		return !r.Client.Public
+	}
+	return !destination.Impersonable(r.RedirectURI)
 }
 
 // remember stores what the user grants. Scopes that were asked for and are not

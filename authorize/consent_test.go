@@ -55,7 +55,14 @@ func TestWhenConsentIsNeeded(t *testing.T) {
 		{"an unvetted client", "openid", "client_id=new", "code"},
 		{"an unvetted client, not granted", "", "client_id=new", "consent"},
 
-		// RFC 8252 §8.6: any program on the machine can pretend to be these.
+		// RFC 8252 §8.6: any program on the machine can pretend to be these, and a
+		// secret is not asked for here.
+		{"with a secret, on loopback", "openid", "client_id=desktop redirect_uri=http%3A%2F%2F127.0.0.1%3A5000%2Fcb", "consent"},
+		{"with a secret, on loopback, without a port", "openid", "client_id=desktop redirect_uri=http%3A%2F%2F127.0.0.1%2Fcb", "consent"},
+		{"with a secret, on localhost with its port", "openid", "client_id=desktop redirect_uri=http%3A%2F%2Flocalhost%3A8080%2Fcb", "consent"},
+		{"with a secret, on loopback, prompt=none", "openid", "client_id=desktop redirect_uri=http%3A%2F%2F127.0.0.1%3A5000%2Fcb prompt=none", "client consent_required"},
+		{"with a secret, with a private-use scheme", "openid", "client_id=desktop redirect_uri=cursor%3A%2F%2Fcb", "consent"},
+		{"with a secret, with a private-use scheme, prompt=none", "openid", "client_id=desktop redirect_uri=cursor%3A%2F%2Fcb prompt=none", "client consent_required"},
 		{"a public client on loopback is asked about again", "openid", "client_id=native redirect_uri=http%3A%2F%2F127.0.0.1%3A5000%2Fcb", "consent"},
 		{"on loopback, prompt=none", "openid", "client_id=native redirect_uri=http%3A%2F%2F127.0.0.1%3A5000%2Fcb prompt=none", "client consent_required"},
 		{"on IPv6 loopback", "openid", "client_id=native redirect_uri=http%3A%2F%2F%5B%3A%3A1%5D%3A5000%2Fcb", "consent"},
@@ -138,6 +145,7 @@ func TestWhatIsRemembered(t *testing.T) {
 		{"not what was granted before and is refused now", "openid profile email", "web", "openid profile", "openid", "openid email"},
 		{"each once", "openid", "web", "openid", "openid", "openid"},
 		{"nothing for a public client on loopback", "", "native", "openid", "openid", ""},
+		{"nothing for a client with a secret on loopback", "", "desktop", "openid", "openid", ""},
 		{"for a trusted client, if it asks", "", "own", "openid", "openid", "openid"},
 		{"for a trusted client on loopback, if it asks", "", "ownnative", "openid", "openid", "openid"},
 	} {

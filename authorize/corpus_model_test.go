@@ -33,13 +33,13 @@ var corpusScopes = []string{"openid", "profile", "email", "offline_access", "api
 // and gets the redirect URIs of its case.
 //
 // native and nativelh are trusted: the corpus counts consent as given, and consent
-// is never remembered for a public client on loopback or with a private-use scheme
+// is never remembered for loopback or a private-use scheme, unless the client is trusted
 // (RFC 8252 §8.6), so that is the only way for them not to be asked.
 var corpusClients = []authorize.Client{
 	{ID: "web", RedirectURIs: []string{"https://app.example/cb"}},
 	{ID: "spa", Public: true, RedirectURIs: []string{"https://spa.example/cb", "https://spa.example/cb2"}},
-	{ID: "native", Public: true, Native: true, Trusted: true, RedirectURIs: []string{"http://127.0.0.1/cb", "http://[::1]/cb", "com.example.app:/oauth2redirect"}},
-	{ID: "nativelh", Public: true, Native: true, LocalhostAnyPort: true, Trusted: true, RedirectURIs: []string{"http://localhost/cb"}},
+	{ID: "native", Public: true, Trusted: true, RedirectURIs: []string{"http://127.0.0.1/cb", "http://[::1]/cb", "com.example.app:/oauth2redirect"}},
+	{ID: "nativelh", Public: true, Trusted: true, RedirectURIs: []string{"http://localhost/cb"}},
 	{ID: "q", RedirectURIs: []string{"https://q.example/cb?tenant=1&x=a+b", "https://q.example/odd?d=%2e%2e&s=1;2"}},
 	{ID: "legacy", PKCEOptional: true, RedirectURIs: []string{"https://legacy.example/cb"}},
 	{ID: "tp", RedirectURIs: []string{"https://tp.example/cb"}},

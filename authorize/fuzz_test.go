@@ -2,8 +2,8 @@ package authorize
 
 import (
 	"net/http"
+	"regexp"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/usher-auth/usher/session"
@@ -61,7 +61,10 @@ func FuzzHandler(f *testing.F) {
 	})
 }
 
-// registered reports whether the target is one of the client that the request names.
+var loopbackPort = regexp.MustCompile(`^(http://(?:127\.0\.0\.1|\[::1\])):[1-9][0-9]*`)
+
+// registered reports whether the target is one of the client that the request names,
+// on loopback with any port.
 func (s *site) registered(r *http.Request, query, body, target string) bool {
 	raw := query
 	if r.Method == http.MethodPost {
@@ -80,6 +83,6 @@ func (s *site) registered(r *http.Request, query, body, target string) bool {
 		id = opened.params().get("client_id")
 	}
 	return slices.ContainsFunc(testClients(), func(c Client) bool {
-		return c.ID == id && !c.Disabled && (slices.Contains(c.RedirectURIs, target) || c.Native && strings.HasPrefix(target, "http://"))
+		return c.ID == id && !c.Disabled && (slices.Contains(c.RedirectURIs, target) || slices.Contains(c.RedirectURIs, loopbackPort.ReplaceAllString(target, "$1")))
 	})
 }

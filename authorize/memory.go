@@ -93,6 +93,7 @@ func (m *Memory) DeleteClient(id string) {
 func (c *Client) clone() *Client {
 	clone := *c
 	clone.RedirectURIs = slices.Clone(c.RedirectURIs)
+	clone.PrivateUseSchemes = slices.Clone(c.PrivateUseSchemes)
 	clone.Scopes = slices.Clone(c.Scopes)
 	clone.DefaultScopes = slices.Clone(c.DefaultScopes)
 	clone.ResponseTypes = slices.Clone(c.ResponseTypes)

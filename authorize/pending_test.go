@@ -345,9 +345,9 @@ func TestOpenIDByDefaultNeedsARedirectURI(t *testing.T) {
 		want     string
 	}{
 		{"not OpenID Connect", []string{"api:read"}, "-scope", "code"},
-		{"openid by default", []string{"openid"}, "-scope", "page Bad Request redirect_uri_mismatch"},
+		{"openid by default", []string{"openid"}, "-scope", "page Bad Request invalid_request"},
 		{"openid by default, another scope asked for", []string{"openid"}, "scope=api:read", "code"},
-		{"openid asked for", []string{"api:read"}, "scope=openid", "page Bad Request redirect_uri_mismatch"},
+		{"openid asked for", []string{"api:read"}, "scope=openid", "page Bad Request invalid_request"},
 	} {
 		s := newSite(t)
 		s.memory.PutClient(Client{

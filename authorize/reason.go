@@ -77,7 +77,7 @@ var (
 	errNobodyAsks     = problem(ReasonUnknownClient, oautherr.InvalidRequest, "The application did not say who it is.")
 	errUnknown        = problem(ReasonUnknownClient, oautherr.InvalidClient, "The application is not known here.")
 	errClientOff      = problem(ReasonClientOff, oautherr.InvalidClient, "The application is switched off here.")
-	errNoAddress      = problem(ReasonRedirectURI, oautherr.RedirectURIMismatch, "The application did not say where to return to.")
+	errNoAddress      = problem(ReasonRedirectURI, oautherr.InvalidRequest, "The application did not say where to return to.")
 	errTwoAddresses   = problem(ReasonRedirectURI, oautherr.InvalidRequest, "The application named more than one address to return to.")
 	errRedirectURI    = problem(ReasonRedirectURI, oautherr.RedirectURIMismatch, "The address to return to is not one that the application has registered.")
 	errNoRequest      = problem(ReasonNoRequest, oautherr.InvalidRequest, "There is no request to go on with.")

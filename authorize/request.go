@@ -25,10 +25,20 @@ type Client struct {
 	Public bool
 
 	// RedirectURIs are compared with the request byte for byte. Each is an https
-	// URL, an http URL on loopback, or a private-use scheme with a dot in it
-	// (RFC 8252 §7); [CheckRedirectURI] says what is wrong with one. Empty: the
-	// client can never be answered.
+	// URL, an http URL on loopback, or a private-use scheme with a dot in it or one of
+	// PrivateUseSchemes (RFC 8252 §7); [CheckRedirectURI] says what is wrong with one.
+	// Of one with http at 127.0.0.1, [::1] or localhost that is registered without a
+	// port, a request may have any port (OAuth 2.1 §2.3.1); the three are told apart,
+	// so register each that is used. Empty: the client can never be answered.
 	RedirectURIs []string
+
+	// PrivateUseSchemes are the schemes without a dot that RedirectURIs may have, such
+	// as "cursor" or "vscode": those of the client's own apps, byte for byte, without
+	// a colon. Schemes that mean something to browsers or to the system, such as
+	// javascript and file, are refused all the same. Any program on the user's machine
+	// can take such a scheme (RFC 8252 §8.6): consent is never remembered for it.
+	// Empty: only schemes with a dot, such as com.example.app.
+	PrivateUseSchemes []string
 
 	// OutOfBand is the redirect_uri by which a program that runs in no browser asks for
 	// its answer in the body of the response, as JSON: a name beginning with "urn:",
@@ -45,13 +55,9 @@ type Client struct {
 	// is registered and openid is not asked for (RFC 6749 §3.1.2.3).
 	DefaultRedirectURI bool
 
-	// Native lets the port of a registered http://127.0.0.1 or http://[::1] URI
-	// vary (RFC 8252 §7.3).
-	Native bool
-
-	// LocalhostAnyPort extends Native to http://localhost (RFC 8252 §8.3 advises
-	// against it; MCP clients and many command-line tools need it).
-	LocalhostAnyPort bool
+	// AnyLoopbackPort lets a request have any port, or none, also where http at
+	// 127.0.0.1, [::1] or localhost is registered with a port (RFC 8252 §7.3).
+	AnyLoopbackPort bool
 
 	// Scopes are those that the client may ask for (RFC 6749 §3.3). Empty: none.
 	Scopes []string

@@ -51,7 +51,7 @@ func (s *clients) put(c *authorize.Client) {
 	case "sorts":
 		slices.Sort(c.ResponseTypes)
 	case "has one flag for two":
-		c.Native = c.Native || c.LocalhostAnyPort
+		c.RequirePushed = c.RequirePushed || c.AnyLoopbackPort
 	case "trusts nobody":
 		c.Trusted = false
 	case "makes nothing one":

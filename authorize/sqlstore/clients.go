@@ -35,7 +35,7 @@ func (s *Store) PutClient(ctx context.Context, c authorize.Client) error {
 		return fmt.Errorf("sqlstore: store a client: the ID %.80q is not 1 to %d bytes of UTF-8", c.ID, maxClientID)
 	}
 	for _, uri := range c.RedirectURIs {
-		if err := authorize.CheckRedirectURI(uri); err != nil {
+		if err := authorize.CheckRedirectURI(uri, c.PrivateUseSchemes...); err != nil {
 			return fmt.Errorf("sqlstore: store the client %.80q: %w", c.ID, err)
 		}
 	}

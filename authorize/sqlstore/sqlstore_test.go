@@ -253,7 +253,14 @@ func TestKeysThatNobodyStores(t *testing.T) {
 	if code, taken, err := s.TakeCode(t.Context(), long, time.Now()); code != nil || taken || err != nil {
 		t.Errorf("%v, %t, %v", code, taken, err)
 	}
-	for _, c := range []authorize.Client{{}, {ID: strings.Repeat("c", 2049)}, {ID: "\xff"}, {ID: "a", RedirectURIs: []string{"http://evil.example/"}}, {ID: "a", Name: "\xff"}} {
+	named := authorize.Client{ID: "a", RedirectURIs: []string{"cursor://cb"}, PrivateUseSchemes: []string{"cursor"}}
+	if err := s.PutClient(t.Context(), named); err != nil {
+		t.Errorf("a scheme that is named: %v", err)
+	}
+	named.PrivateUseSchemes = nil
+	for _, c := range []authorize.Client{
+		{}, {ID: strings.Repeat("c", 2049)}, {ID: "\xff"}, {ID: "a", RedirectURIs: []string{"http://evil.example/"}}, {ID: "a", Name: "\xff"}, named,
+	} {
 		if err := s.PutClient(t.Context(), c); err == nil {
 			t.Errorf("the client %.20q was stored", c.ID)
 		}

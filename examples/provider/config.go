@@ -29,19 +29,20 @@ type config struct {
 }
 
 type clientConfig struct {
-	ID               string   `json:"id"`
-	Secret           string   `json:"secret"`
-	Name             string   `json:"name"`
-	RedirectURIs     []string `json:"redirect_uris"`
-	Scopes           []string `json:"scopes"`
-	ResponseTypes    []string `json:"response_types"` // absent: code
-	Public           bool     `json:"public"`
-	Native           bool     `json:"native"`
-	LocalhostAnyPort bool     `json:"localhost_any_port"`
-	PKCE             *string  `json:"pkce"` // absent: required
-	RequireState     bool     `json:"require_state"`
-	Trusted          bool     `json:"trusted"`
-	Disabled         bool     `json:"disabled"`
+	ID                string   `json:"id"`
+	Secret            string   `json:"secret"`
+	Name              string   `json:"name"`
+	RedirectURIs      []string `json:"redirect_uris"`
+	PrivateUseSchemes []string `json:"private_use_schemes"` // such as cursor
+	Scopes            []string `json:"scopes"`
+	ResponseTypes     []string `json:"response_types"` // absent: code
+	Public            bool     `json:"public"`
+	Native            bool     `json:"native"`             // any port on loopback, also
+	LocalhostAnyPort  bool     `json:"localhost_any_port"` // where one is registered; either will do
+	PKCE              *string  `json:"pkce"`               // absent: required
+	RequireState      bool     `json:"require_state"`
+	Trusted           bool     `json:"trusted"`
+	Disabled          bool     `json:"disabled"`
 }
 
 type userConfig struct {
@@ -81,6 +82,27 @@ type problems struct {
 
 func (p *problems) add(field, format string, values ...any) {
 	p.list = append(p.list, fmt.Errorf("%s%s: %s", p.at, field, fmt.Sprintf(format, values...)))
+}
+
+// inFile are the names in the file of what the library names otherwise.
+var inFile = strings.NewReplacer(
+	"RedirectURIs", "redirect_uris", "Client.PrivateUseSchemes", "private_use_schemes", "PrivateUseSchemes", "private_use_schemes",
+	"DefaultScopes", "default_scopes", "ResponseTypes", "response_types",
+)
+
+// addClient adds what the library finds wrong with a client. The rule for ids is narrower
+// here.
+func (p *problems) addClient(err error) {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return
+	}
+	for _, err := range joined.Unwrap() {
+		var wrong *authorize.ClientError
+		if errors.As(err, &wrong) && wrong.Field != "ID" {
+			p.add(inFile.Replace(wrong.Field), "%s", inFile.Replace(wrong.Err.Error()))
+		}
+	}
 }
 
 func (c *config) check() error {
@@ -150,11 +172,6 @@ func (c *clientConfig) check(p *problems) {
 	if c.RedirectURIs == nil {
 		p.add("redirect_uris", "is missing")
 	}
-	for i, uri := range c.RedirectURIs {
-		if err := authorize.CheckRedirectURI(uri); err != nil {
-			p.add(fmt.Sprintf("redirect_uris[%d]", i), "%v", err)
-		}
-	}
 	if c.Scopes == nil {
 		p.add("scopes", "is missing")
 	}
@@ -163,20 +180,13 @@ func (c *clientConfig) check(p *problems) {
 			p.add(fmt.Sprintf("scopes[%d]", i), "%q is not a scope (RFC 6749 §3.3)", scope)
 		}
 	}
-	for i, responseType := range c.ResponseTypes {
-		if responseType != "code" && responseType != "none" {
-			p.add(fmt.Sprintf("response_types[%d]", i), `%q is neither "code" nor "none"`, responseType)
-		}
-	}
+	p.addClient(authorize.CheckClient(c.registration()))
 	switch {
 	case c.PKCE == nil || *c.PKCE == "required":
 	case *c.PKCE != "optional":
 		p.add("pkce", `%q is neither "required" nor "optional"`, *c.PKCE)
 	case c.Public:
 		p.add("pkce", `"optional" is for clients with a secret`)
-	}
-	if c.LocalhostAnyPort && !c.Native {
-		p.add("localhost_any_port", `is for clients with "native": true`)
 	}
 }
 
@@ -251,17 +261,17 @@ func (c *clientConfig) registration() authorize.Client {
 		require = []string{"state"}
 	}
 	return authorize.Client{
-		ID:               c.ID,
-		Name:             c.Name,
-		Public:           c.Public,
-		RedirectURIs:     c.RedirectURIs,
-		Native:           c.Native,
-		LocalhostAnyPort: c.LocalhostAnyPort,
-		Scopes:           c.Scopes,
-		ResponseTypes:    responseTypes,
-		PKCEOptional:     c.PKCE != nil && *c.PKCE == "optional",
-		Require:          require,
-		Trusted:          c.Trusted,
-		Disabled:         c.Disabled,
+		ID:                c.ID,
+		Name:              c.Name,
+		Public:            c.Public,
+		RedirectURIs:      c.RedirectURIs,
+		PrivateUseSchemes: c.PrivateUseSchemes,
+		AnyLoopbackPort:   c.Native || c.LocalhostAnyPort,
+		Scopes:            c.Scopes,
+		ResponseTypes:     responseTypes,
+		PKCEOptional:      c.PKCE != nil && *c.PKCE == "optional",
+		Require:           require,
+		Trusted:           c.Trusted,
+		Disabled:          c.Disabled,
 	}
 }

@@ -83,6 +83,9 @@ func TestConfigIsRefusedWithTheFieldNamed(t *testing.T) {
 		"no redirect_uris":              {without("clients", "redirect_uris"), "clients[0].redirect_uris: "},
 		"redirect URI with a fragment":  {client1("redirect_uris", []any{"https://a.example/", "https://a.example/#f"}), "clients[0].redirect_uris[1]: "},
 		"redirect URI that is script":   {client1("redirect_uris", []any{"javascript:alert(1)"}), "clients[0].redirect_uris[0]: "},
+		"scheme that nobody named":      {client1("redirect_uris", []any{"cursor://cb"}), "clients[0].redirect_uris[0]: redirect URI \"cursor://cb\" has the scheme \"cursor\""},
+		"scheme, where to name it":      {client1("redirect_uris", []any{"cursor://cb"}), " put it into private_use_schemes, "},
+		"scheme that nobody can have":   {client1("private_use_schemes", []any{"cursor", "file"}), "clients[0].private_use_schemes[1]: \"file\" "},
 		"redirect URI with plain http":  {client1("redirect_uris", []any{"http://app.example/cb"}), "clients[0].redirect_uris[0]: "},
 		"no scopes":                     {without("clients", "scopes"), "clients[0].scopes: "},
 		"scope with a space":            {client1("scopes", []any{"openid", "a b"}), "clients[0].scopes[1]: "},
@@ -91,7 +94,6 @@ func TestConfigIsRefusedWithTheFieldNamed(t *testing.T) {
 		"unknown pkce":                  {client1("pkce", "maybe"), "clients[0].pkce: "},
 		"empty pkce":                    {client1("pkce", ""), "clients[0].pkce: "},
 		"public without pkce":           {all(client1("public", true), without("clients", "secret"), client1("pkce", "optional")), "clients[0].pkce: "},
-		"localhost of a web client":     {client1("localhost_any_port", true), "clients[0].localhost_any_port: "},
 		"user twice":                    {again("users"), "users[1].username: "},
 		"user without name":             {without("users", "username"), "users[0].username: "},
 		"user without password":         {user1("password", ""), "users[0].password: "},
@@ -193,15 +195,23 @@ func TestRegistration(t *testing.T) {
 	}{
 		"all that a public client can have": {
 			`{"id":"a","name":"A","public":true,"native":true,"localhost_any_port":true,"pkce":"required","require_state":true,
-				"trusted":true,"disabled":true,"redirect_uris":["http://localhost/"],"scopes":["openid"],"response_types":["none"]}`,
+				"trusted":true,"disabled":true,"redirect_uris":["http://localhost/","cursor://cb"],"private_use_schemes":["cursor"],"scopes":["openid"],"response_types":["none"]}`,
 			authorize.Client{
-				ID: "a", Name: "A", Public: true, Native: true, LocalhostAnyPort: true, Require: []string{"state"}, Trusted: true, Disabled: true,
-				RedirectURIs: []string{"http://localhost/"}, Scopes: []string{"openid"}, ResponseTypes: []string{"none"},
+				ID: "a", Name: "A", Public: true, AnyLoopbackPort: true, Require: []string{"state"}, Trusted: true, Disabled: true,
+				RedirectURIs: []string{"http://localhost/", "cursor://cb"}, PrivateUseSchemes: []string{"cursor"}, Scopes: []string{"openid"}, ResponseTypes: []string{"none"},
 			},
 		},
 		"the least that a confidential client can have": {
 			`{"id":"a","secret":"s","redirect_uris":[],"scopes":[]}`,
 			authorize.Client{ID: "a", RedirectURIs: []string{}, Scopes: []string{}, ResponseTypes: []string{"code"}},
+		},
+		"native": {
+			`{"id":"a","public":true,"native":true,"redirect_uris":[],"scopes":[]}`,
+			authorize.Client{ID: "a", Public: true, AnyLoopbackPort: true, RedirectURIs: []string{}, Scopes: []string{}, ResponseTypes: []string{"code"}},
+		},
+		"localhost_any_port means the same": {
+			`{"id":"a","secret":"s","localhost_any_port":true,"redirect_uris":[],"scopes":[]}`,
+			authorize.Client{ID: "a", AnyLoopbackPort: true, RedirectURIs: []string{}, Scopes: []string{}, ResponseTypes: []string{"code"}},
 		},
 		"pkce optional": {
 			`{"id":"a","secret":"s","redirect_uris":[],"scopes":[],"pkce":"optional"}`,

@@ -29,11 +29,11 @@ const (
 
 // Registration is what a client has registered.
 type Registration struct {
-	URIs             []string
-	OutOfBand        string // the name of the delivery in the response's body
-	DefaultSingle    bool   // an absent redirect_uri may mean the only registered one
-	Native           bool   // the port of a loopback URI may vary
-	LocalhostAnyPort bool   // that of localhost too
+	URIs              []string
+	PrivateUseSchemes []string // those without a dot that URIs may have
+	OutOfBand         string   // the name of the delivery in the response's body
+	DefaultSingle     bool     // an absent redirect_uri may mean the only registered one
+	AnyLoopbackPort   bool     // any port for a loopback URI that is registered with one too
 }
 
 // Destination is a proven redirect URI, or a proven name for answers out of band, with
@@ -60,8 +60,8 @@ func Match(requested string, reg Registration, mode Mode, state string) (Destina
 		state = ""
 	}
 	if requested != "" && requested == reg.OutOfBand {
-		if err := checkName(requested); err != nil {
-			return Destination{}, fmt.Errorf("the name for answers out of band: %w", err)
+		if err := CheckName(requested); err != nil {
+			return Destination{}, fmt.Errorf("the name for answers out of band %w", err)
 		}
 		return Destination{uri: requested, mode: body, state: state}, nil
 	}
@@ -72,8 +72,8 @@ func Match(requested string, reg Registration, mode Mode, state string) (Destina
 			return Destination{}, err
 		}
 	}
-	if err := Check(registered); err != nil {
-		return Destination{}, fmt.Errorf("registered redirect URI: %w", err)
+	if err := Check(registered, reg.PrivateUseSchemes...); err != nil {
+		return Destination{}, fmt.Errorf("the registered redirect URI %.200q %w", registered, err)
 	}
 	if requested == "" {
 		requested = registered
@@ -84,12 +84,16 @@ func Match(requested string, reg Registration, mode Mode, state string) (Destina
 	return Destination{uri: requested, mode: mode, state: state}, nil
 }
 
+// refusedCharacters are those in print that no redirect URI may have.
+const refusedCharacters = "\"<>\\^`{|}*#"
+
 // Check reports what makes a registered redirect URI unusable: it must be
 // absolute, without fragment, user information or wildcard, of a safe scheme, and
-// free of the parameters that an answer adds.
-func Check(uri string) error {
+// free of the parameters that an answer adds. A private-use scheme without a dot is
+// safe where it is named.
+func Check(uri string, privateUseSchemes ...string) error {
 	for i := range len(uri) {
-		if c := uri[i]; c <= 0x20 || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}*#", c) >= 0 {
+		if c := uri[i]; c <= 0x20 || c >= 0x7f || strings.IndexByte(refusedCharacters, c) >= 0 {
 			return fmt.Errorf("has a character that a redirect URI may not have: %q", c)
 		}
 	}
@@ -110,7 +114,7 @@ func Check(uri string) error {
 		}
 	}
 	if scheme != "https" && scheme != "http" {
-		return checkPrivateUse(scheme, rest)
+		return checkPrivateUse(scheme, rest, privateUseSchemes)
 	}
 	if !slashes {
 		return errors.New("has no host")

@@ -2,6 +2,7 @@ package destination
 
 import (
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -14,13 +15,13 @@ func TestMatch(t *testing.T) {
 		rule       string
 		requested  string
 		registered string
-		flags      string // n: native, l: localhost too, d: default to the single one
+		flags      string // a: any port on loopback, s: the scheme cursor, d: default to the single one
 		ok         bool
 	}{
 		{"the same bytes", "https://app.example/cb", "https://app.example/cb", "", true},
 		{"the same bytes, with a query", "https://app.example/cb?a=1&b=%2e", "https://app.example/cb?a=1&b=%2e", "", true},
 		{"private-use scheme", "com.example.app:/cb", "com.example.app:/cb", "", true},
-		{"http on loopback without being native", "http://127.0.0.1:8080/cb", "http://127.0.0.1:8080/cb", "", true},
+		{"http on loopback", "http://127.0.0.1:8080/cb", "http://127.0.0.1:8080/cb", "", true},
 
 		{"another host", "https://evil.example/cb", "https://app.example/cb", "", false},
 		{"a host that begins alike", "https://app.example.evil.example/cb", "https://app.example/cb", "", false},
@@ -71,72 +72,112 @@ func TestMatch(t *testing.T) {
 		{"absent, with none registered", "", "", "d", false},
 		{"absent, with an unusable default", "", "javascript:alert(1)", "d", false},
 
-		{"another port, not native", "http://127.0.0.1:9/cb", "http://127.0.0.1/cb", "", false},
-		{"another port", "http://127.0.0.1:49152/cb", "http://127.0.0.1/cb", "n", true},
-		{"another port than the registered", "http://127.0.0.1:49152/cb", "http://127.0.0.1:8080/cb", "n", true},
-		{"no port where one is registered", "http://127.0.0.1/cb", "http://127.0.0.1:8080/cb", "n", true},
-		{"port 1", "http://127.0.0.1:1/cb", "http://127.0.0.1/cb", "n", true},
-		{"port 65535", "http://127.0.0.1:65535/cb", "http://127.0.0.1/cb", "n", true},
-		{"port 65536", "http://127.0.0.1:65536/cb", "http://127.0.0.1/cb", "n", false},
-		{"port 99999", "http://127.0.0.1:99999/cb", "http://127.0.0.1/cb", "n", false},
-		{"port of six digits", "http://127.0.0.1:100000/cb", "http://127.0.0.1/cb", "n", false},
-		{"port that overflows", "http://127.0.0.1:18446744073709551617/cb", "http://127.0.0.1/cb", "n", false},
-		{"port 0", "http://127.0.0.1:0/cb", "http://127.0.0.1/cb", "n", false},
-		{"port with a leading zero", "http://127.0.0.1:080/cb", "http://127.0.0.1/cb", "n", false},
-		{"empty port", "http://127.0.0.1:/cb", "http://127.0.0.1/cb", "n", false},
-		{"port with a sign", "http://127.0.0.1:+80/cb", "http://127.0.0.1/cb", "n", false},
-		{"port that is a word", "http://127.0.0.1:http/cb", "http://127.0.0.1/cb", "n", false},
-		{"port in other digits", "http://127.0.0.1:٨٠/cb", "http://127.0.0.1/cb", "n", false},
-		{"port and a letter", "http://127.0.0.1:80a/cb", "http://127.0.0.1/cb", "n", false},
-		{"two ports", "http://127.0.0.1:80:80/cb", "http://127.0.0.1/cb", "n", false},
-		{"user information before the port", "http://127.0.0.1:80@evil.example/cb", "http://127.0.0.1/cb", "n", false},
-		{"user information", "http://user@127.0.0.1:80/cb", "http://127.0.0.1/cb", "n", false},
-		{"another path", "http://127.0.0.1:80/other", "http://127.0.0.1/cb", "n", false},
-		{"an encoded path", "http://127.0.0.1:80/%63b", "http://127.0.0.1/cb", "n", false},
-		{"path in the other case", "http://127.0.0.1:80/CB", "http://127.0.0.1/cb", "n", false},
-		{"a query more", "http://127.0.0.1:80/cb?a=1", "http://127.0.0.1/cb", "n", false},
-		{"an empty query more", "http://127.0.0.1:80/cb?", "http://127.0.0.1/cb", "n", false},
-		{"a fragment", "http://127.0.0.1:80/cb#", "http://127.0.0.1/cb", "n", false},
-		{"the query as registered", "http://127.0.0.1:80/cb?a=1", "http://127.0.0.1/cb?a=1", "n", true},
-		{"no path, as registered", "http://127.0.0.1:80", "http://127.0.0.1", "n", true},
-		{"a query without a path, as registered", "http://127.0.0.1:80?a=1", "http://127.0.0.1?a=1", "n", true},
-		{"a host that begins like loopback", "http://127.0.0.1.evil.example/cb", "http://127.0.0.1/cb", "n", false},
-		{"a host that begins like loopback, with a port", "http://127.0.0.1.evil.example:80/cb", "http://127.0.0.1/cb", "n", false},
-		{"another loopback address", "http://127.0.0.2:80/cb", "http://127.0.0.1/cb", "n", false},
-		{"127.0.0.2 is registered: exact only", "http://127.0.0.2:80/cb", "http://127.0.0.2/cb", "n", false},
-		{"a shorter spelling", "http://127.1:80/cb", "http://127.0.0.1/cb", "n", false},
-		{"a decimal spelling", "http://2130706433:80/cb", "http://127.0.0.1/cb", "n", false},
-		{"a trailing dot", "http://127.0.0.1.:80/cb", "http://127.0.0.1/cb", "n", false},
-		{"https", "https://127.0.0.1:80/cb", "http://127.0.0.1/cb", "n", false},
-		{"https is registered: exact only", "https://127.0.0.1:80/cb", "https://127.0.0.1/cb", "n", false},
-		{"scheme in the other case", "HTTP://127.0.0.1:80/cb", "http://127.0.0.1/cb", "n", false},
-		{"IPv6, another port", "http://[::1]:80/cb", "http://[::1]/cb", "n", true},
-		{"IPv6 in full", "http://[0:0:0:0:0:0:0:1]:80/cb", "http://[::1]/cb", "n", false},
-		{"IPv6 without brackets", "http://::1:80/cb", "http://[::1]/cb", "n", false},
-		{"IPv6 with a zone", "http://[::1%25lo]:80/cb", "http://[::1]/cb", "n", false},
-		{"IPv4 mapped", "http://[::ffff:127.0.0.1]:80/cb", "http://127.0.0.1/cb", "n", false},
-		{"IPv6 for IPv4", "http://[::1]:80/cb", "http://127.0.0.1/cb", "nl", false},
-		{"IPv4 for IPv6", "http://127.0.0.1:80/cb", "http://[::1]/cb", "nl", false},
-		{"localhost for IPv4", "http://localhost:80/cb", "http://127.0.0.1/cb", "nl", false},
-		{"IPv4 for localhost", "http://127.0.0.1:80/cb", "http://localhost/cb", "nl", false},
-		{"localhost, not allowed", "http://localhost:80/cb", "http://localhost/cb", "n", false},
-		{"localhost, allowed", "http://localhost:80/cb", "http://localhost/cb", "nl", true},
-		{"localhost, allowed but not native", "http://localhost:80/cb", "http://localhost/cb", "l", false},
-		{"localhost in the other case", "http://LOCALHOST:80/cb", "http://localhost/cb", "nl", false},
-		{"localhost with a trailing dot", "http://localhost.:80/cb", "http://localhost/cb", "nl", false},
-		{"a host that begins like localhost", "http://localhost.evil.example:80/cb", "http://localhost/cb", "nl", false},
-		{"a host that ends like localhost", "http://evil.localhost:80/cb", "http://localhost/cb", "nl", false},
-		{"localhost as user information", "http://localhost:80@evil.example/cb", "http://localhost/cb", "nl", false},
-		{"a private-use scheme has no port", "com.example.app://host:80/cb", "com.example.app://host/cb", "nl", false},
-		{"a registered response parameter, another port", "http://127.0.0.1:80/cb?code=x", "http://127.0.0.1/cb?code=x", "n", false},
-		{"the second of several", "http://[::1]:80/cb", "http://127.0.0.1/cb http://[::1]/cb", "n", true},
-		{"the path of one and the host of another", "http://[::1]:80/a", "http://127.0.0.1/a http://[::1]/b", "n", false},
+		{"a port where none is registered", "http://127.0.0.1:49152/cb", "http://127.0.0.1/cb", "", true},
+		{"a port where none is registered, with the flag", "http://127.0.0.1:49152/cb", "http://127.0.0.1/cb", "a", true},
+		{"no port where none is registered", "http://127.0.0.1/cb", "http://127.0.0.1/cb", "", true},
+		{"another port than the registered", "http://127.0.0.1:49152/cb", "http://127.0.0.1:8080/cb", "", false},
+		{"another port than the registered, with the flag", "http://127.0.0.1:49152/cb", "http://127.0.0.1:8080/cb", "a", true},
+		{"no port where one is registered", "http://127.0.0.1/cb", "http://127.0.0.1:8080/cb", "", false},
+		{"no port where one is registered, with the flag", "http://127.0.0.1/cb", "http://127.0.0.1:8080/cb", "a", true},
+		{"IPv6, another port than the registered", "http://[::1]:49152/cb", "http://[::1]:8080/cb", "", false},
+		{"IPv6, another port than the registered, with the flag", "http://[::1]:49152/cb", "http://[::1]:8080/cb", "a", true},
+		{"localhost, another port than the registered", "http://localhost:49152/cb", "http://localhost:8080/cb", "", false},
+		{"localhost, another port than the registered, with the flag", "http://localhost:49152/cb", "http://localhost:8080/cb", "a", true},
+		{"port 1", "http://127.0.0.1:1/cb", "http://127.0.0.1/cb", "", true},
+		{"port 65535", "http://127.0.0.1:65535/cb", "http://127.0.0.1/cb", "", true},
+		{"port 65536", "http://127.0.0.1:65536/cb", "http://127.0.0.1/cb", "", false},
+		{"port 99999", "http://127.0.0.1:99999/cb", "http://127.0.0.1/cb", "", false},
+		{"port of six digits", "http://127.0.0.1:100000/cb", "http://127.0.0.1/cb", "", false},
+		{"port that overflows", "http://127.0.0.1:18446744073709551617/cb", "http://127.0.0.1/cb", "", false},
+		{"port 0", "http://127.0.0.1:0/cb", "http://127.0.0.1/cb", "", false},
+		{"port with a leading zero", "http://127.0.0.1:080/cb", "http://127.0.0.1/cb", "", false},
+		{"empty port", "http://127.0.0.1:/cb", "http://127.0.0.1/cb", "", false},
+		{"port with a sign", "http://127.0.0.1:+80/cb", "http://127.0.0.1/cb", "", false},
+		{"port that is a word", "http://127.0.0.1:http/cb", "http://127.0.0.1/cb", "", false},
+		{"port in other digits", "http://127.0.0.1:٨٠/cb", "http://127.0.0.1/cb", "", false},
+		{"port and a letter", "http://127.0.0.1:80a/cb", "http://127.0.0.1/cb", "", false},
+		{"two ports", "http://127.0.0.1:80:80/cb", "http://127.0.0.1/cb", "", false},
+		{"user information before the port", "http://127.0.0.1:80@evil.example/cb", "http://127.0.0.1/cb", "", false},
+		{"user information", "http://user@127.0.0.1:80/cb", "http://127.0.0.1/cb", "", false},
+		{"another path", "http://127.0.0.1:80/other", "http://127.0.0.1/cb", "", false},
+		{"an encoded path", "http://127.0.0.1:80/%63b", "http://127.0.0.1/cb", "", false},
+		{"path in the other case", "http://127.0.0.1:80/CB", "http://127.0.0.1/cb", "", false},
+		{"a query more", "http://127.0.0.1:80/cb?a=1", "http://127.0.0.1/cb", "", false},
+		{"an empty query more", "http://127.0.0.1:80/cb?", "http://127.0.0.1/cb", "", false},
+		{"a fragment", "http://127.0.0.1:80/cb#", "http://127.0.0.1/cb", "", false},
+		{"the query as registered", "http://127.0.0.1:80/cb?a=1", "http://127.0.0.1/cb?a=1", "", true},
+		{"no path, as registered", "http://127.0.0.1:80", "http://127.0.0.1", "", true},
+		{"a query without a path, as registered", "http://127.0.0.1:80?a=1", "http://127.0.0.1?a=1", "", true},
+		{"a host that begins like loopback", "http://127.0.0.1.evil.example/cb", "http://127.0.0.1/cb", "", false},
+		{"a host that begins like loopback, with a port", "http://127.0.0.1.evil.example:80/cb", "http://127.0.0.1/cb", "", false},
+		{"another loopback address", "http://127.0.0.2:80/cb", "http://127.0.0.1/cb", "", false},
+		{"127.0.0.2 is registered: exact only", "http://127.0.0.2:80/cb", "http://127.0.0.2/cb", "", false},
+		{"a shorter spelling", "http://127.1:80/cb", "http://127.0.0.1/cb", "", false},
+		{"a decimal spelling", "http://2130706433:80/cb", "http://127.0.0.1/cb", "", false},
+		{"a trailing dot", "http://127.0.0.1.:80/cb", "http://127.0.0.1/cb", "", false},
+		{"https", "https://127.0.0.1:80/cb", "http://127.0.0.1/cb", "", false},
+		{"https is registered: exact only", "https://127.0.0.1:80/cb", "https://127.0.0.1/cb", "", false},
+		{"scheme in the other case", "HTTP://127.0.0.1:80/cb", "http://127.0.0.1/cb", "", false},
+		{"IPv6, another port", "http://[::1]:80/cb", "http://[::1]/cb", "", true},
+		{"IPv6 in full", "http://[0:0:0:0:0:0:0:1]:80/cb", "http://[::1]/cb", "", false},
+		{"IPv6 without brackets", "http://::1:80/cb", "http://[::1]/cb", "", false},
+		{"IPv6 with a zone", "http://[::1%25lo]:80/cb", "http://[::1]/cb", "", false},
+		{"IPv4 mapped", "http://[::ffff:127.0.0.1]:80/cb", "http://127.0.0.1/cb", "", false},
+		{"IPv6 for IPv4", "http://[::1]:80/cb", "http://127.0.0.1/cb", "a", false},
+		{"IPv4 for IPv6", "http://127.0.0.1:80/cb", "http://[::1]/cb", "a", false},
+		{"localhost for IPv4", "http://localhost:80/cb", "http://127.0.0.1/cb", "a", false},
+		{"IPv4 for localhost", "http://127.0.0.1:80/cb", "http://localhost/cb", "a", false},
+		{"localhost, any port", "http://localhost:80/cb", "http://localhost/cb", "", true},
+		{"localhost in the other case", "http://LOCALHOST:80/cb", "http://localhost/cb", "a", false},
+		{"localhost with a trailing dot", "http://localhost.:80/cb", "http://localhost/cb", "a", false},
+		{"a host that begins like localhost", "http://localhost.evil.example:80/cb", "http://localhost/cb", "a", false},
+		{"a host that ends like localhost", "http://evil.localhost:80/cb", "http://localhost/cb", "a", false},
+		{"localhost as user information", "http://localhost:80@evil.example/cb", "http://localhost/cb", "a", false},
+		{"a private-use scheme has no port", "com.example.app://host:80/cb", "com.example.app://host/cb", "a", false},
+		{"a registered response parameter, another port", "http://127.0.0.1:80/cb?code=x", "http://127.0.0.1/cb?code=x", "", false},
+		{"IPv4 for IPv6, each registered for itself", "http://127.0.0.1:80/b", "http://127.0.0.1/a http://[::1]/b", "a", false},
+		{"a registered port that is none", "http://127.0.0.1:80/cb", "http://127.0.0.1:99999/cb", "a", false},
+		{"127.0.0.2 is registered with a port: exact only", "http://127.0.0.2:80/cb", "http://127.0.0.2:81/cb", "a", false},
+		{"a name below localhost is registered: exact only", "http://app.localhost:80/cb", "http://app.localhost/cb", "a", false},
+		{"https on loopback with a port: exact only", "https://127.0.0.1:80/cb", "https://127.0.0.1:81/cb", "a", false},
+		{"a host of the web has its port", "https://app.example:8443/cb", "https://app.example/cb", "a", false},
+
+		// Where nothing is registered behind the host, nothing is left to compare.
+		{"no path: another site", "https://evil.example/", "http://127.0.0.1", "", false},
+		{"no path: another site, with the flag", "https://evil.example/", "http://127.0.0.1:80", "a", false},
+		{"no path: another site without a path", "https://evil.example", "http://127.0.0.1", "a", false},
+		{"no path: a host that begins like loopback", "http://127.0.0.1.evil.example", "http://127.0.0.1", "a", false},
+		{"no path: user information", "http://127.0.0.1@evil.example", "http://127.0.0.1", "a", false},
+		{"no path: user information behind a port", "http://127.0.0.1:80@evil.example", "http://127.0.0.1", "a", false},
+		{"no path: port 99999", "http://127.0.0.1:99999", "http://127.0.0.1", "a", false},
+		{"no path: port 0", "http://127.0.0.1:0", "http://127.0.0.1", "a", false},
+		{"no path: an empty port", "http://127.0.0.1:", "http://127.0.0.1", "a", false},
+		{"no path: a word for a port", "http://127.0.0.1:x", "http://127.0.0.1", "a", false},
+		{"no path: IPv6", "http://[::1]:80", "http://127.0.0.1", "a", false},
+		{"no path: localhost", "http://localhost:80", "http://127.0.0.1", "a", false},
+		{"no path: a path more", "http://127.0.0.1:80/", "http://127.0.0.1", "a", false},
+		{"no path: a query more", "http://127.0.0.1:80?", "http://127.0.0.1", "a", false},
+		{"no path: no port", "http://127.0.0.1", "http://127.0.0.1:80", "a", true},
+		{"a site is registered, and loopback is not", "http://127.0.0.1:80", "https://app.example", "a", false},
+
+		{"a scheme that is named", "cursor://a.b/cb", "cursor://a.b/cb", "s", true},
+		{"a scheme that is not named", "vscode://a.b/cb", "vscode://a.b/cb", "s", false},
+		{"a scheme when none is named", "cursor://a.b/cb", "cursor://a.b/cb", "", false},
+		{"a named scheme, another path", "cursor://a.b/evil", "cursor://a.b/cb", "s", false},
+		{"a named scheme in the other case", "CURSOR://a.b/cb", "cursor://a.b/cb", "s", false},
+		{"a named scheme, registered in the other case", "CURSOR://a.b/cb", "CURSOR://a.b/cb", "s", false},
+		{"a named scheme has no port", "cursor://localhost:80/cb", "cursor://localhost/cb", "sa", false},
+		{"a name is no permission to ask for more", "cursor://a.b/cb", "https://app.example/cb", "s", false},
+		{"the second of several", "http://[::1]:80/cb", "http://127.0.0.1/cb http://[::1]/cb", "", true},
+		{"the path of one and the host of another", "http://[::1]:80/a", "http://127.0.0.1/a http://[::1]/b", "", false},
 	} {
 		reg := Registration{
-			URIs:             strings.Fields(c.registered),
-			Native:           strings.Contains(c.flags, "n"),
-			LocalhostAnyPort: strings.Contains(c.flags, "l"),
-			DefaultSingle:    strings.Contains(c.flags, "d"),
+			URIs:            strings.Fields(c.registered),
+			AnyLoopbackPort: strings.Contains(c.flags, "a"),
+			DefaultSingle:   strings.Contains(c.flags, "d"),
+		}
+		if strings.Contains(c.flags, "s") {
+			reg.PrivateUseSchemes = []string{"cursor"}
 		}
 		to, err := Match(c.requested, reg, Query, "s")
 		if (err == nil) != c.ok {
@@ -252,10 +293,26 @@ func TestCheck(t *testing.T) {
 		{"ftp", "ftp://app.example/cb", false},
 		{"ws", "wss://app.example/cb", false},
 		{"a scheme without a dot", "myapp:/cb", false},
+		{"any scheme, a name that has a dot", "cursor.app:/cb", true},
 		{"private use", "com.example.app:/cb", true},
 		{"private use with a host", "com.example.app://cb", true},
 		{"private use with a path alone", "com.example.app:cb", true},
-		{"private use in upper case", "com.Example.app:/cb", false},
+		{"private use with capitals", "com.someapp.App:/cb", true},
+		{"private use that begins with a capital", "Com.example.app:/cb", true},
+		{"private use with a digit", "com.example.app2:/cb", true},
+		{"private use with a plus sign", "web+app.example:/cb", true},
+		{"private use with a hyphen and a digit at its end", "com.my-app.z0:/cb", true},
+		{"private use with the last and first letters", "az.AZ.09:/cb", true},
+		{"private use with a tilde", "com.ex~mple:/cb", false},
+		{"private use with an underscore", "com.ex_mple:/cb", false},
+		{"private use with a slash", "com.ex/mple:/cb", false},
+		{"private use that begins with a digit", "0com.example:/cb", false},
+		{"private use that begins with a plus sign", "+com.example:/cb", false},
+		{"private use that begins with a hyphen", "-com.example:/cb", false},
+		{"private use that begins with a dot", ".example:/cb", false},
+		{"private use that begins with ms-", "ms-foo.example:/cb", false},
+		{"private use that ends in -extension", "com.example.my-extension:/cb", true},
+		{"private use of a maker called ms", "com.ms-soft.app:/cb", true},
 		{"private use with nothing behind it", "com.example.app:", false},
 		{"private use with a slash behind it", "com.example.app:/", false},
 		{"private use with two slashes behind it", "com.example.app://", false},
@@ -287,6 +344,107 @@ func TestCheck(t *testing.T) {
 	} {
 		if err := Check(c.uri); (err == nil) != c.ok {
 			t.Errorf("%s: Check(%q): %v, want ok=%v", c.rule, c.uri, err, c.ok)
+		}
+	}
+}
+
+// Each scheme is written out here again, so that none can get lost.
+func TestSchemesThatNobodyCanHave(t *testing.T) {
+	for _, scheme := range strings.Fields(`http https urn javascript data vbscript file filesystem blob about
+		view-source intent jar ws wss ftp mailto tel sms search-ms android-app chrome res smb ldap
+		ms- ms-settings ms-word ms-a.b moz-extension chrome-extension -extension`) {
+		for _, written := range []string{scheme, strings.ToUpper(scheme), strings.ToUpper(scheme[:1]) + scheme[1:]} {
+			for _, named := range [][]string{nil, {written}, {scheme, written, strings.ToLower(written)}} {
+				uri := written + "://x.example/cb"
+				if written == "https" || written == "http" {
+					uri = written + ":x.example/cb"
+				}
+				err := Check(uri, named...)
+				if err == nil {
+					t.Errorf("%s is accepted with the names %q", uri, named)
+				}
+				if _, err := Match(uri, Registration{URIs: []string{uri}, PrivateUseSchemes: named}, Query, ""); err == nil {
+					t.Errorf("%s is answered with the names %q", uri, named)
+				}
+			}
+			if CheckPrivateUse(written) == nil {
+				t.Errorf("%s can be named", written)
+			}
+		}
+	}
+}
+
+func TestSchemesThatAreNamed(t *testing.T) {
+	for _, c := range []struct {
+		rule, uri, named string
+		ok               bool
+	}{
+		{"an editor", "cursor://anysphere.cursor-mcp/oauth/callback", "cursor", true},
+		{"one of several", "vscode://vendor.extension/cb", "cursor vscode", true},
+		{"a path alone", "claude:cb", "claude", true},
+		{"one letter", "x:/cb", "x", true},
+		{"capitals", "MyApp://cb", "MyApp", true},
+		{"a digit, a plus sign and a hyphen", "a1+b-c:/cb", "a1+b-c", true},
+		{"begins like one that is refused", "javascripts:/cb", "javascripts", true},
+		{"ends like one that is refused", "xfile:/cb", "xfile", true},
+		{"begins with ms", "msapp:/cb", "msapp", true},
+		{"ends with extension", "extension:/cb", "extension", true},
+
+		{"not named", "cursor://cb", "", false},
+		{"another one is named", "cursor://cb", "vscode", false},
+		{"named in other letters", "Cursor://cb", "cursor", false},
+		{"registered in other letters", "cursor://cb", "Cursor", false},
+		{"named with its colon", "cursor://cb", "cursor:", false},
+		{"a name that it begins with", "cursor2://cb", "cursor", false},
+		{"a name that begins with it", "cursor://cb", "cursor2", false},
+		{"a wildcard for a name", "cursor://cb", "*", false},
+		{"no scheme", "://cb", "://cb", false},
+		{"no colon", "cursor", "cursor", false},
+		{"nothing behind it", "cursor:", "cursor", false},
+		{"two slashes behind it", "cursor://", "cursor", false},
+		{"a fragment", "cursor://cb#x", "cursor", false},
+		{"user information", "cursor://user@cb", "cursor", false},
+		{"a response parameter", "cursor://cb?code=x", "cursor", false},
+		{"begins with a digit", "1cursor://cb", "1cursor", false},
+		{"a tilde", "cur~sor://cb", "cur~sor", false},
+		{"not ASCII", "c\u00fcrsor://cb", "c\u00fcrsor", false},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			named := strings.Fields(c.named)
+			if err := Check(c.uri, named...); (err == nil) != c.ok {
+				t.Errorf("Check(%q, %q): %v, want ok=%v", c.uri, named, err, c.ok)
+			}
+			if !Impersonable(c.uri) {
+				t.Errorf("%q counts as an address of one program only", c.uri)
+			}
+		})
+	}
+	if Check("://cb", "") == nil {
+		t.Error("the empty scheme can be named")
+	}
+	if err := Check("cursor://cb"); err == nil || !strings.Contains(err.Error(), `"cursor"`) || !strings.Contains(err.Error(), "Client.PrivateUseSchemes") {
+		t.Errorf("the error does not say what to put where: %v", err)
+	}
+}
+
+func TestNamesOfSchemes(t *testing.T) {
+	for _, c := range []struct {
+		rule, name string
+		ok         bool
+	}{
+		{"letters", "cursor", true},
+		{"capitals", "Cursor", true},
+		{"digits, plus and hyphen", "a1+b-c", true},
+		{"empty", "", false},
+		{"a colon", "cursor:", false},
+		{"a whole URI", "cursor://cb", false},
+		{"a dot", "com.example.app", false},
+		{"a space", "cursor ", false},
+		{"a wildcard", "*", false},
+		{"a digit first", "1a", false},
+	} {
+		if err := CheckPrivateUse(c.name); (err == nil) != c.ok {
+			t.Errorf("%s: CheckPrivateUse(%q): %v, want ok=%v", c.rule, c.name, err, c.ok)
 		}
 	}
 }
@@ -531,15 +689,25 @@ func FuzzMatch(f *testing.F) {
 		{"http://localhost:5", "http://localhost", "é", 7},
 		{"", "https://a.example/cb?x=why?", "s", 8},
 		{"http://127.0.0.1:80@evil.example/", "http://127.0.0.1/", "s", 7},
+		{"https://evil.example/", "http://127.0.0.1", "s", 0},
+		{"http://127.0.0.1:99999", "http://127.0.0.1", "s", 0},
+		{"http://127.0.0.1:5/cb", "http://127.0.0.1:6/cb", "s", 1},
+		{"cursor://a.b:x/cb", "cursor://a.b:x/cb", "s", 4},
+		{"Cursor://a.b/cb?x=1", "Cursor://a.b/cb?x=1", "s", 4},
 	} {
 		f.Add(seed.requested, seed.registered, "https://b.example/", seed.state, seed.flags)
 	}
 	f.Fuzz(func(t *testing.T, requested, registered, other, state string, flags byte) {
 		reg := Registration{
-			URIs:             []string{other, registered},
-			Native:           flags&1 != 0,
-			LocalhostAnyPort: flags&4 != 0,
-			DefaultSingle:    flags&8 != 0,
+			URIs:            []string{other, registered},
+			AnyLoopbackPort: flags&1 != 0,
+			DefaultSingle:   flags&8 != 0,
+		}
+		if flags&4 != 0 {
+			// Schemes that are named come from the file that names the client, so the worst
+			// is that all are.
+			scheme, _, _ := strings.Cut(registered, ":")
+			reg.PrivateUseSchemes = []string{scheme, "Cursor", "javascript"}
 		}
 		if flags&16 != 0 {
 			reg.URIs = reg.URIs[1:]
@@ -556,10 +724,12 @@ func FuzzMatch(f *testing.F) {
 			t.Fatalf("asked for %q, goes to %q", requested, uri)
 		}
 		exact := slices.Contains(reg.URIs, uri)
-		if !exact && !slices.ContainsFunc(reg.URIs, func(r string) bool { return reg.Native && differsInPortAlone(uri, r) }) {
+		if !exact && !slices.ContainsFunc(reg.URIs, func(r string) bool {
+			return differsInPortAlone(uri, r) && (reg.AnyLoopbackPort || withoutPort(r) == r)
+		}) {
 			t.Fatalf("%q is not one of %q", uri, reg.URIs)
 		}
-		if err := Check(uri); err != nil {
+		if err := Check(uri, reg.PrivateUseSchemes...); err != nil {
 			t.Fatalf("goes to %q, which cannot be registered: %v", uri, err)
 		}
 		byQuery := to
@@ -569,12 +739,21 @@ func FuzzMatch(f *testing.F) {
 		if !ok || strings.ContainsAny(rest, "#/\r\n \\") {
 			t.Fatalf("the location %q does not begin with %q and go on with a query", location, uri)
 		}
-		u, err := url.Parse(location)
-		if err != nil {
+		scheme, _, _ := strings.Cut(uri, ":")
+		switch lower := strings.ToLower(scheme); {
+		case TakesForms(uri):
+		case slices.Contains(refusedSchemes, lower) || strings.HasPrefix(lower, "ms-"):
+			t.Fatalf("goes to %q, whose scheme is always refused", uri)
+		case !strings.Contains(scheme, ".") && !slices.Contains(reg.PrivateUseSchemes, scheme):
+			t.Fatalf("goes to %q, whose scheme nobody named", uri)
+		}
+		// What follows a private-use scheme is the app's own affair.
+		if _, err := url.Parse(location); err != nil && TakesForms(uri) {
 			t.Fatalf("the location is no URL: %v", err)
 		}
+		_, query, _ := strings.Cut(location, "?")
 		// A registered query may hold what net/url drops, so only what was added counts.
-		values, _ := url.ParseQuery(u.RawQuery)
+		values, _ := url.ParseQuery(query)
 		for name, want := range map[string]string{"code": "c", "iss": "https://as.example", "state": to.state} {
 			if want != "" && (len(values[name]) != 1 || values[name][0] != want) {
 				t.Fatalf("%s is %q in %q, want %q once", name, values[name], location, want)
@@ -586,20 +765,9 @@ func FuzzMatch(f *testing.F) {
 	})
 }
 
-// differsInPortAlone is written another way than the code that it checks.
-func differsInPortAlone(a, b string) bool {
-	for _, host := range []string{"http://127.0.0.1", "http://[::1]", "http://localhost"} {
-		if !strings.HasPrefix(a, host) || !strings.HasPrefix(b, host) {
-			continue
-		}
-		return withoutPort(a[len(host):]) == withoutPort(b[len(host):])
-	}
-	return false
-}
+var loopbackPort = regexp.MustCompile(`^(http://(?:127\.0\.0\.1|\[::1\]|localhost)):[1-9][0-9]*`)
 
-func withoutPort(rest string) string {
-	if !strings.HasPrefix(rest, ":") {
-		return rest
-	}
-	return strings.TrimLeft(rest[1:], "0123456789")
-}
+// differsInPortAlone is written another way than the code that it checks.
+func differsInPortAlone(a, b string) bool { return withoutPort(a) == withoutPort(b) }
+
+func withoutPort(uri string) string { return loopbackPort.ReplaceAllString(uri, "$1") }

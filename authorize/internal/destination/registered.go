@@ -18,58 +18,46 @@ func (reg Registration) exception(requested string) (registered string, err erro
 		}
 		return reg.URIs[0], nil
 	}
-	if reg.Native {
+	if got, ok := cutPort(requested); ok {
 		for _, registered := range reg.URIs {
-			if samePortAside(requested, registered, reg.LocalhostAnyPort) {
+			want, ok := cutPort(registered)
+			if ok && got.host == want.host && got.rest == want.rest && (want.port == "" || reg.AnyLoopbackPort) {
 				return registered, nil
 			}
 		}
 	}
-	for _, registered := range reg.URIs {
-		if samePortAside(requested, registered, true) {
-			return "", errors.New("redirect_uri differs from a registered one in its port: for a native client set Native, for localhost LocalhostAnyPort too")
-		}
-	}
-	return "", fmt.Errorf("redirect_uri is not registered: it is at %.80q", Host(requested))
+	return "", errors.New("redirect_uri is not registered: " + explain(requested, reg.URIs))
 }
 
-// samePortAside compares the bytes before and after the port (RFC 8252 §7.3).
-// Parsed URLs would treat too many spellings as equal.
-func samePortAside(requested, registered string, localhost bool) bool {
-	hosts := []string{"http://127.0.0.1", "http://[::1]"}
-	if localhost {
-		hosts = append(hosts, "http://localhost")
-	}
-	for _, host := range hosts {
-		want, ok := cutPort(registered, host)
-		if !ok {
+// loopback is a redirect URI on this machine, cut at its port. Only its bytes count:
+// parsed URLs would treat too many spellings as equal.
+type loopback struct {
+	host string
+	port string // empty without one
+	rest string
+}
+
+// anyPortHosts are the two addresses that are written in one way only, and localhost.
+var anyPortHosts = []string{"127.0.0.1", "[::1]", "localhost"}
+
+// cutPort cuts the URIs of which the port may vary (OAuth 2.1 §2.3.1, RFC 8252 §7.3):
+// http at one of anyPortHosts. One with a port that is none is not ok.
+func cutPort(uri string) (l loopback, ok bool) {
+	for _, host := range anyPortHosts {
+		rest, found := strings.CutPrefix(uri, "http://"+host)
+		if !found {
 			continue
 		}
-		got, ok := cutPort(requested, host)
-		return ok && got == want
+		authority := rest
+		if i := strings.IndexAny(rest, "/?"); i >= 0 {
+			authority = rest[:i]
+		}
+		port, colon := strings.CutPrefix(authority, ":")
+		if colon && validPort(port) || authority == "" {
+			return loopback{host, port, rest[len(authority):]}, true
+		}
 	}
-	return false
-}
-
-// cutPort returns what follows the host and its port, if there is one.
-func cutPort(uri, host string) (rest string, ok bool) {
-	rest, ok = strings.CutPrefix(uri, host)
-	if !ok {
-		return "", false
-	}
-	if !strings.HasPrefix(rest, ":") {
-		return rest, rest == "" || rest[0] == '/' || rest[0] == '?'
-	}
-	rest = rest[1:]
-	digits := 0
-	for digits < len(rest) && rest[digits] >= '0' && rest[digits] <= '9' {
-		digits++
-	}
-	if !validPort(rest[:digits]) {
-		return "", false
-	}
-	rest = rest[digits:]
-	return rest, rest == "" || rest[0] == '/' || rest[0] == '?'
+	return loopback{}, false
 }
 
 func validPort(digits string) bool {
@@ -87,20 +75,15 @@ func validPort(digits string) bool {
 }
 
 // checkPrivateUse accepts the scheme of an app: a reversed domain name of its maker,
-// which has a dot and no capitals (RFC 8252 §7.1). It keeps out javascript, data and
-// all others that mean something to browsers.
-func checkPrivateUse(scheme, rest string) error {
-	for i := range len(scheme) {
-		c := scheme[i]
-		if (c < 'a' || c > 'z') && (i == 0 || (c < '0' || c > '9') && c != '+' && c != '-' && c != '.') {
-			return errors.New("is not an absolute URI with a scheme in lower case")
-		}
+// which has a dot (RFC 8252 §7.1), or one that is named, byte for byte.
+func checkPrivateUse(scheme, rest string, named []string) error {
+	if err := checkScheme(scheme); err != nil {
+		return err
 	}
-	if scheme == "urn" {
-		return errors.New("is a name and no address: for answers in the response's body set Client.OutOfBand")
-	}
-	if !strings.Contains(scheme, ".") {
-		return errors.New("has a scheme that is neither https nor a private-use one such as com.example.app")
+	if !strings.Contains(scheme, ".") && !slices.Contains(named, scheme) {
+		return fmt.Errorf("has the scheme %.80q, which is neither https nor a private-use one "+
+			"such as com.example.app: if it belongs to an app of this client, "+
+			"put it into Client.PrivateUseSchemes, in the same letters", scheme)
 	}
 	if strings.Trim(rest, "/") == "" && len(rest) <= 2 {
 		return errors.New("has nothing after its scheme")
@@ -108,9 +91,64 @@ func checkPrivateUse(scheme, rest string) error {
 	return nil
 }
 
-// checkName accepts a URN (RFC 8141 §2) in plain characters, which neither a browser nor
+// CheckPrivateUse reports what makes a name unusable as one of the schemes without a
+// dot that a client may have.
+func CheckPrivateUse(name string) error {
+	if !validScheme(name) {
+		return errors.New("is no scheme: write what stands before the colon, such as cursor")
+	}
+	if strings.Contains(name, ".") {
+		return errors.New("has a dot: such schemes may be used without being named")
+	}
+	return checkScheme(name)
+}
+
+// refusedSchemes mean something to browsers or to the system, so that an answer would
+// be run, shown, sent on or lost. No client can have them, named or not, in whatever
+// letters: browsers read them without regard to case.
+var refusedSchemes = []string{
+	"about", "android-app", "blob", "chrome", "data", "file", "filesystem", "ftp", "http", "https",
+	"intent", "jar", "javascript", "ldap", "mailto", "res", "search-ms", "smb", "sms", "tel", "urn",
+	"vbscript", "view-source", "ws", "wss",
+}
+
+// checkScheme accepts a scheme that an app may have for itself.
+//
+// All that begin with ms- belong to Windows. A reversed domain name does not begin so,
+// because no top-level domain does. Those that end in -extension belong to browsers;
+// they have no dot, and a reversed domain name may end so.
+func checkScheme(scheme string) error {
+	name := strings.ToLower(scheme)
+	switch {
+	case !validScheme(scheme):
+		return errors.New("is not an absolute URI: it does not begin with a scheme")
+	case name == "urn":
+		return errors.New("is a name and no address: for answers in the response's body set Client.OutOfBand")
+	case name == "https" || name == "http":
+		return fmt.Errorf("has the scheme %q, which has to be written in lower case, and is no private-use one", scheme)
+	case slices.Contains(refusedSchemes, name), strings.HasPrefix(name, "ms-"),
+		strings.HasSuffix(name, "-extension") && !strings.Contains(name, "."):
+		return fmt.Errorf("has the scheme %.80q, which belongs to browsers or to the system and is always "+
+			"refused, also in Client.PrivateUseSchemes", scheme)
+	}
+	return nil
+}
+
+// validScheme is the syntax of RFC 3986 §3.1.
+func validScheme(scheme string) bool {
+	for i := range len(scheme) {
+		c := scheme[i]
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		if !letter && (i == 0 || (c < '0' || c > '9') && c != '+' && c != '-' && c != '.') {
+			return false
+		}
+	}
+	return scheme != ""
+}
+
+// CheckName accepts a URN (RFC 8141 §2) in plain characters, which neither a browser nor
 // a person takes for an address.
-func checkName(name string) error {
+func CheckName(name string) error {
 	for i := range len(name) {
 		c := name[i]
 		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && strings.IndexByte(":-._", c) < 0 {

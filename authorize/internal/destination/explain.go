@@ -1,0 +1,273 @@
+package destination
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// explain says for the log in what the requested redirect URI differs from the nearest
+// of the registered ones. Of what was requested it tells no query, no fragment and no
+// user information, and of each other part at most 80 characters, quoted. The work is
+// linear in the bytes of all.
+func explain(requested string, registered []string) string {
+	got := cutURI(requested)
+	if len(registered) == 0 {
+		return "the client has none in RedirectURIs"
+	}
+	var nearest string
+	var want uriParts
+	var least, longest int
+	for i, uri := range registered {
+		parts := cutURI(uri)
+		distance, common := got.differences(parts).distance(), commonPrefix(got.path, parts.path)
+		if i == 0 || distance < least || distance == least && common > longest {
+			nearest, want, least, longest = uri, parts, distance, common
+		}
+	}
+	return fmt.Sprintf("%s; the nearest registered one is %.200q", got.tell(want), nearest)
+}
+
+// uriParts is a redirect URI cut at its punctuation, for bytes to be compared. Nothing
+// is decoded, and nothing is lost but whether there is a colon behind the scheme.
+type uriParts struct {
+	scheme   string // empty without a valid one
+	slashes  string // in front of the host
+	userinfo string // with its at sign
+	host     string
+	port     string // with its colon
+	path     string
+	query    string // with its question mark
+	fragment string // with its number sign
+	loopback bool   // the host is this machine
+	bad      string // the first byte in front of the query that no redirect URI may have
+}
+
+func cutURI(uri string) (p uriParts) {
+	rest := uri
+	if i := strings.IndexByte(rest, '#'); i >= 0 {
+		rest, p.fragment = rest[:i], rest[i:]
+	}
+	if i := strings.IndexByte(rest, '?'); i >= 0 {
+		rest, p.query = rest[:i], rest[i:]
+	}
+	for i := range len(rest) {
+		if c := rest[i]; c <= 0x20 || c >= 0x7f || strings.IndexByte(refusedCharacters, c) >= 0 {
+			p.bad = rest[i : i+1]
+			break
+		}
+	}
+	if scheme, after, found := strings.Cut(rest, ":"); found && validScheme(scheme) {
+		p.scheme, rest = scheme, after
+	}
+	p.path = strings.TrimLeft(rest, "/")
+	p.slashes = rest[:len(rest)-len(p.path)]
+	// Browsers do not count the slashes in front of a host of the web.
+	web := p.scheme == "" || sameLetters(p.scheme, "https") || sameLetters(p.scheme, "http")
+	if !web && p.slashes != "" && p.slashes != "//" {
+		keep := map[bool]string{true: "//"}[len(p.slashes) > 2]
+		p.slashes, p.path = keep, rest[len(keep):]
+		return p
+	}
+	authority, _, _ := strings.Cut(p.path, "/")
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		p.userinfo, p.path, authority = p.path[:i+1], p.path[i+1:], authority[i+1:]
+	}
+	if !web && p.slashes == "" {
+		return p
+	}
+	p.host, p.path = authority, p.path[len(authority):]
+	if i := strings.LastIndexByte(p.host, ':'); i > strings.LastIndexByte(p.host, ']') {
+		p.host, p.port = p.host[:i], p.host[i:]
+	}
+	p.loopback = IsLoopback(p.host)
+	return p
+}
+
+// A difference is a set of these bits, in the order in which they are told.
+type difference int
+
+const (
+	ofScheme difference = 1 << iota
+	ofSchemeCase
+	ofSlashes
+	ofHost
+	ofHostCase
+	ofWWW
+	ofDot
+	ofLoopback
+	ofPort
+	ofPath
+	ofPathCase
+	ofSlashAtEnd
+	ofQuery
+)
+
+// distance is how unlikely it is that the one was meant by the other. Where only small
+// things differ, it is how many.
+func (d difference) distance() (sum int) {
+	for one := ofScheme; one <= ofQuery; one <<= 1 {
+		switch {
+		case d&one == 0:
+		case one == ofHost:
+			sum += 40
+		case one == ofPath:
+			sum += 12
+		case one == ofScheme, one == ofLoopback:
+			sum += 2
+		default:
+			sum++
+		}
+	}
+	return sum
+}
+
+// differences compares all but user information and fragment, which no registered
+// redirect URI may have.
+func (p uriParts) differences(from uriParts) (d difference) {
+	switch {
+	case p.scheme == from.scheme:
+	case sameLetters(p.scheme, from.scheme):
+		d |= ofSchemeCase
+	default:
+		d |= ofScheme
+	}
+	if p.slashes != from.slashes {
+		d |= ofSlashes
+	}
+	switch {
+	case p.host == from.host:
+	case sameLetters(p.host, from.host):
+		d |= ofHostCase
+	case strings.TrimPrefix(p.host, "www.") == strings.TrimPrefix(from.host, "www."):
+		d |= ofWWW
+	case strings.TrimSuffix(p.host, ".") == strings.TrimSuffix(from.host, "."):
+		d |= ofDot
+	case p.loopback && from.loopback:
+		d |= ofLoopback
+	default:
+		d |= ofHost
+	}
+	if p.port != from.port {
+		d |= ofPort
+	}
+	switch {
+	case p.path == from.path:
+	case sameLetters(p.path, from.path):
+		d |= ofPathCase
+	case strings.TrimSuffix(p.path, "/") == strings.TrimSuffix(from.path, "/"):
+		d |= ofSlashAtEnd
+	default:
+		d |= ofPath
+	}
+	if p.query != from.query {
+		d |= ofQuery
+	}
+	return d
+}
+
+// tell says in what p, which was requested, differs from a registered one.
+func (p uriParts) tell(registered uriParts) string {
+	switch {
+	case p.bad != "":
+		return fmt.Sprintf("it has the character %q, which no redirect URI may have", p.bad)
+	case p.scheme == "" && strings.Contains(p.host, "%"):
+		return "it does not begin with a scheme, and seems to be percent-encoded twice"
+	case p.scheme == "":
+		return "it does not begin with a scheme"
+	case p.scheme == "urn":
+		return "it is a name and no address, and not the one that Client.OutOfBand has"
+	}
+	var texts []string
+	d := p.differences(registered)
+	for one := ofScheme; one <= ofQuery; one <<= 1 {
+		if d&one != 0 {
+			texts = append(texts, p.tellOne(one, registered))
+		}
+	}
+	if p.userinfo != "" {
+		texts = append(texts, "it has user information")
+	}
+	if p.fragment != "" {
+		texts = append(texts, "it has a fragment")
+	}
+	if texts == nil {
+		return "it lacks the user information or the fragment of a registered one, which is unusable"
+	}
+	return strings.Join(texts, ", ")
+}
+
+func (p uriParts) tellOne(one difference, registered uriParts) string {
+	switch one {
+	case ofScheme:
+		return fmt.Sprintf("its scheme is %.80q", p.scheme)
+	case ofSchemeCase:
+		return fmt.Sprintf("its scheme is %.80q in other letters, and upper and lower case differ here", p.scheme)
+	case ofSlashes:
+		return fmt.Sprintf("%.10q follows its scheme", ":"+p.slashes)
+	case ofHost:
+		return fmt.Sprintf("its host is %.80q", p.host)
+	case ofHostCase:
+		return fmt.Sprintf("its host is %.80q, and upper and lower case differ here", p.host)
+	case ofWWW:
+		return fmt.Sprintf("its host is %.80q, with or without www.", p.host)
+	case ofDot:
+		return fmt.Sprintf("its host is %.80q, with or without a dot at its end", p.host)
+	case ofLoopback:
+		return fmt.Sprintf("its host is %.80q: 127.0.0.1, [::1] and localhost are told apart, "+
+			"register each that is used", p.host)
+	case ofPort:
+		return p.tellPort(registered)
+	case ofPath:
+		// A client may keep something secret behind a semicolon, or a query that was
+		// percent-encoded.
+		if i := strings.IndexAny(p.path, ";%"); i >= 0 {
+			return fmt.Sprintf("its path begins with %.80q", p.path[:i])
+		}
+		return fmt.Sprintf("its path is %.80q", p.path)
+	case ofPathCase:
+		return "its path differs in upper and lower case"
+	case ofSlashAtEnd:
+		if strings.HasSuffix(p.path, "/") {
+			return `it has a "/" at the end of its path`
+		}
+		return `it has no "/" at the end of its path`
+	}
+	switch {
+	case p.query == "":
+		return "it has no query"
+	case registered.query == "":
+		return "it has a query"
+	}
+	return "its query is another one"
+}
+
+func (p uriParts) tellPort(registered uriParts) string {
+	port, found := strings.CutPrefix(p.port, ":")
+	var text string
+	switch {
+	case !found:
+		text = "it has no port"
+	case !validPort(port):
+		return fmt.Sprintf("its port is %.80q, which is none", port)
+	default:
+		text = fmt.Sprintf("its port is %s", port)
+	}
+	// Only what differs in nothing else would match then.
+	if p.scheme == "http" && p.host == registered.host && slices.Contains(anyPortHosts, p.host) {
+		text += ": register the redirect URI without a port, or set Client.AnyLoopbackPort"
+	}
+	return text
+}
+
+// sameLetters reports whether two texts in ASCII differ in upper and lower case alone.
+func sameLetters(a, b string) bool { return len(a) == len(b) && strings.EqualFold(a, b) }
+
+func commonPrefix(a, b string) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return min(len(a), len(b))
+}
