@@ -56,12 +56,26 @@ func (a answer) refuse(err error) answer {
 
 // refusal adds to a decision's error what only the log should say.
 func (h *Handler) refusal(f Facts, d Decision) error {
+	if d.Error == oautherr.AccessDenied {
+		return whoRefused(d)
+	}
 	if d.Reason != ReasonStaleSignIn {
 		return d.Error
 	}
 	return d.Error.Because(fmt.Errorf(
 		"a new sign-in is stamped %s, before the request of %s less the clock skew of %s: let the host's clock and AuthTime agree with this one, or raise Config.ClockSkew",
 		rfc3339(f.Session.AuthTime), rfc3339(f.Resumed.Since), h.config.ClockSkew))
+}
+
+// whoRefused says in the description of access_denied whose no it is: people read it.
+func whoRefused(d Decision) error {
+	switch d.Reason {
+	case ReasonDenied:
+		return oautherr.AccessDenied.With("The user refused the request.")
+	case ReasonForbidden:
+		return oautherr.AccessDenied.With("The server's rules refused the request.")
+	}
+	return d.Error
 }
 
 // shownHere reports whether the error is answered here and not at the client's address:
