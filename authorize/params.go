@@ -73,23 +73,18 @@ func (h *Handler) read(r *http.Request) (params, error) {
 }
 
 func (h *Handler) readBody(r *http.Request) (params, error) {
-	mediaType, options, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	charset := options["charset"]
-	if err != nil || mediaType != "application/x-www-form-urlencoded" ||
-		charset != "" && !strings.EqualFold(charset, "utf-8") || r.Header.Get("Content-Encoding") != "" {
+	if !isForm(r.Header) {
 		return params{}, errUnsupportedMediaType
 	}
 	query, err := h.parse(r.URL.RawQuery, errURITooLong)
 	if err != nil {
 		return params{}, err
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxInput))
-	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		return params{}, errTooLarge
-	} else if err != nil {
-		return params{}, errBody.because("%w", err)
+	body, err := bodyOf(r.Body)
+	if err != nil {
+		return params{}, err
 	}
-	p, err := h.parse(string(body), errTooLarge)
+	p, err := h.parse(body, errTooLarge)
 	if err != nil {
 		return params{}, err
 	}
@@ -107,8 +102,65 @@ func (h *Handler) readBody(r *http.Request) (params, error) {
 	return p.withoutRepeated(), nil
 }
 
+// bodyOf reads a body as far as it may go. Without a server in front, as in an adapter
+// for functions, there may be none: it is empty then.
+func bodyOf(body io.ReadCloser) (string, error) {
+	if body == nil {
+		return "", nil
+	}
+	text, err := io.ReadAll(http.MaxBytesReader(nil, body, maxInput))
+	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
+		return "", errTooLarge
+	} else if err != nil {
+		return "", errBody.because("%w", err)
+	}
+	return string(text), nil
+}
+
+// maxMediaType bounds the header Content-Type, which is parsed before anything else.
+const maxMediaType = 1024
+
+// isForm reports whether a body is a form as it stands: of the media type of forms, not
+// compressed, and with a charset that changes nothing about ASCII, which is all that
+// parse takes.
+func isForm(header http.Header) bool {
+	contentType := header.Get("Content-Type")
+	if len(contentType) > maxMediaType {
+		return false
+	}
+	mediaType, options, err := mime.ParseMediaType(contentType)
+	if err != nil || mediaType != "application/x-www-form-urlencoded" || !keepsASCII(options["charset"]) {
+		return false
+	}
+	for _, line := range header.Values("Content-Encoding") {
+		for encoding := range strings.SplitSeq(line, ",") {
+			if encoding = strings.TrimSpace(encoding); encoding != "" && !strings.EqualFold(encoding, "identity") {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// keepsASCII reports whether the bytes of ASCII mean themselves in the charset. Empty: no
+// charset is named.
+func keepsASCII(charset string) bool {
+	switch charset = strings.ToLower(charset); charset {
+	case "", "utf-8", "us-ascii":
+		return true
+	}
+	return isNumbered(charset, "iso-8859-") || isNumbered(charset, "windows-125")
+}
+
+// isNumbered reports whether a name is the prefix and one or two digits.
+func isNumbered(name, prefix string) bool {
+	number, ok := strings.CutPrefix(name, prefix)
+	return ok && (len(number) == 1 || len(number) == 2) && strings.Trim(number, "0123456789") == ""
+}
+
 // parse splits a query or form body. Unlike net/url it drops nothing: a semicolon,
-// a malformed escape or a byte that has to be escaped is an error.
+// a malformed escape or a byte that has to be escaped is an error. The work is linear
+// in the bytes, whatever they are: nobody is known yet.
 func (h *Handler) parse(raw string, tooLong error) (params, error) {
 	if len(raw) > maxInput {
 		return params{}, tooLong
@@ -118,7 +170,7 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 			return params{}, errUnescaped
 		}
 	}
-	p := params{list: make([]param, 0, 12)}
+	p, times := params{list: make([]param, 0, 12)}, make(map[string]int, 12)
 	for pair := range strings.SplitSeq(raw, "&") {
 		name, value, _ := strings.Cut(pair, "=")
 		name, err := url.QueryUnescape(name)
@@ -129,16 +181,21 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 			return params{}, errEscape
 		}
 		p.resumes = p.resumes || name == "req" && value != ""
-		switch {
-		case name == "deny":
+		if name == "deny" {
 			p.denied = value == "1"
-		case value == "" || !h.known[name]:
-		case slices.Contains(h.config.Parameters, name) && !destination.ValidText(value, maxInput):
+		}
+		if value == "" || !h.known[name] {
+			continue
+		}
+		if slices.Contains(h.config.Parameters, name) && !destination.ValidText(value, maxInput) {
 			return params{}, errNotText
-		case name != "resource" && slices.ContainsFunc(p.list, func(x param) bool { return x.name == name }):
-			p.repeated = appendOnce(p.repeated, name)
-		default:
+		}
+		switch times[name]++; {
+		case times[name] == 1, name == "resource" && times[name] <= maxResources+1:
+			// One resource too many is kept, for its rule to refuse.
 			p.list = append(p.list, param{name, value})
+		case name != "resource" && times[name] == 2:
+			p.repeated = append(p.repeated, name)
 		}
 	}
 	if p.repeated != nil {
