@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/usher-auth/usher/authorize/internal/jose"
@@ -115,8 +116,9 @@ type Config struct {
 
 	// ErrorPage writes the page for an error that must not be sent to the client.
 	// Headers are set before the call. The function may replace those that stand
-	// in the way of its own style, but keeps frame-ancestors 'none'; the status to
-	// write is p.Status. Nil: a plain page in English. See [PageError].
+	// in the way of its own style, but keeps frame-ancestors 'none' and, where there
+	// is a form in p.Return, Referrer-Policy strict-origin; the status to write is
+	// p.Status. Nil: a plain page in English. See [PageError].
 	ErrorPage func(w http.ResponseWriter, r *http.Request, p PageError)
 
 	// ErrorURL sends the browser to a page of the host instead, with the query
@@ -205,6 +207,7 @@ func (h *Handler) answer(r *http.Request) answer {
 			return a.refuse(err)
 		}
 	}
+	a.silent = slices.Equal(list(params.get("prompt")), []string{"none"})
 	if a.client, a.destination, err = h.identify(r.Context(), params); err != nil {
 		return a.refuse(err)
 	}

@@ -23,6 +23,7 @@ type answer struct {
 	client      *Client
 	destination destination.Destination // zero: nothing is proven, so only a page
 	request     *Request
+	silent      bool // prompt=none: a form_post answer may stand in a frame
 	session     *session.Session
 	familiar    bool // the user has dealt with the client
 	decision    Decision
@@ -124,7 +125,7 @@ func (h *Handler) respond(w http.ResponseWriter, r *http.Request, a answer) {
 		}
 		switch to := a.destination.Answer(h.config.Issuer, a.fields...); {
 		case to.Form != nil:
-			writeFormPost(w, to)
+			writeFormPost(w, to, a.silent)
 		case to.Body != nil:
 			writeJSON(w, http.StatusOK, to.Body)
 		default:
