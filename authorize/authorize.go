@@ -129,8 +129,9 @@ type Config struct {
 
 	// ErrorPage writes the page for an error that must not be sent to the client.
 	// Headers are set before the call. The function may replace those that stand
-	// in the way of its own style, but keeps frame-ancestors 'none'; the status to
-	// write is p.Status. Nil: a plain page in English. See [PageError].
+	// in the way of its own style, but keeps frame-ancestors 'none' and, where there
+	// is a form in p.Return, Referrer-Policy strict-origin; the status to write is
+	// p.Status. Nil: a plain page in English. See [PageError].
 	ErrorPage func(w http.ResponseWriter, r *http.Request, p PageError)
 
 	// ErrorURL sends the browser to a page of the host instead, with the query

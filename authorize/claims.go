@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"strings"
+	"unicode/utf8"
 )
 
 // maxClaims bounds the claims parameter, which is stored with every code, in bytes;
@@ -21,21 +21,54 @@ type claimed struct {
 	acr     []string // levels of which one is essential (§5.5.1.1)
 }
 
-// member is one member of the claims parameter that demands something.
-type member struct {
-	Essential bool
-	Value     *string
-	Values    []string
+// claimsByPlace are the claims that the parameter asks for, by the place where they are
+// to be (OpenID Connect Core 1.0 §5.5): the members of id_token and of userinfo as they
+// are, with null as the request for a claim without more to say. Names compare by case,
+// as JSON has it (RFC 8259 §8.3). Other members are ignored, whatever is in them.
+func claimsByPlace(claims json.RawMessage) (idToken, userinfo map[string]json.RawMessage, err error) {
+	// Into maps, as encoding/json would match the names of a struct regardless of case.
+	var places map[string]json.RawMessage
+	if err := json.Unmarshal(claims, &places); err != nil {
+		return nil, nil, err
+	}
+	for name, place := range map[string]*map[string]json.RawMessage{"id_token": &idToken, "userinfo": &userinfo} {
+		if value, ok := places[name]; ok {
+			if err := json.Unmarshal(value, place); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	return idToken, userinfo, nil
 }
 
-func (m *member) values() []string {
-	switch {
-	case m == nil:
-		return nil
-	case m.Value == nil:
-		return m.Values
+// demand is what a claim has to be (OpenID Connect Core 1.0 §5.5.1).
+type demand struct {
+	essential bool
+	values    []string // of which it is to be one
+}
+
+// readDemand reads the demand of a claim whose values are strings. Nothing and null
+// demand nothing.
+func readDemand(claim json.RawMessage) (demand, error) {
+	var members map[string]json.RawMessage
+	if claim == nil {
+		return demand{}, nil
 	}
-	return append([]string{*m.Value}, m.Values...)
+	if err := json.Unmarshal(claim, &members); err != nil {
+		return demand{}, err
+	}
+	d, value := demand{}, (*string)(nil)
+	for name, into := range map[string]any{"essential": &d.essential, "value": &value, "values": &d.values} {
+		if text, ok := members[name]; ok {
+			if err := json.Unmarshal(text, into); err != nil {
+				return demand{}, err
+			}
+		}
+	}
+	if value != nil {
+		d.values = append([]string{*value}, d.values...)
+	}
+	return d, nil
 }
 
 // readClaims refuses what is not one JSON object, and an object with a member twice,
@@ -44,28 +77,35 @@ func readClaims(claims json.RawMessage) (claimed, error) {
 	if claims == nil {
 		return claimed{}, nil
 	}
-	if len(claims) > maxClaims {
-		return claimed{}, errors.New("too long")
+	if len(claims) > maxClaims || !utf8.Valid(claims) {
+		return claimed{}, errors.New("too long, or not UTF-8")
 	}
 	if err := strictObject(claims); err != nil {
 		return claimed{}, err
 	}
-	var wanted struct {
-		IDToken  struct{ Sub, ACR *member } `json:"id_token"`
-		UserInfo struct{ Sub *member }      `json:"userinfo"`
-	}
-	if err := json.Unmarshal(claims, &wanted); err != nil {
+	idToken, userinfo, err := claimsByPlace(claims)
+	if err != nil {
 		return claimed{}, err
 	}
 	c := claimed{}
-	for _, value := range append(wanted.IDToken.Sub.values(), wanted.UserInfo.Sub.values()...) {
-		if value == "" || c.subject != "" && c.subject != value {
-			return claimed{}, errors.New("sub asks for nobody or for two users")
+	for _, place := range []map[string]json.RawMessage{idToken, userinfo} {
+		sub, err := readDemand(place["sub"])
+		if err != nil {
+			return claimed{}, err
 		}
-		c.subject = value
+		for _, value := range sub.values {
+			if value == "" || c.subject != "" && c.subject != value {
+				return claimed{}, errors.New("sub asks for nobody or for two users")
+			}
+			c.subject = value
+		}
 	}
-	if acr := wanted.IDToken.ACR; acr != nil && acr.Essential {
-		c.acr = acr.values()
+	acr, err := readDemand(idToken["acr"])
+	if err != nil {
+		return claimed{}, err
+	}
+	if acr.essential {
+		c.acr = acr.values
 	}
 	return c, nil
 }
@@ -102,9 +142,6 @@ func rest(decoder *json.Decoder, object bool, depth int) error {
 		}
 		if object {
 			name, _ := token.(string)
-			// encoding/json matches names regardless of case, so twice means that.
-			// By way of upper case, as some letters have two lower-case forms.
-			name = strings.ToLower(strings.ToUpper(name))
 			if seen[name] {
 				return errors.New("a member is there twice")
 			}

@@ -34,23 +34,14 @@ func claimName(member string) string {
 	return name
 }
 
-// claimsObject reads the members of one place, whose values do not matter here.
-func claimsObject(text json.RawMessage) map[string]json.RawMessage {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(text, &members); err != nil {
-		return nil // it was refused if it had to be an object
-	}
-	return members
-}
-
 // claimsBeyond returns what claims asks for and these scopes do not release.
 func claimsBeyond(claims json.RawMessage, scopes []string) claimNames {
 	if claims == nil {
 		return claimNames{}
 	}
-	names := func(place json.RawMessage) (beyond []string) {
+	names := func(place map[string]json.RawMessage) (beyond []string) {
 		seen := map[string]bool{}
-		for member := range claimsObject(place) {
+		for member := range place {
 			name := claimName(member)
 			if !slices.Contains(protocolClaims, name) && !slices.Contains(scopes, scopeOf[name]) {
 				seen[name] = true
@@ -58,8 +49,8 @@ func claimsBeyond(claims json.RawMessage, scopes []string) claimNames {
 		}
 		return slices.Sorted(maps.Keys(seen))
 	}
-	places := claimsObject(claims)
-	return claimNames{names(places["id_token"]), names(places["userinfo"])}
+	idToken, userInfo, _ := claimsByPlace(claims) // it was refused if it cannot be read
+	return claimNames{names(idToken), names(userInfo)}
 }
 
 // claimsGranted returns what a user who grants these scopes agrees to beyond them: all
@@ -86,28 +77,24 @@ func refusedScopes(r *Request, granted []string) []string {
 }
 
 // agreedClaims returns the claims parameter with only what was agreed to: what it asks for
-// at its two places, without what a refused scope would have released.
+// at its two places, without what a refused scope would have released. Other members of
+// it are ignored, so that no reader can take one for either place.
 func agreedClaims(r *Request, granted []string) json.RawMessage {
-	refused, changed := refusedScopes(r, granted), false
-	agreed := map[string]map[string]json.RawMessage{}
-	for place, text := range claimsObject(r.Claims) {
-		if place != "id_token" && place != "userinfo" {
-			changed = true // a reader of another kind could take it for one of the two
-			continue
-		}
-		members := claimsObject(text)
+	idToken, userInfo, err := claimsByPlace(r.Claims)
+	if err != nil {
+		return nil
+	}
+	refused := refusedScopes(r, granted)
+	agreed := map[string]map[string]json.RawMessage{"id_token": idToken, "userinfo": userInfo}
+	for place, members := range agreed {
 		for member := range members {
 			if slices.Contains(refused, scopeOf[claimName(member)]) {
 				delete(members, member)
-				changed = true
 			}
 		}
-		if len(members) > 0 {
-			agreed[place] = members
+		if len(members) == 0 {
+			delete(agreed, place)
 		}
-	}
-	if !changed {
-		return r.Claims
 	}
 	if len(agreed) == 0 {
 		return nil

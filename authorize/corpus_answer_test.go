@@ -189,6 +189,7 @@ type corpusAsked struct {
 	client   string
 	state    string   // "" if absent or unusable
 	formPost bool     // asked for in some place
+	prompt   string   // the last one, in whatever place
 	values   []string // all that came from outside, decoded
 }
 
@@ -211,6 +212,9 @@ func (w *corpusWorld) asked(r corpusRequest, client string) corpusAsked {
 		q.values = append(q.values, p.name, p.value)
 		if p.name == "response_mode" && p.value == "form_post" {
 			q.formPost = true
+		}
+		if p.name == "prompt" {
+			q.prompt = p.value
 		}
 	}
 	for name, value := range r.Headers {

@@ -157,23 +157,40 @@ func corpusHeaders(a *corpusAnswer) string {
 		return ""
 	}
 	policy := strings.ToLower(a.header.Get("Content-Security-Policy"))
+	referrer := "no-referrer"
+	if a.form {
+		referrer = "strict-origin" // with no-referrer the client would see Origin: null
+	}
+	framed := !strings.Contains(policy, "frame-ancestors")
 	switch {
 	case !strings.Contains(a.header.Get("Cache-Control"), "no-store"):
 		return fmt.Sprintf("Cache-Control is %q", a.header.Get("Cache-Control"))
-	case a.header.Get("Referrer-Policy") != "no-referrer":
+	case a.header.Get("Referrer-Policy") != referrer:
 		return fmt.Sprintf("Referrer-Policy is %q", a.header.Get("Referrer-Policy"))
 	case a.body != "" && a.header.Get("Content-Type") == "":
 		return "no Content-Type"
 	case !a.html():
 		return ""
-	case !strings.Contains(policy, "frame-ancestors 'none'"):
+	case framed != a.silent():
+		return fmt.Sprintf("the policy is %q, and prompt=none by form_post: %v", policy, a.silent())
+	case !framed && !strings.Contains(policy, "frame-ancestors 'none'"):
 		return "no frame-ancestors 'none'"
+	case (a.header.Get("X-Frame-Options") == "DENY") == framed:
+		return fmt.Sprintf("X-Frame-Options is %q", a.header.Get("X-Frame-Options"))
+	case framed && strings.Contains(a.body, "<button"):
+		return "something to click on a page that may stand in a frame"
 	case strings.Contains(policy, "form-action"):
 		return "form-action, which stops the answer to the client in some browsers"
 	case a.header.Get("X-Content-Type-Options") != "nosniff":
 		return "no nosniff"
 	}
 	return ""
+}
+
+// silent reports whether it is the answer of prompt=none by form_post, which may stand in
+// a frame of the client's page: there is nothing to click.
+func (a *corpusAnswer) silent() bool {
+	return a.form && strings.Trim(a.asked.prompt, " ") == "none"
 }
 
 var corpusOwnCode = regexp.MustCompile(`(?is)<(script|style)>.*?</(script|style)>`)

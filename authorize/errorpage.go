@@ -20,7 +20,8 @@ import (
 // and ErrorID must be escaped.
 type PageError struct {
 	// Status is the HTTP status: 400 for a wrong request or an unknown client, 405,
-	// 413, 414 or 415 for one that cannot be read, 503 if a store failed.
+	// 413, 414 or 415 for one that cannot be read, 503 if a store failed. The header
+	// Retry-After is set already where the error says when to come back.
 	Status int
 
 	// Reason says what is wrong. The set is closed: a page in another language is
@@ -56,7 +57,9 @@ type PageError struct {
 }
 
 // Return is the way to a client: a link to URL or, where Form is true, a form that
-// posts Fields to URL. Vetted is false where nobody of the host has looked at the client.
+// posts Fields to URL. For the form the header Referrer-Policy is strict-origin: with
+// no-referrer the client would see "Origin: null" and take it for forged. Vetted is false
+// where nobody of the host has looked at the client.
 type Return struct {
 	URL    string
 	Host   string
@@ -81,6 +84,12 @@ func (h *Handler) ShowError(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if code := oautherr.Code(""); !errors.As(err, &code) {
 		err = storeFailed("a page", err)
+	}
+	if refused := oautherr.Of(err); refused.Code == oautherr.InvalidClient && refused.Description == "" {
+		// The code's own description is for token endpoints, and here a user reads it.
+		forUsers := *refused
+		forUsers.Description = errUnknown.err.Description
+		err = &forUsers
 	}
 	a := answer{started: h.config.Now()}
 	ctx, cancel := context.WithTimeout(r.Context(), h.config.Timeout)
@@ -107,7 +116,13 @@ func (h *Handler) writeErrorPage(w http.ResponseWriter, r *http.Request, a answe
 	if p.Status == http.StatusMethodNotAllowed {
 		w.Header().Set("Allow", "GET, POST")
 	}
-	setPageHeaders(w.Header(), "")
+	if after := a.err.RetryAfterHeader(); after != "" {
+		w.Header().Set("Retry-After", after)
+	}
+	setPageHeaders(w.Header(), "", false)
+	if p.Return != nil && p.Return.Form {
+		tellOrigin(w.Header())
+	}
 	switch {
 	case h.config.ErrorPage != nil:
 		h.config.ErrorPage(w, r, p)
@@ -171,31 +186,46 @@ func (a answer) pageStatus() int {
 }
 
 // writeFormPost answers by a form that posts itself (OAuth 2.0 Form Post Response
-// Mode).
-func writeFormPost(w http.ResponseWriter, to destination.Answer) {
-	setPageHeaders(w.Header(), "script-src '"+sourceHash(submitScript)+"'; ")
+// Mode). Where its script is blocked, as by a policy that a proxy adds, there is a
+// button. The answer of prompt=none is silent: it may stand in a frame of the client's
+// page, and there is nothing on it that a user could be led to click.
+func writeFormPost(w http.ResponseWriter, to destination.Answer, silent bool) {
+	setPageHeaders(w.Header(), "script-src '"+sourceHash(submitScript)+"'; ", silent)
+	tellOrigin(w.Header())
 	writePage(w, http.StatusOK, formPostTemplate, struct {
 		URL    string
 		Host   string
 		Fields []destination.Field
+		Silent bool
 		Script template.JS
 	}{
 		URL:    to.URL,
 		Host:   destination.Host(to.URL),
 		Fields: to.Form,
+		Silent: silent,
 		Script: submitScript,
 	})
 }
 
+// tellOrigin lets a form tell the client from which origin it comes, and no more. With
+// no-referrer it would come with "Origin: null" (Fetch Standard, append a request Origin
+// header), which protections against forged requests refuse.
+func tellOrigin(header http.Header) { header.Set("Referrer-Policy", "strict-origin") }
+
 // setPageHeaders sets what pages need beside the headers of every answer. There is
 // no form-action: Chromium applies it to the whole chain of redirects after a form
 // and would silently stop the answer to the client.
-func setPageHeaders(header http.Header, script string) {
+func setPageHeaders(header http.Header, script string, framed bool) {
+	ancestors := "frame-ancestors 'none'; "
+	if framed {
+		ancestors = ""
+	} else {
+		header.Set("X-Frame-Options", "DENY")
+	}
 	header.Set("Content-Type", "text/html; charset=utf-8")
 	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("X-Frame-Options", "DENY")
 	header.Set("Content-Security-Policy",
-		"default-src 'none'; "+script+"style-src '"+sourceHash(pageStyle)+"'; frame-ancestors 'none'; base-uri 'none'")
+		"default-src 'none'; "+script+"style-src '"+sourceHash(pageStyle)+"'; "+ancestors+"base-uri 'none'")
 }
 
 func sourceHash(source string) string {
@@ -219,7 +249,9 @@ const pageStyle = `body{font:1rem/1.5 system-ui,sans-serif;color:#1c1e21;backgro
 	`h1{font-size:1.3rem;margin:0 0 1rem}small{color:#5f6670}button{font:inherit;padding:.5rem 1rem}` +
 	`@media(max-width:36rem){main{margin:0;border:0;border-radius:0}}`
 
-const submitScript = `document.forms[0].submit()`
+// submitScript hides what is for those without it, and submits the form.
+const submitScript = `var manual=document.getElementById("manual");if(manual)manual.hidden=true;` +
+	`document.forms[0].submit()`
 
 const pageHead = `<!DOCTYPE html>
 <html lang="en">
@@ -251,8 +283,8 @@ var formPostTemplate = template.Must(template.New("form_post").Funcs(proven).Par
 <main>
 <form method="post" {{proven "action" .URL}}>
 {{range .Fields}}<input type="hidden" name="{{.Name}}" value="{{.Value}}">
-{{end}}<noscript><p>You are going on to {{.Host}}.</p><button>Continue</button></noscript>
-</form>
+{{end}}{{if not .Silent}}<div id="manual"><p>You are going on to {{.Host}}.</p><button>Continue</button></div>
+{{end}}</form>
 </main>
 <script>{{.Script}}</script>
 </body>

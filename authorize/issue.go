@@ -198,7 +198,24 @@ func (c *Code) matches(r Redemption) error {
 	case c.Challenge == "" && r.Verifier != "":
 		return errors.New("a code_verifier without a code_challenge")
 	case c.Challenge != "" && !pkce.Verify(r.Verifier, c.Challenge):
-		return errors.New("code_verifier is missing or wrong")
+		return wrongVerifier(r.Verifier, c.Challenge)
 	}
 	return nil
+}
+
+// wrongVerifier says for the log why a verifier does not prove. Clients that choose
+// other characters than RFC 7636 §4.1 allows are told apart from those that send
+// another verifier: the former have a fault of their own.
+func wrongVerifier(verifier, challenge string) error {
+	switch length := len(verifier); {
+	case length == 0:
+		return errors.New("code_verifier is missing")
+	case length < 43 || length > 128:
+		return fmt.Errorf("code_verifier has %d characters, and RFC 7636 wants 43 to 128", length)
+	case pkce.ValidVerifier(verifier):
+		return errors.New("code_verifier is wrong")
+	case pkce.Challenge(verifier) == challenge:
+		return errors.New("code_verifier has characters that RFC 7636 does not allow and that are not printable ASCII")
+	}
+	return errors.New("code_verifier has characters that RFC 7636 does not allow, and its hash is wrong")
 }

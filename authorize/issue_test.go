@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/pkce"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -26,7 +27,7 @@ func TestWhatACodeStandsFor(t *testing.T) {
 	s := newSite(t)
 	s.now = testStart.Add(1234567 * time.Nanosecond) // finer than a record holds
 	who := &session.Session{ID: "sid", Subject: "alice", AuthTime: testStart.Add(-time.Minute + 999), ACR: "2", AMR: []string{"pwd", "otp"}, Data: []byte("host")}
-	got := s.visitor(who).get(ask("scope=openid+profile", "+resource=https://api.example/a", `claims=%7B%22id_token%22:%7B%7D%7D`)).want(t, "asked", "code")
+	got := s.visitor(who).get(ask("scope=openid+profile", "+resource=https://api.example/a", `claims=%7B%22id_token%22:%7B%22a%22:null%7D%7D`)).want(t, "asked", "code")
 	code, err := s.redeem(got.params["code"], nil)
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +37,7 @@ func TestWhatACodeStandsFor(t *testing.T) {
 		ClientID: "web", RedirectURI: "https://app.example/cb", RedirectURISent: true, Challenge: testChallenge,
 		Scopes: []string{"openid", "profile"}, Resources: []string{"https://api.example/a"},
 		Subject: "alice", AuthTime: testStart.Add(-time.Minute), ACR: "2", AMR: []string{"pwd", "otp"}, Nonce: "n-1",
-		Claims: json.RawMessage(`{"id_token":{}}`), SessionID: "sid", Data: []byte("host"),
+		Claims: json.RawMessage(`{"id_token":{"a":null}}`), SessionID: "sid", Data: []byte("host"),
 		IssuedAt: at, ExpiresAt: at.Add(time.Minute), UsedAt: at,
 	}
 	if diff := cmp.Diff(want, code); diff != "" {
@@ -175,6 +176,45 @@ func TestRedeem(t *testing.T) {
 		if record, _ := s.memory.FindCode(context.Background(), hash(testIssuer+" "+code)); record == nil || !record.UsedAt.IsZero() {
 			t.Errorf("%s: the code is used up: %+v", c.rule, record)
 		}
+	}
+}
+
+// It is the hash that proves; what is wrong with a verifier stands in the log.
+func TestVerifiersAtRedemption(t *testing.T) {
+	with := func(end string) string { return testVerifier[len(end):] + end }
+	for _, c := range []struct{ rule, made, sent, want string }{
+		{"well formed", testVerifier, testVerifier, ""},
+		{"base64 with padding", with("a+/="), with("a+/="), ""},
+		{"128 printable characters", strings.Repeat("~", 128), strings.Repeat("~", 128), ""},
+		{"none", testVerifier, "", "code_verifier is missing"},
+		{"another one", testVerifier, with("x"), "code_verifier is wrong"},
+		{"42 characters", testVerifier, testVerifier[:42], "code_verifier has 42 characters, and RFC 7636 wants 43 to 128"},
+		{"129 characters that would prove", strings.Repeat("~", 129), strings.Repeat("~", 129), "code_verifier has 129 characters, and RFC 7636 wants 43 to 128"},
+		{"padding, and another one", testVerifier, with("="), "code_verifier has characters that RFC 7636 does not allow, and its hash is wrong"},
+		{"a space that would prove", with(" "), with(" "), "code_verifier has characters that RFC 7636 does not allow and that are not printable ASCII"},
+		{"a space, and another one", testVerifier, with(" "), "code_verifier has characters that RFC 7636 does not allow, and its hash is wrong"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			code := s.visitor(alice()).get(ask("code_challenge="+pkce.Challenge(c.made))).want(t, c.rule, "code").params["code"]
+			got, err := s.redeem(code, func(r *Redemption) { r.Verifier = c.sent })
+			if c.want == "" {
+				if err != nil || got == nil {
+					t.Errorf("not redeemed: %v", err)
+				}
+				return
+			}
+			if want := "invalid_grant: " + oautherr.InvalidGrant.Description() + ": " + c.want; got != nil || !errors.Is(err, oautherr.InvalidGrant) || s.lastEvent().Err.Error() != want {
+				t.Errorf("%v, the log says %q, want %q", err, s.lastEvent().Err, want)
+			}
+		})
+	}
+}
+
+// A record without a client, which no store of ours keeps, is nobody's.
+func TestARecordWithoutAClientMatchesNothing(t *testing.T) {
+	if err := (&Code{}).matches(Redemption{}); err == nil {
+		t.Error("it is redeemed by a client without a name")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 )
 
 // Metadata returns the members of the server metadata (RFC 8414 §2, OpenID Connect
@@ -39,7 +40,8 @@ func (h *Handler) promptsOnOffer() []string {
 // MetadataHandler serves Metadata as JSON, with the members of more added or, where
 // both have one, put in its place. Mount it at /.well-known/openid-configuration
 // and /.well-known/oauth-authorization-server (RFC 8414 §3: for an issuer with a
-// path, the latter goes between host and path). Browsers of any origin may read it.
+// path, the latter goes between host and path), for all methods: it answers GET, HEAD
+// and OPTIONS, and others with 405. Scripts of any origin may read it, see [CORS].
 func (h *Handler) MetadataHandler(more map[string]any) http.Handler {
 	m := h.Metadata()
 	maps.Copy(m, more)
@@ -49,7 +51,8 @@ func (h *Handler) MetadataHandler(more map[string]any) http.Handler {
 
 // PublicKeys serves the public halves of [Config].Keys as a JWK Set (RFC 7517), for
 // [PendingReader] in another process. HMAC secrets are not in it. These keys are
-// not those of the host's ID tokens.
+// not those of the host's ID tokens. Methods and scripts are as for
+// [Handler.MetadataHandler].
 func (h *Handler) PublicKeys() http.Handler {
 	body, err := h.keys.Public()
 	return jsonHandler(body, err)
@@ -57,15 +60,17 @@ func (h *Handler) PublicKeys() http.Handler {
 
 // jsonHandler serves a public document that does not change while the process runs.
 func jsonHandler(body []byte, err error) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return CORS(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			http.Error(w, "the document cannot be written: "+err.Error(), http.StatusInternalServerError)
 			return
 		}
-		w.Header().Set("Access-Control-Allow-Origin", "*")
 		w.Header().Set("Cache-Control", "public, max-age=300")
 		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Write(body)
-	})
+		if r.Method != http.MethodHead {
+			w.Write(body)
+		}
+	}), http.MethodGet)
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -126,10 +127,133 @@ func TestMetadataHandler(t *testing.T) {
 	if m["token_endpoint"] != "https://as.example/token" || m["claims_parameter_supported"] != false || m["issuer"] != testIssuer {
 		t.Errorf("%v", m)
 	}
-	for name, want := range map[string]string{"Access-Control-Allow-Origin": "*", "Content-Type": "application/json", "X-Content-Type-Options": "nosniff", "Cache-Control": "public, max-age=300"} {
+	for name, want := range map[string]string{
+		"Access-Control-Allow-Origin": "*", "Content-Type": "application/json", "X-Content-Type-Options": "nosniff",
+		"Cache-Control": "public, max-age=300", "Content-Length": strconv.Itoa(w.Body.Len()),
+	} {
 		if got := w.Header().Get(name); got != want {
 			t.Errorf("%s is %q", name, got)
 		}
+	}
+}
+
+// One row for every kind of request. The headers are all of them that are about CORS,
+// methods and caching.
+func TestCORS(t *testing.T) {
+	s := newSite(t, func(s *site) { s.config.Keys = []Key{{Signer: ecKey(t)}} })
+	called := 0
+	own := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		called++
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		w.WriteHeader(http.StatusUnauthorized)
+	})
+	methods := []string{"GET", "POST"}
+	userinfo := CORS(own, methods...)
+	methods[0] = "DELETE"
+	read := map[string]string{"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "WWW-Authenticate, Retry-After"}
+	options := func(allow, methods, headers string) map[string]string {
+		want := map[string]string{
+			"Access-Control-Allow-Origin": "*", "Allow": allow, "Access-Control-Allow-Methods": methods,
+			"Access-Control-Max-Age": "7200", "Vary": "Access-Control-Request-Headers",
+		}
+		if headers != "" {
+			want["Access-Control-Allow-Headers"] = headers
+		}
+		return want
+	}
+	refused := func(allow string) map[string]string {
+		return map[string]string{"Access-Control-Allow-Origin": "*", "Allow": allow}
+	}
+	asks := func(headers ...string) http.Header {
+		h := http.Header{"Origin": {"https://spa.example"}, "Access-Control-Request-Method": {"GET"}}
+		if headers != nil {
+			h["Access-Control-Request-Headers"] = headers
+		}
+		return h
+	}
+	const getOnly, both = "GET, HEAD, OPTIONS", "GET, HEAD, POST, OPTIONS"
+	long := strings.Repeat("x", maxRequestHeaders)
+	documents := map[string]http.Handler{"metadata": s.handler.MetadataHandler(nil), "keys": s.handler.PublicKeys()}
+	for name, h := range documents {
+		documents[name+" by CORS without methods"] = CORS(h)
+	}
+	type row struct {
+		rule   string
+		h      http.Handler
+		method string
+		header http.Header
+		status int
+		want   map[string]string
+		called bool
+	}
+	rows := []row{
+		{"userinfo, GET", userinfo, "GET", nil, 401, read, true},
+		{"userinfo, HEAD", userinfo, "HEAD", nil, 401, read, true},
+		{"userinfo, POST", userinfo, "POST", nil, 401, read, true},
+		{"userinfo, PUT", userinfo, "PUT", nil, 405, refused(both), false},
+		{"userinfo, DELETE, which the caller's list has since", userinfo, "DELETE", nil, 405, refused(both), false},
+		{"userinfo, a method in lower case", userinfo, "post", nil, 405, refused(both), false},
+		{"userinfo, a preflight", userinfo, "OPTIONS", asks("authorization"), 204, options(both, "GET, HEAD, POST", "authorization"), false},
+		{"userinfo, OPTIONS that is no preflight", userinfo, "OPTIONS", nil, 204, options(both, "GET, HEAD, POST", ""), false},
+		{"token, POST", CORS(own, "POST"), "POST", nil, 401, read, true},
+		{"token, GET", CORS(own, "POST"), "GET", nil, 405, refused("POST, OPTIONS"), false},
+		{"token, HEAD", CORS(own, "POST"), "HEAD", nil, 405, refused("POST, OPTIONS"), false},
+		{"token, a preflight", CORS(own, "POST"), "OPTIONS", asks("content-type"), 204, options("POST, OPTIONS", "POST", "content-type"), false},
+		{"HEAD named", CORS(own, "HEAD", "GET"), "OPTIONS", nil, 204, options("HEAD, GET, OPTIONS", "HEAD, GET", ""), false},
+	}
+	for name, h := range documents {
+		rows = append(rows,
+			row{name + ", GET", h, "GET", nil, 200, read, false},
+			row{name + ", HEAD", h, "HEAD", nil, 200, read, false},
+			row{name + ", POST", h, "POST", nil, 405, refused(getOnly), false},
+			row{name + ", DELETE", h, "DELETE", nil, 405, refused(getOnly), false},
+			row{name + ", TRACE", h, "TRACE", nil, 405, refused(getOnly), false},
+			row{name + ", a preflight", h, "OPTIONS", asks("mcp-protocol-version"), 204, options(getOnly, "GET, HEAD", "mcp-protocol-version"), false},
+		)
+	}
+	for _, c := range []struct {
+		rule  string
+		lines []string
+		want  string
+	}{
+		{"several", []string{"authorization,x-okta-user-agent-extended"}, "authorization, x-okta-user-agent-extended"},
+		{"blanks and empty ones", []string{" a ,\tb ,, c,"}, "a, b, c"},
+		{"in two lines", []string{"a", "B"}, "a, B"},
+		{"every character of a name", []string{tokenCharacters}, tokenCharacters},
+		{"as long as may be", []string{long}, long},
+		{"too long", []string{long + "x"}, ""},
+		{"too long in two lines", []string{long, "x"}, ""},
+		{"a line break", []string{"a\r\nSet-Cookie"}, ""},
+		{"a space inside", []string{"a b"}, ""},
+		{"a colon", []string{"a, b: c"}, ""},
+		{"a letter beyond ASCII", []string{"ä"}, ""},
+		{"markup", []string{"<b>"}, ""},
+		{"empty", []string{""}, ""},
+	} {
+		rows = append(rows, row{"headers asked for: " + c.rule, documents["metadata"], "OPTIONS", asks(c.lines...), 204, options(getOnly, "GET, HEAD", c.want), false})
+	}
+	for _, c := range rows {
+		t.Run(c.rule, func(t *testing.T) {
+			called = 0
+			r := httptest.NewRequest(c.method, "/x", nil)
+			for name, values := range c.header {
+				r.Header[name] = values
+			}
+			w := httptest.NewRecorder()
+			c.h.ServeHTTP(w, r)
+			got := map[string]string{}
+			for name, values := range w.Header() {
+				if name == "Allow" || name == "Vary" || strings.HasPrefix(name, "Access-Control-") {
+					got[name] = strings.Join(values, " | ")
+				}
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" || w.Code != c.status || called == 1 != c.called {
+				t.Errorf("status %d, called %d times, (-want +got)\n%s", w.Code, called, diff)
+			}
+			if body := w.Body.Len() > 0; body != (c.status == 200 && c.method != "HEAD" || c.status == 405) {
+				t.Errorf("the body is %q", w.Body)
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package authorize
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"mime"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
+	"github.com/usher-auth/usher/authorize/internal/jose"
 )
 
 // maxInput is how many bytes of a query or a body are read.
@@ -32,7 +34,8 @@ type param struct{ name, value string }
 type params struct {
 	list     []param  // decoded, in order of arrival, without empty or repeated ones
 	repeated []string // those that came twice or in the wrong place: no value can be trusted
-	resumes  bool     // there is a req: the request comes back from a page
+	resumes  bool     // there is a req of ours: the request comes back from a page
+	otherReq string   // a req that is not of our type
 	denied   bool     // deny=1, which only counts beside req
 
 	// hinted says that there was an id_token_hint. If it was looked at on an earlier visit,
@@ -69,43 +72,70 @@ func (p params) all(name string) []string {
 
 // read returns the parameters of the query of a GET or of the body of a POST.
 // What cannot be read without doubt is refused, never dropped: the rest of the
-// request would mean something else.
-func (h *Handler) read(r *http.Request) (params, error) {
-	if strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") {
-		return params{}, errPrefetch
-	}
+// request would mean something else. With an error, what could be read is there for the
+// error page.
+func (h *Handler) read(r *http.Request) (p params, err error) {
 	switch r.Method {
-	case http.MethodGet:
-		return h.parse(r.URL.RawQuery, errURITooLong)
 	case http.MethodPost:
-		return h.readBody(r)
+		p, err = h.readBody(r)
+	case http.MethodGet:
+		p, err = h.parse(r.URL.RawQuery, errURITooLong)
+	default:
+		p, _ = h.parse(r.URL.RawQuery, errURITooLong)
+		return p, errMethodNotAllowed
 	}
-	return params{}, errMethodNotAllowed
+	for _, name := range prefetchHeaders {
+		if values := r.Header[name]; values != nil && isPrefetch(values) {
+			return p, errPrefetch
+		}
+	}
+	if p.otherReq != "" {
+		p = p.settleReq()
+	}
+	return p, err
+}
+
+// prefetchHeaders are those by which browsers, old and new, say that they ask ahead of
+// time, for nobody who has clicked yet.
+var prefetchHeaders = []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"}
+
+func isPrefetch(values []string) bool {
+	purpose := strings.ToLower(strings.Join(values, ","))
+	return strings.Contains(purpose, "prefetch") || strings.Contains(purpose, "preview") || strings.Contains(purpose, "prerender")
+}
+
+// settleReq says what a req means that is not ours. Beside a client_id it is a parameter
+// of the client's own, which is ignored. Alone it is a request of ours that is damaged.
+func (p params) settleReq() params {
+	switch {
+	case p.resumes: // and one that is ours: nobody can say which is meant
+		p.repeated = appendOnce(p.repeated, "req")
+		return p.withoutRepeated()
+	case p.get("client_id") == "" && !slices.Contains(p.repeated, "client_id"):
+		p.resumes = true
+		p.list = append(p.list, param{"req", p.otherReq})
+	}
+	return p
 }
 
 func (h *Handler) readBody(r *http.Request) (params, error) {
-	mediaType, options, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	charset := options["charset"]
-	if err != nil || mediaType != "application/x-www-form-urlencoded" ||
-		charset != "" && !strings.EqualFold(charset, "utf-8") || r.Header.Get("Content-Encoding") != "" {
+	if !isForm(r.Header) {
 		return params{}, errUnsupportedMediaType
 	}
 	query, err := h.parse(r.URL.RawQuery, errURITooLong)
 	if err != nil {
 		return params{}, err
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxInput))
-	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		return params{}, errTooLarge
-	} else if err != nil {
-		return params{}, errBody.because("%w", err)
-	}
-	p, err := h.parse(string(body), errTooLarge)
+	body, err := bodyOf(r.Body)
 	if err != nil {
 		return params{}, err
 	}
+	p, err := h.parse(body, errTooLarge)
+	if err != nil {
+		return p, err
+	}
 	if err := r.Context().Err(); err != nil {
-		return params{}, errBody.because("%w", err)
+		return p, errBody.because("%w", err)
 	}
 	// A parameter in the query of a POST is one too many, wherever else it is.
 	for _, x := range query.list {
@@ -114,12 +144,69 @@ func (h *Handler) readBody(r *http.Request) (params, error) {
 	for _, name := range query.repeated {
 		p.repeated = appendOnce(p.repeated, name)
 	}
-	p.resumes = p.resumes || query.resumes
+	p.resumes, p.otherReq = p.resumes || query.resumes, cmp.Or(p.otherReq, query.otherReq)
 	return p.withoutRepeated(), nil
 }
 
+// bodyOf reads a body as far as it may go. Without a server in front, as in an adapter
+// for functions, there may be none: it is empty then.
+func bodyOf(body io.ReadCloser) (string, error) {
+	if body == nil {
+		return "", nil
+	}
+	text, err := io.ReadAll(http.MaxBytesReader(nil, body, maxInput))
+	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
+		return "", errTooLarge
+	} else if err != nil {
+		return "", errBody.because("%w", err)
+	}
+	return string(text), nil
+}
+
+// maxMediaType bounds the header Content-Type, which is parsed before anything else.
+const maxMediaType = 1024
+
+// isForm reports whether a body is a form as it stands: of the media type of forms, not
+// compressed, and with a charset that changes nothing about ASCII, which is all that
+// parse takes.
+func isForm(header http.Header) bool {
+	contentType := header.Get("Content-Type")
+	if len(contentType) > maxMediaType {
+		return false
+	}
+	mediaType, options, err := mime.ParseMediaType(contentType)
+	if err != nil || mediaType != "application/x-www-form-urlencoded" || !keepsASCII(options["charset"]) {
+		return false
+	}
+	for _, line := range header.Values("Content-Encoding") {
+		for encoding := range strings.SplitSeq(line, ",") {
+			if encoding = strings.TrimSpace(encoding); encoding != "" && !strings.EqualFold(encoding, "identity") {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// keepsASCII reports whether the bytes of ASCII mean themselves in the charset. Empty: no
+// charset is named.
+func keepsASCII(charset string) bool {
+	switch charset = strings.ToLower(charset); charset {
+	case "", "utf-8", "us-ascii":
+		return true
+	}
+	return isNumbered(charset, "iso-8859-") || isNumbered(charset, "windows-125")
+}
+
+// isNumbered reports whether a name is the prefix and one or two digits.
+func isNumbered(name, prefix string) bool {
+	number, ok := strings.CutPrefix(name, prefix)
+	return ok && (len(number) == 1 || len(number) == 2) && strings.Trim(number, "0123456789") == ""
+}
+
 // parse splits a query or form body. Unlike net/url it drops nothing: a semicolon,
-// a malformed escape or a byte that has to be escaped is an error.
+// a malformed escape or a byte that has to be escaped is an error. The work is linear
+// in the bytes, whatever they are: nobody is known yet.
 func (h *Handler) parse(raw string, tooLong error) (params, error) {
 	if len(raw) > maxInput {
 		return params{}, tooLong
@@ -129,34 +216,51 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 			return params{}, errUnescaped
 		}
 	}
-	p := params{list: make([]param, 0, 12)}
+	p, times := params{list: make([]param, 0, 12)}, make(map[string]int, 12)
 	for pair := range strings.SplitSeq(raw, "&") {
 		name, value, _ := strings.Cut(pair, "=")
 		name, err := url.QueryUnescape(name)
 		if err != nil {
-			return params{}, errEscape
+			return p.unreadable(), errEscape
 		}
 		if value, err = url.QueryUnescape(value); err != nil {
-			return params{}, errEscape
+			return p.unreadable(), errEscape
 		}
-		p.resumes = p.resumes || name == "req" && value != ""
-		switch {
-		case name == "deny":
+		if name == "deny" {
 			p.denied = value == "1"
-		case value == "" || !h.known[name]:
-		case slices.Contains(h.config.Parameters, name) && !destination.ValidText(value, maxInput):
-			return params{}, errNotText
-		case name != "resource" && slices.ContainsFunc(p.list, func(x param) bool { return x.name == name }):
-			p.repeated = appendOnce(p.repeated, name)
-		default:
+		}
+		if value == "" || !h.known[name] {
+			continue
+		}
+		if name == "req" {
+			if jose.Type(value) != waitingType {
+				p.otherReq = value
+				continue
+			}
+			p.resumes = true
+		}
+		if slices.Contains(h.config.Parameters, name) && !destination.ValidText(value, maxInput) {
+			return p.unreadable(), errNotText
+		}
+		switch times[name]++; {
+		case times[name] == 1, name == "resource" && times[name] <= maxResources+1:
 			p.hinted = p.hinted || name == "id_token_hint"
+			// One resource too many is kept, for its rule to refuse.
 			p.list = append(p.list, param{name, value})
+		case name != "resource" && times[name] == 2:
+			p.repeated = append(p.repeated, name)
 		}
 	}
 	if p.repeated != nil {
 		p = p.withoutRepeated()
 	}
 	return p, nil
+}
+
+// unreadable leaves only the language for the error page.
+func (p params) unreadable() params {
+	p.list = slices.DeleteFunc(p.list, func(x param) bool { return x.name != "ui_locales" })
+	return params{list: p.list}
 }
 
 // withoutRepeated drops the values of parameters that came twice: of two values

@@ -3,6 +3,7 @@ package authorize
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -12,6 +13,9 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
+
+	oautherr "github.com/usher-auth/usher/errors"
 )
 
 func TestLimitsOfWhatIsRead(t *testing.T) {
@@ -120,6 +124,198 @@ func TestOnlyWhatIsConfiguredSurvives(t *testing.T) {
 	}
 }
 
+// Adapters of function platforms and hosts' own tests call handlers without a server in
+// front, which would see to it that there is a body and that headers are joined.
+func TestWithoutAServerInFront(t *testing.T) {
+	s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Prompt: "terms", Page: "/terms"}))
+	s.remember("web", "openid")
+	post := func(path string) *http.Request {
+		r, err := http.NewRequest(http.MethodPost, testIssuer+path, nil)
+		if err != nil || r.Body != nil {
+			t.Fatalf("there is a body: %v", err)
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		return r
+	}
+	twice := func(first, second string) *http.Request {
+		r := formPost("/authorize", ask())
+		r.Header["Content-Encoding"] = []string{first, second}
+		return r
+	}
+	s.visitor(nil).send(s.handler, post("/authorize")).want(t, "no body", "page Bad Request invalid_request")
+	s.visitor(nil).send(s.handler, post("/authorize?"+ask())).want(t, "no body, and a query", "page Bad Request invalid_request")
+	get := post("/authorize?" + ask())
+	get.Method = http.MethodGet
+	s.visitor(alice()).send(s.handler, get).want(t, "a GET without a body", "code")
+	s.visitor(alice()).send(s.handler, twice("identity", "gzip")).want(t, "gzip in a second line", "page Unsupported Media Type invalid_request")
+	s.visitor(alice()).send(s.handler, twice("", "identity")).want(t, "identity in a second line", "code")
+
+	w := httptest.NewRecorder()
+	s.handler.Introspection().ServeHTTP(w, post("/introspect"))
+	if got := strings.TrimSpace(w.Body.String()); w.Code != http.StatusOK || got != `{"active":false}` {
+		t.Errorf("introspection without a body: status %d, %s", w.Code, got)
+	}
+	if _, err := s.handler.Pending(post("/login")); !errors.Is(err, oautherr.InvalidRequest) {
+		t.Errorf("a page without a body: %v", err)
+	}
+	w = httptest.NewRecorder()
+	if s.handler.Resume(w, post("/login")) {
+		t.Error("resumed without a request")
+	}
+	for name, page := range map[string]func(http.ResponseWriter, *http.Request){
+		"Deny":     s.handler.Deny,
+		"Complete": func(w http.ResponseWriter, r *http.Request) { s.handler.Complete(w, r, "terms") },
+		"Grant":    func(w http.ResponseWriter, r *http.Request) { s.handler.Grant(w, r, []string{"openid"}) },
+	} {
+		if got := s.visitor(alice()).page(page, post("/page")); got.status >= 500 {
+			t.Errorf("%s without a body: status %d", name, got.status)
+		}
+	}
+}
+
+// Before anybody is known, twice the bytes are no more than twice the work: who needs no
+// account must not be able to keep the server busy.
+func TestWorkIsLinear(t *testing.T) {
+	distinct := func(bytes int) string {
+		var b strings.Builder
+		for i := 0; b.Len() < bytes; i++ {
+			fmt.Fprintf(&b, "%c%c+", 'A'+i/26%52, 'a'+i%26)
+		}
+		return b.String()
+	}
+	fill := func(piece string) func(int) string {
+		return func(bytes int) string { return strings.Repeat(piece, bytes/len(piece)) }
+	}
+	members := func(bytes int) string {
+		var b strings.Builder
+		b.WriteString("%7B%22a0%22:1")
+		for i := 1; b.Len() < bytes-3; i++ {
+			fmt.Fprintf(&b, ",%%22a%d%%22:1", i)
+		}
+		return b.String() + "%7D"
+	}
+	shapes := []struct {
+		name  string
+		bytes int // the larger of the two sizes
+		query func(bytes int) string
+	}{
+		{"lists of many values", 20000, func(n int) string {
+			list := distinct(n / 5)
+			return ask("scope="+list, "prompt="+list, "ui_locales="+list, "claims_locales="+list, "acr_values="+list)
+		}},
+		{"resources and a repeated name", 60000, func(n int) string {
+			return ask() + fill("&resource=a")(n/2) + fill("&req=1")(n/2)
+		}},
+		{"resources", 60000, func(n int) string { return ask() + fill("&resource=https://api.example/a")(n) }},
+		{"a repeated name", 60000, func(n int) string { return ask() + fill("&state=1")(n) }},
+		{"many repeated names", 60000, func(n int) string {
+			return ask() + fill("&nonce=1&display=1&claims=1&request=1&prompt=1&dpop_jkt=1")(n)
+		}},
+		{"unknown names", 60000, func(n int) string { return ask() + fill("&a=b")(n) }},
+		{"separators", 60000, fill("&")},
+		{"escapes", 60000, func(n int) string { return ask("state=" + fill("%41")(n)) }},
+		{"a response_type of many values", 60000, func(n int) string { return ask("response_type=" + distinct(n)) }},
+		{"blanks", 60000, func(n int) string { return ask("scope=openid" + fill("+")(n)) }},
+		{"claims with many members", 8000, func(n int) string { return ask("claims=" + members(n)) }},
+		{"a long redirect_uri", 60000, func(n int) string {
+			return ask("client_id=native", "redirect_uri=http://127.0.0.1:80/"+fill("%61/")(n))
+		}},
+		{"a long req", 60000, func(n int) string { return "req=" + fill("e30.")(n) }},
+	}
+	s := newSite(t, func(s *site) { s.config.Logger, s.config.OnEvent = nil, nil })
+	form := func(path, body string) *http.Request { return formPost(path, body) }
+	endpoints := []struct {
+		name string
+		send func(query string) (http.Handler, *http.Request)
+	}{
+		{"GET", func(query string) (http.Handler, *http.Request) {
+			r := httptest.NewRequest(http.MethodGet, "/authorize", nil)
+			r.URL.RawQuery = query
+			return s.handler, r
+		}},
+		{"POST", func(query string) (http.Handler, *http.Request) { return s.handler, form("/authorize", query) }},
+		{"the query of a POST", func(query string) (http.Handler, *http.Request) {
+			r := form("/authorize", ask())
+			r.URL.RawQuery = query
+			return s.handler, r
+		}},
+		{"introspection", func(query string) (http.Handler, *http.Request) {
+			return s.handler.Introspection(), form("/introspect", query)
+		}},
+		{"a page of the host", func(query string) (http.Handler, *http.Request) {
+			r := form("/login", query)
+			return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { s.handler.Pending(r) }), r
+		}},
+	}
+	for _, e := range endpoints {
+		for _, shape := range shapes {
+			t.Run(e.name+"/"+shape.name, func(t *testing.T) {
+				linear(t, func(part int) func() {
+					h, r := e.send(shape.query(shape.bytes / part))
+					body := readAll(t, r.Body)
+					return func() {
+						r.Body = io.NopCloser(strings.NewReader(body))
+						r.Form, r.PostForm = nil, nil
+						h.ServeHTTP(httptest.NewRecorder(), r)
+					}
+				})
+			})
+		}
+	}
+	headers := []struct {
+		name, header string
+		bytes        int
+		value        func(bytes int) string
+		h            http.Handler
+		method       string
+	}{
+		{"a content type", "Content-Type", 900_000, func(n int) string {
+			return "application/x-www-form-urlencoded" + fill("; a=b")(n)
+		}, s.handler, "POST"},
+		{"encodings", "Content-Encoding", 900_000, fill("identity,"), s.handler, "POST"},
+		{"cookies", "Cookie", 100_000, fill("__Host-usher-ABCDEFGHIJKLMNOPQRSTUVWXYZ=1.a; "), s.handler, "GET"},
+		{"headers that a preflight asks for", "Access-Control-Request-Headers", 900_000, fill("x-a,"), s.handler.MetadataHandler(nil), "OPTIONS"},
+	}
+	for _, c := range headers {
+		t.Run("a header/"+c.name, func(t *testing.T) {
+			linear(t, func(part int) func() {
+				r := httptest.NewRequest(c.method, "/authorize?"+ask(), nil)
+				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+				r.Header.Set(c.header, c.value(c.bytes/part))
+				return func() { c.h.ServeHTTP(httptest.NewRecorder(), r) }
+			})
+		})
+	}
+}
+
+// linear fails unless the work for the whole input takes less than three times as long as
+// that for half of it: where it grows with the square, that is four times. Another process
+// can slow down a run, so the best of many counts, and what seems too slow is measured
+// again, with more runs.
+func linear(t *testing.T, work func(part int) func()) {
+	t.Helper()
+	whole, half := work(1), work(2)
+	const most, rounds = 3.0, 5
+	ratio := 0.0
+	for round := range rounds {
+		least := [2]time.Duration{time.Hour, time.Hour}
+		for range 10 << round {
+			for i, run := range []func(){whole, half} {
+				started := time.Now()
+				run()
+				least[i] = min(least[i], time.Since(started))
+			}
+		}
+		if least[0] < 200*time.Microsecond {
+			return // nothing that could keep a server busy
+		}
+		if ratio = float64(least[0]) / float64(least[1]); ratio < most {
+			return
+		}
+	}
+	t.Errorf("twice the bytes take %.1f times as long", ratio)
+}
+
 // For any bytes: what is read is what they say, and nothing is dropped in silence.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{ask(), "a=1;b=2", "state=%zz", "state=a+b&state=%2B", "resource=a&resource=b", "&=&&%73tate=x", "deny=1&req=x"} {
@@ -130,8 +326,8 @@ func FuzzParse(f *testing.F) {
 		p, err := s.handler.parse(raw, errTooLarge)
 		values, malformed := url.ParseQuery(raw)
 		if err != nil {
-			if len(p.list) != 0 {
-				t.Fatalf("refused and yet read: %v", p.list)
+			if slices.ContainsFunc(p.list, func(x param) bool { return x.name != "ui_locales" }) || p.resumes || p.denied {
+				t.Fatalf("refused and yet read: %v", p)
 			}
 			return
 		}
@@ -139,10 +335,13 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("accepted, though %v", malformed)
 		}
 		for name := range s.handler.known {
+			if name == "req" {
+				continue // see reading.jsonl
+			}
 			want := slices.DeleteFunc(slices.Clone(values[name]), func(v string) bool { return v == "" })
 			switch got := p.all(name); {
 			case name == "resource":
-				if !slices.Equal(got, want) {
+				if want = want[:min(len(want), maxResources+1)]; !slices.Equal(got, want) {
 					t.Fatalf("%s is %q, want %q", name, got, want)
 				}
 			case len(want) > 1 != slices.Contains(p.repeated, name):

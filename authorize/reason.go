@@ -85,7 +85,7 @@ var (
 	errNoCookies      = problem(ReasonNoCookies, oautherr.InvalidRequest, "Your browser keeps no cookies for this site. Allow them, then start again.")
 	errFetched        = problem(ReasonFetched, oautherr.InvalidRequest, "A page is needed here. Navigate to this address, do not fetch it.")
 	errDenied         = problem(ReasonDenied, oautherr.AccessDenied, "The user refused the request.")
-	errForbidden      = oautherr.AccessDenied.With("The rules of this server refuse the request.")
+	errForbidden      = oautherr.AccessDenied.With("The server's rules refused the request.")
 	errTooLong        = oautherr.InvalidRequest.With("The request is too long to be kept while the user signs in.")
 	errNothing        = problem(ReasonNothingChosen, oautherr.InvalidRequest, "Nothing was chosen. Go back one page to choose, or to say no.")
 	errNotForBrowsers = problem(ReasonBrowser, oautherr.InvalidRequest, "This redirect_uri is for programs that run in no browser.")

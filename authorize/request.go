@@ -247,9 +247,9 @@ func newRequest(p params) *Request {
 		redirectURISent:     p.get("redirect_uri") != "",
 		params:              p,
 	}
-	if strings.Contains(r.ResponseType, " ") {
+	if strings.Contains(r.ResponseType, " ") && len(r.ResponseType) <= maxList {
 		// The order of the values does not matter (RFC 6749 §3.1.1).
-		values := strings.Split(r.ResponseType, " ")
+		values := strings.FieldsFunc(r.ResponseType, func(c rune) bool { return c == ' ' })
 		slices.Sort(values)
 		r.ResponseType = strings.Join(values, " ")
 	}
@@ -269,12 +269,17 @@ func newRequest(p params) *Request {
 	return r
 }
 
-// maxList is how many bytes a space-separated list may have. A longer one is not
-// even split, so that nobody can make us compare thousands of values.
-const maxList = 4096
+// A space-separated list may have so many bytes and so many values. A longer one is
+// not split: it stays one text, which the rule of its parameter refuses, so that
+// nobody can make us compare thousands of values.
+const (
+	maxList   = 4096
+	maxValues = 100
+)
 
-// list splits a space-separated list and drops what is there twice. Only the
-// space separates: any other white space stays in the value and is refused there.
+// list splits a space-separated list and drops what is there twice. Blanks at its
+// ends, and two in the place of one, are no values. Only the space separates: any
+// other white space stays in the value and is refused there.
 func list(text string) []string {
 	if text == "" {
 		return nil
@@ -282,13 +287,26 @@ func list(text string) []string {
 	if len(text) > maxList {
 		return []string{text}
 	}
-	values := make([]string, 0, 4)
+	values, read := make([]string, 0, 4), 0
 	for value := range strings.SplitSeq(text, " ") {
-		if value != "" && !slices.Contains(values, value) {
+		if value == "" {
+			continue
+		}
+		if read++; read > maxValues {
+			return []string{text}
+		}
+		if !slices.Contains(values, value) {
 			values = append(values, value)
 		}
 	}
 	return values
+}
+
+// tooManyValues reports whether a list stays one text for what is in it: a value of a
+// list that was split has no space.
+func tooManyValues(text string) bool {
+	values := list(text)
+	return len(values) == 1 && strings.Contains(values[0], " ")
 }
 
 // maxAge reads ASCII digits that fit an int64. Anything else is an error, never

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
@@ -139,7 +140,7 @@ func (h *Handler) respond(w http.ResponseWriter, r *http.Request, a answer) {
 		}
 		switch to := a.destination.Answer(h.config.Issuer, a.fields...); {
 		case to.Form != nil:
-			writeFormPost(w, to)
+			writeFormPost(w, to, slices.Equal(list(a.params.get("prompt")), []string{"none"}))
 		case to.Body != nil:
 			writeJSON(w, http.StatusOK, to.Body)
 		default:

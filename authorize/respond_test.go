@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	oautherr "github.com/usher-auth/usher/errors"
@@ -31,7 +33,14 @@ func TestTheHeadersOfEveryAnswer(t *testing.T) {
 	form := map[string]string{
 		"Content-Type": "text/html; charset=utf-8", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
 		"Content-Security-Policy": "default-src 'none'; script-src 'SCRIPT'; style-src 'STYLE'; frame-ancestors 'none'; base-uri 'none'",
+		"Referrer-Policy":         "strict-origin",
 	}
+	silent := map[string]string{
+		"Content-Type": "text/html; charset=utf-8", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "strict-origin",
+		"Content-Security-Policy": "default-src 'none'; script-src 'SCRIPT'; style-src 'STYLE'; base-uri 'none'",
+	}
+	withForm := maps.Clone(page)
+	withForm["Referrer-Policy"] = "strict-origin"
 	redirected := map[string]string{"Location": "*"}
 	s := newSite(t, withConsent)
 	s.remember("web", "openid")
@@ -50,6 +59,17 @@ func TestTheHeadersOfEveryAnswer(t *testing.T) {
 		{"an error, by GET", as(alice()).get(ask("scope=unknown")), 302, redirected},
 		{"an error, by POST", as(alice()).post(ask("scope=unknown")), 303, redirected},
 		{"an error, by form_post", as(alice()).get(ask("scope=unknown", "response_mode=form_post")), 200, form},
+		{"a code for prompt=none, by form_post", as(alice()).get(ask("response_mode=form_post", "prompt=none")), 200, silent},
+		{"a code for prompt=none, by form_post for a POST", as(alice()).post(ask("response_mode=form_post", "prompt=+none+")), 200, silent},
+		{"nothing for prompt=none, by form_post", as(alice()).get(ask("response_type=none", "response_mode=form_post", "prompt=none")), 200, silent},
+		{"an error for prompt=none, by form_post", as(nil).get(ask("response_mode=form_post", "prompt=none")), 200, silent},
+		{"a wrong request with prompt=none, by form_post", as(alice()).get(ask("scope=unknown", "response_mode=form_post", "prompt=none")), 200, silent},
+		{"an error for prompt=none, by redirect", as(nil).get(ask("prompt=none")), 302, redirected},
+		{"none and another value of prompt, by form_post", as(alice()).get(ask("response_mode=form_post", "prompt=none+login")), 200, form},
+		{"prompt=none twice, by form_post", as(alice()).get(ask("response_mode=form_post", "prompt=none", "+prompt=none")), 200, form},
+		{"an error page for prompt=none", as(nil).get(ask("client_id=unknown", "response_mode=form_post", "prompt=none")), 400, page},
+		{"an unvetted client's error for prompt=none, by form_post", as(nil).get(ask("client_id=new", "response_mode=form_post", "prompt=none")), 400, withForm},
+		{"an unvetted client's error, by form_post", as(nil).get(ask("client_id=new", "scope=unknown", "response_mode=form_post")), 400, withForm},
 		{"the login page", as(nil).get(ask()), 302, map[string]string{"Location": "*", "Set-Cookie": "*"}},
 		{"the consent page", as(alice()).get(ask("prompt=consent")), 302, map[string]string{"Location": "*", "Set-Cookie": "*"}},
 		{"the consent page, by POST", as(alice()).post(ask("prompt=consent")), 303, map[string]string{"Location": "*", "Set-Cookie": "*"}},
@@ -156,8 +176,110 @@ func TestAnAnswerByForm(t *testing.T) {
 	if strings.Contains(got.body, "alert(1)</script>") || strings.Contains(got.body, `b='`) {
 		t.Errorf("unescaped:\n%s", got.body)
 	}
-	if !strings.Contains(got.body, "<noscript>") || strings.Contains(got.location, "code") {
-		t.Errorf("without scripts nobody could go on:\n%s", got.body)
+	if strings.Contains(got.body, "<noscript>") || !strings.Contains(got.body, "<button>Continue</button>") || strings.Contains(got.location, "code") {
+		t.Errorf("where the script is blocked nobody could go on:\n%s", got.body)
+	}
+	if hides, submits := strings.Index(got.body, "hidden=true"), strings.Index(got.body, ".submit()"); !strings.Contains(got.body, `<div id="manual">`) || hides < 0 || hides > submits {
+		t.Errorf("the script does not hide the button:\n%s", got.body)
+	}
+	got = s.visitor(alice()).get(ask("response_mode=form_post", "prompt=none", "redirect_uri="+url.QueryEscape(client.RedirectURIs[0]))).want(t, "silent", "code")
+	if strings.Contains(got.body, "<button") || strings.Contains(got.body, "going on") {
+		t.Errorf("there is something to click in a frame:\n%s", got.body)
+	}
+}
+
+// A page of the host's own has the headers before it is called, and says no when.
+func TestRetryAfter(t *testing.T) {
+	busy := &oautherr.Error{Code: oautherr.TemporarilyUnavailable, RetryAfter: 89*time.Second + 1}
+	for _, c := range []struct {
+		rule   string
+		change func(*site)
+		ask    string
+		want   string
+		after  string
+	}{
+		{"a store that says when", func(*site) {}, ask(), "page Service Unavailable temporarily_unavailable", "90"},
+		{"a page of the host's own", func(s *site) {
+			s.config.ErrorPage = func(w http.ResponseWriter, _ *http.Request, p PageError) {
+				w.WriteHeader(p.Status)
+				fmt.Fprintf(w, "<small>%s &middot; %s</small>", p.Code, p.ErrorID)
+			}
+		}, ask(), "page Service Unavailable temporarily_unavailable", "90"},
+		{"another address for errors, which 503 is not sent to", withErrorURL("/error"), ask(), "page Service Unavailable temporarily_unavailable", "90"},
+		{"the client is told by a redirect", func(s *site) {
+			s.config.Clients = s.memory
+			s.config.Check = func(context.Context, *Request) error { return fmt.Errorf("busy: %w", busy) }
+		}, ask(), "client temporarily_unavailable", ""},
+		{"the client is told by a form", func(s *site) {
+			s.config.Clients = s.memory
+			s.config.Check = func(context.Context, *Request) error { return busy }
+		}, ask("response_mode=form_post"), "client temporarily_unavailable", ""},
+		{"an unvetted client's page", func(s *site) {
+			s.config.Clients = s.memory
+			s.config.Check = func(context.Context, *Request) error { return busy }
+		}, ask("client_id=new"), "page Service Unavailable temporarily_unavailable", "90"},
+		{"nobody knows when", func(s *site) {
+			s.config.Clients = clientsFunc(func(context.Context, string) (*Client, error) { return nil, oautherr.TemporarilyUnavailable })
+		}, ask(), "page Service Unavailable temporarily_unavailable", ""},
+		{"the request is wrong", func(*site) {}, ask("client_id="), "page Bad Request invalid_request", ""},
+	} {
+		s := newSite(t, func(s *site) {
+			s.config.Clients = clientsFunc(func(context.Context, string) (*Client, error) { return nil, fmt.Errorf("busy: %w", busy) })
+			c.change(s)
+		})
+		got := s.visitor(alice()).get(c.ask).want(t, c.rule, c.want)
+		if after := got.header.Get("Retry-After"); after != c.after {
+			t.Errorf("%s: Retry-After is %q, want %q", c.rule, after, c.after)
+		}
+	}
+	s := newSite(t, withDevices, func(s *site) { s.config.Check = func(context.Context, *Request) error { return busy } })
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, deviceGET(deviceAsks()))
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "90" {
+		t.Errorf("to a program: status %d, %v", w.Code, w.Header())
+	}
+	w = httptest.NewRecorder()
+	s.handler.ShowError(w, deviceGET(""), fmt.Errorf("a page: %w", busy))
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "90" {
+		t.Errorf("ShowError: status %d, %v", w.Code, w.Header())
+	}
+}
+
+// Whoever is refused reads whose no it is.
+func TestAccessDeniedSaysWhoRefused(t *testing.T) {
+	s := newSite(t)
+	v := s.visitor(nil)
+	got := v.deny(v.get(ask())).want(t, "the user", "client access_denied")
+	if text := got.params["error_description"]; text != "The user refused the request." {
+		t.Errorf("the user: %q", text)
+	}
+	s.forbid()
+	got = s.visitor(alice()).get(ask()).want(t, "the host", "client access_denied")
+	if text := got.params["error_description"]; text != "The server's rules refused the request." {
+		t.Errorf("the host: %q", text)
+	}
+	s = newSite(t, withStep(Interaction{Name: "terms", Prompt: "terms", Page: "/terms", Error: oautherr.AccessDenied, Needed: always}))
+	got = s.visitor(alice()).get(ask("prompt=none")).want(t, "a step that needs a page", "client access_denied")
+	if text := got.params["error_description"]; text != oautherr.AccessDenied.Description() {
+		t.Errorf("a step that needs a page: %q", text)
+	}
+}
+
+// A user is no client: the page has no secrets to talk about.
+func TestInvalidClientForUsers(t *testing.T) {
+	s := newSite(t)
+	for name, c := range map[string]struct {
+		err  error
+		text string
+	}{
+		"the code":                      {oautherr.InvalidClient, "The application is not known here."},
+		"with a cause":                  {oautherr.InvalidClient.Because(io.EOF), "The application is not known here."},
+		"with a text of the host's own": {oautherr.InvalidClient.With("Closed on Sundays."), "Closed on Sundays."},
+	} {
+		got := s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, c.err) }, httptest.NewRequest("GET", "/x", nil))
+		if !strings.Contains(got.body, c.text) || got.status != http.StatusBadRequest || strings.Contains(got.body, "secret") {
+			t.Errorf("%s: status %d\n%s", name, got.status, got.body)
+		}
 	}
 }
 
@@ -168,7 +290,7 @@ func TestErrorPagesRepeatNothing(t *testing.T) {
 	hostile := url.QueryEscape(`"><script>` + marker + `</script>`)
 	for _, change := range []string{
 		"client_id=" + hostile, "redirect_uri=" + hostile, "redirect_uri=https%3A%2F%2F" + marker + ".example%2F",
-		"redirect_uri=javascript%3A" + marker, "+" + marker + "=%zz", "+" + marker + ";=1", "req=" + marker,
+		"redirect_uri=javascript%3A" + marker, "+" + marker + "=%zz", "+" + marker + ";=1",
 	} {
 		got := s.visitor(nil).get(ask(change, "state="+marker, "nonce="+marker, "login_hint="+marker))
 		if got.kind != "page" || strings.Contains(got.body, marker) {
@@ -268,6 +390,9 @@ func TestErrorPageHook(t *testing.T) {
 			page = p
 			w.WriteHeader(p.Status)
 			io.WriteString(w, "<p>own page</p>")
+			if p.Return != nil && p.Return.Form {
+				io.WriteString(w, "<form >")
+			}
 		}
 	})
 	for _, c := range []struct {
@@ -290,7 +415,7 @@ func TestErrorPageHook(t *testing.T) {
 		}},
 	} {
 		got := s.visitor(nil).get(ask(c.ask...))
-		if got.body != "<p>own page</p>" || got.status != c.want.Status {
+		if strings.TrimSuffix(got.body, "<form >") != "<p>own page</p>" || got.status != c.want.Status {
 			t.Errorf("%s: status %d, %s", c.rule, got.status, got.body)
 		}
 		if page.ErrorID != s.lastEvent().ErrorID || page.ErrorID == "" {

@@ -150,10 +150,13 @@ func checkResponseType(s *inspected) error {
 	case want == "":
 		return oautherr.InvalidRequest.With("response_type is missing.")
 	case !slices.Contains(s.config.ResponseTypes, want):
-		return oautherr.UnsupportedResponseType
+		return oautherr.UnsupportedResponseType.Because(fmt.Errorf("the response_type %.40q is not among Config.ResponseTypes", want))
 	case s.client.ResponseTypes == nil && want != "code",
 		s.client.ResponseTypes != nil && !slices.Contains(s.client.ResponseTypes, want):
-		return oautherr.UnauthorizedClient.With("The client is not registered for this response_type.")
+		return &oautherr.Error{
+			Code: oautherr.UnauthorizedClient, Description: "The client is not registered for this response_type.",
+			Cause: fmt.Errorf("the response_type %.40q is not among the client's ResponseTypes", want),
+		}
 	}
 	return nil
 }
@@ -214,7 +217,9 @@ func checkPKCE(s *inspected) error {
 	case challenge == "" && method == "" && !required:
 		return nil
 	case challenge == "":
-		return oautherr.InvalidRequest.With("code_challenge is missing.")
+		return &oautherr.Error{
+			Code: oautherr.InvalidRequest, Description: "code_challenge is missing.", Cause: s.withoutPKCE(),
+		}
 	case method == "":
 		return oautherr.InvalidRequest.With("code_challenge_method is missing: send S256.")
 	case method != pkce.MethodS256:
@@ -223,6 +228,18 @@ func checkPKCE(s *inspected) error {
 		return oautherr.InvalidRequest.With("code_challenge is not 43 characters of base64url.")
 	}
 	return nil
+}
+
+// withoutPKCE says for the log what to do with a client that leaves PKCE out. Half of
+// it is another fault: nothing but the client mends that.
+func (s *inspected) withoutPKCE() error {
+	switch {
+	case s.request.CodeChallengeMethod != "":
+		return nil
+	case s.client.Public:
+		return errors.New("the client leaves PKCE out: switch PKCE on in the client")
+	}
+	return errors.New("the client leaves PKCE out: switch PKCE on in the client, or set Client.PKCEOptional")
 }
 
 func checkNonce(s *inspected) error {
@@ -238,7 +255,7 @@ const maxNonce = 2048
 func checkPrompt(s *inspected) error {
 	for _, value := range s.request.Prompt {
 		switch {
-		case value == "none" && s.params.get("prompt") != "none":
+		case value == "none" && strings.Trim(s.params.get("prompt"), " ") != "none":
 			return oautherr.InvalidRequest.With("prompt=none excludes every other value.")
 		case !slices.Contains(s.prompts, value):
 			return oautherr.InvalidRequest.With("A value of prompt is not supported.")
@@ -271,6 +288,9 @@ func checkShown(s *inspected) error {
 	for _, name := range shownOnPages {
 		if !destination.ValidText(s.params.get(name), maxList) {
 			return oautherr.InvalidRequest.With(name + " is longer than 4096 bytes or has control characters.")
+		}
+		if name != "login_hint" && tooManyValues(s.params.get(name)) {
+			return oautherr.InvalidRequest.With(name + " has more than 100 values.")
 		}
 	}
 	return nil

@@ -110,6 +110,33 @@ func TestFeaturesThatAreOff(t *testing.T) {
 	}
 }
 
+// What a client's developer asks the host about is in the log, with what to do.
+func TestTheLogSaysWhatToDo(t *testing.T) {
+	noPKCE := []string{"-code_challenge", "-code_challenge_method"}
+	for _, c := range []struct {
+		rule string
+		ask  []string
+		want string // the whole error in the log
+	}{
+		{"a confidential client leaves PKCE out", noPKCE, "invalid_request: code_challenge is missing.: the client leaves PKCE out: switch PKCE on in the client, or set Client.PKCEOptional"},
+		{"a public client leaves PKCE out", append([]string{"client_id=spa"}, noPKCE...), "invalid_request: code_challenge is missing.: the client leaves PKCE out: switch PKCE on in the client"},
+		{"a public client for which it is optional", append([]string{"client_id=lax"}, noPKCE...), "invalid_request: code_challenge is missing.: the client leaves PKCE out: switch PKCE on in the client"},
+		{"half of PKCE", []string{"-code_challenge"}, "invalid_request: code_challenge is missing."},
+		{"half of PKCE where it is optional", []string{"client_id=legacy", "-code_challenge"}, "invalid_request: code_challenge is missing."},
+		{"a response type that is not supported", []string{"response_type=id_token+code"}, `unsupported_response_type: The server does not support this response type.: the response_type "code id_token" is not among Config.ResponseTypes`},
+		{"a long response type", []string{"response_type=" + strings.Repeat("x", 5000)}, `unsupported_response_type: The server does not support this response type.: the response_type "` + strings.Repeat("x", 40) + `" is not among Config.ResponseTypes`},
+		{"a response type that is not the client's", []string{"client_id=spa", "response_type=none"}, `unauthorized_client: The client is not registered for this response_type.: the response_type "none" is not among the client's ResponseTypes`},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			got := s.visitor(alice()).get(ask(c.ask...))
+			if got.kind != "client" || got.params["error"] == "" || s.lastEvent().Err.Error() != c.want {
+				t.Errorf("%s, the log says %q, want %q", got, s.lastEvent().Err, c.want)
+			}
+		})
+	}
+}
+
 // A client may be registered for scopes that no token can carry.
 func TestAScopeThatIsRegisteredAndMalformed(t *testing.T) {
 	s := newSite(t, func(s *site) { s.config.Scopes = nil })

@@ -17,6 +17,8 @@ package errors
 import (
 	"errors"
 	"log/slog"
+	"strconv"
+	"time"
 )
 
 // A Code is one of the error codes below. It is an error and a comparable value.
@@ -57,6 +59,8 @@ const (
 
 // Codes that are shown on the error page and never sent to a redirect URI:
 // without a known client and a proven redirect URI there is nowhere to send them.
+// InvalidClient is an error of the token endpoint too (RFC 6749 §5.2), and its own
+// description is meant for that one.
 const (
 	InvalidClient       Code = "invalid_client"
 	RedirectURIMismatch Code = "redirect_uri_mismatch"
@@ -73,8 +77,16 @@ func (c Code) Description() string { return descriptions[c] }
 func (c Code) With(text string) *Error { return &Error{Code: c, Description: text} }
 
 // Because returns an error of this code whose Cause is err: the log says why,
-// the client reads only the code's own description.
-func (c Code) Because(err error) *Error { return &Error{Code: c, Cause: err} }
+// the client reads only the code's own description. The RetryAfter of an *Error
+// in err is kept.
+func (c Code) Because(err error) *Error {
+	e := &Error{Code: c, Cause: err}
+	var cause *Error
+	if errors.As(err, &cause) && cause != nil {
+		e.RetryAfter = cause.RetryAfter
+	}
+	return e
+}
 
 // Error is a refusal with its two texts.
 type Error struct {
@@ -88,6 +100,21 @@ type Error struct {
 
 	// Cause goes to the log and nowhere else. Nil means there is no more to say.
 	Cause error
+
+	// RetryAfter is how long a client should wait before it tries again, where the
+	// server knows that. An error that is answered in place has it as its header
+	// Retry-After (RFC 9110 §10.2.3), in whole seconds and rounded up; one that is
+	// sent to a redirect URI has no such header. Zero or less: nothing is said.
+	RetryAfter time.Duration
+}
+
+// RetryAfterHeader returns the value of the header Retry-After: whole seconds,
+// rounded up. It is empty where RetryAfter is not positive.
+func (e *Error) RetryAfterHeader() string {
+	if e.RetryAfter <= 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64((e.RetryAfter-1)/time.Second)+1, 10)
 }
 
 // Error returns code, description and cause in one line, for logs.
@@ -125,17 +152,22 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Code, e.Cause}
 }
 
-// LogValue gives the log the code, the description and the cause apart.
+// LogValue gives the log the code, the description, the cause and the time to wait
+// apart.
 func (e *Error) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.String("code", string(e.Code)), slog.String("description", e.Text())}
 	if e.Cause != nil {
 		attrs = append(attrs, slog.String("cause", e.Cause.Error()))
 	}
+	if e.RetryAfter > 0 {
+		attrs = append(attrs, slog.Duration("retry_after", e.RetryAfter))
+	}
 	return slog.GroupValue(attrs...)
 }
 
 // Of returns err as an *Error. An error without a code inside becomes a
-// [ServerError] with err as its cause; nil stays nil.
+// [ServerError] with err as its cause; nil stays nil. What is found keeps all its
+// fields, RetryAfter too.
 func Of(err error) *Error {
 	if err == nil {
 		return nil
@@ -191,6 +223,6 @@ var descriptions = map[Code]string{
 	InvalidTarget:                   "The requested resource is invalid, unknown or not open to this client.",
 	InvalidAuthorizationDetails:     "The authorization_details are invalid or of an unknown type.",
 	InvalidGrant:                    "The code is unknown, expired, used or was issued to someone else.",
-	InvalidClient:                   "The application is not known here.",
+	InvalidClient:                   "The client failed to authenticate: unknown client or wrong secret.",
 	RedirectURIMismatch:             "The address to return to is not one that the application has registered.",
 }

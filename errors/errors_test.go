@@ -8,9 +8,11 @@ import (
 	"go/token"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	oautherr "github.com/usher-auth/usher/errors"
@@ -42,7 +44,7 @@ var codes = []struct {
 	{oautherr.InvalidTarget, "invalid_target", "RFC 8707 §2"},
 	{oautherr.InvalidAuthorizationDetails, "invalid_authorization_details", "RFC 9396 §5"},
 	{oautherr.InvalidGrant, "invalid_grant", "RFC 6749 §5.2"},
-	{oautherr.InvalidClient, "invalid_client", "shown to the user only"},
+	{oautherr.InvalidClient, "invalid_client", "RFC 6749 §5.2, and shown to the user"},
 	{oautherr.RedirectURIMismatch, "redirect_uri_mismatch", "shown to the user only"},
 }
 
@@ -164,6 +166,46 @@ func TestTextIsWhatTheClientMayRead(t *testing.T) {
 	}
 }
 
+// RFC 9110 §10.2.3 has whole seconds.
+func TestRetryAfterHeader(t *testing.T) {
+	for _, c := range []struct {
+		after time.Duration
+		want  string
+	}{
+		{0, ""},
+		{-time.Second, ""},
+		{1, "1"},
+		{time.Second, "1"},
+		{time.Second + 1, "2"},
+		{90 * time.Second, "90"},
+		{math.MaxInt64, "9223372037"},
+	} {
+		e := &oautherr.Error{Code: oautherr.TemporarilyUnavailable, RetryAfter: c.after}
+		if got := e.RetryAfterHeader(); got != c.want {
+			t.Errorf("%s: %q, want %q", c.after, got, c.want)
+		}
+	}
+}
+
+// Who passes an error on says again when to come back.
+func TestRetryAfterSurvives(t *testing.T) {
+	busy := &oautherr.Error{Code: oautherr.TemporarilyUnavailable, RetryAfter: time.Minute}
+	for name, err := range map[string]error{
+		"Of":                    busy,
+		"Of a wrapped one":      fmt.Errorf("a: %w", busy),
+		"Because":               oautherr.ServerError.Because(busy),
+		"Because, of a wrapped": oautherr.ServerError.Because(fmt.Errorf("a: %w", busy)),
+	} {
+		if got := oautherr.Of(err).RetryAfter; got != time.Minute {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	var none *oautherr.Error
+	if got := oautherr.ServerError.Because(none).RetryAfter; got != 0 {
+		t.Errorf("of a nil pointer: %s", got)
+	}
+}
+
 func TestTheCauseIsNeverInTheText(t *testing.T) {
 	err := oautherr.ServerError.Because(errors.New("password=hunter2"))
 	if strings.Contains(err.Text(), "hunter2") {
@@ -217,6 +259,7 @@ func TestTheLogGetsTheThreePartsApart(t *testing.T) {
 		want string
 	}{
 		{"with a cause", oautherr.ServerError.Because(errors.New("disk full")), `level=WARN msg=m error.code=server_error error.description="The server met an unexpected condition." error.cause="disk full"`},
+		{"with a time to wait", &oautherr.Error{Code: oautherr.AccessDenied, Description: "d", RetryAfter: time.Minute}, `level=WARN msg=m error.code=access_denied error.description=d error.retry_after=1m0s`},
 		{"without", oautherr.InvalidScope.With("none"), `level=WARN msg=m error.code=invalid_scope error.description=none`},
 	} {
 		var out strings.Builder

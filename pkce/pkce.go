@@ -55,21 +55,38 @@ func Challenge(verifier string) string {
 }
 
 // Verify reports whether verifier is the one that challenge was made from
-// (RFC 7636 §4.6). It is true if, and only if, the verifier is well formed and
-// challenge equals Challenge(verifier) byte for byte. A malformed or empty value
-// on either side is false, so two absent values never match: a caller for whom
-// PKCE is optional has to ask whether a challenge was sent before it asks Verify.
+// (RFC 7636 §4.6). It is true if, and only if, the verifier has 43 to 128
+// characters of printable ASCII, 0x21 to 0x7E, and challenge equals
+// Challenge(verifier) byte for byte. So it takes more characters than
+// [ValidVerifier]: some clients send a verifier with "=", "+" or "/", and it is the
+// hash that proves. A space is refused, because a form that is read in another way
+// would have a plus there.
+//
+// A malformed or empty value on either side is false, so two absent values never
+// match: a caller for whom PKCE is optional has to ask whether a challenge was sent
+// before it asks Verify.
 //
 // The time it takes says nothing about how much of the two values agrees.
 func Verify(verifier, challenge string) bool {
 	// A malformed challenge needs no check of its own: it equals no made one.
-	return ValidVerifier(verifier) &&
+	return provable(verifier) &&
 		subtle.ConstantTimeCompare([]byte(Challenge(verifier)), []byte(challenge)) == 1
+}
+
+// provable reports whether a verifier is one that Verify compares at all.
+func provable(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x21 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return len(s) >= minVerifier && len(s) <= maxVerifier
 }
 
 // ValidVerifier reports whether s has the form of a verifier: 43 to 128
 // characters, each a letter or digit of ASCII or one of "-", ".", "_" and "~"
-// (RFC 7636 §4.1). It says nothing about how hard s is to guess.
+// (RFC 7636 §4.1). It says nothing about how hard s is to guess. It is for clients:
+// [Verify] accepts more.
 func ValidVerifier(s string) bool {
 	if len(s) < minVerifier || len(s) > maxVerifier {
 		return false

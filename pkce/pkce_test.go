@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -42,6 +43,7 @@ func TestVectors(t *testing.T) {
 
 func TestVerify(t *testing.T) {
 	short, long := verifier[:42], strings.Repeat("a", 129)
+	odd := func(s string) string { return verifier[len(s):] + s } // of 43 bytes, s at the end
 	tests := []struct {
 		rule                string
 		verifier, challenge string
@@ -61,7 +63,16 @@ func TestVerify(t *testing.T) {
 		{"an empty challenge does not match", verifier, "", false},
 		{"a short verifier does not match its own sum", short, pkce.Challenge(short), false},
 		{"a long verifier does not match its own sum", long, pkce.Challenge(long), false},
-		{"a verifier with a space does not match its own sum", verifier + " ", pkce.Challenge(verifier + " "), false},
+		{"a verifier of base64 with padding matches its own sum", odd("=+/"), pkce.Challenge(odd("=+/")), true},
+		{"the lowest and the highest printable character match", odd("!~"), pkce.Challenge(odd("!~")), true},
+		{"a quote and a backslash match", odd(`"\`), pkce.Challenge(odd(`"\`)), true},
+		{"a verifier with padding does not match another sum", odd("="), challenge, false},
+		{"a space does not match its own sum", odd(" "), pkce.Challenge(odd(" ")), false},
+		{"a tab does not match its own sum", odd("\t"), pkce.Challenge(odd("\t")), false},
+		{"DEL does not match its own sum", odd("\x7f"), pkce.Challenge(odd("\x7f")), false},
+		{"a letter beyond ASCII does not match its own sum", odd("é"), pkce.Challenge(odd("é")), false},
+		{"42 printable characters do not match their own sum", odd("=")[1:], pkce.Challenge(odd("=")[1:]), false},
+		{"129 printable characters do not match their own sum", odd("=") + long[:86], pkce.Challenge(odd("=") + long[:86]), false},
 		{"a padded challenge does not match", verifier, challenge + "=", false},
 		{"a challenge cut short does not match", verifier, challenge[:42], false},
 	}
@@ -155,8 +166,9 @@ func TestNewVerifier(t *testing.T) {
 }
 
 // FuzzVerify holds two properties for any two strings: nothing panics, and Verify
-// is true if and only if the verifier is well formed and the challenge is the one
-// made from it, which then is well formed too.
+// is true if and only if the verifier is 43 to 128 characters of printable ASCII, as
+// every well-formed one is, and the challenge is the one made from it, which then is
+// well formed too.
 func FuzzVerify(f *testing.F) {
 	f.Add(verifier, challenge)
 	f.Add(verifier, challenge[:42]+"N")
@@ -166,15 +178,20 @@ func FuzzVerify(f *testing.F) {
 	f.Add(strings.Repeat("~", 128), pkce.Challenge(strings.Repeat("~", 128)))
 	f.Add("", "")
 	f.Add("\xff\x00", "é")
+	f.Add(strings.Repeat("=", 43), pkce.Challenge(strings.Repeat("=", 43)))
+	printable := regexp.MustCompile(`^[!-~]{43,128}$`)
 	f.Fuzz(func(t *testing.T, v, c string) {
 		made := pkce.Challenge(v)
+		if pkce.ValidVerifier(v) && !printable.MatchString(v) {
+			t.Errorf("%q is a valid verifier, and none that can prove", v)
+		}
 		if !pkce.ValidChallenge(made) {
 			t.Errorf("Challenge(%q) = %q, which is malformed", v, made)
 		}
-		if got, want := pkce.Verify(v, c), pkce.ValidVerifier(v) && c == made; got != want {
+		if got, want := pkce.Verify(v, c), printable.MatchString(v) && c == made; got != want {
 			t.Errorf("Verify(%q, %q) = %t, want %t", v, c, got, want)
 		}
-		if got, want := pkce.Verify(v, made), pkce.ValidVerifier(v); got != want {
+		if got, want := pkce.Verify(v, made), printable.MatchString(v); got != want {
 			t.Errorf("Verify(%q, its own challenge) = %t, want %t", v, got, want)
 		}
 	})

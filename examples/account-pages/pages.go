@@ -77,7 +77,7 @@ func hostname(site string) string {
 func (s *server) mountPages(mux *http.ServeMux) {
 	protection := http.NewCrossOriginProtection()
 	mount := func(pattern string, page http.HandlerFunc) {
-		mux.Handle(pattern, protection.Handler(http.MaxBytesHandler(readForm(page), maxForm)))
+		mux.Handle(pattern, protection.Handler(readForm(page)))
 	}
 	both := func(route string, page http.HandlerFunc) {
 		mount("GET "+route, page)
@@ -96,6 +96,9 @@ func (s *server) mountPages(mux *http.ServeMux) {
 // readForm reads the form of a page into r.Form and r.PostForm.
 func readForm(page http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil { // there is none without a server in front
+			r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		}
 		if err := r.ParseForm(); err != nil {
 			http.Error(w, "The form cannot be read.", http.StatusBadRequest)
 			return

@@ -20,7 +20,9 @@ func (s *server) token(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if r.Body != nil { // there is none without a server in front
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	}
 	body, err := s.exchange(r)
 	if err != nil {
 		refused := oautherr.Of(err)

@@ -17,7 +17,7 @@ func TestSignInConsentTokensUserinfo(t *testing.T) {
 	p := newProvider(t)
 	client := p.client("web")
 	client.Scopes = []string{"openid", "email", "api:read"}
-	flow := client.Start(url.Values{"claims": {`{"id_token":{"email":null,"name":null},"userinfo":{"name":null}}`}})
+	flow := client.Start(url.Values{"claims": {`{"id_token":{"email":null,"name":null},"ID_TOKEN":{"email_verified":null},"userinfo":{"name":null}}`}})
 
 	login := p.page(p.browser.Open(flow.URL))("Sign in")
 	if !strings.Contains(login.Body, "The &lt;web&gt; &amp; more") {
@@ -60,7 +60,7 @@ func checkIDToken(t *testing.T, p *provider, flow *authorizetest.Flow, a answer)
 		"nonce":     flow.Nonce,
 		"acr":       "1",
 		"amr":       []any{"pwd"},
-		"email":     "alice@example.com", // asked for by claims, covered by a scope
+		"email":     "alice@example.com", // asked for by claims, covered by a scope; ID_TOKEN is nothing
 		"at_hash":   halfHash(a.json["access_token"].(string)),
 		"iat":       float64(p.clock.Unix()),
 		"auth_time": float64(p.clock.Unix()),

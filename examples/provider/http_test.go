@@ -49,11 +49,11 @@ func TestCORS(t *testing.T) {
 	for _, test := range []struct {
 		path, methods string // empty: none
 	}{
-		{"/.well-known/openid-configuration", "GET"},
-		{"/.well-known/oauth-authorization-server", "GET"},
-		{"/jwks", "GET"},
+		{"/.well-known/openid-configuration", "GET, HEAD"},
+		{"/.well-known/oauth-authorization-server", "GET, HEAD"},
+		{"/jwks", "GET, HEAD"},
 		{"/token", "POST"},
-		{"/userinfo", "GET, POST"},
+		{"/userinfo", "GET, HEAD, POST"},
 		{"/authorize", ""},
 		{"/login", ""},
 		{"/accounts", ""},
@@ -65,11 +65,12 @@ func TestCORS(t *testing.T) {
 			preflight := httptest.NewRequest(http.MethodOptions, testIssuer+test.path, nil)
 			preflight.Header.Set("Origin", "https://spa.example")
 			preflight.Header.Set("Access-Control-Request-Method", "POST")
+			preflight.Header.Set("Access-Control-Request-Headers", "authorization,mcp-protocol-version")
 			a := p.call(preflight)
 			if got := a.header.Get("Access-Control-Allow-Methods"); got != test.methods {
 				t.Errorf("preflight allows %q, want %q", got, test.methods)
 			}
-			allowed := a.header.Get("Access-Control-Allow-Headers") == "Authorization, Content-Type" && a.status == http.StatusNoContent
+			allowed := a.header.Get("Access-Control-Allow-Headers") == "authorization, mcp-protocol-version" && a.status == http.StatusNoContent
 			if allowed != (test.methods != "") {
 				t.Errorf("preflight: %d %v", a.status, a.header)
 			}
@@ -77,9 +78,11 @@ func TestCORS(t *testing.T) {
 				r := httptest.NewRequest(method, testIssuer+test.path, nil)
 				r.Header.Set("Origin", "https://spa.example")
 				a := p.call(r)
-				open := strings.Contains(test.methods, method)
-				if got := a.header.Get("Access-Control-Allow-Origin"); (got == "*") != open || got != "" && got != "*" {
+				if got, open := a.header.Get("Access-Control-Allow-Origin"), test.methods != ""; (got == "*") != open || got != "" && got != "*" {
 					t.Errorf("%s: Access-Control-Allow-Origin is %q", method, got)
+				}
+				if closed := !strings.Contains(test.methods, method); test.methods != "" && closed != (a.status == http.StatusMethodNotAllowed) {
+					t.Errorf("%s: status %d", method, a.status)
 				}
 				if a.header.Get("Access-Control-Allow-Credentials") != "" {
 					t.Errorf("%s: credentials are allowed", method)

@@ -179,7 +179,9 @@ func carriesRequest(r *http.Request) bool {
 
 // readPageForm reads the form of a page into r.PostForm.
 func readPageForm(w http.ResponseWriter, r *http.Request) error {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if r.Body != nil { // there is none without a server in front
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	}
 	if err := r.ParseForm(); err != nil {
 		return oautherr.InvalidRequest.Because(err)
 	}

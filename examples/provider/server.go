@@ -146,17 +146,11 @@ func (s *server) routes() http.Handler {
 	}
 
 	// What browsers of any origin may call: nothing here looks at a cookie.
-	open := func(methods, route string, h http.Handler) {
-		for _, method := range strings.Split(methods, " ") {
-			mux.Handle(method+" "+route, allowOrigins(h))
-		}
-		mux.Handle("OPTIONS "+route, allowOrigins(preflight(methods)))
-	}
-	open("POST", s.path+"/token", http.HandlerFunc(s.token))
-	open("GET POST", s.path+"/userinfo", http.HandlerFunc(s.userinfo))
-	open("GET", s.path+"/jwks", http.HandlerFunc(s.jwks))
+	mux.Handle(s.path+"/token", authorize.CORS(http.HandlerFunc(s.token), "POST"))
+	mux.Handle(s.path+"/userinfo", authorize.CORS(http.HandlerFunc(s.userinfo), "GET", "POST"))
+	mux.Handle(s.path+"/jwks", authorize.CORS(http.HandlerFunc(s.jwks), "GET"))
 	for _, route := range s.wellKnown() {
-		open("GET", route, s.endpoint.MetadataHandler(s.metadata()))
+		mux.Handle(route, s.endpoint.MetadataHandler(s.metadata()))
 	}
 	return onlyCleanPaths(mux)
 }
@@ -204,24 +198,4 @@ func (s *server) metadata() map[string]any {
 		"claim_types_supported":                 []string{"normal"},
 		"claims_supported":                      s.claimsSupported(),
 	}
-}
-
-// allowOrigins lets scripts of any origin read the answer (CORS). They send no
-// cookies, and what is served needs none.
-func allowOrigins(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Access-Control-Allow-Origin", "*")
-		w.Header().Set("Access-Control-Expose-Headers", "WWW-Authenticate")
-		h.ServeHTTP(w, r)
-	})
-}
-
-// preflight tells a browser which requests it may make.
-func preflight(methods string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Access-Control-Allow-Methods", strings.ReplaceAll(methods, " ", ", "))
-		w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
-		w.Header().Set("Access-Control-Max-Age", "600")
-		w.WriteHeader(http.StatusNoContent)
-	})
 }

@@ -100,6 +100,9 @@ func readTokenForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	if err != nil || mediaType != "application/x-www-form-urlencoded" {
 		return nil, oautherr.InvalidRequest.With("The body has to be of type application/x-www-form-urlencoded.")
 	}
+	if r.Body == nil { // no server is in front
+		r.Body = http.NoBody
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
 	if err != nil {
 		return nil, oautherr.InvalidRequest.Because(err)
@@ -127,6 +130,9 @@ func (s *server) refuseToken(w http.ResponseWriter, r *http.Request, err error) 
 		w.Header().Set("WWW-Authenticate", `Basic realm="token"`)
 	case oautherr.ServerError, oautherr.TemporarilyUnavailable:
 		status = http.StatusServiceUnavailable
+	}
+	if after := refusal.RetryAfterHeader(); after != "" {
+		w.Header().Set("Retry-After", after)
 	}
 	writeJSON(w, status, map[string]string{
 		"error":             string(refusal.Code),

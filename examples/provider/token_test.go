@@ -90,6 +90,9 @@ func TestTokenErrors(t *testing.T) {
 			if a.status != test.status || a.json["error"] != test.code || a.json["error_description"] == "" {
 				t.Errorf("got %d %v, want %d %s", a.status, a.json, test.status, test.code)
 			}
+			if text, _ := a.json["error_description"].(string); (test.code == "invalid_client") != strings.Contains(text, "unknown client or wrong secret") {
+				t.Errorf("the client reads %q", text)
+			}
 			if a.header.Get("Cache-Control") != "no-store" || a.header.Get("Access-Control-Allow-Origin") != "*" {
 				t.Errorf("headers are %v", a.header)
 			}
@@ -120,6 +123,33 @@ func TestTokenRequestIsReadStrictly(t *testing.T) {
 				t.Errorf("got %d %v, want 400 invalid_request", a.status, a.json)
 			}
 		})
+	}
+}
+
+// Handlers are called without a server in front too, by adapters of function platforms:
+// there is no body then.
+func TestFormsWithoutABody(t *testing.T) {
+	for path, status := range map[string]int{"/token": 401, "/login": 400, "/consent": 400} {
+		p := newProvider(t)
+		r := httptest.NewRequest(http.MethodPost, testIssuer+path, nil)
+		r.Body = nil
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if a := p.call(r); a.status != status {
+			t.Errorf("%s: status %d, want %d", path, a.status, status)
+		}
+	}
+}
+
+// A token endpoint that cannot answer says when to come back, if somebody knows.
+func TestTokenRetryAfter(t *testing.T) {
+	p := newProvider(t)
+	for after, want := range map[time.Duration]string{0: "", 90 * time.Second: "90"} {
+		w := httptest.NewRecorder()
+		err := &oautherr.Error{Code: oautherr.TemporarilyUnavailable, RetryAfter: after}
+		p.server.refuseToken(w, httptest.NewRequest(http.MethodPost, "/token", nil), err)
+		if got := w.Header().Get("Retry-After"); got != want || w.Code != http.StatusServiceUnavailable {
+			t.Errorf("%s: status %d, Retry-After %q", after, w.Code, got)
+		}
 	}
 }
 

@@ -204,7 +204,7 @@ func (r *replica) token(endpoint *authorize.Handler, w http.ResponseWriter, req 
 func redeem(endpoint *authorize.Handler, req *http.Request) (tokenAnswer, int) {
 	id, secret, _ := req.BasicAuth()
 	if id != "demo" || subtle.ConstantTimeCompare([]byte(secret), []byte(clientSecret)) != 1 {
-		return tokenAnswer{Error: oautherr.InvalidClient}, http.StatusUnauthorized
+		return tokenAnswer{Error: oautherr.InvalidClient, Description: oautherr.InvalidClient.Description()}, http.StatusUnauthorized
 	}
 	if req.PostFormValue("grant_type") != "authorization_code" {
 		return tokenAnswer{Error: "unsupported_grant_type"}, http.StatusBadRequest

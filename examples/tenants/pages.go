@@ -80,13 +80,16 @@ func form(page http.HandlerFunc) http.Handler {
 			http.Error(w, "GET and POST only.", http.StatusMethodNotAllowed)
 			return
 		}
+		if r.Body != nil { // there is none without a server in front
+			r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		}
 		if err := r.ParseForm(); err != nil {
 			http.Error(w, "The form cannot be read.", http.StatusBadRequest)
 			return
 		}
 		page(w, r)
 	})
-	return http.NewCrossOriginProtection().Handler(http.MaxBytesHandler(read, maxForm))
+	return http.NewCrossOriginProtection().Handler(read)
 }
 
 // errorPage is what error.html and own-error.html show.

@@ -140,7 +140,7 @@ func (t *tenant) handler() http.Handler {
 	mux.HandleFunc("/authorize", func(w http.ResponseWriter, r *http.Request) { t.endpoint.Load().ServeHTTP(w, r) })
 	switch t.OwnLogin {
 	case withPublicKeys:
-		mux.HandleFunc("GET /keys", func(w http.ResponseWriter, r *http.Request) { t.endpoint.Load().PublicKeys().ServeHTTP(w, r) })
+		mux.HandleFunc("/keys", func(w http.ResponseWriter, r *http.Request) { t.endpoint.Load().PublicKeys().ServeHTTP(w, r) })
 	case withIntrospection:
 		mux.HandleFunc("/introspect", t.introspect)
 	default:

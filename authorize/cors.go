@@ -1,0 +1,89 @@
+package authorize
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// CORS lets scripts of any origin use an endpoint and read its answers (Fetch Standard,
+// CORS protocol). It is for the host's JWKS, token and userinfo endpoints, and
+// [Handler.MetadataHandler] and [Handler.PublicKeys] have it already. methods are those
+// that next answers, such as "GET" and "POST"; "GET" brings "HEAD" with it. Without any
+// they are GET and HEAD.
+//
+//   - OPTIONS is answered with 204: a preflight learns that every header it names may be
+//     sent. next is not called.
+//   - Other methods are answered with 405, and next is not called.
+//   - What next answers may be read by scripts, and so may its headers WWW-Authenticate
+//     and Retry-After. next may replace these headers, such as to name one origin.
+//
+// Cookies are never allowed (Access-Control-Allow-Credentials), so what the endpoint
+// answers must depend on what the script itself sends, such as a code or a token.
+//
+// Never put it around the authorization endpoint or a page of the host. Browsers are
+// sent there as navigation, which needs no CORS. With it, another site's script could
+// read the answers that are meant for the user or for another client.
+func CORS(next http.Handler, methods ...string) http.Handler {
+	if len(methods) == 0 {
+		methods = []string{http.MethodGet}
+	}
+	methods = slices.Clone(methods)
+	if i := slices.Index(methods, http.MethodGet); i >= 0 && !slices.Contains(methods, http.MethodHead) {
+		methods = slices.Insert(methods, i+1, http.MethodHead)
+	}
+	allowed := strings.Join(methods, ", ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Access-Control-Allow-Origin", "*")
+		switch {
+		case r.Method == http.MethodOptions:
+			header.Set("Allow", allowed+", OPTIONS")
+			header.Set("Access-Control-Allow-Methods", allowed)
+			header.Set("Access-Control-Max-Age", "7200") // as long as Chromium keeps it
+			header.Add("Vary", requestHeaders)
+			if names := headersAskedFor(r.Header.Values(requestHeaders)); names != "" {
+				header.Set("Access-Control-Allow-Headers", names)
+			}
+			w.WriteHeader(http.StatusNoContent)
+		case !slices.Contains(methods, r.Method):
+			header.Set("Allow", allowed+", OPTIONS")
+			http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
+		default:
+			header.Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After")
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// requestHeaders are what a preflight asks for, as a list of names.
+const requestHeaders = "Access-Control-Request-Headers"
+
+// maxRequestHeaders bounds what is repeated of a preflight, in bytes.
+const maxRequestHeaders = 2048
+
+// headersAskedFor returns the names of headers that a preflight asks for, as one list.
+// It is empty if the list is too long or if one of them is no name (RFC 9110 §5.1): what
+// is repeated in an answer is nothing but names.
+func headersAskedFor(lines []string) string {
+	length := 0
+	var names []string
+	for _, line := range lines {
+		if length += len(line); length > maxRequestHeaders {
+			return ""
+		}
+		for name := range strings.SplitSeq(line, ",") {
+			if name = strings.Trim(name, " \t"); name == "" {
+				continue
+			}
+			if strings.Trim(name, tokenCharacters) != "" {
+				return ""
+			}
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// tokenCharacters are those of a token (RFC 9110 §5.6.2).
+const tokenCharacters = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
