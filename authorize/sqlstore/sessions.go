@@ -30,11 +30,13 @@ func (s *Store) SaveSession(ctx context.Context, key string, rec *session.Record
 	if rec.SecondFactorPending {
 		pending = 1
 	}
-	_, err = s.exec(ctx, "INSERT INTO usher_sessions (id, record, subject_hash, pending, last_seen_us, expires_us) VALUES (?, ?, ?, ?, ?, ?)",
+	_, err = s.exec(ctx, "INSERT INTO usher_sessions"+
+		" (id, record, subject_hash, pending, last_seen_us, expires_us) VALUES (?, ?, ?, ?, ?, ?)",
 		[]byte(key), kept, hashed(rec.Subject), pending, rec.LastSeenAt.UnixMicro(), rec.ExpiresAt.UnixMicro())
 	if err == nil {
 		if err := s.makeRoom(ctx, key, rec.Subject, pending); err != nil {
-			s.log.WarnContext(ctx, "sqlstore: a subject may have more sessions than MaxSessionsPerSubject", "error", err)
+			s.log.WarnContext(ctx,
+				"sqlstore: a subject may have more sessions than MaxSessionsPerSubject", "error", err)
 		}
 	}
 	s.purgeSoon()
@@ -62,7 +64,8 @@ func (s *Store) makeRoom(ctx context.Context, key, subject string, pending int) 
 		" ORDER BY expires_us DESC LIMIT ? OFFSET ?", hashed(subject), pending, []byte(key), roomStep, s.maxSessions-1)
 	for _, one := range list {
 		if err == nil {
-			_, err = s.exec(ctx, "DELETE FROM usher_sessions WHERE id = ? AND expires_us <= ?", one.key, one.expires)
+			_, err = s.exec(ctx, "DELETE FROM usher_sessions WHERE id = ? AND expires_us <= ?",
+				one.key, one.expires)
 		}
 	}
 	return err

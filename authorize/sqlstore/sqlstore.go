@@ -35,10 +35,10 @@
 //
 // Every method is one statement, or one and a look at its result, so each takes effect
 // as a whole in the database's default isolation. Only SaveSession cleans up after itself:
-// it deletes what is too many of a user's sessions when the new one is stored. With stricter ones some concurrent
-// calls fail with an error, which approves nothing. A code is used up by one UPDATE: if
-// its answer is lost, the call is an error and the code may be used, but it was not
-// approved twice. How durable that is, is up to the database: with SQLite set
+// it deletes what is too many of a user's sessions when the new one is stored. With
+// stricter isolation some concurrent calls fail with an error, which approves nothing. A
+// code is used up by one UPDATE: if its answer is lost, the call is an error and the code
+// may be used, but it was not approved twice. How durable that is, is up to the database: with SQLite set
 // synchronous(FULL), with PostgreSQL leave synchronous_commit on, with MariaDB and MySQL
 // leave innodb_flush_log_at_trx_commit at 1, and read from the primary only. Otherwise a
 // crash can bring a used code back.
@@ -164,7 +164,8 @@ func New(config Config) (*Store, error) {
 	case config.KeepExpired < 0:
 		return nil, fmt.Errorf("sqlstore: Config.KeepExpired is %v: use 0 for 24 hours, or more", config.KeepExpired)
 	case config.MaxSessionsPerSubject < 0:
-		return nil, fmt.Errorf("sqlstore: Config.MaxSessionsPerSubject is %d: use 0 for 1,000, or more", config.MaxSessionsPerSubject)
+		return nil, fmt.Errorf("sqlstore: Config.MaxSessionsPerSubject is %d: use 0 for 1,000, or more",
+			config.MaxSessionsPerSubject)
 	case config.Timeout < 0:
 		return nil, fmt.Errorf("sqlstore: Config.Timeout is %v: use 0 for 5 seconds, or more", config.Timeout)
 	}
