@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -12,20 +13,22 @@ import (
 
 // Memory keeps clients, codes and consents in this process: the embedded default.
 // It is a [ClientStore], [CodeStore] and [ConsentStore], bounded and safe for
-// concurrent use. Codes expire; consents stay until they are deleted. Everything in it is gone when the process ends.
+// concurrent use. Codes expire; consents stay until they are deleted. Everything in it is
+// gone when the process ends.
 type Memory struct {
-	maxCodes, maxConsents int
-	keepExpired           time.Duration
-	now                   func() time.Time
+	maxCodes, maxConsents                     int
+	maxCodesPerSubject, maxConsentsPerSubject int
+	keepExpired                               time.Duration
+	now                                       func() time.Time
 
-	mu       sync.Mutex
-	clients  map[string]*Client
-	codes    map[string]*Code
-	expiry   expiryHeap // one entry for each code
-	consents map[consentKey]*ConsentRecord
+	mu           sync.Mutex
+	clients      map[string]*Client
+	codes        map[string]*keptCode
+	expiry       expiryHeap                           // all codes
+	codesOf      map[string]*expiryHeap               // each subject's own; never an empty one
+	consents     map[string]map[string]*ConsentRecord // by subject and client; never an empty one
+	consentCount int                                  // how many there are
 }
-
-type consentKey struct{ subject, clientID string }
 
 // MemoryConfig sizes a [Memory]. The zero value is fine.
 type MemoryConfig struct {
@@ -37,9 +40,16 @@ type MemoryConfig struct {
 	MaxCodes    int
 	MaxConsents int
 
+	// MaxCodesPerSubject and MaxConsentsPerSubject bound what is kept of one user, so that
+	// nobody who is signed in can take the room of all others. Zero or less: 1,000 of each.
+	// A user who has so many is refused more, and the others go on. Codes that have expired
+	// do not count; used ones do until then.
+	MaxCodesPerSubject    int
+	MaxConsentsPerSubject int
+
 	// KeepExpired is how long past its expiry a code is remembered, so that a replay
-	// can be told from an unknown code, unless the store is full before. Zero or
-	// less: 10 minutes.
+	// can be told from an unknown code, unless the store or the user's share is full
+	// before. Zero or less: 10 minutes.
 	KeepExpired time.Duration
 
 	// Now is the clock by which space is reclaimed. It has to be that of
@@ -48,8 +58,8 @@ type MemoryConfig struct {
 	Now func() time.Time
 }
 
-// ErrFull says that a [Memory] has reached its bound. Codes that can still be
-// redeemed are never dropped to make room.
+// ErrFull says that a [Memory] has reached a bound: its own or that of one subject. Codes
+// that can still be redeemed are never dropped to make room. Test for it with [errors.Is].
 var ErrFull = errors.New("the in-memory store is full")
 
 // NewMemory returns a store with the given clients. It panics if two of them have
@@ -61,8 +71,13 @@ func NewMemory(config MemoryConfig) *Memory {
 		keepExpired: cmp.Or(max(config.KeepExpired, 0), 10*time.Minute),
 		now:         config.Now,
 		clients:     map[string]*Client{},
-		codes:       map[string]*Code{},
-		consents:    map[consentKey]*ConsentRecord{},
+		codes:       map[string]*keptCode{},
+		expiry:      expiryHeap{which: ofAll},
+		codesOf:     map[string]*expiryHeap{},
+		consents:    map[string]map[string]*ConsentRecord{},
+
+		maxCodesPerSubject:    cmp.Or(max(config.MaxCodesPerSubject, 0), 1000),
+		maxConsentsPerSubject: cmp.Or(max(config.MaxConsentsPerSubject, 0), 1000),
 	}
 	if m.now == nil {
 		m.now = time.Now
@@ -115,22 +130,30 @@ func (m *Memory) Client(ctx context.Context, id string) (*Client, error) {
 	return c.clone(), nil
 }
 
-// SaveCode implements [CodeStore]. It fails with [ErrFull] at the bound.
+// SaveCode implements [CodeStore]. It fails with [ErrFull] at its bound and at that of the
+// subject.
 func (m *Memory) SaveCode(ctx context.Context, hash string, code *Code) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.reclaim()
+	now := m.now()
+	m.reclaim(now)
 	if m.codes[hash] != nil {
 		return errors.New("the code is there already")
+	}
+	if own := m.codesOf[code.Subject]; own != nil && own.Len() >= m.maxCodesPerSubject {
+		// One goes for one that comes, so there is never more than one too many.
+		if now.Before(own.codes[0].ExpiresAt) {
+			return fmt.Errorf("%w: the subject has %d codes that have not expired", ErrFull, own.Len())
+		}
+		m.drop(own.codes[0])
 	}
 	if len(m.codes) >= m.maxCodes {
 		return ErrFull
 	}
-	m.codes[hash] = code.Clone()
-	heap.Push(&m.expiry, expiring{hash, code.ExpiresAt})
+	m.add(&keptCode{Code: code.Clone(), hash: hash})
 	return nil
 }
 
@@ -140,45 +163,88 @@ const reclaimStep = 16
 
 // reclaim forgets codes whose time is over, those that expire first first. When the
 // store is full, a code that is expired and merely remembered goes before its time;
-// one that is not expired stays, used or not.
-func (m *Memory) reclaim() {
-	now := m.now()
+// one that is not expired stays, used or not. The lock is held.
+func (m *Memory) reclaim(now time.Time) {
 	for range reclaimStep {
-		if len(m.expiry) == 0 {
+		if m.expiry.Len() == 0 {
 			return
 		}
-		next := m.expiry[0]
-		over := now.After(next.at.Add(m.keepExpired))
-		if !over && (len(m.codes) < m.maxCodes || now.Before(next.at)) {
+		next := m.expiry.codes[0]
+		over := now.After(next.ExpiresAt.Add(m.keepExpired))
+		if !over && (len(m.codes) < m.maxCodes || now.Before(next.ExpiresAt)) {
 			return
 		}
-		heap.Pop(&m.expiry)
-		delete(m.codes, next.hash)
+		m.drop(next)
 	}
 }
 
-// expiring says when a stored code expires.
-type expiring struct {
-	hash string
-	at   time.Time
+// add stores a code whose hash is free. The lock is held.
+func (m *Memory) add(c *keptCode) {
+	own := m.codesOf[c.Subject]
+	if own == nil {
+		own = &expiryHeap{which: ofSubject}
+		m.codesOf[c.Subject] = own
+	}
+	m.codes[c.hash] = c
+	heap.Push(&m.expiry, c)
+	heap.Push(own, c)
 }
 
-// expiryHeap has the code that expires first on top. Codes need not arrive in that
-// order: endpoints with different lifetimes may share a store.
-type expiryHeap []expiring
+// drop forgets a code that is stored. The lock is held.
+func (m *Memory) drop(c *keptCode) {
+	delete(m.codes, c.hash)
+	heap.Remove(&m.expiry, c.place[ofAll])
+	own := m.codesOf[c.Subject]
+	heap.Remove(own, c.place[ofSubject])
+	if own.Len() == 0 {
+		delete(m.codesOf, c.Subject)
+	}
+}
 
-func (h expiryHeap) Len() int           { return len(h) }
-func (h expiryHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
-func (h expiryHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *expiryHeap) Push(x any)        { *h = append(*h, x.(expiring)) }
+// keptCode is a stored code and its places in the heaps of all codes and of its subject's.
+type keptCode struct {
+	*Code
+	hash  string
+	place [2]int
+}
 
-// Pop clears the place that it frees, so that the hash is not kept alive.
+// The heaps that a code is in, as indexes of its places.
+const (
+	ofAll = iota
+	ofSubject
+)
+
+// expiryHeap has the code that expires first on top, and tells each its place. Codes need
+// not arrive in that order: endpoints with different lifetimes may share a store.
+type expiryHeap struct {
+	which int // of a code's places
+	codes []*keptCode
+}
+
+func (h *expiryHeap) Len() int { return len(h.codes) }
+
+func (h *expiryHeap) Less(i, j int) bool {
+	return h.codes[i].ExpiresAt.Before(h.codes[j].ExpiresAt)
+}
+
+func (h *expiryHeap) Swap(i, j int) {
+	h.codes[i], h.codes[j] = h.codes[j], h.codes[i]
+	h.codes[i].place[h.which], h.codes[j].place[h.which] = i, j
+}
+
+func (h *expiryHeap) Push(x any) {
+	c := x.(*keptCode)
+	c.place[h.which] = len(h.codes)
+	h.codes = append(h.codes, c)
+}
+
+// Pop clears the place that it frees, so that the code is not kept alive.
 func (h *expiryHeap) Pop() any {
-	last := len(*h) - 1
-	popped := (*h)[last]
-	(*h)[last] = expiring{}
-	*h = (*h)[:last]
-	return popped
+	last := len(h.codes) - 1
+	c := h.codes[last]
+	h.codes[last] = nil
+	h.codes = h.codes[:last]
+	return c
 }
 
 // FindCode implements [CodeStore].
@@ -188,7 +254,11 @@ func (m *Memory) FindCode(ctx context.Context, hash string) (*Code, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.codes[hash].Clone(), nil
+	c := m.codes[hash]
+	if c == nil {
+		return nil, nil
+	}
+	return c.Clone(), nil
 }
 
 // TakeCode implements [CodeStore].
@@ -209,18 +279,30 @@ func (m *Memory) TakeCode(ctx context.Context, hash string, at time.Time) (*Code
 	return code.Clone(), taken, nil
 }
 
-// SaveConsent implements [ConsentStore]. It fails with [ErrFull] at the bound.
+// SaveConsent implements [ConsentStore]. It fails with [ErrFull] at its bound and at that of
+// the subject; a record that takes the place of another is always stored.
 func (m *Memory) SaveConsent(ctx context.Context, c *ConsentRecord) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	key := consentKey{c.Subject, c.ClientID}
-	if m.consents[key] == nil && len(m.consents) >= m.maxConsents {
-		return ErrFull
+	own := m.consents[c.Subject]
+	if own[c.ClientID] == nil {
+		if len(own) >= m.maxConsentsPerSubject {
+			return fmt.Errorf("%w: the subject has %d consents", ErrFull, len(own))
+		}
+		if m.consentCount >= m.maxConsents {
+			return ErrFull
+		}
+		m.consentCount++
 	}
-	m.consents[key] = c.Clone()
+	c = c.Clone() // whose texts are the keys
+	if own == nil {
+		own = map[string]*ConsentRecord{}
+		m.consents[c.Subject] = own
+	}
+	own[c.ClientID] = c
 	return nil
 }
 
@@ -231,11 +313,10 @@ func (m *Memory) FindConsent(ctx context.Context, subject, clientID string) (*Co
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.consents[consentKey{subject, clientID}].Clone(), nil
+	return m.consents[subject][clientID].Clone(), nil
 }
 
-// ListConsents implements [ConsentStore]. It looks at every record there is, because
-// users rarely ask.
+// ListConsents implements [ConsentStore].
 func (m *Memory) ListConsents(ctx context.Context, subject string) ([]*ConsentRecord, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -243,10 +324,8 @@ func (m *Memory) ListConsents(ctx context.Context, subject string) ([]*ConsentRe
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	found := []*ConsentRecord{}
-	for key, c := range m.consents {
-		if key.subject == subject {
-			found = append(found, c.Clone())
-		}
+	for _, c := range m.consents[subject] {
+		found = append(found, c.Clone())
 	}
 	slices.SortFunc(found, func(a, b *ConsentRecord) int { return cmp.Compare(a.ClientID, b.ClientID) })
 	return found, nil
@@ -259,6 +338,13 @@ func (m *Memory) DeleteConsent(ctx context.Context, subject, clientID string) er
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.consents, consentKey{subject, clientID})
+	own := m.consents[subject]
+	if own[clientID] == nil {
+		return nil
+	}
+	m.consentCount--
+	if delete(own, clientID); len(own) == 0 {
+		delete(m.consents, subject)
+	}
 	return nil
 }

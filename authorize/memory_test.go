@@ -83,6 +83,11 @@ func (m *memoryTest) wantStored(want string) {
 	}
 }
 
+// saveOf is save for a code of the subject.
+func (m *memoryTest) saveOf(subject, hash string, life time.Duration) error {
+	return m.SaveCode(m.Context(), hash, &authorize.Code{Subject: subject, IssuedAt: m.now, ExpiresAt: m.now.Add(life)})
+}
+
 func (m *memoryTest) wantFull(hash string) {
 	m.Helper()
 	if err := m.save(hash, time.Minute); !errors.Is(err, authorize.ErrFull) {
@@ -108,6 +113,75 @@ func TestMemoryRefusesNewCodesWhenItIsFull(t *testing.T) {
 	m.mustSave("e", time.Minute)
 	m.wantFull("f")
 	m.wantStored("cde")
+}
+
+// TestMemoryRefusesWhatIsOverAShare has a store with room for six codes, three of each user.
+// A step saves a code: small letters are alice's, capital ones bob's, which live for an hour
+// instead of a minute, and digits carol's.
+func TestMemoryRefusesWhatIsOverAShare(t *testing.T) {
+	for _, tt := range []struct {
+		rule  string
+		steps string // "!" before a code that is refused, "-" takes one, "@" waits for so long
+		want  string // what is stored then
+	}{
+		{"a user with room", "a b c", "abc"},
+		{"one too many", "a b c !d", "abc"},
+		{"others go on", "a b c !d A 1", "1Aabc"},
+		{"and have a share too", "A B C !D a", "ABCa"},
+		{"a used code counts until it expires", "a b c -a !d", "abc"},
+		{"right before the expiry too", "a b c @59999ms !d", "abc"},
+		{"one that has expired does not", "a b c @1m d", "bcd"},
+		{"nor a used one", "a b c -b @1m d e f !g", "def"},
+		{"the one that expires first goes", "a @1s b @1s c @58s d", "bcd"},
+		{"and none that has not expired", "a @1s b @1s c @57s !d", "abc"},
+		{"what is refused ends nothing", "A a b c !d !e !f -a -b -c", "Aabc"},
+		{"a hash that is there is no code more", "a b !a c !d", "abc"},
+		{"others' expired codes stay", "1 a b c @1m d", "1bcd"},
+		{"who has gone leaves nothing", "a b c @11m1s A a b c !d", "Aabc"},
+		{"the store's own bound holds", "a b c A B C !1", "ABCabc"},
+		{"and what has expired makes room, whoever's it is", "a b c A B C @1m 1 2 3 !4", "123ABC"},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			m := newMemoryTest(t, authorize.MemoryConfig{MaxCodes: 6, MaxCodesPerSubject: 3})
+			for _, step := range strings.Fields(tt.steps) {
+				hash := strings.Trim(step, "!-")
+				subject, life := "alice", time.Minute
+				switch {
+				case hash < "A":
+					subject = "carol"
+				case hash < "a":
+					subject, life = "bob", time.Hour
+				}
+				switch step[0] {
+				case '@':
+					d, err := time.ParseDuration(step[1:])
+					if err != nil {
+						t.Fatal(err)
+					}
+					m.now = m.now.Add(d)
+				case '-':
+					m.take(hash)
+				case '!':
+					if err := m.saveOf(subject, hash, life); err == nil || !errors.Is(err, authorize.ErrFull) && hash != "a" {
+						t.Errorf("saving %s: %v, want ErrFull", hash, err)
+					}
+				default:
+					if err := m.saveOf(subject, hash, life); err != nil {
+						t.Errorf("saving %s: %v", hash, err)
+					}
+				}
+			}
+			got := ""
+			for _, hash := range "1234ABCDabcdefg" {
+				if code, _ := m.FindCode(t.Context(), string(hash)); code != nil {
+					got += string(hash)
+				}
+			}
+			if got != tt.want {
+				t.Errorf("the store has the codes %q, want %q", got, tt.want)
+			}
+		})
+	}
 }
 
 func TestMemoryRemembersExpiredCodesForATime(t *testing.T) {
@@ -187,7 +261,10 @@ func TestMemoryIsNotFilledByWhatCannotBeSaved(t *testing.T) {
 
 func TestMemoryTakesDefaultsForZeroAndLess(t *testing.T) {
 	for _, less := range []int{0, -1} {
-		m := newMemoryTest(t, authorize.MemoryConfig{MaxCodes: less, MaxConsents: less, KeepExpired: time.Duration(less) * time.Hour})
+		m := newMemoryTest(t, authorize.MemoryConfig{
+			MaxCodes: less, MaxConsents: less, MaxCodesPerSubject: less, MaxConsentsPerSubject: less,
+			KeepExpired: time.Duration(less) * time.Hour,
+		})
 		m.mustSave("a", time.Minute)
 		m.now = m.now.Add(time.Minute + 10*time.Minute)
 		m.mustSave("b", time.Minute)
@@ -195,32 +272,61 @@ func TestMemoryTakesDefaultsForZeroAndLess(t *testing.T) {
 		m.now = m.now.Add(1)
 		m.mustSave("c", time.Minute)
 		m.wantStored("bc")
-		if err := m.SaveConsent(t.Context(), &authorize.ConsentRecord{Subject: "alice"}); err != nil {
-			t.Error(err)
+		consent := func(i int) error {
+			return m.SaveConsent(t.Context(), &authorize.ConsentRecord{Subject: "alice", ClientID: fmt.Sprint(i)})
+		}
+		for i := range 1000 {
+			if err := errors.Join(m.saveOf("alice", fmt.Sprint("alice", i), time.Minute), consent(i)); err != nil {
+				t.Fatalf("%d: %v", i, err)
+			}
+		}
+		if err := m.saveOf("alice", "one more", time.Minute); !errors.Is(err, authorize.ErrFull) {
+			t.Errorf("1,001 codes of one user: %v", err)
+		}
+		if err := consent(1000); !errors.Is(err, authorize.ErrFull) {
+			t.Errorf("1,001 consents of one user: %v", err)
 		}
 	}
 }
 
+// TestMemoryRefusesNewConsentsWhenItIsFull has a store with room for four records, two of
+// each user.
 func TestMemoryRefusesNewConsentsWhenItIsFull(t *testing.T) {
 	ctx := t.Context()
-	m := authorize.NewMemory(authorize.MemoryConfig{MaxConsents: 2})
-	record := func(client string) *authorize.ConsentRecord {
-		return &authorize.ConsentRecord{Subject: "alice", ClientID: client}
+	m := authorize.NewMemory(authorize.MemoryConfig{MaxConsents: 4, MaxConsentsPerSubject: 2})
+	save := func(subject, client string) error {
+		return m.SaveConsent(ctx, &authorize.ConsentRecord{Subject: subject, ClientID: client})
 	}
 	for _, step := range []struct {
 		rule string
 		err  error
 		want error
 	}{
-		{"the first", m.SaveConsent(ctx, record("a")), nil},
-		{"the last", m.SaveConsent(ctx, record("b")), nil},
-		{"one too many", m.SaveConsent(ctx, record("c")), authorize.ErrFull},
-		{"in place of another", m.SaveConsent(ctx, record("a")), nil},
+		{"the first", save("alice", "a"), nil},
+		{"the last of the user's", save("alice", "b"), nil},
+		{"one too many", save("alice", "c"), authorize.ErrFull},
+		{"in place of another", save("alice", "a"), nil},
+		{"another user's", save("bob", "c"), nil},
+		{"a deletion of nothing", m.DeleteConsent(ctx, "alice", "c"), nil},
+		{"which makes no room", save("alice", "c"), authorize.ErrFull},
 		{"a deletion", m.DeleteConsent(ctx, "alice", "a"), nil},
-		{"in the place that is free", m.SaveConsent(ctx, record("c")), nil},
+		{"in the place that is free", save("alice", "c"), nil},
+		{"a third user's", save("carol", "c"), nil},
+		{"one too many of all", save("carol", "d"), authorize.ErrFull},
+		{"of a fourth user", save("dave", "c"), authorize.ErrFull},
+		{"in place of another when the store is full", save("bob", "c"), nil},
+		{"a deletion of all of a user's", errors.Join(m.DeleteConsent(ctx, "alice", "b"), m.DeleteConsent(ctx, "alice", "c")), nil},
+		{"in one of both places", save("dave", "c"), nil},
+		{"and in the other", save("dave", "d"), nil},
+		{"and no more", save("erin", "d"), authorize.ErrFull},
 	} {
 		if !errors.Is(step.err, step.want) {
 			t.Errorf("%s: %v, want %v", step.rule, step.err, step.want)
+		}
+	}
+	for subject, want := range map[string]int{"alice": 0, "bob": 1, "carol": 1, "dave": 2, "erin": 0} {
+		if list, err := m.ListConsents(ctx, subject); err != nil || len(list) != want {
+			t.Errorf("%s has %d records, %v, want %d", subject, len(list), err, want)
 		}
 	}
 }

@@ -89,6 +89,7 @@
 // The browser has 256 random bits for each account and nothing else, in a cookie named
 // __Host-usher-session unless [Config.Name] says otherwise. The store has the SHA-256 sum
 // of such a value as its key, so that reading the store, a backup or a log of its queries
-// lets nobody sign in. A visitor who has not signed in costs the store nothing: no cookie,
+// lets nobody sign in. Which accounts are Persistent is with their records, so nobody can
+// make a sign-in last by keeping the cookie. A visitor who has not signed in costs the store nothing: no cookie,
 // no record, no query.
 package session

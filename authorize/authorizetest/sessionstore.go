@@ -416,7 +416,8 @@ func sessionShares(ctx context.Context, s session.Store) error {
 		more := 1 // rounds after the first has given way
 		for n := 1; n <= maxShare/takers+1 && more >= 0; n++ {
 			err := race(func(i int) error {
-				return saveSessions(ctx, s, of(sample.Subject, pending, time.Minute+time.Duration(n*takers+i)*time.Millisecond))
+				later := time.Minute + time.Duration(n*takers+i)*time.Millisecond
+				return saveSessions(ctx, s, of(sample.Subject, pending, later))
 			})
 			if err != nil {
 				return err
@@ -434,7 +435,8 @@ func sessionShares(ctx context.Context, s session.Store) error {
 			return fmt.Errorf("the newest of many sign-ins of one subject: %w", err)
 		}
 		if err := wantSessions(ctx, s, kept); err != nil {
-			return fmt.Errorf("after many sign-ins whose second factor is pending (%t), one of the other kind: %w", pending, err)
+			return fmt.Errorf("after many sign-ins with SecondFactorPending %t, one of the other kind: %w",
+				pending, err)
 		}
 		if err := wantSessions(ctx, s, others); err != nil {
 			return fmt.Errorf("after many sign-ins of one subject, that of another: %w", err)

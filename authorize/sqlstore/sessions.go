@@ -9,7 +9,9 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// SaveSession implements [session.Store].
+// SaveSession implements [session.Store]. When the session is stored, those of the same
+// subject and kind that are too many are deleted, those that expire first. If that fails it
+// is left to the next sign-in, and the Logger is told: the session is stored all the same.
 func (s *Store) SaveSession(ctx context.Context, key string, rec *session.Record) error {
 	const what = "save a session"
 	if key == "" || len(key) > maxKey {
@@ -22,10 +24,51 @@ func (s *Store) SaveSession(ctx context.Context, key string, rec *session.Record
 	if err != nil {
 		return failed(what, err)
 	}
-	_, err = s.exec(ctx, "INSERT INTO usher_sessions (id, record, subject_hash, last_seen_us, expires_us) VALUES (?, ?, ?, ?, ?)",
-		[]byte(key), kept, hashed(rec.Subject), rec.LastSeenAt.UnixMicro(), rec.ExpiresAt.UnixMicro())
+	ctx, cancel := context.WithTimeout(ctx, s.timeout) // one limit for all statements
+	defer cancel()
+	pending := 0
+	if rec.SecondFactorPending {
+		pending = 1
+	}
+	_, err = s.exec(ctx, "INSERT INTO usher_sessions"+
+		" (id, record, subject_hash, pending, last_seen_us, expires_us) VALUES (?, ?, ?, ?, ?, ?)",
+		[]byte(key), kept, hashed(rec.Subject), pending, rec.LastSeenAt.UnixMicro(), rec.ExpiresAt.UnixMicro())
+	if err == nil {
+		if err := s.makeRoom(ctx, key, rec.Subject, pending); err != nil {
+			s.log.WarnContext(ctx,
+				"sqlstore: a subject may have more sessions than MaxSessionsPerSubject", "error", err)
+		}
+	}
 	s.purgeSoon()
 	return failed(what, err)
+}
+
+// roomStep is the most sessions that one call deletes to make room. Each call adds one, so
+// that this keeps up with calls at the same time and with a bound that was made lower.
+const roomStep = 16
+
+// makeRoom deletes sessions of the subject and kind that are too many beside the one that
+// is new. One that was used since it was looked at stays.
+func (s *Store) makeRoom(ctx context.Context, key, subject string, pending int) error {
+	type over struct {
+		key     []byte
+		expires int64
+	}
+	var list []over
+	err := s.each(ctx, func(rows *sql.Rows) error {
+		var one over
+		err := rows.Scan(&one.key, &one.expires)
+		list = append(list, one)
+		return err
+	}, "SELECT id, expires_us FROM usher_sessions WHERE subject_hash = ? AND pending = ? AND id <> ?"+
+		" ORDER BY expires_us DESC LIMIT ? OFFSET ?", hashed(subject), pending, []byte(key), roomStep, s.maxSessions-1)
+	for _, one := range list {
+		if err == nil {
+			_, err = s.exec(ctx, "DELETE FROM usher_sessions WHERE id = ? AND expires_us <= ?",
+				one.key, one.expires)
+		}
+	}
+	return err
 }
 
 // FindSession implements [session.Store].

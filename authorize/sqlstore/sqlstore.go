@@ -34,10 +34,11 @@
 // # When it is taken to be written
 //
 // Every method is one statement, or one and a look at its result, so each takes effect
-// as a whole in the database's default isolation. With stricter ones some concurrent
-// calls fail with an error, which approves nothing. A code is used up by one UPDATE: if
-// its answer is lost, the call is an error and the code may be used, but it was not
-// approved twice. How durable that is, is up to the database: with SQLite set
+// as a whole in the database's default isolation. Only SaveSession cleans up after itself:
+// it deletes what is too many of a user's sessions when the new one is stored. With
+// stricter isolation some concurrent calls fail with an error, which approves nothing. A
+// code is used up by one UPDATE: if its answer is lost, the call is an error and the code
+// may be used, but it was not approved twice. How durable that is, is up to the database: with SQLite set
 // synchronous(FULL), with PostgreSQL leave synchronous_commit on, with MariaDB and MySQL
 // leave innodb_flush_log_at_trx_commit at 1, and read from the primary only. Otherwise a
 // crash can bring a used code back.
@@ -95,6 +96,13 @@ type Config struct {
 	// be negative.
 	KeepExpired time.Duration
 
+	// MaxSessionsPerSubject is the most finished sessions of one subject that are kept, and
+	// the most of its sign-ins whose second factor is pending: each kind has a share of
+	// this size. One more sign-in ends that session of the same subject and kind that
+	// expires first; sign-ins at the same moment may be kept beyond it until the next one.
+	// Zero: 1,000. It must not be negative.
+	MaxSessionsPerSubject int
+
 	// Timeout bounds every call that comes without a nearer deadline. Zero: 5 s. It
 	// must not be negative.
 	Timeout time.Duration
@@ -107,7 +115,8 @@ type Config struct {
 	// Nil: time.Now.
 	Now func() time.Time
 
-	// Logger is told when a purge that the store began on its own fails. Nil: nobody.
+	// Logger is told when a purge that the store began on its own fails, and when the
+	// sessions that are too many could not be deleted. Nil: nobody.
 	Logger *slog.Logger
 }
 
@@ -118,6 +127,7 @@ type Store struct {
 	dialect     Dialect
 	prefix      string
 	keepExpired time.Duration
+	maxSessions int // of one subject and kind
 	timeout     time.Duration
 	unprepared  bool
 	now         func() time.Time
@@ -153,6 +163,9 @@ func New(config Config) (*Store, error) {
 		return nil, fmt.Errorf("sqlstore: Config.Prefix is %q: use up to 30 lower-case letters, digits and '_', a letter first", prefix)
 	case config.KeepExpired < 0:
 		return nil, fmt.Errorf("sqlstore: Config.KeepExpired is %v: use 0 for 24 hours, or more", config.KeepExpired)
+	case config.MaxSessionsPerSubject < 0:
+		return nil, fmt.Errorf("sqlstore: Config.MaxSessionsPerSubject is %d: use 0 for 1,000, or more",
+			config.MaxSessionsPerSubject)
 	case config.Timeout < 0:
 		return nil, fmt.Errorf("sqlstore: Config.Timeout is %v: use 0 for 5 seconds, or more", config.Timeout)
 	}
@@ -161,6 +174,7 @@ func New(config Config) (*Store, error) {
 		dialect:     config.Dialect,
 		prefix:      prefix,
 		keepExpired: cmp.Or(config.KeepExpired, 24*time.Hour),
+		maxSessions: cmp.Or(config.MaxSessionsPerSubject, 1000),
 		timeout:     cmp.Or(config.Timeout, 5*time.Second),
 		unprepared:  config.Unprepared,
 		now:         config.Now,

@@ -1,12 +1,14 @@
 package sqlstore
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"io"
 	"io/fs"
+	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,6 +29,7 @@ type quiet struct {
 	prepared []string
 	closed   int
 	fail     error
+	failOn   string        // only statements with it fail; empty: all
 	hold     chan struct{} // closed: answer at once
 	asked    chan struct{} // told of queries; nil: not
 }
@@ -39,7 +42,7 @@ type conn struct{ q *quiet }
 func (c conn) Prepare(text string) (driver.Stmt, error) {
 	c.q.mu.Lock()
 	defer c.q.mu.Unlock()
-	if c.q.fail != nil {
+	if c.q.fail != nil && strings.Contains(text, c.q.failOn) {
 		return nil, c.q.fail
 	}
 	c.q.prepared = append(c.q.prepared, text)
@@ -106,6 +109,8 @@ func TestNewNamesTheFieldThatIsWrong(t *testing.T) {
 		{Config{DB: db, Dialect: SQLite, Prefix: "7"}, "Config.Prefix"},
 		{Config{DB: db, Dialect: SQLite, Prefix: strings.Repeat("a", 31)}, "Config.Prefix"},
 		{Config{DB: db, Dialect: SQLite, KeepExpired: -1}, "Config.KeepExpired"},
+		{Config{DB: db, Dialect: SQLite, MaxSessionsPerSubject: -1}, "Config.MaxSessionsPerSubject"},
+		{Config{DB: db, Dialect: SQLite, MaxSessionsPerSubject: 1}, ""},
 		{Config{DB: db, Dialect: SQLite, Timeout: -1}, "Config.Timeout"},
 	} {
 		s, err := New(c.config)
@@ -206,6 +211,26 @@ func TestAFailureToPrepareDoesNotStay(t *testing.T) {
 	q.fail = nil
 	if _, err := s.FindSession(t.Context(), "k"); err != nil {
 		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// A session that is stored is stored, whatever becomes of those that are too many.
+func TestAFailureToMakeRoomIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	q, s := newQuiet(t, Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	q.fail, q.failOn = errors.New("the disk is on fire"), "DESC"
+	if err := s.SaveSession(t.Context(), "k", &session.Record{}); err != nil {
+		t.Errorf("saving: %v", err)
+	}
+	s.purge.done.Wait()
+	if !strings.Contains(log.String(), "MaxSessionsPerSubject") || !strings.Contains(log.String(), "on fire") {
+		t.Errorf("the log has %q", log.String())
+	}
+	log.Reset()
+	q.failOn = "INSERT"
+	clear(s.statements)
+	if err := s.SaveSession(t.Context(), "k", &session.Record{}); !errors.Is(err, q.fail) || log.Len() > 0 {
+		t.Errorf("saving where that fails: %v, %q", err, log.String())
 	}
 }
 

@@ -2,7 +2,10 @@ package servertest
 
 import (
 	"bytes"
+	"fmt"
+	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/usher-auth/usher/authorize"
 )
@@ -75,6 +78,115 @@ func TestClients(t *testing.T) {
 		}
 		if c, err := store.Client(ctx, "a "); err != nil || c == nil {
 			t.Errorf("a client that was not deleted: %v, %v", c, err)
+		}
+	})
+}
+
+// TestMaxSessionsPerSubject has stores in which alice may have three finished sessions and
+// three that wait for a second factor.
+func TestMaxSessionsPerSubject(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e *engine) {
+		ctx, config := t.Context(), e.open(t).config(t, 8)
+		config.MaxSessionsPerSubject = 3
+		migrated(t, config)
+		for _, c := range []struct {
+			rule  string
+			saved string // F for a finished session, P for a pending one
+			ends  string // when each of them expires; the next ones come after all
+			touch int    // this one then expires last; -1 for none
+			max   int    // of the store that saves what comes next
+			next  string
+			gone  string // the places of what has given way
+		}{
+			{"pending ones push out pending ones", "FFPPP", "01234", -1, 3, "P", "2"},
+			{"the first to expire, wherever it is", "PPPF", "2130", -1, 3, "P", "1"},
+			{"a use lets another give way", "PPP", "012", 0, 3, "P", "1"},
+			{"at the bound of finished ones they push out nothing", "FFF", "012", -1, 3, "PPP", ""},
+			{"however many come", "FFFPPP", "012345", -1, 3, "PPPPP", "345"},
+			{"finished ones push out finished ones", "PFPFF", "01234", -1, 3, "F", "1"},
+			{"at the bound of pending ones they push out nothing", "PPP", "012", -1, 3, "FFF", ""},
+			{"a bound that was made lower", "FFFPPP", "012345", -1, 1, "F", "012"},
+			{"the newest stays though it expires first", "FFF", "789", -1, 3, "F", "0"},
+		} {
+			subject, at := newKey(), now()
+			store := opened(t, config)
+			var saved []string
+			save := func(kind byte, life int) {
+				rec := newSession(subject)
+				rec.SecondFactorPending, rec.ExpiresAt = kind == 'P', at.Add(time.Duration(life)*time.Hour)
+				must(t, store.SaveSession(ctx, rec.ID, rec))
+				saved = append(saved, rec.ID)
+			}
+			bobs := newSession(newKey())
+			bobs.ExpiresAt = at
+			must(t, store.SaveSession(ctx, bobs.ID, bobs))
+			for i := range c.saved {
+				save(c.saved[i], int(c.ends[i]-'0')+1)
+			}
+			if c.touch >= 0 {
+				must(t, store.TouchSession(ctx, saved[c.touch], at, at.Add(100*time.Hour)))
+			}
+			lower := config
+			lower.MaxSessionsPerSubject = c.max
+			store = opened(t, lower)
+			for i := range c.next {
+				life := 7 // which is before those of the last row
+				if c.ends != "789" {
+					life = 20 + i
+				}
+				save(c.next[i], life)
+			}
+			gone := ""
+			for i, key := range saved {
+				found, err := store.FindSession(ctx, key)
+				must(t, err)
+				if found == nil && i < len(c.saved) {
+					gone += fmt.Sprint(i)
+				}
+				if found == nil && i == len(saved)-1 {
+					t.Errorf("%s: the newest is gone", c.rule)
+				}
+			}
+			if gone != c.gone {
+				t.Errorf("%s: %q have given way, want %q", c.rule, gone, c.gone)
+			}
+			if found, err := store.FindSession(ctx, bobs.ID); err != nil || found == nil {
+				t.Errorf("%s: somebody else's: %v, %v", c.rule, found, err)
+			}
+		}
+	})
+}
+
+// At the same moment more may be saved, and the next ones delete what is too many.
+func TestMaxSessionsPerSubjectAtOnce(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e *engine) {
+		var log bytes.Buffer
+		ctx, config := t.Context(), e.open(t).config(t, 8)
+		config.MaxSessionsPerSubject = 5
+		config.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		store := migrated(t, config)
+		log.Reset() // of what Migrate has to say of settings
+		const n = 100
+		errs := make(chan error, n)
+		for range n {
+			go func() {
+				rec := newSession("alice")
+				errs <- store.SaveSession(ctx, rec.ID, rec)
+			}()
+		}
+		for range n {
+			must(t, <-errs)
+		}
+		// What they have left is deleted 15 at a time.
+		left := n
+		for range n/15 + 1 {
+			rec := newSession("alice")
+			must(t, store.SaveSession(ctx, rec.ID, rec))
+			must(t, config.DB.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+config.Prefix+"sessions").Scan(&left))
+		}
+		must(t, store.Close())
+		if left != 5 || log.String() != "" {
+			t.Errorf("%d sessions are left, want 5; the log has %q", left, log.String())
 		}
 	})
 }

@@ -50,7 +50,9 @@ func TestContracts(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			store := c.open(t).store(t)
+			config := c.open(t).config(t, 8)
+			config.MaxSessionsPerSubject = 25 // so that the suite reaches it soon
+			store := migrated(t, config)
 			authorizetest.TestClientStore(t, func(t *testing.T, clients ...authorize.Client) authorize.ClientStore {
 				for _, client := range clients {
 					must(t, store.PutClient(t.Context(), client))

@@ -27,13 +27,15 @@ CREATE TABLE IF NOT EXISTS usher_consents (
 	PRIMARY KEY (subject_hash, client_hash)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
 
+-- Those whose second factor is pending, 1, have a share of their own for each subject.
 CREATE TABLE IF NOT EXISTS usher_sessions (
 	id           VARBINARY(255) NOT NULL PRIMARY KEY,
 	record       MEDIUMBLOB     NOT NULL,
 	subject_hash BINARY(32)     NOT NULL,
+	pending      TINYINT        NOT NULL,
 	last_seen_us BIGINT         NOT NULL,
 	expires_us   BIGINT         NOT NULL,
-	INDEX usher_sessions_subject (subject_hash),
+	INDEX usher_sessions_subject (subject_hash, pending, expires_us),
 	INDEX usher_sessions_expires (expires_us)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
 

@@ -27,15 +27,17 @@ CREATE TABLE usher_consents (
 	PRIMARY KEY (subject_hash, client_hash)
 );
 
+-- Those whose second factor is pending, 1, have a share of their own for each subject.
 CREATE TABLE usher_sessions (
-	id           bytea  NOT NULL PRIMARY KEY,
-	record       bytea  NOT NULL,
-	subject_hash bytea  NOT NULL,
-	last_seen_us bigint NOT NULL,
-	expires_us   bigint NOT NULL
+	id           bytea    NOT NULL PRIMARY KEY,
+	record       bytea    NOT NULL,
+	subject_hash bytea    NOT NULL,
+	pending      smallint NOT NULL,
+	last_seen_us bigint   NOT NULL,
+	expires_us   bigint   NOT NULL
 );
 
-CREATE INDEX usher_sessions_subject ON usher_sessions (subject_hash);
+CREATE INDEX usher_sessions_subject ON usher_sessions (subject_hash, pending, expires_us);
 CREATE INDEX usher_sessions_expires ON usher_sessions (expires_us);
 
 -- Which of these files have been run. Migrate makes the table too.
