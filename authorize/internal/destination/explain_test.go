@@ -22,6 +22,7 @@ func TestExplain(t *testing.T) {
 		{"with www.", "https://www.app.example/cb", app, `its host is "www.app.example", with or without www.`, ""},
 		{"without www.", app, "https://www.app.example/cb", `its host is "app.example", with or without www.`, ""},
 		{"a dot at the end of the host", "https://app.example./cb", app, `its host is "app.example.", with or without a dot at its end`, ""},
+		{"no dot at the end of the host", app, "https://app.example./cb", `its host is "app.example", with or without a dot at its end`, ""},
 		{"a port", "https://app.example:8443/cb", app, "its port is 8443", ""},
 		{"no port", app, "https://app.example:8443/cb", "it has no port", ""},
 		{"a port that is none", "https://app.example:0/cb", app, `its port is "0", which is none`, ""},
@@ -78,6 +79,7 @@ func TestExplain(t *testing.T) {
 
 		{"only a fragment", "#SECRET", app, "it does not begin with a scheme", ""},
 		{"only a query", "?SECRET", app, "it does not begin with a scheme", ""},
+		{"only a query that is encoded", "?x=%41SECRET", app, "it does not begin with a scheme", ""},
 		{"only a word", "appexample", app, "it does not begin with a scheme", ""},
 		{"a delete character", "https://app.example/\x7f", app, `it has the character "\x7f", which no redirect URI may have`, ""},
 		{"a quotation mark", `https://app.example/"`, app, `it has the character "\"", which no redirect URI may have`, ""},
