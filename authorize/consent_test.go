@@ -130,6 +130,37 @@ func TestConsentToResources(t *testing.T) {
 	v.get(ask(a)).want(t, "one fewer", "consent")
 }
 
+// RFC 8252 §8.6, whatever the client is, unless it is the host's own.
+func TestWhereConsentMeansAnythingTheNextTime(t *testing.T) {
+	public, trusted, unvetted := Client{Public: true}, Client{Trusted: true, Public: true}, Client{Trusted: true, Unvetted: true}
+	for _, c := range []struct {
+		rule   string
+		client Client
+		uri    string
+		want   bool
+	}{
+		{"the web", Client{}, "https://app.example/cb", true},
+		{"the web, public", public, "https://app.example/cb", true},
+		{"the web, trusted and unvetted", unvetted, "https://app.example/cb", true},
+		{"IPv4", Client{}, "http://127.0.0.1:5000/cb", false},
+		{"IPv4, public", public, "http://127.0.0.1:5000/cb", false},
+		{"IPv4, trusted", trusted, "http://127.0.0.1:5000/cb", true},
+		{"IPv4, trusted and unvetted", unvetted, "http://127.0.0.1:5000/cb", false},
+		{"elsewhere in 127.0.0.0/8", Client{}, "http://127.9.9.9/cb", false},
+		{"IPv6", Client{}, "http://[::1]/cb", false},
+		{"localhost", Client{}, "http://localhost/cb", false},
+		{"below localhost", Client{}, "http://app.localhost/cb", false},
+		{"https on localhost", Client{}, "https://localhost/cb", false},
+		{"a scheme with a dot", Client{}, "com.example.app:/cb", false},
+		{"a scheme with a dot, trusted", trusted, "com.example.app:/cb", true},
+		{"a scheme that is named", Client{PrivateUseSchemes: []string{"cursor"}}, "cursor://app.example/cb", false},
+	} {
+		if got := rememberable(&Request{Client: &c.client, RedirectURI: c.uri}); got != c.want {
+			t.Errorf("%s: %v, want %v", c.rule, got, c.want)
+		}
+	}
+}
+
 func TestWhatIsRemembered(t *testing.T) {
 	for _, c := range []struct {
 		rule    string

@@ -115,6 +115,33 @@ type clientsFunc func(ctx context.Context, id string) (*Client, error)
 
 func (f clientsFunc) Client(ctx context.Context, id string) (*Client, error) { return f(ctx, id) }
 
+// Consent for a program that asks out of band is remembered if it has a secret: the
+// answer goes to nobody but who asked.
+func TestConsentInTheBody(t *testing.T) {
+	for _, c := range []struct {
+		rule                        string
+		public, trusted, remembered bool
+		want                        string
+	}{
+		{"with a secret, remembered", false, false, true, "code"},
+		{"with a secret, not remembered", false, false, false, "consent_required"},
+		{"without a secret", true, false, true, "consent_required"},
+		{"trusted, without a secret", true, true, false, "code"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withDevices, withConsent)
+			s.memory.PutClient(Client{ID: "device", OutOfBand: OutOfBandAuto, Scopes: allScopes, Public: c.public, Trusted: c.trusted})
+			if c.remembered {
+				s.remember("device", "openid")
+			}
+			_, got := s.program(t, deviceGET(deviceAsks()), alice())
+			if c.want == "code" && got["code"] == "" || c.want != "code" && got["error"] != c.want {
+				t.Errorf("the answer is %v, want %s", got, c.want)
+			}
+		})
+	}
+}
+
 func TestRefusalsInTheBody(t *testing.T) {
 	aged := func(seconds string) string { return deviceAsks("max_age=" + seconds) }
 	for _, c := range []struct {

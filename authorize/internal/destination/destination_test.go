@@ -1,6 +1,7 @@
 package destination
 
 import (
+	"errors"
 	"net/url"
 	"regexp"
 	"slices"
@@ -158,6 +159,13 @@ func TestMatch(t *testing.T) {
 		{"no path: a path more", "http://127.0.0.1:80/", "http://127.0.0.1", "a", false},
 		{"no path: a query more", "http://127.0.0.1:80?", "http://127.0.0.1", "a", false},
 		{"no path: no port", "http://127.0.0.1", "http://127.0.0.1:80", "a", true},
+		{"no scheme and no host", "/cb", "http://127.0.0.1/cb", "a", false},
+		{"no scheme and no host, only a port", ":80/cb", "http://127.0.0.1/cb", "a", false},
+		{"no scheme and no host, only a query", "?x", "http://127.0.0.1?x", "a", false},
+		{"digits behind the host are no port", "http://127.0.0.180/cb", "http://127.0.0.1/cb", "a", false},
+		{"digits behind localhost are no port", "http://localhost80/cb", "http://localhost/cb", "a", false},
+		{"digits behind brackets are no port", "http://[::1]80/cb", "http://[::1]/cb", "a", false},
+		{"nothing that is registered as such", "http://127.0.0.1:80", "", "a", false},
 		{"a site is registered, and loopback is not", "http://127.0.0.1:80", "https://app.example", "a", false},
 
 		{"a scheme that is named", "cursor://a.b/cb", "cursor://a.b/cb", "s", true},
@@ -259,6 +267,25 @@ func TestCheck(t *testing.T) {
 		{"a host that begins with a dot", "https://.app.example/cb", false},
 		{"a host that begins with a hyphen", "https://-app.example/cb", false},
 		{"a host with a percent", "https://app%2eexample/cb", false},
+		{"capitals in the host, the first and the last", "https://AZ.example/cb", true},
+		{"the last letters and digits in the host", "https://az09.example/cb", true},
+		{"a semicolon in the host", "https://a;b/cb", false},
+		{"an equals sign in the host", "https://a=b/cb", false},
+		{"a colon in the host", "https://a:b:80/cb", false},
+		{"a letter for a port", "https://app.example:x8/cb", false},
+		{"a letter behind a port", "https://app.example:8x/cb", false},
+		{"a bracket in the host", "https://a]b/cb", false},
+		{"an open bracket in the host", "https://a[b/cb", false},
+		{"a tilde in the host", "https://a~b/cb", false},
+		{"an apostrophe in the host", "https://a'b/cb", false},
+		{"an exclamation mark in the host", "https://a!b/cb", false},
+		{"a comma in the host", "https://a,b/cb", false},
+		{"brackets around an IPv4 address", "https://[127.0.0.1]/cb", false},
+		{"an IPv6 address with a zone", "https://[fe80::1%25eth0]/cb", false},
+		{"an IPv6 address without its last bracket", "https://[::1:80/cb", false},
+		{"an IPv6 address with something behind it", "https://[::1]x/cb", false},
+		{"no IPv6 address in brackets", "https://[::x]/cb", false},
+		{"a host of 253 bytes", "https://" + strings.Repeat("a", 253) + "/cb", true},
 		{"a host that is too long", "https://" + strings.Repeat("a", 254) + "/cb", false},
 		{"port 0", "https://app.example:0/cb", false},
 		{"port 65536", "https://app.example:65536/cb", false},
@@ -316,6 +343,10 @@ func TestCheck(t *testing.T) {
 		{"private use with nothing behind it", "com.example.app:", false},
 		{"private use with a slash behind it", "com.example.app:/", false},
 		{"private use with two slashes behind it", "com.example.app://", false},
+		{"private use with a slash for its path", "com.example.app:///", true},
+		{"private use with one letter behind it", "com.example.app:x", true},
+		{"private use, an at sign and no host", "com.example.app:me@home", true},
+		{"private use, an at sign behind an empty host", "com.example.app:///me@home", true},
 		{"private use with a fragment", "com.example.app:/cb#f", false},
 		{"private use with user information", "com.example.app://user@host/cb", false},
 		{"private use, an at sign in the path", "com.example.app:/@me", true},
@@ -370,6 +401,26 @@ func TestSchemesThatNobodyCanHave(t *testing.T) {
 			if CheckPrivateUse(written) == nil {
 				t.Errorf("%s can be named", written)
 			}
+		}
+	}
+}
+
+func TestTheErrorSaysWhatToDoAboutAScheme(t *testing.T) {
+	for uri, want := range map[string]string{
+		"HTTPS://app.example/cb":      "lower case",
+		"Http://127.0.0.1/cb":         "lower case",
+		"URN:ietf:wg:oauth:2.0:oob":   "Client.OutOfBand",
+		"file://app.example/cb":       "is always refused",
+		"ms-word:x":                   "is always refused",
+		"moz-extension://x":           "is always refused",
+		"cursor://cb":                 "Client.PrivateUseSchemes",
+		"://cb":                       "does not begin with a scheme",
+		"app_1.example:x":             "does not begin with a scheme",
+		"com.example.app:":            "nothing after its scheme",
+		"https://app.example/cb?iss=": `"iss"`,
+	} {
+		if err := Check(uri); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", uri, err, want)
 		}
 	}
 }
@@ -450,7 +501,10 @@ func TestNamesOfSchemes(t *testing.T) {
 }
 
 func TestNoResponseParameterMayBeInARegisteredQuery(t *testing.T) {
-	for _, name := range responseParameters {
+	for _, name := range []string{
+		"code", "state", "iss", "error", "error_description", "error_uri", "response",
+		"access_token", "id_token", "token_type", "expires_in", "scope", "session_state",
+	} {
 		if Check("https://app.example/cb?"+name+"=x") == nil {
 			t.Errorf("%s is accepted in a registered query", name)
 		}
@@ -605,6 +659,15 @@ func TestOutOfBand(t *testing.T) {
 		{"nothing after urn", "urn:", "urn:", false},
 		{"characters that mean something elsewhere", "urn:a?b", "urn:a?b", false},
 		{"a line break", "urn:a\r\nb", "urn:a\r\nb", false},
+		{"the first and last of the letters and digits", "urn:azAZ09", "urn:azAZ09", true},
+		{"a scheme of another kind", "com.example:here", "com.example:here", false},
+		{"a name that only ends so", "x-urn:here", "x-urn:here", false},
+		{"a semicolon", "urn:a;b", "urn:a;b", false},
+		{"an at sign", "urn:a@b", "urn:a@b", false},
+		{"an open bracket", "urn:a[b", "urn:a[b", false},
+		{"a backquote", "urn:a`b", "urn:a`b", false},
+		{"a brace", "urn:a{b", "urn:a{b", false},
+		{"a slash", "urn:a/b", "urn:a/b", false},
 	} {
 		to, err := Match(c.requested, Registration{OutOfBand: c.registered}, FormPost, "s")
 		if (err == nil) != c.ok || to.OutOfBand() != c.ok {
@@ -620,6 +683,37 @@ func TestOutOfBand(t *testing.T) {
 	}
 	if err := Check(auto); err == nil || !strings.Contains(err.Error(), "Client.OutOfBand") {
 		t.Errorf("registering it as an address: %v", err)
+	}
+}
+
+func TestIsLoopback(t *testing.T) {
+	for _, c := range []struct {
+		host string
+		want bool
+	}{
+		{"127.0.0.1", true}, {"127.255.255.254", true}, {"[::1]", true}, {"localhost", true}, {"app.localhost", true},
+		{"::1", false}, {"[127.0.0.1]", false}, {"[::1%25lo]", false}, {"[::1%lo]", false}, {"[::ffff:127.0.0.1]", false},
+		{"126.255.255.255", false}, {"128.0.0.1", false}, {"0.0.0.0", false}, {"[::]", false}, {"[::2]", false},
+		{"localhost.", false}, {"LOCALHOST", false}, {"notlocalhost", false}, {"localhost.example", false}, {"127.1", false}, {"", false},
+	} {
+		if got := IsLoopback(c.host); got != c.want {
+			t.Errorf("IsLoopback(%q) is %v, want %v", c.host, got, c.want)
+		}
+	}
+}
+
+// An empty text among the registered ones is no default.
+func TestAnAbsentURIIsMissing(t *testing.T) {
+	for _, reg := range []Registration{
+		{},
+		{URIs: []string{"https://a.example/"}},
+		{URIs: []string{"", "https://a.example/"}},
+		{URIs: []string{"", "https://a.example/"}, DefaultSingle: true},
+		{URIs: []string{"https://a.example/", "https://b.example/"}, DefaultSingle: true},
+	} {
+		if to, err := Match("", reg, Query, ""); !errors.Is(err, ErrMissing) || to != (Destination{}) {
+			t.Errorf("%+v: %v, %v", reg, to, err)
+		}
 	}
 }
 
@@ -652,6 +746,22 @@ func TestImpersonable(t *testing.T) {
 		{"https on localhost with a trailing dot", "https://localhost./cb", true},
 		{"https on loopback, mapped", "https://[::ffff:127.0.0.1]/cb", true},
 		{"no URL at all", "https://[", true},
+		{"another address", "https://192.0.2.1/cb", false},
+		{"another IPv6 address", "https://[2001:db8::1]/cb", false},
+		{"no particular address, which is this machine", "https://0.0.0.0/cb", true},
+		{"no particular IPv6 address", "https://[::]/cb", true},
+		{"a short spelling", "https://127.1/cb", true},
+		{"a decimal spelling", "https://2130706433/cb", true},
+		{"a hexadecimal spelling", "https://0x7f000001/cb", true},
+		{"an octal spelling", "https://0177.0.0.1/cb", true},
+		{"a last part that is a nine", "https://127.9/cb", true},
+		{"a last part that is a zero", "https://127.0/cb", true},
+		{"no host", "https:///cb", true},
+		{"another host with a trailing dot", "https://app.example./cb", false},
+		{"a last part that begins with a hyphen", "https://app.-x/cb", false},
+		{"digits in a name", "https://9app0.example/cb", false},
+		{"a scheme that is named", "cursor://app.example/cb", true},
+		{"capitals", "HTTPS://app.example/cb", true},
 	} {
 		if got := Impersonable(c.uri); got != c.want {
 			t.Errorf("%s: Impersonable(%q) is %v, want %v", c.rule, c.uri, got, c.want)

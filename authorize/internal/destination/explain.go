@@ -29,16 +29,16 @@ func explain(requested string, registered []string) string {
 }
 
 // uriParts is a redirect URI cut at its punctuation, for bytes to be compared. Nothing
-// is decoded, and nothing is lost but whether there is a colon behind the scheme.
+// is decoded.
 type uriParts struct {
 	scheme   string // empty without a valid one
 	slashes  string // in front of the host
-	userinfo string // with its at sign
 	host     string
 	port     string // with its colon
 	path     string
 	query    string // with its question mark
-	fragment string // with its number sign
+	userinfo bool   // it has user information
+	fragment bool   // it has a fragment
 	loopback bool   // the host is this machine
 	bad      string // the first byte in front of the query that no redirect URI may have
 }
@@ -46,7 +46,7 @@ type uriParts struct {
 func cutURI(uri string) (p uriParts) {
 	rest := uri
 	if i := strings.IndexByte(rest, '#'); i >= 0 {
-		rest, p.fragment = rest[:i], rest[i:]
+		rest, p.fragment = rest[:i], true
 	}
 	if i := strings.IndexByte(rest, '?'); i >= 0 {
 		rest, p.query = rest[:i], rest[i:]
@@ -63,7 +63,7 @@ func cutURI(uri string) (p uriParts) {
 	p.path = strings.TrimLeft(rest, "/")
 	p.slashes = rest[:len(rest)-len(p.path)]
 	// Browsers do not count the slashes in front of a host of the web.
-	web := p.scheme == "" || sameLetters(p.scheme, "https") || sameLetters(p.scheme, "http")
+	web := p.scheme == "" || strings.EqualFold(p.scheme, "https") || strings.EqualFold(p.scheme, "http")
 	if !web && p.slashes != "" && p.slashes != "//" {
 		keep := map[bool]string{true: "//"}[len(p.slashes) > 2]
 		p.slashes, p.path = keep, rest[len(keep):]
@@ -71,7 +71,7 @@ func cutURI(uri string) (p uriParts) {
 	}
 	authority, _, _ := strings.Cut(p.path, "/")
 	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
-		p.userinfo, p.path, authority = p.path[:i+1], p.path[i+1:], authority[i+1:]
+		p.userinfo, p.path, authority = true, p.path[i+1:], authority[i+1:]
 	}
 	if !web && p.slashes == "" {
 		return p
@@ -127,7 +127,7 @@ func (d difference) distance() (sum int) {
 func (p uriParts) differences(from uriParts) (d difference) {
 	switch {
 	case p.scheme == from.scheme:
-	case sameLetters(p.scheme, from.scheme):
+	case strings.EqualFold(p.scheme, from.scheme):
 		d |= ofSchemeCase
 	default:
 		d |= ofScheme
@@ -137,7 +137,7 @@ func (p uriParts) differences(from uriParts) (d difference) {
 	}
 	switch {
 	case p.host == from.host:
-	case sameLetters(p.host, from.host):
+	case strings.EqualFold(p.host, from.host):
 		d |= ofHostCase
 	case strings.TrimPrefix(p.host, "www.") == strings.TrimPrefix(from.host, "www."):
 		d |= ofWWW
@@ -153,7 +153,7 @@ func (p uriParts) differences(from uriParts) (d difference) {
 	}
 	switch {
 	case p.path == from.path:
-	case sameLetters(p.path, from.path):
+	case strings.EqualFold(p.path, from.path):
 		d |= ofPathCase
 	case strings.TrimSuffix(p.path, "/") == strings.TrimSuffix(from.path, "/"):
 		d |= ofSlashAtEnd
@@ -185,10 +185,10 @@ func (p uriParts) tell(registered uriParts) string {
 			texts = append(texts, p.tellOne(one, registered))
 		}
 	}
-	if p.userinfo != "" {
+	if p.userinfo {
 		texts = append(texts, "it has user information")
 	}
-	if p.fragment != "" {
+	if p.fragment {
 		texts = append(texts, "it has a fragment")
 	}
 	if texts == nil {
@@ -259,9 +259,6 @@ func (p uriParts) tellPort(registered uriParts) string {
 	}
 	return text
 }
-
-// sameLetters reports whether two texts in ASCII differ in upper and lower case alone.
-func sameLetters(a, b string) bool { return len(a) == len(b) && strings.EqualFold(a, b) }
 
 func commonPrefix(a, b string) int {
 	for i := range min(len(a), len(b)) {

@@ -22,6 +22,7 @@ func TestExplain(t *testing.T) {
 		{"with www.", "https://www.app.example/cb", app, `its host is "www.app.example", with or without www.`, ""},
 		{"without www.", app, "https://www.app.example/cb", `its host is "app.example", with or without www.`, ""},
 		{"a dot at the end of the host", "https://app.example./cb", app, `its host is "app.example.", with or without a dot at its end`, ""},
+		{"no dot at the end of the host", app, "https://app.example./cb", `its host is "app.example", with or without a dot at its end`, ""},
 		{"a port", "https://app.example:8443/cb", app, "its port is 8443", ""},
 		{"no port", app, "https://app.example:8443/cb", "it has no port", ""},
 		{"a port that is none", "https://app.example:0/cb", app, `its port is "0", which is none`, ""},
@@ -76,7 +77,19 @@ func TestExplain(t *testing.T) {
 		{"what a query may not have either is not told", "https://app.example/cb?\"\n", app, "it has a query", ""},
 		{"a fragment that is registered", app, app + "#x", "it lacks the user information or the fragment of a registered one, which is unusable", ""},
 
+		{"only a fragment", "#SECRET", app, "it does not begin with a scheme", ""},
+		{"only a query", "?SECRET", app, "it does not begin with a scheme", ""},
+		{"only a query that is encoded", "?x=%41SECRET", app, "it does not begin with a scheme", ""},
+		{"only a word", "appexample", app, "it does not begin with a scheme", ""},
+		{"a delete character", "https://app.example/\x7f", app, `it has the character "\x7f", which no redirect URI may have`, ""},
+		{"a quotation mark", `https://app.example/"`, app, `it has the character "\"", which no redirect URI may have`, ""},
+		{"a percent in the host", "https://app%2eexample/cb", app, `its host is "app%2eexample"`, ""},
+		{"a host that begins with an x", "https://x.example/cb", app, `its host is "x.example"`, ""},
+
 		// What is not told.
+		{"empty user information", "https://@app.example/cb", app, "it has user information", ""},
+		{"user information behind one slash, by http", "http:/SECRET@127.0.0.1/cb", "http://127.0.0.1/cb", `":/" follows its scheme, it has user information`, ""},
+		{"a parameter and no path", "cursor:;SECRET", "cursor:cb", `its path begins with ""`, ""},
 		{"a query in disguise", "https://app.example/other%3Fx=SECRET", app, `its path begins with "/other"`, ""},
 		{"a parameter of the path", "https://app.example/other;id=SECRET", app, `its path begins with "/other"`, ""},
 		{"user information behind three slashes", "https:///SECRET:SECRET@app.example/cb", app, `":///" follows its scheme, it has user information`, ""},
@@ -86,6 +99,8 @@ func TestExplain(t *testing.T) {
 		{"user information of a scheme without a host", "mailto:SECRET@app.example", "mailto:app.example", "it has user information", ""},
 		{"a query before an at sign", "https://app.example?SECRET@evil.example/", app, `its path is "", it has a query`, ""},
 
+		{"the nearest, though another begins more alike", "https://a.example/cb", "https://a.example/CB https://b.example/cb", "its path differs in upper and lower case", "https://a.example/CB"},
+		{"the nearest by one thing that is small", "https://a.example/cb/", "https://a.example/cb?x=1 https://a.example/cb", `it has a "/" at the end of its path`, "https://a.example/cb"},
 		{"the nearest in its path", "https://app.example/cb2/", app + " https://app.example/cb2", `it has a "/" at the end of its path`, "https://app.example/cb2"},
 		{"the nearest in its scheme", "http://app.example/cb2", app + " https://app.example/cb2", `its scheme is "http"`, "https://app.example/cb2"},
 		{"the nearest in its host", "https://b.example/cb2", "https://a.example/cb2 https://b.example/cb", `its path is "/cb2"`, "https://b.example/cb"},

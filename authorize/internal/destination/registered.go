@@ -200,7 +200,8 @@ func TakesForms(uri string) bool {
 }
 
 // Impersonable reports whether any program on the user's machine could receive
-// what is sent to the URI: loopback and private-use schemes (RFC 8252 §8.6).
+// what is sent to the URI: loopback and private-use schemes (RFC 8252 §8.6). What is
+// not understood counts as such.
 func Impersonable(uri string) bool {
 	if !TakesForms(uri) {
 		return true
@@ -215,7 +216,12 @@ func Impersonable(uri string) bool {
 		return true
 	}
 	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
+	if err != nil {
+		// Browsers read more as an address than this does, such as 127.1 and 0x7f000001.
+		last := host[strings.LastIndexByte(host, '.')+1:]
+		return last == "" || last[0] >= '0' && last[0] <= '9'
+	}
+	return addr.IsLoopback() || addr.IsUnspecified()
 }
 
 // Host returns the host of the URI for a person to read. A URI that is not of http or

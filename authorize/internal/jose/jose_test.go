@@ -159,6 +159,10 @@ func TestDerivedIDs(t *testing.T) {
 			t.Errorf("%s: the IDs are %q and %q", a.keys[0].alg, a.keys[0].id, b.keys[0].id)
 		}
 	}
+	// Processes of two versions have to find each other's keys.
+	if got := ring(t, Key{Secret: secret}).keys[0].id; got != "s3XdGnu4I_v44YYI" {
+		t.Errorf("the ID of a known secret is %q", got)
+	}
 	sum := sha256.Sum256(secret)
 	for _, revealing := range []string{base64.RawURLEncoding.EncodeToString(secret), base64.RawURLEncoding.EncodeToString(sum[:])} {
 		if strings.HasPrefix(revealing, ring(t, Key{Secret: secret}).keys[0].id) {
@@ -315,6 +319,22 @@ func TestSize(t *testing.T) {
 			t.Errorf("%s: signed and not verified", c.rule)
 		}
 	}
+	exact := 0
+	for _, id := range []string{"k", "kk", "kkk"} {
+		r := ring(t, Key{ID: id, Secret: secret})
+		for size := fits - 9; size < fits+9; size++ {
+			token, err := r.Sign(typ, claims{Issuer: strings.Repeat("x", size)})
+			if len(token) != MaxSize {
+				continue
+			}
+			if exact++; err != nil || r.Verify(typ, token, &claims{}) != nil {
+				t.Errorf("a token of just the size is not signed, or not verified: %v", err)
+			}
+		}
+	}
+	if exact == 0 {
+		t.Error("no token has just the size")
+	}
 	big := forge(`{"alg":"HS256","kid":"k","typ":"usher-test+jwt"}`, `{"iss":"`+strings.Repeat("x", MaxSize)+`"}`, secret)
 	if err := r.Verify(typ, big, &claims{}); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a token of %d bytes: %v", len(big), err)
@@ -435,6 +455,8 @@ func TestParsePublic(t *testing.T) {
 		{"a secret only", `{"keys":[` + symmetric + `]}`, false},
 		{"a private key only", `{"keys":[` + private + `]}`, false},
 		{"larger than 64 KiB", `{"keys":[],"x":"` + strings.Repeat("x", 64<<10) + `"}`, false},
+		{"just 64 KiB", public + strings.Repeat(" ", 64<<10-len(public)), true},
+		{"a byte more", public + strings.Repeat(" ", 64<<10-len(public)+1), false},
 		{"keys of other kinds are left out", strings.Replace(public, `[`, `[`+symmetric+`,`+private+`,`, 1), true},
 	} {
 		r, err := ParsePublic([]byte(c.set))
