@@ -283,3 +283,17 @@ func TestBrowsersGetNoAnswerInTheBody(t *testing.T) {
 		})
 	}
 }
+
+// It is for the host's own handlers too, where nothing has set a header yet.
+func TestErrorJSONByItself(t *testing.T) {
+	w := httptest.NewRecorder()
+	ErrorJSON(w, deviceGET(""), PageError{Code: "invalid_request", Description: "d"})
+	for name, want := range map[string]string{"Cache-Control": "no-store", "Pragma": "no-cache", "Referrer-Policy": "no-referrer", "Content-Type": "application/json"} {
+		if got := w.Header().Get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if w.Code != http.StatusBadRequest || strings.TrimSpace(w.Body.String()) != `{"error":"invalid_request","error_description":"d"}` {
+		t.Errorf("status %d, %s", w.Code, w.Body)
+	}
+}

@@ -173,6 +173,18 @@ func TestWithoutAServerInFront(t *testing.T) {
 	}
 }
 
+// A request that waits goes on by GET, because only there its cookie is sent.
+func TestTheBodyOfAPostResumesNothing(t *testing.T) {
+	s := newSite(t)
+	v := s.visitor(nil)
+	at := v.get(ask()).want(t, "asked", "login")
+	v.session = s.signIn("alice")
+	v.post("req="+url.QueryEscape(at.req)).want(t, "req in the body", "page Bad Request invalid_request")
+	if e := s.lastEvent(); e.Reason != ReasonNoRequest {
+		t.Errorf("reported as %s", e.Reason)
+	}
+}
+
 // Before anybody is known, twice the bytes are no more than twice the work: who needs no
 // account must not be able to keep the server busy.
 func TestWorkIsLinear(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func (s *site) publicKeys() []byte {
 func TestALoginPageInAnotherProcess(t *testing.T) {
 	s := newSite(t, func(s *site) { s.config.Keys = []Key{{Signer: ecKey(t)}} })
 	v := s.visitor(nil)
-	at := v.get(ask("login_hint=al", "id_token_hint=hint-of-alice"))
+	at := v.get(ask("login_hint=al", "id_token_hint=hint-of-alice", "claims="+url.QueryEscape(`{"id_token":{"acr":{"essential":true,"values":["1","2"]}}}`)))
 	reader, err := NewPendingReader(testIssuer, "", s.publicKeys(), func() time.Time { return s.now })
 	if err != nil {
 		t.Fatal(err)
@@ -51,10 +52,14 @@ func TestALoginPageInAnotherProcess(t *testing.T) {
 	if p.Request.ClientID != "web" || p.Request.LoginHint != "al" || p.Request.Subject != "alice" || p.Request.Client != nil || p.Interaction != LoginInteraction {
 		t.Errorf("read %+v, %+v", p, p.Request)
 	}
+	if !slices.Equal(p.Request.EssentialACR, []string{"1", "2"}) {
+		t.Errorf("the levels demanded are %q", p.Request.EssentialACR)
+	}
 	if p.Request.RedirectHost() != "app.example" {
 		t.Errorf("the answer goes to %q", p.Request.RedirectHost())
 	}
 	v.session = s.signIn("alice")
+	v.session.ACR = "2"
 	v.get(strings.TrimPrefix(p.ResumeURL, testEndpoint+"?")).want(t, "back by the page's ResumeURL", "code")
 }
 

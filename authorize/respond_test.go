@@ -265,6 +265,15 @@ func TestAccessDeniedSaysWhoRefused(t *testing.T) {
 	}
 }
 
+// A mistake of the host's own is told in the log as what it is.
+func TestShowErrorWithoutAnError(t *testing.T) {
+	s := newSite(t)
+	s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, nil) }, httptest.NewRequest("GET", "/x", nil))
+	if got := s.lastEvent().Err.Error(); !strings.Contains(got, "without an error") {
+		t.Errorf("the log says %q", got)
+	}
+}
+
 // A user is no client: the page has no secrets to talk about.
 func TestInvalidClientForUsers(t *testing.T) {
 	s := newSite(t)

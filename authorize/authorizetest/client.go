@@ -157,6 +157,9 @@ func (f *Flow) Check(r *http.Request) (code string, err error) {
 	if r.PostForm != nil {
 		return f.verify(r.PostForm)
 	}
+	if r.Body == nil { // no server is in front
+		r.Body = http.NoBody
+	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	if err != nil {
 		return "", fmt.Errorf("reading the answer: %w", err)

@@ -229,12 +229,15 @@ func TestCheck(t *testing.T) {
 	}
 	broken := post("https://wiki.example/cb", "")
 	broken.Body = io.NopCloser(io.MultiReader(strings.NewReader("code="), failing{}))
+	empty := post("https://wiki.example/cb", "")
+	empty.Body = nil
 	for _, tt := range []struct {
 		rule  string
 		mode  string
 		r     *http.Request
 		wrong string
 	}{
+		{"a POST without a body", "form_post", empty, "has the iss"},
 		{"a query to a query", "", httptest.NewRequest(http.MethodGet, sound, nil), ""},
 		{"as a server sees it", "", server, ""},
 		{"a body to form_post", "form_post", post("https://wiki.example/cb", answer), ""},

@@ -224,13 +224,14 @@ func TestDeskIsForItsOwnPage(t *testing.T) {
 
 func TestToken(t *testing.T) {
 	_, handler := deskOf(t)
+	const stranger = `{"error":"invalid_client","error_description":"The client failed to authenticate: unknown client or wrong secret."}`
 	for _, c := range []struct {
 		rule, id, secret, form, want string
 		status                       int
 	}{
-		{"no client", "", "", "grant_type=authorization_code", `{"error":"invalid_client"}`, 401},
-		{"another client", "other", clientSecret, "grant_type=authorization_code", `{"error":"invalid_client"}`, 401},
-		{"another secret", "demo", "wrong", "grant_type=authorization_code", `{"error":"invalid_client"}`, 401},
+		{"no client", "", "", "grant_type=authorization_code", stranger, 401},
+		{"another client", "other", clientSecret, "grant_type=authorization_code", stranger, 401},
+		{"another secret", "demo", "wrong", "grant_type=authorization_code", stranger, 401},
 		{"another grant", "demo", clientSecret, "grant_type=password", `{"error":"unsupported_grant_type"}`, 400},
 		{"another code", "demo", clientSecret, "grant_type=authorization_code&code=x", `{"error":"invalid_grant"}`, 400},
 	} {
