@@ -42,6 +42,16 @@ type clientConfig struct {
 	RequireState     bool     `json:"require_state"`
 	Trusted          bool     `json:"trusted"`
 	Disabled         bool     `json:"disabled"`
+
+	// DefaultScopes are what a request without scope asks for, some of Scopes. Absent
+	// or empty: such a request is refused with invalid_scope.
+	DefaultScopes []string `json:"default_scopes"`
+
+	// ClaimsInIDToken puts what userinfo tells about the user into the ID token too,
+	// for clients that look for a name or an email address there and nowhere else.
+	// Absent or false: the ID token has, of these, only what the parameter claims asks
+	// for, as OpenID Connect Core 1.0 §5.4 has it where there is an access token.
+	ClaimsInIDToken bool `json:"claims_in_id_token"`
 }
 
 type userConfig struct {
@@ -163,6 +173,15 @@ func (c *clientConfig) check(p *problems) {
 			p.add(fmt.Sprintf("scopes[%d]", i), "%q is not a scope (RFC 6749 §3.3)", scope)
 		}
 	}
+	for i, scope := range c.DefaultScopes {
+		field := fmt.Sprintf("default_scopes[%d]", i)
+		if !slices.Contains(c.Scopes, scope) {
+			p.add(field, "%q is not one of scopes", scope)
+		}
+		if slices.Contains(c.DefaultScopes[:i], scope) {
+			p.add(field, "%q is there twice", scope)
+		}
+	}
 	for i, responseType := range c.ResponseTypes {
 		if responseType != "code" && responseType != "none" {
 			p.add(fmt.Sprintf("response_types[%d]", i), `%q is neither "code" nor "none"`, responseType)
@@ -258,6 +277,7 @@ func (c *clientConfig) registration() authorize.Client {
 		Native:           c.Native,
 		LocalhostAnyPort: c.LocalhostAnyPort,
 		Scopes:           c.Scopes,
+		DefaultScopes:    c.DefaultScopes,
 		ResponseTypes:    responseTypes,
 		PKCEOptional:     c.PKCE != nil && *c.PKCE == "optional",
 		Require:          require,

@@ -49,16 +49,19 @@ func (u user) released(scopes []string) map[string]json.RawMessage {
 }
 
 // claimsInIDToken are those that the parameter claims wants in the ID token (OpenID
-// Connect Core 1.0 §5.5). It chooses the place, not more than the user agreed to:
-// consent is about scopes.
+// Connect Core 1.0 §5.5), and for some clients all that userinfo tells. Neither is more
+// than the user agreed to: the scopes release them.
 func (s *server) claimsInIDToken(code *authorize.Code) map[string]json.RawMessage {
+	released := s.users[code.Subject].released(code.Scopes)
+	if s.clients[code.ClientID].claimsInIDToken {
+		return released
+	}
 	var wanted struct {
 		IDToken map[string]json.RawMessage `json:"id_token"`
 	}
 	if code.Claims == nil || json.Unmarshal(code.Claims, &wanted) != nil {
 		return nil
 	}
-	released := s.users[code.Subject].released(code.Scopes)
 	maps.DeleteFunc(released, func(claim string, _ json.RawMessage) bool {
 		_, asked := wanted.IDToken[claim]
 		return !asked
