@@ -59,7 +59,10 @@ type server struct {
 }
 
 func newServer(issuer, urlA, urlB string) (*server, error) {
-	cookies, err := session.NewCookies(session.Config{Insecure: strings.HasPrefix(issuer, "http://")})
+	// Ports of a host share cookies, hence the name.
+	cookies, err := session.NewCookies(session.Config{
+		Name: "account-pages", Insecure: strings.HasPrefix(issuer, "http://"),
+	})
 	if err != nil {
 		return nil, err
 	}
