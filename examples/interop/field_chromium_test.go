@@ -217,6 +217,7 @@ func TestDoubleClickInChromium(t *testing.T) {
 // center is the middle of an element. Clicks there wait for no page that is loading.
 func (b tab) center(selector chromedp.CSS) (x, y float64) {
 	b.t.Helper()
+	b.do(chromedp.ScrollIntoView(selector))
 	box, err := chromedp.Run(b.ctx, chromedp.Dimensions(selector))
 	if err != nil {
 		b.t.Fatal(err)
