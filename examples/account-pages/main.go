@@ -90,7 +90,7 @@ func (s *server) config() authorize.Config {
 		Login:         authorize.LoginURL("/login"),
 		Register:      authorize.LoginURL("/register"),
 		Consent:       &authorize.Consent{Page: "/consent", Store: memory},
-		Check:         s.knowsMethod,
+		Check:         s.ownRules,
 		ErrorPage:     s.showError,
 		ResponseTypes: []string{"none"},
 		Scopes:        slices.Sorted(maps.Keys(entryPoints)),
