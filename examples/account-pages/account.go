@@ -11,10 +11,16 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// knowsMethod refuses an x_method that does not exist: a client that is sent back
-// without an error believes that the user has seen the page. A request without x_method
-// is fine: it asks for the sign-in and consent alone.
-func (s *server) knowsMethod(_ context.Context, r *authorize.Request) error {
+// ownRules come after those of the protocol and before any page.
+//
+// A request is for one entry point: of two nobody could say which one the flow is for.
+// An x_method that does not exist is refused, because a client that is sent back without
+// an error believes that the user has seen the page. A request without x_method is fine:
+// it asks for the sign-in and consent alone.
+func (s *server) ownRules(_ context.Context, r *authorize.Request) error {
+	if len(r.Scopes) != 1 {
+		return oautherr.InvalidScope.With("The scope has to be the id of one entry point.")
+	}
 	asked := r.Parameter("x_method")
 	if asked != "" && !slices.ContainsFunc(s.methods, func(m method) bool { return m.name == asked }) {
 		return oautherr.InvalidRequest.With("There is no such x_method.")

@@ -59,7 +59,10 @@ type server struct {
 }
 
 func newServer(issuer, urlA, urlB string) (*server, error) {
-	cookies, err := session.NewCookies(session.Config{Insecure: strings.HasPrefix(issuer, "http://")})
+	// Ports of a host share cookies, hence the name.
+	cookies, err := session.NewCookies(session.Config{
+		Name: "account-pages", Insecure: strings.HasPrefix(issuer, "http://"),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +90,7 @@ func (s *server) config() authorize.Config {
 		Login:         authorize.LoginURL("/login"),
 		Register:      authorize.LoginURL("/register"),
 		Consent:       &authorize.Consent{Page: "/consent", Store: memory},
-		Check:         s.knowsMethod,
+		Check:         s.ownRules,
 		ErrorPage:     s.showError,
 		ResponseTypes: []string{"none"},
 		Scopes:        slices.Sorted(maps.Keys(entryPoints)),

@@ -401,6 +401,7 @@ func testScope(t *testing.T) {
 	t.Run("it names an entry point of the client", func(t *testing.T) {
 		for entry, refused := range map[string]bool{
 			"club-profile": false, "club-newsletter": false,
+			"club-profile club-newsletter": true, "club-newsletter  club-profile": true, // one, not two
 			"shop-checkout": true, "unknown": true, "club-profile unknown": true, "CLUB-PROFILE": true, "": true,
 		} {
 			w := newWorld(t)
@@ -477,6 +478,7 @@ func TestErrorCodes(t *testing.T) {
 		{oautherr.UnsupportedResponseType, "another response type", "client-a", url.Values{"response_type": {"code"}}},
 		{oautherr.InvalidScope, "an unknown entry point", "client-a", url.Values{"scope": {"unknown"}}},
 		{oautherr.InvalidScope, "another client's entry point", "client-a", url.Values{"scope": {"shop-checkout"}}},
+		{oautherr.InvalidScope, "two entry points", "client-a", url.Values{"scope": {"club-profile club-newsletter"}}},
 		{oautherr.InvalidScope, "no entry point", "client-a", url.Values{"scope": nil}},
 	}
 	for _, c := range sent {

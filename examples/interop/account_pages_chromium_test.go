@@ -38,6 +38,9 @@ func TestAccountPagesInChromium(t *testing.T) {
 	b.decide("allow")
 	back("client-b.localhost", "Sign in and come straight back")
 	b.click(`a[href="/go?scope=shop-checkout"]`)
+	if passwords := b.finish(); passwords != 0 {
+		t.Errorf("alice was asked for her password %d times", passwords)
+	}
 	back("client-b.localhost", "Sign in and come straight back")
 
 	b.open(issuer + "/")

@@ -89,11 +89,18 @@ func TestOutOfBandInAShell(t *testing.T) {
 		t.Fatalf("the output is %q", output)
 	}
 	first := members(t, output[0], "code", "state", "iss")
-	members(t, output[1], "access_token", "profile")
+	exchanged := members(t, output[1], "access_token", "profile", "refresh_token")
 	if again := members(t, output[2], "code", "state", "iss"); again["code"] == first["code"] {
 		t.Errorf("the second code is the first: %v", again)
 	}
-	headers := output[3 : len(output)-1]
+	refreshed := members(t, output[len(output)-3], "access_token", "profile", "refresh_token")
+	if refreshed["profile"] != exchanged["profile"] || refreshed["refresh_token"] == exchanged["refresh_token"] {
+		t.Errorf("%v became %v", exchanged, refreshed)
+	}
+	if again := members(t, output[len(output)-2], "error"); again["error"] != "invalid_grant" {
+		t.Errorf("the refresh token again: %v", again)
+	}
+	headers := output[3 : len(output)-3]
 	location := func(line string) bool {
 		return strings.HasPrefix(line, "Location: https://website.example/callback?code=")
 	}

@@ -10,8 +10,6 @@ import (
 	"errors"
 	"strings"
 	"time"
-
-	"github.com/usher-auth/usher/authorize"
 )
 
 // maxToken bounds what is decoded at all.
@@ -54,12 +52,12 @@ func newTokens(base string, now func() time.Time, keys ...ed25519.PrivateKey) *t
 	return t
 }
 
-// issue makes the token for a code (RFC 7515 §3.1, RFC 8037 §3.1).
-func (t *tokens) issue(code *authorize.Code) (string, error) {
+// issue makes a token (RFC 7515 §3.1, RFC 8037 §3.1).
+func (t *tokens) issue(subject, clientID string, scopes []string) (string, error) {
 	now := t.now()
 	body, err := json.Marshal(claims{
-		Issuer: t.issuer, Subject: code.Subject, Audience: t.audience, ClientID: code.ClientID,
-		Scope: strings.Join(code.Scopes, " "), IssuedAt: now.Unix(), Expires: now.Add(tokenLifetime).Unix(), ID: rand.Text(),
+		Issuer: t.issuer, Subject: subject, Audience: t.audience, ClientID: clientID,
+		Scope: strings.Join(scopes, " "), IssuedAt: now.Unix(), Expires: now.Add(tokenLifetime).Unix(), ID: rand.Text(),
 	})
 	if err != nil {
 		return "", err

@@ -10,6 +10,7 @@
 //	rules.go     what is refused beside what the protocol refuses, and how
 //	profiles.go  who the user is: the profile of the JWT, or a new one
 //	token.go     the token endpoint
+//	refresh.go   refresh tokens, so that nobody has to come back for a profile
 //	jwt.go       how JWTs are made and checked
 //	shell.go     what to type, printed at the start
 package main
@@ -59,6 +60,8 @@ type server struct {
 	profiles *profiles
 	tokens   *tokens
 	endpoint *authorize.Handler
+
+	refreshTokens *refreshTokens
 }
 
 func newServer(base string, logger *slog.Logger, now func() time.Time) (*server, error) {
@@ -66,7 +69,10 @@ func newServer(base string, logger *slog.Logger, now func() time.Time) (*server,
 	if err != nil {
 		return nil, err
 	}
-	s := &server{base: base, log: logger, profiles: newProfiles(now), tokens: newTokens(base, now, signer)}
+	s := &server{
+		base: base, log: logger, profiles: newProfiles(now),
+		tokens: newTokens(base, now, signer), refreshTokens: newRefreshTokens(now),
+	}
 	s.endpoint, err = authorize.New(s.config())
 	return s, err
 }

@@ -91,7 +91,7 @@ func TestToken(t *testing.T) {
 		{"another client's API key", []string{siteKey}, 400, "unauthorized_client"},
 		{"another client", []string{siteKey, "client_id=website"}, 400, "invalid_grant"},
 		{"no client", []string{"client_id="}, 400, "unauthorized_client"},
-		{"another grant type", []string{"grant_type=refresh_token"}, 400, "unsupported_grant_type"},
+		{"another grant type", []string{"grant_type=password"}, 400, "unsupported_grant_type"},
 		{"no grant type", []string{"grant_type="}, 400, "unsupported_grant_type"},
 		{"another redirect URI", []string{"redirect_uri=" + callback}, 400, "invalid_grant"},
 		{"another verifier", []string{"code_verifier=" + pkce.NewVerifier()}, 400, "invalid_grant"},

@@ -47,6 +47,10 @@ const (
 
 	// retryWindow is how long a request that comes again gets the profile that it got.
 	retryWindow = 10 * time.Minute
+
+	// profileLifetime reaches to the end of the last refresh token that a code for the
+	// profile can lead to.
+	profileLifetime = codeLifetime + refreshLifetime
 )
 
 // profiles are in memory here, and forgotten when no token can lead to them any more. A
@@ -104,7 +108,7 @@ func (p *profiles) put(id, client string) {
 	if _, there := p.all[id]; !there {
 		p.count[client]++
 	}
-	p.all[id] = profile{client, p.now().Add(codeLifetime + tokenLifetime)}
+	p.all[id] = profile{client, p.now().Add(profileLifetime)}
 }
 
 // forget drops what is over, and looks for it once a second at most.

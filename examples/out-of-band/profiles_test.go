@@ -102,7 +102,7 @@ func TestProfilesAreBounded(t *testing.T) {
 	s.profiles("a third one", 2)
 	s.code(params("state=2"))                          // a retry needs no room
 	s.code(params("state=4"), "x-profile-jwt: "+first) // neither does a token
-	s.now = s.now.Add(tokenLifetime + codeLifetime - time.Second)
+	s.now = s.now.Add(profileLifetime - time.Second)
 	if a := s.get(params("state=5")); a.status != http.StatusServiceUnavailable {
 		t.Errorf("one that a token can still lead to gave way: status %d, %s", a.status, a.body)
 	}
@@ -147,7 +147,7 @@ func TestProfilesLastAsLongAsTheirTokens(t *testing.T) {
 		if _, again := s.token(s.code(params(), "x-profile-jwt: "+token)); again != id {
 			t.Errorf("%s: %s became %s", c.rule, id, again)
 		}
-		s.now = s.now.Add(codeLifetime + tokenLifetime)
+		s.now = s.now.Add(profileLifetime)
 		if s.server.profiles.keep(id) {
 			t.Errorf("%s: it is still there", c.rule)
 		}

@@ -53,6 +53,13 @@ A client that has an address is redirected to it, and has no JSON to read:
 
   curl -sS -i -H 'x-api-key: demo-key-of-website' 'ASK_BY_WEBSITE'
 
+A new token by the refresh token, so that the profile is not asked for again. It works
+once: with the answer comes the next one, and the second time it ends both.
+
+  refresh=$(echo "$answer" | sed 's/.*"refresh_token":"\([^"]*\)".*/\1/')
+  curl -sS -H "x-api-key: $API_KEY" -d grant_type=refresh_token -d client_id=cli -d "refresh_token=$refresh" BASE/oauth/token
+  curl -sS -H "x-api-key: $API_KEY" -d grant_type=refresh_token -d client_id=cli -d "refresh_token=$refresh" BASE/oauth/token
+
 All of it in one program, which prints the token: for a new profile, then for the same.
 
   export API_KEY=demo-key-of-cli

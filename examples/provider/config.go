@@ -43,6 +43,16 @@ type clientConfig struct {
 	RequireState      bool     `json:"require_state"`
 	Trusted           bool     `json:"trusted"`
 	Disabled          bool     `json:"disabled"`
+
+	// DefaultScopes are what a request without scope asks for, some of Scopes. Absent
+	// or empty: such a request is refused with invalid_scope.
+	DefaultScopes []string `json:"default_scopes"`
+
+	// ClaimsInIDToken puts what userinfo tells about the user into the ID token too,
+	// for clients that look for a name or an email address there and nowhere else.
+	// Absent or false: the ID token has, of these, only what the parameter claims asks
+	// for, as OpenID Connect Core 1.0 §5.4 has it where there is an access token.
+	ClaimsInIDToken bool `json:"claims_in_id_token"`
 }
 
 type userConfig struct {
@@ -181,6 +191,11 @@ func (c *clientConfig) check(p *problems) {
 		}
 	}
 	p.addClient(authorize.CheckClient(c.registration()))
+	for i, scope := range c.DefaultScopes {
+		if slices.Contains(c.DefaultScopes[:i], scope) {
+			p.add(fmt.Sprintf("default_scopes[%d]", i), "%q is there twice", scope)
+		}
+	}
 	switch {
 	case c.PKCE == nil || *c.PKCE == "required":
 	case *c.PKCE != "optional":
@@ -268,6 +283,7 @@ func (c *clientConfig) registration() authorize.Client {
 		PrivateUseSchemes: c.PrivateUseSchemes,
 		AnyLoopbackPort:   c.Native || c.LocalhostAnyPort,
 		Scopes:            c.Scopes,
+		DefaultScopes:     c.DefaultScopes,
 		ResponseTypes:     responseTypes,
 		PKCEOptional:      c.PKCE != nil && *c.PKCE == "optional",
 		Require:           require,

@@ -90,6 +90,12 @@ func TestConfigIsRefusedWithTheFieldNamed(t *testing.T) {
 		"no scopes":                     {without("clients", "scopes"), "clients[0].scopes: "},
 		"scope with a space":            {client1("scopes", []any{"openid", "a b"}), "clients[0].scopes[1]: "},
 		"empty scope":                   {client1("scopes", []any{""}), "clients[0].scopes[0]: "},
+		"default scope of others":       {client1("default_scopes", []any{"openid", "email"}), "clients[0].default_scopes[1]: "},
+		"default scope in capitals":     {client1("default_scopes", []any{"OpenID"}), "clients[0].default_scopes[0]: "},
+		"empty default scope":           {client1("default_scopes", []any{""}), "clients[0].default_scopes[0]: "},
+		"default scope twice":           {client1("default_scopes", []any{"openid", "openid"}), "clients[0].default_scopes[1]: "},
+		"default scopes as text":        {client1("default_scopes", "openid"), "clients.default_scopes: "},
+		"claims_in_id_token as a list":  {client1("claims_in_id_token", []any{"name"}), "clients.claims_in_id_token: "},
 		"unknown response type":         {client1("response_types", []any{"token"}), "clients[0].response_types[0]: "},
 		"unknown pkce":                  {client1("pkce", "maybe"), "clients[0].pkce: "},
 		"empty pkce":                    {client1("pkce", ""), "clients[0].pkce: "},
@@ -166,6 +172,11 @@ func TestConfigThatIsRight(t *testing.T) {
 	if got := strings.Join(cfg.responseTypes(), " "); got != "code none" {
 		t.Errorf("response types are %s", got)
 	}
+	for _, c := range cfg.Clients {
+		if !c.ClaimsInIDToken {
+			t.Errorf("%s: claims_in_id_token is off, so that a user has no name in many clients", c.ID)
+		}
+	}
 	if got := cfg.issuerOr("http://127.0.0.1:1"); got != "http://127.0.0.1:1" {
 		t.Errorf("the default issuer is %s", got)
 	}
@@ -195,10 +206,12 @@ func TestRegistration(t *testing.T) {
 	}{
 		"all that a public client can have": {
 			`{"id":"a","name":"A","public":true,"native":true,"localhost_any_port":true,"pkce":"required","require_state":true,
-				"trusted":true,"disabled":true,"redirect_uris":["http://localhost/","cursor://cb"],"private_use_schemes":["cursor"],"scopes":["openid"],"response_types":["none"]}`,
+				"trusted":true,"disabled":true,"redirect_uris":["http://localhost/","cursor://cb"],"private_use_schemes":["cursor"],
+				"scopes":["openid"],"default_scopes":["openid"],"claims_in_id_token":true,"response_types":["none"]}`,
 			authorize.Client{
 				ID: "a", Name: "A", Public: true, AnyLoopbackPort: true, Require: []string{"state"}, Trusted: true, Disabled: true,
-				RedirectURIs: []string{"http://localhost/", "cursor://cb"}, PrivateUseSchemes: []string{"cursor"}, Scopes: []string{"openid"}, ResponseTypes: []string{"none"},
+				RedirectURIs: []string{"http://localhost/", "cursor://cb"}, PrivateUseSchemes: []string{"cursor"},
+				Scopes: []string{"openid"}, DefaultScopes: []string{"openid"}, ResponseTypes: []string{"none"},
 			},
 		},
 		"the least that a confidential client can have": {

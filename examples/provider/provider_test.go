@@ -28,6 +28,8 @@ const testConfig = `{
 		{"id": "own", "secret": "own-secret", "redirect_uris": ["https://own.example/cb"], "scopes": ["openid", "email"],
 			"response_types": ["code", "none"], "trusted": true},
 		{"id": "app", "public": true, "native": true, "redirect_uris": ["http://127.0.0.1/cb"], "scopes": ["openid", "profile"]},
+		{"id": "named", "secret": "named-secret", "redirect_uris": ["https://named.example/cb"], "trusted": true,
+			"scopes": ["openid", "profile", "email"], "default_scopes": ["openid", "email"], "claims_in_id_token": true},
 		{"id": "off", "secret": "off-secret", "redirect_uris": ["https://off.example/cb"], "scopes": ["openid"], "disabled": true}
 	],
 	"users": [

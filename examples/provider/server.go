@@ -46,6 +46,8 @@ type client struct {
 	id         string
 	disabled   bool
 	secretHash [sha256.Size]byte // of the empty secret for a public client
+
+	claimsInIDToken bool
 }
 
 func newServer(o options) (*server, error) {
@@ -65,7 +67,10 @@ func newServer(o options) (*server, error) {
 		demo:    o.demo,
 	}
 	for _, c := range o.config.Clients {
-		s.clients[c.ID] = client{id: c.ID, disabled: c.Disabled, secretHash: sha256.Sum256([]byte(c.Secret))}
+		s.clients[c.ID] = client{
+			id: c.ID, disabled: c.Disabled, secretHash: sha256.Sum256([]byte(c.Secret)),
+			claimsInIDToken: c.ClaimsInIDToken,
+		}
 	}
 	for _, u := range o.config.Users {
 		s.users[u.Username] = user{passwordHash: sha256.Sum256([]byte(u.Password)), claims: u.Claims}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -189,6 +190,73 @@ func TestClientAuthentication(t *testing.T) {
 				t.Errorf("got %d %v, want tokens", a.status, a.json)
 			}
 		})
+	}
+}
+
+// Which of the user's claims an ID token has, beside those of the protocol.
+func TestClaimsInIDToken(t *testing.T) {
+	const everything = "openid profile email"
+	name := url.Values{"claims": {`{"id_token":{"name":null,"email":null}}`}}
+	for rule, test := range map[string]struct {
+		client string
+		scope  string // empty: none is sent
+		ask    url.Values
+		want   string
+	}{
+		"none of a client that is not set so":   {"web", everything, nil, ""},
+		"but what claims asks for":              {"web", everything, name, "email name"},
+		"and a scope releases":                  {"web", "openid email", name, "email"},
+		"what the scopes release, where set":    {"named", everything, nil, "email email_verified name updated_at"},
+		"and no more":                           {"named", "openid profile", nil, "name updated_at"},
+		"and nothing where they release none":   {"named", "openid", nil, ""},
+		"by the default scopes":                 {"named", "", nil, "email email_verified"},
+		"where set, claims takes nothing away":  {"named", "openid email", name, "email email_verified"},
+		"where set, claims adds nothing either": {"named", "openid", name, ""},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			p := newProvider(t)
+			p.signInAlone("alice")
+			scope := url.Values{"scope": nil}
+			if test.scope != "" {
+				scope.Set("scope", test.scope)
+			}
+			flow := p.client(test.client).Start(scope, test.ask)
+			page, err := p.browser.Open(flow.URL)
+			if err == nil && !page.Left {
+				page, err = page.Submit(nil, "allow")
+			}
+			secret := map[string]string{"web": "web s3cret:%+é", "named": "named-secret"}[test.client]
+			claims := p.idTokenOf(p.redeem(flow, p.code(flow, page, err), basic(test.client, secret)))
+			var got []string
+			for claim := range claims {
+				if !slices.Contains(protocolClaims, claim) {
+					got = append(got, claim)
+				}
+			}
+			slices.Sort(got)
+			if strings.Join(got, " ") != test.want || claims["sub"] != "alice" || claims["iss"] != testIssuer {
+				t.Errorf("the ID token has %v, want %q beside those of the protocol", claims, test.want)
+			}
+		})
+	}
+}
+
+// A request without a scope asks for the client's default scopes, if there are any.
+func TestDefaultScopes(t *testing.T) {
+	p := newProvider(t)
+	p.signInAlone("alice")
+	flow := p.client("named").Start(url.Values{"scope": nil})
+	page, err := p.browser.Open(flow.URL)
+	a := p.redeem(flow, p.code(flow, page, err), basic("named", "named-secret"))
+	if a.json["scope"] != "openid email" {
+		t.Errorf("the scope is %v", a.json["scope"])
+	}
+	flow = p.client("own").Start(url.Values{"scope": nil})
+	if page, err = p.browser.Open(flow.URL); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = flow.Check(page.Request); !errors.Is(err, oautherr.InvalidScope) {
+		t.Errorf("without any: got %v, want invalid_scope", err)
 	}
 }
 

@@ -49,10 +49,14 @@ func (u user) released(scopes []string) map[string]json.RawMessage {
 }
 
 // claimsInIDToken are those that the parameter claims wants in the ID token (OpenID
-// Connect Core 1.0 §5.5). It chooses the place, not more than the user agreed to:
-// consent is about scopes. It is read into maps because names compare by case: a struct
-// would take "ID_Token" for id_token.
+// Connect Core 1.0 §5.5), and for some clients all that userinfo tells. Neither is more
+// than the user agreed to: the scopes release them. It is read into maps because names
+// compare by case: a struct would take "ID_Token" for id_token.
 func (s *server) claimsInIDToken(code *authorize.Code) map[string]json.RawMessage {
+	released := s.users[code.Subject].released(code.Scopes)
+	if s.clients[code.ClientID].claimsInIDToken {
+		return released
+	}
 	var places, wanted map[string]json.RawMessage
 	if code.Claims == nil || json.Unmarshal(code.Claims, &places) != nil || places["id_token"] == nil {
 		return nil
@@ -60,7 +64,6 @@ func (s *server) claimsInIDToken(code *authorize.Code) map[string]json.RawMessag
 	if json.Unmarshal(places["id_token"], &wanted) != nil {
 		return nil
 	}
-	released := s.users[code.Subject].released(code.Scopes)
 	maps.DeleteFunc(released, func(claim string, _ json.RawMessage) bool {
 		_, asked := wanted[claim]
 		return !asked

@@ -23,6 +23,10 @@ import (
 // path is where the endpoint is mounted.
 const path = "/api/id/v1/auth/authorize"
 
+// cookieName is that of the session. Ports of a host share cookies, so it is not one
+// that other programs are likely to have.
+const cookieName = "strict-pkce"
+
 // required is the policy: a request without one of these parameters is refused. That
 // the method is S256 and the response type is code holds without being said.
 var required = []string{
@@ -83,8 +87,8 @@ func main() {
 	}
 	base := "http://" + listener.Addr().String()
 	app := fmt.Sprintf("http://client.localhost:%d", listener.Addr().(*net.TCPAddr).Port)
-	// Insecure is for plain http on this machine. Ports share cookies, hence the name.
-	sessions := must(session.NewCookies(session.Config{Insecure: true, Name: "strict-pkce"}))
+	// Insecure is for plain http on this machine.
+	sessions := must(session.NewCookies(session.Config{Insecure: true, Name: cookieName}))
 	config := configure(base, app, sessions)
 	config.Logger = slog.Default()
 	s := &server{must(authorize.New(config)), sessions, base, app}

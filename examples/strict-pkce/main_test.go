@@ -192,7 +192,7 @@ func TestConsentIsForWhoIsSignedIn(t *testing.T) {
 
 	s = newSite(t)
 	consent = s.signIn(s.open(appClient.Start()))
-	if err := s.browser.SetCookies(base, &http.Cookie{Name: "session", Value: "gone", Path: "/"}); err != nil {
+	if err := s.browser.SetCookies(base, &http.Cookie{Name: cookieName, Value: "gone", Path: "/"}); err != nil {
 		t.Fatal(err)
 	}
 	s.wantAt(s.page(s.browser.Open(consent.URL.String())), "/login")

@@ -254,7 +254,7 @@ func TestReferencePKCE(t *testing.T) {
 func TestReferenceCookie(t *testing.T) {
 	t.Run("without the session cookie the user signs in, and then goes on", func(t *testing.T) {
 		s := newSite(t)
-		if err := s.browser.SetCookies(base, &http.Cookie{Name: "session", Value: "forged", Path: "/"}); err != nil {
+		if err := s.browser.SetCookies(base, &http.Cookie{Name: cookieName, Value: "forged", Path: "/"}); err != nil {
 			t.Fatal(err)
 		}
 		flow := appClient.Start()
@@ -324,7 +324,7 @@ func TestReferenceResponse(t *testing.T) {
 func sessionCookie(s *site) *http.Cookie {
 	s.t.Helper()
 	for _, cookie := range s.browser.Cookies(base) {
-		if cookie.Name == "session" {
+		if cookie.Name == cookieName {
 			cookie.Path = "/"
 			return cookie
 		}

@@ -43,7 +43,7 @@ type site struct {
 // client: lax may leave out all that can be left out.
 func newSite(t *testing.T, changes ...func(c *authorize.Config, lax *authorize.Client)) *site {
 	t.Helper()
-	sessions, err := session.NewCookies(session.Config{Insecure: true})
+	sessions, err := session.NewCookies(session.Config{Insecure: true, Name: cookieName})
 	if err != nil {
 		t.Fatal(err)
 	}

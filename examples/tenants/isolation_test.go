@@ -42,7 +42,7 @@ func TestSessionsAreUnknownElsewhere(t *testing.T) {
 		w.signedIn(on)
 		w.atLogin(other, w.open(ask(other))) // the browser sends no cookie there
 		cookie := w.sessionCookie(on)
-		for _, name := range []string{"session", ticketCookie} {
+		for _, name := range []string{sessionCookie, ticketCookie} {
 			cookie.Name = name // and one that somebody copies is nobody's
 			if err := w.browser.SetCookies(other.issuer, cookie); err != nil {
 				w.t.Fatal(err)

@@ -472,7 +472,7 @@ func (w *world) restart(on *tenant) {
 func (w *world) sessionCookie(on *tenant) *http.Cookie {
 	w.t.Helper()
 	for _, cookie := range w.browser.Cookies(on.issuer) {
-		if cookie.Name == "session" || cookie.Name == ticketCookie {
+		if cookie.Name == sessionCookie || cookie.Name == ticketCookie {
 			cookie.Path = "/"
 			return cookie
 		}

@@ -40,6 +40,9 @@ type tenant struct {
 	endpoint atomic.Pointer[authorize.Handler]
 }
 
+// sessionCookie has a name of its own: ports of a host share cookies.
+const sessionCookie = "tenants-session"
+
 // signIns are session.Cookies, or tickets where the login is in another process.
 type signIns interface {
 	authorize.SessionStore
@@ -74,7 +77,7 @@ func newTenant(ordered settings, around surroundings) (*tenant, error) {
 		t.sessions = tickets{t.Name, around.own.Key, t.now}
 	} else {
 		// Insecure is for plain http on this machine.
-		cookies, err := session.NewCookies(session.Config{Insecure: true, Now: t.now, Logger: t.log})
+		cookies, err := session.NewCookies(session.Config{Insecure: true, Name: sessionCookie, Now: t.now, Logger: t.log})
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// refresh sends a refresh token to the token endpoint, with changes to the form.
+func (s *site) refresh(token string, changes ...string) answer {
+	s.t.Helper()
+	form := url.Values{"grant_type": {"refresh_token"}, "client_id": {"cli"}, "refresh_token": {token}}
+	headers := []string(nil)
+	for _, change := range changes {
+		if name, value, _ := strings.Cut(change, "="); strings.HasPrefix(change, "x-api-key") {
+			headers = append(headers, change)
+		} else {
+			form.Set(name, value)
+		}
+	}
+	return s.send(http.MethodPost, "/oauth/token", form.Encode(), headers...)
+}
+
+// refreshed wants a new JWT for the profile, and returns the next refresh token.
+func (s *site) refreshed(a answer, profile any) (next string) {
+	s.t.Helper()
+	next, _ = a.object["refresh_token"].(string)
+	token, _ := a.object["access_token"].(string)
+	c, err := s.server.tokens.verify(token)
+	if a.status != http.StatusOK || next == "" || err != nil || c.Subject != profile || a.object["profile"] != profile {
+		s.t.Fatalf("status %d, want tokens for %v: %v, %s", a.status, profile, err, a.body)
+	}
+	return next
+}
+
+// notRefreshed wants a refusal.
+func (s *site) notRefreshed(rule string, a answer, code string) {
+	s.t.Helper()
+	if a.status != http.StatusBadRequest || a.object["error"] != code || a.object["refresh_token"] != nil {
+		s.t.Errorf("%s: status %d and %s, want %s", rule, a.status, a.body, code)
+	}
+	if got := a.header.Get("Cache-Control"); got != "no-store" {
+		s.t.Errorf("%s: Cache-Control is %q", rule, got)
+	}
+}
+
+// first has a code redeemed and returns the first refresh token.
+func (s *site) first() (token string, profile any) {
+	s.t.Helper()
+	a := s.redeem(s.code(params()))
+	token = s.refreshed(a, a.object["profile"])
+	return token, a.object["profile"]
+}
+
+// The endpoint "should only be used if no refresh token is available": while one is, the
+// profile stays the same and no other is made.
+func TestRefreshTokensKeepTheProfile(t *testing.T) {
+	s := newSite(t)
+	token, profile := s.first()
+	for range 3 {
+		s.now = s.now.Add(refreshLifetime - time.Second) // the JWT has ended long ago
+		next := s.refreshed(s.refresh(token), profile)
+		if next == token {
+			t.Fatalf("the refresh token stays %s", token)
+		}
+		token = next
+	}
+	s.profiles("refreshed", 1)
+	s.now = s.now.Add(refreshLifetime)
+	s.notRefreshed("at its end", s.refresh(token), "invalid_grant")
+}
+
+func TestRefreshTokensWorkOnce(t *testing.T) {
+	for name, replayed := range map[string]func(s *site, first, second, third, code string) answer{
+		"the first one": func(s *site, first, _, _, _ string) answer { return s.refresh(first) },
+		"the one before": func(s *site, _, second, _, _ string) answer {
+			return s.refresh(second)
+		},
+		"the code": func(s *site, _, _, _, code string) answer { return s.redeem(code) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			other, ofOther := s.first() // of another code for the same profile
+			code := s.code(params())
+			first := s.refreshed(s.redeem(code), ofOther)
+			second := s.refreshed(s.refresh(first), ofOther)
+			third := s.refreshed(s.refresh(second), ofOther)
+			s.notRefreshed("again", replayed(s, first, second, third, code), "invalid_grant")
+			s.notRefreshed("the last one of its family", s.refresh(third), "invalid_grant")
+			s.refreshed(s.refresh(other), ofOther)
+		})
+	}
+}
+
+// What is refused for another reason ends nothing.
+func TestRefreshTokensThatAreRefused(t *testing.T) {
+	s := newSite(t)
+	token, profile := s.first()
+	id, proof, _ := strings.Cut(token, ".0.")
+	for _, c := range []struct {
+		rule, token string
+		changes     []string
+		want        string
+	}{
+		{"none", "", nil, "invalid_request"},
+		{"made up", "token", nil, "invalid_grant"},
+		{"cut off", token[:len(token)-1], nil, "invalid_grant"},
+		{"with more", token + ".x", nil, "invalid_grant"},
+		{"of another number", id + ".1." + proof, nil, "invalid_grant"},
+		{"of another family", familyOf("other") + ".0." + proof, nil, "invalid_grant"},
+		{"of another process", newRefreshTokens(time.Now).write(id, 0), nil, "invalid_grant"},
+		{"too long", token + strings.Repeat("x", maxToken), nil, "invalid_grant"},
+		{"by another client", token, []string{siteKey, "client_id=website"}, "invalid_grant"},
+		{"with another client's key", token, []string{siteKey}, "unauthorized_client"},
+		{"with another client_id", token, []string{"client_id=website"}, "unauthorized_client"},
+		{"for more", token, []string{"scope=profile admin"}, "invalid_scope"},
+		{"as a code", token, []string{"grant_type=authorization_code", "code=" + token}, "invalid_grant"},
+		{"for another grant", token, []string{"grant_type=password"}, "unsupported_grant_type"},
+	} {
+		s.notRefreshed(c.rule, s.refresh(c.token, c.changes...), c.want)
+	}
+	s.refreshed(s.refresh(token, "scope=profile"), profile)
+}
+
+// Of many that come with one token at once, one gets an answer, and it ends with them.
+func TestRefreshTokensComeAtOnce(t *testing.T) {
+	s := newSite(t)
+	token, _ := s.first()
+	answers := make([]answer, 20)
+	var all sync.WaitGroup
+	for i := range answers {
+		all.Go(func() { answers[i] = s.refresh(token) })
+	}
+	all.Wait()
+	good := 0
+	for _, a := range answers {
+		if next, _ := a.object["refresh_token"].(string); next != "" {
+			good++
+			s.notRefreshed("the next one", s.refresh(next), "invalid_grant")
+		}
+	}
+	if good != 1 {
+		t.Errorf("%d were answered, want 1", good)
+	}
+}
+
+// Where there is no room there is a JWT without a refresh token, and room comes back.
+func TestRefreshTokensAreBounded(t *testing.T) {
+	s := newSite(t)
+	s.server.refreshTokens.max = 1
+	token, profile := s.first()
+	a := s.redeem(s.code(params()))
+	if a.status != http.StatusOK || a.object["access_token"] == nil || a.object["refresh_token"] != nil {
+		t.Errorf("without room: status %d, %s", a.status, a.body)
+	}
+	s.refreshed(s.refresh(token), profile)
+	s.now = s.now.Add(refreshLifetime)
+	s.first()
+	if got := len(s.server.refreshTokens.families); got != 1 {
+		t.Errorf("%d families are kept, want 1", got)
+	}
+}
+
+// A code can come twice before the first of the two has its family.
+func TestAReplayCanOvertake(t *testing.T) {
+	s := newSite(t)
+	r := s.server.refreshTokens
+	r.revoke(familyOf("a code"))
+	if token, err := r.issue(familyOf("a code"), family{client: "cli"}); err == nil {
+		t.Errorf("the family began with %q", token)
+	}
+}
