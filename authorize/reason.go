@@ -34,6 +34,7 @@ const (
 // The reasons for an error page where no decision was reached. A page in another
 // language is chosen by them.
 const (
+	ReasonPrefetch      Reason = "prefetch"       // a browser asked ahead of time
 	ReasonUnreadable    Reason = "unreadable"     // malformed, too large, or neither GET nor POST
 	ReasonUnknownClient Reason = "unknown_client" // no client_id, or one that is not known
 	ReasonClientOff     Reason = "client_off"     // the client is disabled
@@ -69,7 +70,7 @@ func problem(reason Reason, code oautherr.Code, text string) *reasoned {
 }
 
 var (
-	errPrefetch       = problem(ReasonUnreadable, oautherr.InvalidRequest, "This address cannot be fetched ahead of time.")
+	errPrefetch       = problem(ReasonPrefetch, oautherr.InvalidRequest, "This address cannot be fetched ahead of time.")
 	errUnescaped      = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request has a character that must be percent-encoded.")
 	errEscape         = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request has a malformed percent-encoding.")
 	errNotText        = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request has a value that is not text.")

@@ -211,7 +211,7 @@ func TestReferenceParameters(t *testing.T) {
 			"response_mode=query", "response_mode=form_post", "response_mode=fragment", "prompt=login", "prompt=none", "prompt=consent",
 			"prompt=select_account", "prompt=create", "max_age=0", "max_age=3600", `claims={"id_token":{"sub":{"value":"x"}}}`,
 			"acr_values=high", "id_token_hint=x", "login_hint=alice", "nonce=n", "request=x", "request_uri=https://a.example/r",
-			"registration={}", "req=x",
+			"registration={}",
 		} {
 			a := s.get(params(other))
 			if a.status != 400 || a.object["error"] == nil {
