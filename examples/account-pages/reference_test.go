@@ -498,7 +498,7 @@ func TestErrorCodes(t *testing.T) {
 	}{
 		{oautherr.InvalidClient, "the client is unknown", url.Values{"client_id": {"nobody"}}},
 		{oautherr.RedirectURIMismatch, "the redirect URI is not registered", url.Values{"redirect_uri": {"https://attacker.example/"}}},
-		{oautherr.RedirectURIMismatch, "there is no redirect URI", url.Values{"redirect_uri": nil}},
+		{oautherr.InvalidRequest, "there is no redirect URI", url.Values{"redirect_uri": nil}},
 		{oautherr.InvalidRequest, "no client can be told", url.Values{"client_id": nil}},
 	}
 	for _, c := range shown {

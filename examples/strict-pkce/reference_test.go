@@ -346,7 +346,7 @@ func wantRequired(t *testing.T, name string) {
 			s.wantErrorPage(s.open(flow), oautherr.InvalidRequest)
 			continue // without a client there is no policy of one
 		case "redirect_uri":
-			s.wantErrorPage(s.open(flow), oautherr.RedirectURIMismatch)
+			s.wantErrorPage(s.open(flow), oautherr.InvalidRequest)
 		default:
 			s.wantError(flow, s.open(flow), oautherr.InvalidRequest)
 		}
