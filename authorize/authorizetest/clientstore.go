@@ -95,7 +95,8 @@ func clientFlagsOf(c *authorize.Client) []namedFlag {
 func copyClient(c *authorize.Client) *authorize.Client {
 	clone := *c
 	for _, list := range []*[]string{
-		&clone.RedirectURIs, &clone.PrivateUseSchemes, &clone.Scopes, &clone.DefaultScopes, &clone.ResponseTypes, &clone.Require,
+		&clone.RedirectURIs, &clone.PrivateUseSchemes, &clone.Scopes, &clone.DefaultScopes,
+		&clone.ResponseTypes, &clone.Require,
 	} {
 		*list = slices.Clone(*list)
 	}
@@ -253,7 +254,8 @@ func clientReturnedCopy(ctx context.Context, open clientsOpener) error {
 	}
 	found.Disabled, found.Name = false, "x"
 	for _, list := range [][]string{
-		found.RedirectURIs, found.PrivateUseSchemes, found.Scopes, found.DefaultScopes, found.ResponseTypes, found.Require,
+		found.RedirectURIs, found.PrivateUseSchemes, found.Scopes, found.DefaultScopes,
+		found.ResponseTypes, found.Require,
 	} {
 		list[0] = "x"
 	}
