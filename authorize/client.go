@@ -111,7 +111,7 @@ func CheckClient(c Client) error {
 	case c.ID == "":
 		add("ID", errors.New("is missing"))
 	case !destination.ValidText(c.ID, maxClientID):
-		add("ID", fmt.Errorf("is longer than %d bytes, or has control characters or bytes that are not UTF-8", maxClientID))
+		add("ID", fmt.Errorf("is longer than %d bytes, or is not UTF-8 without control characters", maxClientID))
 	}
 	for i, uri := range c.RedirectURIs {
 		if err := CheckRedirectURI(uri, c.PrivateUseSchemes...); err != nil {
@@ -135,11 +135,12 @@ func CheckClient(c Client) error {
 	}
 	for i, responseType := range c.ResponseTypes {
 		if responseType != "code" && responseType != "none" {
-			add(fmt.Sprintf("ResponseTypes[%d]", i), fmt.Errorf(`%.80q is neither "code" nor "none"`, responseType))
+			err := fmt.Errorf(`%.80q is neither "code" nor "none"`, responseType)
+			add(fmt.Sprintf("ResponseTypes[%d]", i), err)
 		}
 	}
 	if c.Trusted && c.Unvetted {
-		add("Trusted", errors.New("contradicts Unvetted: the host's own application is not one that nobody has looked at"))
+		add("Trusted", errors.New("contradicts Unvetted: the host's own application is vetted"))
 	}
 	return errors.Join(wrong...)
 }

@@ -96,8 +96,9 @@ func (p *problems) add(field, format string, values ...any) {
 
 // inFile are the names in the file of what the library names otherwise.
 var inFile = strings.NewReplacer(
-	"RedirectURIs", "redirect_uris", "Client.PrivateUseSchemes", "private_use_schemes", "PrivateUseSchemes", "private_use_schemes",
-	"DefaultScopes", "default_scopes", "ResponseTypes", "response_types",
+	"Client.PrivateUseSchemes", "private_use_schemes", "PrivateUseSchemes", "private_use_schemes",
+	"RedirectURIs", "redirect_uris", "ResponseTypes", "response_types",
+	"DefaultScopes", "default_scopes", "Trusted", "trusted",
 )
 
 // addClient adds what the library finds wrong with a client. The rule for ids is narrower

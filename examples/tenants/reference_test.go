@@ -76,10 +76,10 @@ func TestReferenceResponses(t *testing.T) {
 	})
 	t.Run("no redirect URI can be determined: the default error page or a custom one", func(t *testing.T) {
 		forEachTenant(t, func(w *world, on *tenant) {
-			w.onErrorPage(on, w.open(ask(on, url.Values{"redirect_uri": {""}})), oautherr.InvalidRequest)
 			for _, uri := range []string{callback + "/", "https://attacker.example/", "http://" + on.host() + ":8080/", "javascript:alert(1)"} {
 				w.onErrorPage(on, w.open(ask(on, url.Values{"redirect_uri": {uri}})), oautherr.RedirectURIMismatch)
 			}
+			w.onErrorPage(on, w.open(ask(on, url.Values{"redirect_uri": {""}})), oautherr.InvalidRequest)
 			w.onErrorPage(on, w.open(ask(on, url.Values{"redirect_uri": {callback, callback}})), oautherr.InvalidRequest)
 			// An error on top of it changes nothing, prompt=none neither.
 			both := ask(on, url.Values{"redirect_uri": nil, "scope": nil, "prompt": {"none"}})

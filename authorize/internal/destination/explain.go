@@ -63,7 +63,8 @@ func cutURI(uri string) (p uriParts) {
 	p.path = strings.TrimLeft(rest, "/")
 	p.slashes = rest[:len(rest)-len(p.path)]
 	// Browsers do not count the slashes in front of a host of the web.
-	web := p.scheme == "" || strings.EqualFold(p.scheme, "https") || strings.EqualFold(p.scheme, "http")
+	scheme := strings.ToLower(p.scheme)
+	web := scheme == "" || scheme == "https" || scheme == "http"
 	if !web && p.slashes != "" && p.slashes != "//" {
 		keep := map[bool]string{true: "//"}[len(p.slashes) > 2]
 		p.slashes, p.path = keep, rest[len(keep):]
@@ -202,7 +203,7 @@ func (p uriParts) tellOne(one difference, registered uriParts) string {
 	case ofScheme:
 		return fmt.Sprintf("its scheme is %.80q", p.scheme)
 	case ofSchemeCase:
-		return fmt.Sprintf("its scheme is %.80q in other letters, and upper and lower case differ here", p.scheme)
+		return fmt.Sprintf("its scheme is %.80q, and upper and lower case differ here", p.scheme)
 	case ofSlashes:
 		return fmt.Sprintf("%.10q follows its scheme", ":"+p.slashes)
 	case ofHost:

@@ -14,7 +14,7 @@ func TestExplain(t *testing.T) {
 		nearest                     string // empty: the only one
 	}{
 		{"another scheme", "http://app.example/cb", app, `its scheme is "http"`, ""},
-		{"the scheme in other letters", "HTTPS://app.example/cb", app, `its scheme is "HTTPS" in other letters, and upper and lower case differ here`, ""},
+		{"the scheme in other letters", "HTTPS://app.example/cb", app, `its scheme is "HTTPS", and upper and lower case differ here`, ""},
 		{"one slash", "https:/app.example/cb", app, `":/" follows its scheme`, ""},
 		{"three slashes", "https:///app.example/cb", app, `":///" follows its scheme`, ""},
 		{"another host", "https://evil.example/cb", app, `its host is "evil.example"`, ""},
@@ -57,7 +57,7 @@ func TestExplain(t *testing.T) {
 
 		{"a private-use scheme, another path", "cursor://a.b/other", "cursor://a.b/cb", `its path is "/other"`, ""},
 		{"a private-use scheme, another host", "cursor://a.c/cb", "cursor://a.b/cb", `its host is "a.c"`, ""},
-		{"a private-use scheme in other letters", "Cursor://a.b/cb", "cursor://a.b/cb", `its scheme is "Cursor" in other letters, and upper and lower case differ here`, ""},
+		{"a private-use scheme in other letters", "Cursor://a.b/cb", "cursor://a.b/cb", `its scheme is "Cursor", and upper and lower case differ here`, ""},
 		{"a private-use scheme without a host", "com.example.app:/other", "com.example.app:/cb", `its path is "/other"`, ""},
 		{"a private-use scheme, slashes", "com.example.app://cb", "com.example.app:/cb", `"://" follows its scheme, its host is "cb", its path is ""`, ""},
 		{"a private-use scheme, three slashes", "com.example.app:///cb", "com.example.app:/cb", `"://" follows its scheme`, ""},
@@ -109,7 +109,7 @@ func TestExplain(t *testing.T) {
 			`its scheme is "http", its host is "APP.example", and upper and lower case differ here, its port is 81, its path is "/other", it has a query`, app},
 		{"another path counts more than all that is small", "http://www.app.example:81/cb/?x=1", "http://www.app.example:81/other?x=1 " + app,
 			`its scheme is "http", its host is "www.app.example", with or without www., its port is 81, it has a "/" at the end of its path, it has a query`, app},
-		{"another scheme counts more than its letters", "HTTPS://app.example/cb", "http://app.example/cb " + app, `its scheme is "HTTPS" in other letters, and upper and lower case differ here`, app},
+		{"another scheme counts more than its letters", "HTTPS://app.example/cb", "http://app.example/cb " + app, `its scheme is "HTTPS", and upper and lower case differ here`, app},
 		{"the first of two that are as near", "https://a.example/cb?x=3", "https://a.example/cb?x=1 https://a.example/cb?x=2", "its query is another one", "https://a.example/cb?x=1"},
 		{"localhost rather than a site", "http://localhost/cb", "https://a.example/cb http://127.0.0.1/cb", `its host is "localhost": 127.0.0.1, [::1] and localhost are told apart, register each that is used`, "http://127.0.0.1/cb"},
 		{"the port of the host that was asked for", "http://localhost:5000/cb", "http://127.0.0.1:5000/cb http://localhost:8080/cb", "its port is 5000: register the redirect URI without a port, or set Client.AnyLoopbackPort", "http://localhost:8080/cb"},

@@ -21,7 +21,8 @@ func (reg Registration) exception(requested string) (registered string, err erro
 	if got, ok := cutPort(requested); ok {
 		for _, registered := range reg.URIs {
 			want, ok := cutPort(registered)
-			if ok && got.host == want.host && got.rest == want.rest && (want.port == "" || reg.AnyLoopbackPort) {
+			same := ok && got.host == want.host && got.rest == want.rest
+			if same && (want.port == "" || reg.AnyLoopbackPort) {
 				return registered, nil
 			}
 		}
@@ -94,13 +95,15 @@ func checkPrivateUse(scheme, rest string, named []string) error {
 // CheckPrivateUse reports what makes a name unusable as one of the schemes without a
 // dot that a client may have.
 func CheckPrivateUse(name string) error {
-	if !validScheme(name) {
+	switch {
+	case !validScheme(name):
 		return errors.New("is no scheme: write what stands before the colon, such as cursor")
-	}
-	if strings.Contains(name, ".") {
+	case strings.Contains(name, "."):
 		return errors.New("has a dot: such schemes may be used without being named")
+	case checkScheme(name) != nil:
+		return errors.New("belongs to browsers or to the system: no client can have it")
 	}
-	return checkScheme(name)
+	return nil
 }
 
 // refusedSchemes mean something to browsers or to the system, so that an answer would
@@ -123,13 +126,14 @@ func checkScheme(scheme string) error {
 	case !validScheme(scheme):
 		return errors.New("is not an absolute URI: it does not begin with a scheme")
 	case name == "urn":
-		return errors.New("is a name and no address: for answers in the response's body set Client.OutOfBand")
+		return errors.New("is a name and no address: " +
+			"for answers in the response's body set Client.OutOfBand")
 	case name == "https" || name == "http":
-		return fmt.Errorf("has the scheme %q, which has to be written in lower case, and is no private-use one", scheme)
+		return fmt.Errorf("has the scheme %q, which has to be written in lower case", scheme)
 	case slices.Contains(refusedSchemes, name), strings.HasPrefix(name, "ms-"),
 		strings.HasSuffix(name, "-extension") && !strings.Contains(name, "."):
-		return fmt.Errorf("has the scheme %.80q, which belongs to browsers or to the system and is always "+
-			"refused, also in Client.PrivateUseSchemes", scheme)
+		return fmt.Errorf("has the scheme %.80q, which belongs to browsers or to the system "+
+			"and is always refused, also in Client.PrivateUseSchemes", scheme)
 	}
 	return nil
 }
