@@ -226,6 +226,7 @@ func TestHowLongTheCookieLasts(t *testing.T) {
 		{"until it has expired, and somebody chooses", "keep:alice bob 11m@choose:alice", 0, 49 * m, "alice"},
 		{"or signs in", "keep:alice bob 11m@keep:carol", 0, h, "carol alice"},
 		{"or out", "keep:alice bob keep:carol 11m@out:carol", 0, 49 * m, "alice"},
+		{"what has expired is no account", "alice keep:bob 11m@out:bob", 0, 0, ""},
 		{"until it gives way", "bob keep:alice keep:carol keep:dave", 0, h, "dave carol alice"},
 		{"signing out leaves the end of those who stay", "keep:alice 20m@keep:bob out:bob", 0, 40 * m, "alice"},
 		{"with the last one goes the cookie", "keep:alice keep:bob out:bob out:alice", 0, 0, ""},

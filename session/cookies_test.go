@@ -413,6 +413,7 @@ func TestWhoIsSignedIn(t *testing.T) {
 		{"a line end in the value", get(alice + "\n"), "", 0},
 		{"a no-break space after the value", get(alice + "\u00a0"), "", 0},
 		{"64 kilobytes", get(cookieName + "=" + strings.Repeat("a", 64_000)), "", 0},
+		{"a line end in place of the last character", get(cookieName + "=" + strings.Repeat("A", 42) + "\n"), "", 0},
 		{"the value cut short", get(alice[:len(alice)-1]), "", 0},
 		{"the value and one more", get(alice + "A"), "", 0},
 		{"the value with padding", get(alice + "="), "", 0},
@@ -589,7 +590,9 @@ func TestSignInTwiceOnOneResponseWithAnotherRequest(t *testing.T) {
 	store := NewMemory(MemoryConfig{})
 	c := newCookies(t, Config{Store: store})
 	old, pair := signIn(t, c, get(), Session{Subject: "alice"})
+	elsewhere, others := signIn(t, c, get(), Session{Subject: "alice"})
 	w := httptest.NewRecorder()
+	w.Header().Add("Set-Cookie", "other="+value(others)) // which is no cookie of ours
 	first, err := c.SignIn(w, get(), Session{Subject: "alice"})
 	if err != nil {
 		t.Fatal(err)
@@ -600,6 +603,9 @@ func TestSignInTwiceOnOneResponseWithAnotherRequest(t *testing.T) {
 	}
 	if find(t, store, old.ID) != nil || find(t, store, first.ID) != nil || find(t, store, second.ID) == nil {
 		t.Error("of three sessions another than the last is stored")
+	}
+	if find(t, store, elsewhere.ID) == nil {
+		t.Error("a session has ended whose value is in a cookie of another name")
 	}
 }
 

@@ -121,6 +121,9 @@ func TestMemoryEveryMethodAtOnce(t *testing.T) {
 func checkIndexes(t *testing.T, m *Memory) {
 	t.Helper()
 	check := func(h *expiryHeap, which int) {
+		if i := h.Len(); i < cap(h.entries) && h.entries[:i+1][i] != nil {
+			t.Fatal("a session that is gone is kept alive")
+		}
 		for i, e := range h.entries {
 			if e.place[which] != i || m.entries[e.key] != e {
 				t.Fatalf("entry %d of a heap is not in its place, or not stored", i)
@@ -168,7 +171,9 @@ func TestMemoryExpiryMovesWithTouches(t *testing.T) {
 	clock := newTestClock()
 	m := NewMemory(MemoryConfig{Max: 3, Now: clock.Now})
 	for i := range 3 {
-		save(t, m, testRecord(testKey(i), "alice"))
+		rec := testRecord(testKey(i), "alice")
+		rec.SecondFactorPending = i > 0
+		save(t, m, rec)
 	}
 	// The first to go becomes the last to go, and the second stays.
 	for i, d := range []time.Duration{3 * time.Hour, time.Minute, 2 * time.Hour} {
@@ -476,6 +481,9 @@ func TestMemoryDefaults(t *testing.T) {
 		m := NewMemory(MemoryConfig{Max: n, MaxPerSubject: n})
 		if m.max != 100_000 || m.maxPerSubject != 100 {
 			t.Errorf("%d: room for %d and %d of a subject, want 100,000 and 100", n, m.max, m.maxPerSubject)
+		}
+		if m = NewMemory(MemoryConfig{Max: 1, MaxPerSubject: 1}); m.max != 1 || m.maxPerSubject != 1 {
+			t.Errorf("room for %d and %d of a subject, want 1", m.max, m.maxPerSubject)
 		}
 		if d := time.Since(m.now()); d < 0 || d > time.Minute {
 			t.Errorf("the default clock is off by %v", d)
