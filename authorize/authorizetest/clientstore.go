@@ -246,7 +246,7 @@ func clientRace(ctx context.Context, open clientsOpener) error {
 	for i := range clients {
 		clients[i] = sampleClient()
 		clients[i].Name = fmt.Sprint("client ", i)
-		clients[i].Scopes[1] = fmt.Sprint("scope", i)
+		clients[i].Scopes[3] = fmt.Sprint("scope", i) // none of the default ones
 	}
 	s := open(clients...)
 	return race(func(i int) error {

@@ -15,8 +15,9 @@ import (
 
 const awkward = "a\x00b\xff\xfe\"'\\<>&é状\u2028\U0001F600\r\n"
 
-// fill puts something into every field, so that a field that is forgotten shows.
-func fill(v reflect.Value, n int) {
+// fill puts something into every field, so that a field that is forgotten shows. Lists and
+// maps get as many values as said.
+func fill(v reflect.Value, n, many int) {
 	switch at := v.Addr().Interface().(type) {
 	case *time.Time:
 		*at = time.UnixMilli(1_770_000_000_000 + int64(n)).UTC()
@@ -31,22 +32,23 @@ func fill(v reflect.Value, n int) {
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
-			fill(v.Field(i), 100*n+i+1)
+			fill(v.Field(i), 100*n+i+1, many)
 		}
 	case reflect.String:
 		v.SetString(fmt.Sprint(n, awkward))
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Slice:
-		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
-		fill(v.Index(0), n)
-		fill(v.Index(1), n+1)
+		v.Set(reflect.MakeSlice(v.Type(), many, many))
+		for i := range many {
+			fill(v.Index(i), n+i, many)
+		}
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
-		for i := range 3 {
+		for i := range many {
 			name, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
-			fill(name, n+i)
-			fill(value, n+10+i)
+			fill(name, n+i, many)
+			fill(value, n+10+i, many)
 			v.SetMapIndex(name, value)
 		}
 	default:
@@ -86,13 +88,15 @@ func TestEveryFieldSurvives(t *testing.T) {
 	var code authorize.Code
 	var consent authorize.ConsentRecord
 	var record session.Record
-	for _, rule := range []string{"nothing is set", "everything is set"} {
+	for many, rule := range []string{"nothing is set", "everything is set, lists have one value", "two", "three"} {
+		if many > 0 {
+			fill(reflect.ValueOf(&code).Elem(), 1, many)
+			fill(reflect.ValueOf(&consent).Elem(), 2, many)
+			fill(reflect.ValueOf(&record).Elem(), 3, many)
+		}
 		through(t, rule, &code, EncodeCode, DecodeCode, "UsedAt")
 		through(t, rule, &consent, EncodeConsent, DecodeConsent)
 		through(t, rule, &record, EncodeSession, DecodeSession, "LastSeenAt", "ExpiresAt")
-		fill(reflect.ValueOf(&code).Elem(), 1)
-		fill(reflect.ValueOf(&consent).Elem(), 2)
-		fill(reflect.ValueOf(&record).Elem(), 3)
 	}
 	record.CreatedAt = record.CreatedAt.Add(time.Microsecond)
 	through(t, "microseconds", &record, EncodeSession, DecodeSession, "LastSeenAt", "ExpiresAt")
