@@ -194,7 +194,7 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 		case times[name] == 1, name == "resource" && times[name] <= maxResources+1:
 			// One resource too many is kept, for its rule to refuse.
 			p.list = append(p.list, param{name, value})
-		case name != "resource" && times[name] == 2:
+		case times[name] == 2:
 			p.repeated = append(p.repeated, name)
 		}
 	}
