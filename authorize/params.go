@@ -129,12 +129,14 @@ func isForm(header http.Header) bool {
 		return false
 	}
 	mediaType, options, err := mime.ParseMediaType(contentType)
-	if err != nil || mediaType != "application/x-www-form-urlencoded" || !keepsASCII(options["charset"]) {
+	if err != nil || mediaType != "application/x-www-form-urlencoded" ||
+		!keepsASCII(options["charset"]) {
 		return false
 	}
 	for _, line := range header.Values("Content-Encoding") {
 		for encoding := range strings.SplitSeq(line, ",") {
-			if encoding = strings.TrimSpace(encoding); encoding != "" && !strings.EqualFold(encoding, "identity") {
+			encoding = strings.TrimSpace(encoding)
+			if encoding != "" && !strings.EqualFold(encoding, "identity") {
 				return false
 			}
 		}
