@@ -31,7 +31,8 @@ func claimsByPlace(claims json.RawMessage) (idToken, userinfo map[string]json.Ra
 	if err := json.Unmarshal(claims, &places); err != nil {
 		return nil, nil, err
 	}
-	for name, place := range map[string]*map[string]json.RawMessage{"id_token": &idToken, "userinfo": &userinfo} {
+	into := map[string]*map[string]json.RawMessage{"id_token": &idToken, "userinfo": &userinfo}
+	for name, place := range into {
 		if value, ok := places[name]; ok {
 			if err := json.Unmarshal(value, place); err != nil {
 				return nil, nil, err
@@ -58,7 +59,8 @@ func readDemand(claim json.RawMessage) (demand, error) {
 		return demand{}, err
 	}
 	d, value := demand{}, (*string)(nil)
-	for name, into := range map[string]any{"essential": &d.essential, "value": &value, "values": &d.values} {
+	known := map[string]any{"essential": &d.essential, "value": &value, "values": &d.values}
+	for name, into := range known {
 		if text, ok := members[name]; ok {
 			if err := json.Unmarshal(text, into); err != nil {
 				return demand{}, err

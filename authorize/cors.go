@@ -29,7 +29,8 @@ func CORS(next http.Handler, methods ...string) http.Handler {
 		methods = []string{http.MethodGet}
 	}
 	methods = slices.Clone(methods)
-	if i := slices.Index(methods, http.MethodGet); i >= 0 && !slices.Contains(methods, http.MethodHead) {
+	i := slices.Index(methods, http.MethodGet)
+	if i >= 0 && !slices.Contains(methods, http.MethodHead) {
 		methods = slices.Insert(methods, i+1, http.MethodHead)
 	}
 	allowed := strings.Join(methods, ", ")

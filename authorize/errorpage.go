@@ -85,7 +85,8 @@ func (h *Handler) ShowError(w http.ResponseWriter, r *http.Request, err error) {
 	if code := oautherr.Code(""); !errors.As(err, &code) {
 		err = storeFailed("a page", err)
 	}
-	if refused := oautherr.Of(err); refused.Code == oautherr.InvalidClient && refused.Description == "" {
+	refused := oautherr.Of(err)
+	if refused.Code == oautherr.InvalidClient && refused.Description == "" {
 		// The code's own description is for token endpoints, and here a user reads it.
 		forUsers := *refused
 		forUsers.Description = errUnknown.err.Description

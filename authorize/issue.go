@@ -215,7 +215,9 @@ func wrongVerifier(verifier, challenge string) error {
 	case pkce.ValidVerifier(verifier):
 		return errors.New("code_verifier is wrong")
 	case pkce.Challenge(verifier) == challenge:
-		return errors.New("code_verifier has characters that RFC 7636 does not allow and that are not printable ASCII")
+		return errors.New("code_verifier has characters that RFC 7636 does not allow " +
+			"and that are not printable ASCII")
 	}
-	return errors.New("code_verifier has characters that RFC 7636 does not allow, and its hash is wrong")
+	return errors.New("code_verifier has characters that RFC 7636 does not allow, " +
+		"and its hash is wrong")
 }

@@ -211,6 +211,29 @@ func TestVerifiersAtRedemption(t *testing.T) {
 	}
 }
 
+// A store keeps what it is given, whatever becomes of the original.
+func TestACloneSharesNoMemory(t *testing.T) {
+	code := func() *Code {
+		return &Code{
+			ClientID: "web", Scopes: []string{"openid"}, Resources: []string{"r"}, AMR: []string{"pwd"},
+			Claims: json.RawMessage(`{}`), Data: []byte("host"), Parameters: map[string]string{"x": "y"},
+		}
+	}
+	original := code()
+	clone := original.Clone()
+	if diff := cmp.Diff(original, clone); diff != "" {
+		t.Errorf("another record: (-want +got)\n%s", diff)
+	}
+	original.Scopes[0], original.Resources[0], original.AMR[0] = "!", "!", "!"
+	original.Claims[0], original.Data[0], original.Parameters["x"] = '!', '!', "!"
+	if diff := cmp.Diff(code(), clone); diff != "" {
+		t.Errorf("it changed with the original: (-want +got)\n%s", diff)
+	}
+	if clone = (&Code{}).Clone(); clone.Parameters != nil || (*Code)(nil).Clone() != nil {
+		t.Errorf("of nothing something became: %+v", clone)
+	}
+}
+
 // A record without a client, which no store of ours keeps, is nobody's.
 func TestARecordWithoutAClientMatchesNothing(t *testing.T) {
 	if err := (&Code{}).matches(Redemption{}); err == nil {

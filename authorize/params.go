@@ -175,12 +175,14 @@ func isForm(header http.Header) bool {
 		return false
 	}
 	mediaType, options, err := mime.ParseMediaType(contentType)
-	if err != nil || mediaType != "application/x-www-form-urlencoded" || !keepsASCII(options["charset"]) {
+	if err != nil || mediaType != "application/x-www-form-urlencoded" ||
+		!keepsASCII(options["charset"]) {
 		return false
 	}
 	for _, line := range header.Values("Content-Encoding") {
 		for encoding := range strings.SplitSeq(line, ",") {
-			if encoding = strings.TrimSpace(encoding); encoding != "" && !strings.EqualFold(encoding, "identity") {
+			encoding = strings.TrimSpace(encoding)
+			if encoding != "" && !strings.EqualFold(encoding, "identity") {
 				return false
 			}
 		}
@@ -247,7 +249,7 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 			p.hinted = p.hinted || name == "id_token_hint"
 			// One resource too many is kept, for its rule to refuse.
 			p.list = append(p.list, param{name, value})
-		case name != "resource" && times[name] == 2:
+		case times[name] == 2:
 			p.repeated = append(p.repeated, name)
 		}
 	}

@@ -330,7 +330,7 @@ func linear(t *testing.T, work func(part int) func()) {
 
 // For any bytes: what is read is what they say, and nothing is dropped in silence.
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{ask(), "a=1;b=2", "state=%zz", "state=a+b&state=%2B", "resource=a&resource=b", "&=&&%73tate=x", "deny=1&req=x"} {
+	for _, seed := range []string{ask(), "a=1;b=2", "state=%zz", "state=a+b&state=%2B", "resource=a&resource=b", "&=&&%73tate=x", "deny=1&req=x", strings.Repeat("resource=a&", 30)} {
 		f.Add(seed)
 	}
 	s := newSite(f)

@@ -150,12 +150,14 @@ func checkResponseType(s *inspected) error {
 	case want == "":
 		return oautherr.InvalidRequest.With("response_type is missing.")
 	case !slices.Contains(s.config.ResponseTypes, want):
-		return oautherr.UnsupportedResponseType.Because(fmt.Errorf("the response_type %.40q is not among Config.ResponseTypes", want))
+		return oautherr.UnsupportedResponseType.Because(
+			fmt.Errorf("the response_type %.40q is not among Config.ResponseTypes", want))
 	case s.client.ResponseTypes == nil && want != "code",
 		s.client.ResponseTypes != nil && !slices.Contains(s.client.ResponseTypes, want):
 		return &oautherr.Error{
-			Code: oautherr.UnauthorizedClient, Description: "The client is not registered for this response_type.",
-			Cause: fmt.Errorf("the response_type %.40q is not among the client's ResponseTypes", want),
+			Code:        oautherr.UnauthorizedClient,
+			Description: "The client is not registered for this response_type.",
+			Cause:       fmt.Errorf("the response_type %.40q is not among the client's ResponseTypes", want),
 		}
 	}
 	return nil
@@ -236,10 +238,11 @@ func (s *inspected) withoutPKCE() error {
 	switch {
 	case s.request.CodeChallengeMethod != "":
 		return nil
-	case s.client.Public:
+	case s.client.Public: // PKCEOptional would change nothing
 		return errors.New("the client leaves PKCE out: switch PKCE on in the client")
 	}
-	return errors.New("the client leaves PKCE out: switch PKCE on in the client, or set Client.PKCEOptional")
+	return errors.New("the client leaves PKCE out: " +
+		"switch PKCE on in the client, or set Client.PKCEOptional")
 }
 
 func checkNonce(s *inspected) error {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
@@ -86,6 +87,22 @@ func TestScopesOfTheRequest(t *testing.T) {
 		}
 		if clients[i].DefaultScopes != nil && clients[i].DefaultScopes[0] != "api:read" {
 			t.Errorf("%s: the client's own list was changed", c.rule)
+		}
+	}
+}
+
+// What is passed through to the host's pages, each parameter in its own field.
+func TestWhatPagesRead(t *testing.T) {
+	r := newRequest(params{list: []param{
+		{"ui_locales", " de  fr de "}, {"claims_locales", "it"}, {"acr_values", "gold silver"}, {"login_hint", " a b "},
+	}})
+	want := &Request{UILocales: []string{"de", "fr"}, ClaimsLocales: []string{"it"}, ACRValues: []string{"gold", "silver"}, LoginHint: " a b "}
+	if diff := cmp.Diff(want, r, cmp.AllowUnexported(Request{}), cmpopts.IgnoreFields(Request{}, "params")); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	for display, want := range map[string]string{"page": "page", "popup": "popup", "touch": "touch", "wap": "wap", "Page": "", "x": "", " page": ""} {
+		if got := newRequest(params{list: []param{{"display", display}}}).Display; got != want {
+			t.Errorf("display %q is %q, want %q", display, got, want)
 		}
 	}
 }
