@@ -58,6 +58,21 @@ func (w *world) exchange(form url.Values, header ...string) (status int, ticket 
 	return rec.Code, answer.Ticket
 }
 
+// secret is the cookie that step 1 has given the browser.
+func (w *world) secret() *http.Cookie {
+	w.t.Helper()
+	cookie := w.server.browserCookie("", 60)
+	for _, sent := range w.browser.Cookies(issuer) {
+		if sent.Name == cookie.Name {
+			cookie.Value = sent.Value
+		}
+	}
+	if cookie.Value == "" {
+		w.t.Fatal("the browser has no secret")
+	}
+	return cookie
+}
+
 // ticket is for a user in the browser that the world has now.
 func (w *world) ticket(token string) string {
 	w.t.Helper()
@@ -149,6 +164,15 @@ func TestHandOverThatIsRefused(t *testing.T) {
 			w.open(with(ticket))
 			page := w.visit(issuer + "/")
 			w.submit(page, nil, "Sign out")
+			return ticket
+		},
+		"used twice, where the secret was kept": func(w *world, ticket string) string {
+			secret := w.secret()
+			w.open(with(ticket))
+			w.submit(w.visit(issuer+"/"), nil, "Sign out")
+			if err := w.browser.SetCookies(issuer, secret); err != nil {
+				w.t.Fatal(err)
+			}
 			return ticket
 		},
 		"in a browser that was never named": func(w *world, ticket string) string {
@@ -261,11 +285,15 @@ func TestTicketsComeByGET(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := w.browser.PostFrom(urlA+"/", address, form)
-	if err != nil {
-		t.Fatal(err)
+	inQuery := "?" + url.Values{userTicket: form[userTicket]}.Encode()
+	for _, more := range []string{"", inQuery} {
+		page, err := w.browser.PostFrom(urlA+"/", address+more, form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.refused(f, page, oautherr.InvalidRequest)
+		form.Del(userTicket)
 	}
-	w.refused(f, page, oautherr.InvalidRequest)
 }
 
 // What is fetched, or fetched ahead, uses no ticket up.
