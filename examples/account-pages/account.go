@@ -21,6 +21,10 @@ func (s *server) ownRules(_ context.Context, r *authorize.Request) error {
 	if len(r.Scopes) != 1 {
 		return oautherr.InvalidScope.With("The scope has to be the id of one entry point.")
 	}
+	if r.Parameter(userTicket) != "" {
+		// takeTickets would have taken one that came as it should.
+		return oautherr.InvalidRequest.With("A " + userTicket + " is for a browser that is sent here by GET.")
+	}
 	asked := r.Parameter("x_method")
 	if asked != "" && !slices.ContainsFunc(s.methods, func(m method) bool { return m.name == asked }) {
 		return oautherr.InvalidRequest.With("There is no such x_method.")

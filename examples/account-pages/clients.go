@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -35,7 +36,7 @@ func (s *server) registered() []authorize.Client {
 		list = append(list, authorize.Client{
 			ID:            c.id,
 			Name:          c.name,
-			RedirectURIs:  []string{c.url + "/callback"},
+			RedirectURIs:  []string{c.url + "/callback", c.url + "/handover"},
 			Scopes:        c.entryPoints,
 			ResponseTypes: []string{"none"},
 		})
@@ -49,6 +50,10 @@ func (c *client) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.showHome(w, http.StatusOK, clientPage{})
 	case "GET /go":
 		c.ask(w, r)
+	case "POST /handover":
+		c.begin(w, r)
+	case "GET /handover":
+		c.goOn(w, r)
 	case "GET /callback":
 		c.takeAnswer(w, r)
 	default:
@@ -93,10 +98,17 @@ type state struct {
 
 // ask sends the browser to the endpoint.
 func (c *client) ask(w http.ResponseWriter, r *http.Request) {
-	method, prompt := r.FormValue("x_method"), r.FormValue("prompt")
+	more := url.Values{}
+	if prompt := r.FormValue("prompt"); prompt != "" {
+		more.Set("prompt", prompt)
+	}
+	c.send(w, r, r.FormValue("x_method"), r.FormValue("scope"), more)
+}
+
+func (c *client) send(w http.ResponseWriter, r *http.Request, method, scope string, more url.Values) {
 	mine := state{Task: method, Nonce: rand.Text()}
 	for _, choice := range c.choices() {
-		if choice.Method == method && choice.Prompt == prompt {
+		if choice.Method == method && choice.Prompt == more.Get("prompt") {
 			mine.Task = choice.Label
 		}
 	}
@@ -114,15 +126,13 @@ func (c *client) ask(w http.ResponseWriter, r *http.Request) {
 		"client_id":     {c.id},
 		"redirect_uri":  {c.url + "/callback"},
 		"response_type": {"none"},
-		"scope":         {r.FormValue("scope")},
+		"scope":         {scope},
 		"state":         {sent},
 	}
 	if method != "" {
 		query.Set("x_method", method)
 	}
-	if prompt != "" {
-		query.Set("prompt", prompt)
-	}
+	maps.Copy(query, more)
 	http.Redirect(w, r, c.server.issuer+"/oauth2/authorize?"+query.Encode(), http.StatusFound)
 }
 

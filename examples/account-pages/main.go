@@ -7,6 +7,7 @@
 //
 //	clients.go   two applications on domains of their own
 //	main.go      the endpoint
+//	handover.go  how an app hands its user over to a browser; clienthandover.go is the app
 //	token.go     who is signed in, by cookie or by access token
 //	signin.go    login, registration and logout
 //	account.go   the pages of the account: consent and what x_method names
@@ -54,8 +55,11 @@ type server struct {
 	accounts *accounts
 	cookies  *session.Cookies
 	tokens   *tokens
+	tickets  *tickets
 	endpoint *authorize.Handler
 	log      *slog.Logger
+
+	backChannel *http.Client // of the clients, to this server
 }
 
 func newServer(issuer, urlA, urlB string) (*server, error) {
@@ -66,7 +70,11 @@ func newServer(issuer, urlA, urlB string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{issuer: issuer, accounts: newAccounts(), cookies: cookies, tokens: newTokens(time.Now)}
+	s := &server{
+		issuer: issuer, accounts: newAccounts(), cookies: cookies, log: slog.New(slog.DiscardHandler),
+		tokens: newTokens(time.Now), tickets: newTickets(time.Now),
+		backChannel: &http.Client{Timeout: 5 * time.Second},
+	}
 	s.methods = []method{
 		{"edit-account", "Edit your account", s.editAccount},
 		{"newsletters", "Choose your newsletters", s.chooseNewsletters},
@@ -94,7 +102,7 @@ func (s *server) config() authorize.Config {
 		ErrorPage:     s.showError,
 		ResponseTypes: []string{"none"},
 		Scopes:        slices.Sorted(maps.Keys(entryPoints)),
-		Parameters:    []string{"x_method"},
+		Parameters:    []string{"x_method", userTicket},
 		Logger:        s.log,
 	}
 	for _, m := range s.methods {

@@ -56,7 +56,7 @@ func (s *server) handler() (http.Handler, error) {
 	for _, c := range s.clients {
 		mux.Handle(hostname(c.url)+"/", c)
 	}
-	own.Handle("/oauth2/authorize", s.endpoint)
+	own.Handle("/oauth2/authorize", s.takeTickets(s.endpoint))
 	s.mountPages(own)
 	mux.Handle(hostname(s.issuer)+"/", own)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { show(w, "", http.StatusNotFound, "unknown", s.issuer) })
@@ -91,6 +91,8 @@ func (s *server) mountPages(mux *http.ServeMux) {
 		both("/"+m.name, m.page)
 	}
 	mount("POST /logout", s.logout)
+	mount("GET /handover", s.nameBrowser)
+	mount("POST /handover", s.makeTicket)
 }
 
 // readForm reads the form of a page into r.Form and r.PostForm.

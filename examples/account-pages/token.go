@@ -17,7 +17,8 @@ import (
 // header or else the cookie.
 //
 // A bearer token decides alone: with a bad one nobody is signed in, even if there is
-// a cookie, because an app must not be answered for another user than it thinks.
+// a cookie, because an app must not be answered for another user than it thinks. So is
+// one of another user than the cookie's: who of the two is there has to be asked.
 // Other schemes are a proxy's business and leave the cookie in force.
 //
 // No other site can make a browser send this header: that takes a script and leave by
@@ -26,10 +27,15 @@ import (
 // Cache-Control: no-store: no cache may hand the answer for one token to another.
 func (s *server) whoIsSignedIn(r *http.Request) (*session.Session, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if strings.EqualFold(scheme, "Bearer") {
-		return s.tokens.find(strings.TrimSpace(token)), nil
+	current, err := s.cookies.Session(r)
+	if err != nil || !strings.EqualFold(scheme, "Bearer") {
+		return current, err
 	}
-	return s.cookies.Session(r)
+	byToken := s.tokens.find(strings.TrimSpace(token))
+	if byToken.SignedIn() && current.SignedIn() && byToken.Subject != current.Subject {
+		return nil, nil
+	}
+	return byToken, nil
 }
 
 const (
@@ -73,10 +79,13 @@ func (t *tokens) issue(s session.Session) (token string, err error) {
 }
 
 // find returns the session of the token, or nil.
-func (t *tokens) find(token string) *session.Session {
+func (t *tokens) find(token string) *session.Session { return t.get(sha256.Sum256([]byte(token))) }
+
+// get is find for the hash of a token.
+func (t *tokens) get(hash [sha256.Size]byte) *session.Session {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	g, found := t.byHash[sha256.Sum256([]byte(token))]
+	g, found := t.byHash[hash]
 	if !found || !t.now().Before(g.expires) {
 		return nil
 	}

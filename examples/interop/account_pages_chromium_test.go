@@ -69,3 +69,38 @@ func TestRegistrationInChromium(t *testing.T) {
 		t.Errorf("the page says:\n%s", text)
 	}
 }
+
+// TestHandOverInChromium takes alice's access token to a client in another browser,
+// which is signed in by that.
+func TestHandOverInChromium(t *testing.T) {
+	home := newTab(t)
+	issuer := start(t, "account-pages")
+	client := strings.Replace(issuer, "127.0.0.1", "client-a.localhost", 1)
+	home.open(issuer + "/login")
+	home.logIn(alice.Password)
+	home.click(`form[action="/"] button`)
+	token, err := chromedp.Run(home.ctx, chromedp.TextContent(chromedp.CSS(".note code")))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	b := newTab(t)
+	b.open(client)
+	b.do(chromedp.SendKeys(chromedp.CSS("#token"), strings.TrimPrefix(token, "Bearer ")))
+	b.click(`form[action="/handover"] button`)
+	b.decide("allow")
+	if text := b.text("input[name=name]"); !strings.Contains(text, "alice") {
+		t.Errorf("the page says:\n%s", text)
+	}
+	if at := b.evaluate("Promise.resolve(location.href)"); strings.Contains(at, "user_ticket") {
+		t.Errorf("the ticket is in the address: %s", at)
+	}
+	b.decide("save")
+	if text := b.text("#back"); !strings.Contains(text, "Edit your account") {
+		t.Errorf("the page says:\n%s", text)
+	}
+	b.open(issuer + "/")
+	if text := b.text("h1"); !strings.Contains(text, "alice") {
+		t.Errorf("nobody is signed in:\n%s", text)
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -186,12 +187,15 @@ func TestDoubleClickInChromium(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b, s := newTab(t), newSite(t)
 			issuer := startProvider(t, s.client)
-			arrived := make(chan bool, 1)
+			arrived := make(chan bool)
+			var once sync.Once
 			s.before = func(r *http.Request) bool {
-				if !c.slow || len(arrived) > 0 {
+				first := false
+				once.Do(func() { first = true })
+				if !c.slow || !first {
 					return true
 				}
-				arrived <- true
+				close(arrived)
 				select {
 				case <-r.Context().Done():
 				case <-t.Context().Done():

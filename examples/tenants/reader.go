@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -112,10 +113,12 @@ func (i *introspectionReader) read(ctx context.Context, req string) (asked, erro
 		return asked{}, err
 	}
 	var answer struct {
-		Active    bool
-		Params    url.Values
-		ResumeURL string `json:"resume_url"`
-		DenyURL   string `json:"deny_url"`
+		Active     bool
+		Params     url.Values // as the client sent them
+		ClientName string     `json:"client_name"`
+		Scope      string     // with the client's default scopes, where it sent none
+		ResumeURL  string     `json:"resume_url"`
+		DenyURL    string     `json:"deny_url"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
 		return asked{}, err
@@ -127,8 +130,11 @@ func (i *introspectionReader) read(ctx context.Context, req string) (asked, erro
 	if err != nil {
 		return asked{}, err
 	}
+	// An endpoint that tells less than this leaves what was sent.
+	client := cmp.Or(answer.ClientName, answer.Params.Get("client_id"))
+	scope := cmp.Or(answer.Scope, answer.Params.Get("scope"))
 	return asked{
-		Client: answer.Params.Get("client_id"), Host: to.Host, Scopes: scopeLines(strings.Fields(answer.Params.Get("scope"))),
+		Client: client, Host: to.Host, Scopes: scopeLines(strings.Fields(scope)),
 		Hint: answer.Params.Get("login_hint"), resumeURL: answer.ResumeURL, denyURL: answer.DenyURL,
 	}, nil
 }

@@ -210,7 +210,7 @@ func TestReferenceRequestJWT(t *testing.T) {
 		forEachTenant(t, func(w *world, on *tenant) {
 			page := w.open(ask(on, full))
 			w.atLogin(on, page)
-			client := map[string]string{"acme": "Notes", "globex": "notes-globex", "initech": "notes-initech"}[on.Name]
+			client := map[string]string{"acme": "Notes", "globex": "notes-globex", "initech": "Notes"}[on.Name]
 			for _, want := range []string{"<strong>" + client + "</strong>", "app.localhost:8080", "See your name and profile <code>profile</code>"} {
 				if !strings.Contains(page.Body, want) {
 					w.t.Errorf("the page does not say %q:\n%s", want, page)
@@ -220,6 +220,21 @@ func TestReferenceRequestJWT(t *testing.T) {
 				w.t.Errorf("the user name is %q", got)
 			}
 		})
+	})
+	t.Run("so it does for a request that leaves the scopes to the client's registration", func(t *testing.T) {
+		for _, name := range []string{"acme", "initech"} {
+			w := newWorld(t)
+			on := w.tenant(name)
+			w.putClient(on, authorize.Client{
+				ID: "notes-" + name, Name: "Notes", Public: true, RedirectURIs: []string{callback},
+				Scopes: []string{"openid", "profile"}, DefaultScopes: []string{"openid", "profile"},
+			})
+			page := w.open(ask(on, url.Values{"scope": nil}))
+			w.atLogin(on, page)
+			if want := "See your name and profile <code>profile</code>"; !strings.Contains(page.Body, want) {
+				t.Errorf("the page of %s does not say %q:\n%s", name, want, page)
+			}
+		}
 	})
 	t.Run("a page in the same process introspects it by itself", func(t *testing.T) {
 		w := newWorld(t)
