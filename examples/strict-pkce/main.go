@@ -117,7 +117,7 @@ func (s *server) routes() http.Handler {
 	forms := http.NewCrossOriginProtection() // other sites must not post these
 	mux.Handle("/login", forms.Handler(http.HandlerFunc(s.login)))
 	mux.Handle("/consent", forms.Handler(http.HandlerFunc(s.consent)))
-	mux.Handle("/token", authorize.CORS(http.HandlerFunc(s.token), "POST")) // for the client's script
+	mux.Handle("/token", authorize.CORS(http.HandlerFunc(s.token), "POST")) // of one origin, see token
 	mux.HandleFunc("GET /style.css", file("style.css"))
 	mux.Handle("GET /{$}", http.RedirectHandler(s.app, http.StatusSeeOther))
 

@@ -65,7 +65,7 @@ func TestToken(t *testing.T) {
 			t.Errorf("%s: status %d and %s, want %d and %s", c.rule, response.StatusCode, body, c.status, c.want)
 		}
 		for name, want := range map[string]string{
-			"Access-Control-Allow-Origin": "*", "Content-Type": "application/json", "Cache-Control": "no-store",
+			"Access-Control-Allow-Origin": app, "Content-Type": "application/json", "Cache-Control": "no-store",
 			"X-Content-Type-Options": "nosniff", "Access-Control-Allow-Credentials": "",
 		} {
 			if got := response.Header.Get(name); got != want {

@@ -11,6 +11,7 @@ import (
 // token says whose code it was. A program with an API gives a token for it instead.
 // All clients here are public, so the verifier alone tells the right one.
 func (s *server) token(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Access-Control-Allow-Origin", s.app) // scripts of no other origin read the answer
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
