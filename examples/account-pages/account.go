@@ -23,7 +23,7 @@ func (s *server) ownRules(_ context.Context, r *authorize.Request) error {
 	}
 	if r.Parameter(userTicket) != "" {
 		// takeTickets would have taken one that came as it should.
-		return oautherr.InvalidRequest.With("A " + userTicket + " is for a browser that is sent here by GET.")
+		return oautherr.InvalidRequest.With("A user_ticket is for a browser that is sent here by GET.")
 	}
 	asked := r.Parameter("x_method")
 	if asked != "" && !slices.ContainsFunc(s.methods, func(m method) bool { return m.name == asked }) {

@@ -79,8 +79,9 @@ func readHandOver(value string) (mine handOver, err error) {
 
 // ticket asks for one, from server to server.
 func (c *client) ticket(r *http.Request, token, browser string) (text string, err error) {
-	form := url.Values{"client_id": {c.id}, "browser": {browser}}.Encode()
-	request, err := http.NewRequestWithContext(r.Context(), http.MethodPost, c.server.issuer+"/handover", strings.NewReader(form))
+	body := strings.NewReader(url.Values{"client_id": {c.id}, "browser": {browser}}.Encode())
+	address := c.server.issuer + "/handover"
+	request, err := http.NewRequestWithContext(r.Context(), http.MethodPost, address, body)
 	if err != nil {
 		return "", err
 	}

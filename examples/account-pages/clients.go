@@ -105,7 +105,9 @@ func (c *client) ask(w http.ResponseWriter, r *http.Request) {
 	c.send(w, r, r.FormValue("x_method"), r.FormValue("scope"), more)
 }
 
-func (c *client) send(w http.ResponseWriter, r *http.Request, method, scope string, more url.Values) {
+func (c *client) send(
+	w http.ResponseWriter, r *http.Request, method, scope string, more url.Values,
+) {
 	mine := state{Task: method, Nonce: rand.Text()}
 	for _, choice := range c.choices() {
 		if choice.Method == method && choice.Prompt == more.Get("prompt") {

@@ -75,7 +75,9 @@ func (t *tickets) issue(x ticket) (text string, err error) {
 	defer t.mu.Unlock()
 	now := t.now()
 	if len(t.byHash) >= maxTickets {
-		maps.DeleteFunc(t.byHash, func(_ [sha256.Size]byte, x ticket) bool { return !now.Before(x.expires) })
+		maps.DeleteFunc(t.byHash, func(_ [sha256.Size]byte, x ticket) bool {
+			return !now.Before(x.expires)
+		})
 	}
 	if len(t.byHash) >= maxTickets {
 		return "", errors.New("there are too many tickets")
@@ -141,7 +143,8 @@ func (s *server) nameBrowser(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) isRegistered(clientID, redirectURI string) bool {
 	return slices.ContainsFunc(s.registered(), func(c authorize.Client) bool {
-		return c.ID == clientID && len(c.ResponseTypes) > 0 && slices.Contains(c.RedirectURIs, redirectURI)
+		return c.ID == clientID && len(c.ResponseTypes) > 0 &&
+			slices.Contains(c.RedirectURIs, redirectURI)
 	})
 }
 
@@ -173,7 +176,9 @@ func (s *server) makeTicket(w http.ResponseWriter, r *http.Request) {
 		json.NewEncoder(w).Encode(map[string]string{"error": "temporarily_unavailable"})
 		return
 	}
-	json.NewEncoder(w).Encode(map[string]any{"ticket": text, "expires_in": int(ticketLifetime.Seconds())})
+	json.NewEncoder(w).Encode(map[string]any{
+		"ticket": text, "expires_in": int(ticketLifetime.Seconds()),
+	})
 }
 
 // takeTickets is step 3, before the endpoint. What it leaves in the request, such as two
@@ -202,7 +207,9 @@ func (s *server) takeTickets(endpoint http.Handler) http.Handler {
 }
 
 // handOver signs the ticket's user in, and reports whether it is who is signed in.
-func (s *server) handOver(w http.ResponseWriter, r *http.Request, text, client string) (welcome bool, err error) {
+func (s *server) handOver(
+	w http.ResponseWriter, r *http.Request, text, client string,
+) (welcome bool, err error) {
 	x, good := s.tickets.take(text)
 	cookies := r.CookiesNamed(s.browserCookie("", 0).Name)
 	if !good || x.client != client || len(cookies) != 1 ||
@@ -222,7 +229,8 @@ func (s *server) handOver(w http.ResponseWriter, r *http.Request, text, client s
 		return current.Subject == user.Subject, nil
 	}
 	// The user has proved nothing new: the time of the sign-in stays what it was.
-	handed := session.Session{Subject: user.Subject, AuthTime: user.AuthTime, ACR: user.ACR, AMR: user.AMR}
-	_, err = s.cookies.SignIn(w, r, handed)
+	_, err = s.cookies.SignIn(w, r, session.Session{
+		Subject: user.Subject, AuthTime: user.AuthTime, ACR: user.ACR, AMR: user.AMR,
+	})
 	return err == nil, err
 }

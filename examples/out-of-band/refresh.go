@@ -65,7 +65,8 @@ func familyOf(code string) string {
 }
 
 // issue returns the first token of a family; none where there is no room: then the client
-// goes to the authorization endpoint once more when its JWT ends. A code that came twice meanwhile has ended the family.
+// goes to the authorization endpoint once more when its JWT ends. A code that came twice
+// meanwhile has ended the family.
 func (r *refreshTokens) issue(id string, f family) (token string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

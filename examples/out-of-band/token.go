@@ -46,7 +46,8 @@ func (s *server) exchange(r *http.Request) (map[string]any, error) {
 	case "refresh_token":
 		grant = s.byRefreshToken
 	default:
-		return nil, oautherr.Code("unsupported_grant_type").With("The grant_type has to be authorization_code or refresh_token.")
+		return nil, oautherr.Code("unsupported_grant_type").With(
+			"The grant_type has to be authorization_code or refresh_token.")
 	}
 	if r.PostForm.Get("client_id") != client {
 		return nil, oautherr.UnauthorizedClient.With("The API key belongs to another client.")

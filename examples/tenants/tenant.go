@@ -77,7 +77,9 @@ func newTenant(ordered settings, around surroundings) (*tenant, error) {
 		t.sessions = tickets{t.Name, around.own.Key, t.now}
 	} else {
 		// Insecure is for plain http on this machine.
-		cookies, err := session.NewCookies(session.Config{Insecure: true, Name: sessionCookie, Now: t.now, Logger: t.log})
+		cookies, err := session.NewCookies(session.Config{
+			Insecure: true, Name: sessionCookie, Now: t.now, Logger: t.log,
+		})
 		if err != nil {
 			return nil, err
 		}
