@@ -28,16 +28,14 @@ func (s *Store) Client(ctx context.Context, id string) (*authorize.Client, error
 	return decodeClient(record)
 }
 
-// PutClient stores a client in place of the one with the same ID. Redirect URIs that the
-// endpoint would refuse are an error here: see [authorize.CheckRedirectURI].
+// PutClient stores a client in place of the one with the same ID. What the endpoint would
+// refuse is an error here: see [authorize.CheckClient].
 func (s *Store) PutClient(ctx context.Context, c authorize.Client) error {
 	if c.ID == "" || len(c.ID) > maxClientID || !utf8.ValidString(c.ID) {
 		return fmt.Errorf("sqlstore: store a client: the ID %.80q is not 1 to %d bytes of UTF-8", c.ID, maxClientID)
 	}
-	for _, uri := range c.RedirectURIs {
-		if err := authorize.CheckRedirectURI(uri, c.PrivateUseSchemes...); err != nil {
-			return fmt.Errorf("sqlstore: store the client %.80q: %w", c.ID, err)
-		}
+	if err := authorize.CheckClient(c); err != nil {
+		return fmt.Errorf("sqlstore: store the client %.80q: %w", c.ID, err)
 	}
 	record, err := sized(json.Marshal(c))
 	if err != nil {
