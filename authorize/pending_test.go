@@ -1573,3 +1573,209 @@ func TestPendingAnew(t *testing.T) {
 		})
 	}
 }
+
+// Each row is a way through the login page: who is there at the first visit and at each
+// return, and where each leads. A sign-in is named, and the number is its age when the
+// request arrived.
+func TestReturnsFromTheLoginPage(t *testing.T) {
+	const login, refused = "login", "client login_required"
+	old := func(name string) func(*site) *session.Session {
+		return func(*site) *session.Session {
+			return &session.Session{ID: name, Subject: "alice", AuthTime: testStart.Add(-time.Hour)}
+		}
+	}
+	nobody := func(*site) *session.Session { return nil }
+	half := func(s *site) *session.Session {
+		return &session.Session{ID: "h", Subject: "alice", AuthTime: s.now, SecondFactorPending: true}
+	}
+	anew := func(s *site) *session.Session { return s.signIn("alice") }
+	of := func(who ...func(*site) *session.Session) []func(*site) *session.Session { return who }
+	for _, c := range []struct {
+		rule string
+		ask  string
+		who  []func(*site) *session.Session
+		want []string
+		log  string // of the last answer
+	}{
+		{"a new sign-in", "prompt=login", of(old("1"), anew), []string{login, "code"}, ""},
+		{"a new sign-in at the second return", "prompt=login", of(old("1"), old("1"), anew), []string{login, login, "code"}, ""},
+		{"the same sign-in twice", "prompt=login", of(old("1"), old("1"), old("1")), []string{login, login, refused}, "Session.AuthTime is before the request"},
+		{"another old one each time", "prompt=login", of(old("1"), old("2"), old("3")), []string{login, login, refused}, "Session.AuthTime is before the request"},
+		{"an old one where nobody was", "prompt=login", of(nobody, old("1"), old("1")), []string{login, login, refused}, "Session.AuthTime is before the request"},
+		{"an old one, then an older request's is chosen again", "max_age=60", of(old("1"), old("2"), old("1")), []string{login, login, refused}, "Session.AuthTime is before the request"},
+		{"nobody three times", "prompt=login", of(old("1"), nobody, nobody, nobody), []string{login, login, login, refused}, "found nobody each time"},
+		{"half signed in three times", "scope=openid", of(half, half, half, half), []string{login, login, login, refused}, "found nobody each time"},
+		{"nobody and half signed in are one", "scope=openid", of(nobody, half, nobody, half), []string{login, login, login, refused}, "found nobody each time"},
+		{"nobody twice, and then an old one, which is its first return", "prompt=login", of(nobody, nobody, nobody, old("1"), anew), []string{login, login, login, login, "code"}, ""},
+		{"nobody twice, and then somebody", "scope=openid", of(nobody, nobody, nobody, old("1")), []string{login, login, login, "code"}, ""},
+		{"an old one and nobody take turns", "prompt=login", of(nobody, old("1"), nobody, old("1")), []string{login, login, login, refused}, "Session.AuthTime is before the request"},
+		{"an essential level that is missed twice", "claims=" + url.QueryEscape(`{"id_token":{"acr":{"essential":true,"value":"2"}}}`), of(old("1"), old("1"), old("2")), []string{login, login, "client unmet_authentication_requirements"}, "Session.AuthTime is before the request"},
+		{"an essential level, and nobody three times", "claims=" + url.QueryEscape(`{"id_token":{"acr":{"essential":true,"value":"2"}}}`), of(nobody, nobody, nobody, nobody), []string{login, login, login, refused}, "found nobody each time"},
+		{"another user twice", "id_token_hint=hint-of-bob", of(old("1"), old("1"), old("1")), []string{login, login, refused}, "Session.AuthTime is before the request"},
+		{"a hint that proves nobody, and an old sign-in twice", "id_token_hint=x", of(old("1"), old("1"), old("1")), []string{login, login, refused}, "Session.AuthTime is before the request"},
+		{"a hint that proves nobody, and a new sign-in", "id_token_hint=x", of(old("1"), anew), []string{login, "code"}, ""},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			v := s.visitor(c.who[0](s))
+			at := v.get(ask(c.ask)).want(t, "first", c.want[0])
+			for i, who := range c.who[1:] {
+				s.now = s.now.Add(time.Minute)
+				v.session = who(s)
+				at = v.resume(at).want(t, fmt.Sprint("return ", i+1), c.want[i+1])
+			}
+			if c.log != "" && !strings.Contains(fmt.Sprint(s.lastEvent().Err), c.log) {
+				t.Errorf("the log says %v", s.lastEvent().Err)
+			}
+			if strings.Contains(s.log.String(), "server_error") {
+				t.Errorf("there is a server_error in the log:\n%s", s.log.String())
+			}
+		})
+	}
+}
+
+// Returns from other pages are no rounds, but only eight sign-ins are remembered.
+func TestTheNinthSignInThatIsFound(t *testing.T) {
+	s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+	v := s.visitor(&session.Session{ID: "1", Subject: "alice", AuthTime: testStart.Add(-time.Hour)})
+	at := v.get(ask("prompt=login")).want(t, "the first is found", "login")
+	s.now = s.now.Add(time.Minute)
+	counts := s.signIn("alice")
+	v.session = counts
+	at = v.resume(at).want(t, "a new one", "terms")
+	for i := range maxFound - 1 {
+		s.now = s.now.Add(time.Minute)
+		// Twice the same is one that was found.
+		for range 2 {
+			v.session = &session.Session{ID: fmt.Sprint(i + 2), Subject: "alice", AuthTime: testStart.Add(-time.Hour)}
+			at = v.resume(at).want(t, fmt.Sprint("found: ", i+2), "login")
+			if n := len(claimsOf(t, at.req)["found"].([]any)); n != i+2 {
+				t.Errorf("%d are found, want %d", n, i+2)
+			}
+			v.session = counts
+			at = v.resume(at).want(t, "the one that counted counts still", "terms")
+		}
+	}
+	ninth := *v
+	ninth.session = &session.Session{ID: "9", Subject: "alice", AuthTime: testStart.Add(-time.Hour)}
+	ninth.resume(at).want(t, "the ninth", "client login_required")
+	if e := s.lastEvent(); e.Reason != ReasonStaleSignIn || !strings.Contains(e.Err.Error(), "AuthTime is before the request") {
+		t.Errorf("reported as %s: %v", e.Reason, e.Err)
+	}
+}
+
+// A request arrives in a millisecond, and what happened before is told from what follows.
+func TestTimesAreSealedInMilliseconds(t *testing.T) {
+	at := func(ms int) time.Time { return testStart.Add(time.Duration(ms) * time.Millisecond) }
+	for _, c := range []struct {
+		rule     string
+		arrived  time.Time
+		found    session.Session
+		returned session.Session
+		want     string
+	}{
+		{"signed in in the millisecond of the request", at(900).Add(999 * time.Microsecond), session.Session{}, session.Session{ID: "1", AuthTime: at(0), SignedInAt: at(900)}, "code"},
+		{"signed in in the millisecond before", at(900), session.Session{}, session.Session{ID: "1", AuthTime: at(0), SignedInAt: at(899).Add(999 * time.Microsecond)}, "login"},
+		{"no skew for SignedInAt", at(0), session.Session{}, session.Session{ID: "1", AuthTime: at(0), SignedInAt: at(-1)}, "login"},
+		{"the skew of AuthTime is from the second on", at(999), session.Session{}, session.Session{ID: "1", AuthTime: at(-5000)}, "code"},
+		{"and no further", at(999), session.Session{}, session.Session{ID: "1", AuthTime: at(-5001)}, "login"},
+		{"a millisecond later than when it was found", at(900), session.Session{ID: "1", Subject: "alice", AuthTime: at(100)}, session.Session{ID: "1", AuthTime: at(101)}, "code"},
+		{"less than a millisecond later", at(900), session.Session{ID: "1", Subject: "alice", AuthTime: at(100)}, session.Session{ID: "1", AuthTime: at(100).Add(999 * time.Microsecond)}, "login"},
+		{"another id at the same time", at(900), session.Session{ID: "1", Subject: "alice", AuthTime: at(100)}, session.Session{ID: "2", AuthTime: at(100)}, "code"},
+		{"without an id, the same time", at(900), session.Session{Subject: "alice", AuthTime: at(100)}, session.Session{AuthTime: at(100)}, "login"},
+		{"without an id, a millisecond earlier is another sign-in", at(900), session.Session{Subject: "alice", AuthTime: at(100)}, session.Session{AuthTime: at(99)}, "code"},
+		{"without a Subject nobody was found", at(900), session.Session{ID: "1", AuthTime: at(100)}, session.Session{ID: "1", AuthTime: at(100)}, "code"},
+		{"half signed in nobody was found", at(900), session.Session{ID: "1", Subject: "alice", AuthTime: at(100), SecondFactorPending: true}, session.Session{ID: "1", AuthTime: at(100)}, "code"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			s.now = c.arrived
+			c.returned.Subject = "alice"
+			v := s.visitor(&c.found)
+			got := v.get(ask("prompt=login")).want(t, "first", "login")
+			if sealed := claimsOf(t, got.req)["iat"]; sealed != float64(c.arrived.UnixMilli())/1000 {
+				t.Errorf("iat is %v", sealed)
+			}
+			s.now = s.now.Add(time.Minute)
+			v.session = &c.returned
+			v.resume(got).want(t, c.rule, c.want)
+		})
+	}
+}
+
+// A user who comes back from the login page as nobody is mostly a mistake of the host's,
+// and the log says which.
+func TestAReturnAsNobodyIsAWarning(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		who  *session.Session
+		ask  string
+		back func(v *visitor, at *reply) *reply
+		warn bool
+	}{
+		{"nobody", nil, ask(), (*visitor).resume, true},
+		{"without a Subject", &session.Session{ID: "1", AuthTime: testStart}, ask(), (*visitor).resume, true},
+		{"somebody", alice(), ask(), (*visitor).resume, false},
+		{"the second factor is missing, which the host knows", &session.Session{Subject: "alice", SecondFactorPending: true}, ask(), (*visitor).resume, false},
+		{"the user said no", nil, ask(), (*visitor).deny, false},
+		{"a browser that had no cookie for the request", nil, ask(), func(v *visitor, at *reply) *reply { v.lose(); return v.resume(at) }, false},
+		{"a first visit", nil, ask(), func(v *visitor, _ *reply) *reply { return v.get(ask()) }, false},
+		{"the GET of a POST", nil, ask(), func(v *visitor, _ *reply) *reply { return v.follow(v.post(ask())) }, false},
+		{"from another page, where the session ended", nil, ask(), func(v *visitor, at *reply) *reply {
+			v.session = alice()
+			at = v.resume(at).want(t, "signed in", "terms")
+			v.session = nil
+			return v.resume(at)
+		}, false},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			v := s.visitor(nil)
+			at := v.get(c.ask).want(t, "asked", "login")
+			v.session = c.who
+			s.log.Reset()
+			c.back(v, at)
+			text := s.log.String()
+			warned := strings.Contains(text, `"level":"WARN"`) && strings.Contains(text, "the SessionStore finds nobody")
+			if warned != c.warn {
+				t.Errorf("the log says %s", text)
+			}
+			for _, cause := range []string{"not saved before Resume", "SameSite=Strict", "another host or path", `"client_id":"web"`} {
+				if warned && !strings.Contains(text, cause) {
+					t.Errorf("%q is not in %s", cause, text)
+				}
+			}
+		})
+	}
+}
+
+// On a page after the login the session may have ended: the user signs in again, and what
+// is recorded by then stays for that sign-in.
+func TestGrantAndCompleteAfterTheSessionEnded(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		do   func(v *visitor, consent, terms *reply) *reply
+	}{
+		{"Grant", func(v *visitor, consent, _ *reply) *reply { return v.grant(consent, "openid") }},
+		{"Grant of nothing", func(v *visitor, consent, _ *reply) *reply { return v.grant(consent) }},
+		{"Complete", func(v *visitor, _, terms *reply) *reply { return v.complete(terms, "terms") }},
+	} {
+		for rule, who := range map[string]*session.Session{
+			"nobody": nil, "without a Subject": {ID: "1"}, "half signed in": {ID: "1", Subject: "alice", SecondFactorPending: true},
+		} {
+			t.Run(c.rule+", "+rule, func(t *testing.T) {
+				s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+				v := s.visitor(alice())
+				consent := v.get(ask("client_id=native")).want(t, "asked", "consent")
+				terms := v.grant(consent, "openid").want(t, "agreed", "terms")
+				s.events, v.session = nil, who
+				at := c.do(v, consent, terms).want(t, "the session ended", "login")
+				if len(s.events) != 1 || s.events[0].Kind != EventInteraction {
+					t.Errorf("reported: %+v", s.events)
+				}
+				v.session = s.signIn("alice")
+				v.resume(at).want(t, "and is a new one", "consent")
+			})
+		}
+	}
+}

@@ -473,6 +473,24 @@ func TestUnvettedClients(t *testing.T) {
 			v.session = s.signIn("alice")
 			return v.resume(at)
 		}, "client access_denied"},
+		{"forbidden after a sign-in for it, in a browser without the cookie", func(s *site) *reply {
+			s.forbid()
+			v := s.visitor(nil)
+			at := v.get(ask("client_id=new"))
+			v.lose()
+			v.session = s.signIn("alice")
+			return v.resume(at)
+		}, "page Bad Request access_denied"},
+		{"forbidden after the terms were accepted, in a browser without the cookie", func(s *site) *reply {
+			v := s.visitor(alice())
+			at := v.get(ask("client_id=new"))
+			s.config.Consent.Store = nil
+			s.restart()
+			done := v.page(func(w http.ResponseWriter, r *http.Request) { s.handler.Grant(w, r, []string{"openid"}) }, formPost("/consent?req="+at.req, ""))
+			s.forbid()
+			v.lose()
+			return v.follow(done)
+		}, "page Bad Request access_denied"},
 		{"forbidden after coming back without signing in", func(s *site) *reply {
 			s.forbid()
 			v := s.visitor(alice())
@@ -622,6 +640,249 @@ func TestAPOSTWithoutASessionIsAskedAgainByGET(t *testing.T) {
 		{"someone without a subject", &session.Session{ID: "1", AuthTime: testStart}, ask(), "endpoint"},
 	} {
 		s.visitor(c.who).post(c.ask).want(t, c.rule, c.want)
+	}
+}
+
+// Between POST and GET nothing has begun: the GET is the first visit.
+func TestTheGETOfAPOSTIsTheFirstVisit(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		ask  []string
+		who  *session.Session // who is there at the GET
+		open func(v *visitor, sent *reply) *reply
+		want string
+	}{
+		{"somebody", nil, alice(), (*visitor).follow, "code"},
+		{"nobody", nil, nil, (*visitor).follow, "login"},
+		{"prompt=none and nobody", []string{"prompt=none"}, nil, (*visitor).follow, "client login_required"},
+		{"opened again and again, it is no browser without cookies", nil, nil, func(v *visitor, sent *reply) *reply {
+			for range 5 {
+				v.lose()
+				v.follow(sent).want(t, "again", "login")
+			}
+			return v.follow(sent)
+		}, "login"},
+		{"and what it leads to is, after the second time", nil, nil, func(v *visitor, sent *reply) *reply {
+			at := v.follow(sent)
+			v.lose()
+			at = v.resume(at).want(t, "anew", "login")
+			v.lose()
+			return v.resume(at)
+		}, "page Bad Request invalid_request"},
+		{"who is found is found: the same sign-in is no new one", []string{"prompt=login"}, alice(), func(v *visitor, sent *reply) *reply {
+			at := v.follow(sent).want(t, "found", "login")
+			v.site.now = v.site.now.Add(time.Minute)
+			return v.resume(v.resume(at).want(t, "without signing in", "login"))
+		}, "client login_required"},
+		{"who signs in between POST and GET is found", []string{"prompt=login"}, &session.Session{ID: "2", Subject: "alice", AuthTime: testStart}, func(v *visitor, sent *reply) *reply {
+			return v.resume(v.follow(sent).want(t, "found", "login"))
+		}, "login"},
+		{"prompt=create was not answered", []string{"prompt=create"}, alice(), (*visitor).follow, "register"},
+		{"the no of nobody", nil, alice(), (*visitor).deny, "page Bad Request access_denied"},
+		{"what is completed on it counts nothing", []string{"client_id=new"}, alice(), func(v *visitor, sent *reply) *reply {
+			return v.grant(sent, "openid")
+		}, "consent"},
+		{"too late", nil, alice(), func(v *visitor, sent *reply) *reply {
+			v.site.now = v.site.now.Add(30 * time.Minute)
+			return v.follow(sent)
+		}, "page Bad Request invalid_request"},
+		{"by POST once more", nil, alice(), func(v *visitor, sent *reply) *reply { return v.post("req=" + sent.req) }, "page Bad Request invalid_request"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent, func(s *site) { s.config.Register = LoginURL("/register") })
+			s.remember("web", "openid")
+			v := s.visitor(nil)
+			sent := v.post(ask(c.ask...)).want(t, "by POST", "endpoint")
+			claims := claimsOf(t, sent.req)
+			for _, none := range []string{"page", "reason", "browser", "for", "found", "done", "anew"} {
+				if claims[none] != nil {
+					t.Errorf("%s is %v", none, claims[none])
+				}
+			}
+			if len(sent.cookies) != 0 {
+				t.Errorf("cookies: %v", sent.cookies)
+			}
+			v.session = c.who
+			c.open(v, sent).want(t, c.rule, c.want)
+		})
+	}
+}
+
+// The hint is personal and long, which is what POST was chosen for: it is verified once
+// and only what it has proven travels.
+func TestTheHintOfAPOSTDoesNotGoIntoTheAddress(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		hint string
+		ask  []string
+		who  string
+		want string
+	}{
+		{"the user that it names", "hint-of-alice", nil, "alice", "code"},
+		{"another user", "hint-of-alice", nil, "bob", "login"},
+		{"another user, prompt=none", "hint-of-alice", []string{"prompt=none"}, "bob", "client login_required"},
+		{"the user that it names, prompt=none", "hint-of-alice", []string{"prompt=none"}, "alice", "code"},
+		{"a subject that needs escaping", `hint-of-"a\&<é>`, nil, `"a\&<é>`, "code"},
+		{"it proves nobody", "forged", nil, "alice", "login"},
+		{"it proves nobody, prompt=none", "forged", []string{"prompt=none"}, "alice", "client login_required"},
+		{"as long as a body may be", "hint-of-alice" + strings.Repeat(" ", 50_000), nil, "alice", "code"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			verified := 0
+			s := newSite(t, func(s *site) {
+				verify := s.config.IDTokenHint
+				s.config.IDTokenHint = func(ctx context.Context, token string) (string, error) {
+					verified++
+					return verify(ctx, strings.TrimRight(token, " "))
+				}
+				s.config.Require = []string{"id_token_hint"}
+				s.config.Check = func(_ context.Context, r *Request) error {
+					if !r.Sent("id_token_hint") {
+						t.Error("the hint is no longer sent")
+					}
+					return nil
+				}
+			})
+			v := s.visitor(nil)
+			sent := v.post(ask(append(c.ask, "id_token_hint="+url.QueryEscape(c.hint))...)).want(t, "by POST", "endpoint")
+			if verified != 1 {
+				t.Errorf("by POST it was verified %d times", verified)
+			}
+			params := claimsOf(t, sent.req)["params"].(map[string]any)
+			if params["id_token_hint"] != nil || strings.Contains(fmt.Sprint(params), strings.TrimSpace(c.hint)) || strings.Contains(sent.location, "hint-of") {
+				t.Errorf("it is in the address: %v", params)
+			}
+			v.session = s.signIn(c.who)
+			v.follow(sent).want(t, c.rule, c.want)
+			if v.follow(sent); verified != 1 {
+				t.Errorf("in the end it was verified %d times", verified)
+			}
+		})
+	}
+}
+
+// State is made only for what can show a page: a program of a page that asks meanwhile
+// leaves the user's sign-in alone.
+func TestWhatIsFetchedGetsNoState(t *testing.T) {
+	const page = "page Bad Request invalid_request"
+	modes := []string{"cors", "no-cors", "same-origin", "websocket"}
+	for _, c := range []struct {
+		rule  string
+		modes []string
+		who   *session.Session
+		ask   string
+		want  string
+	}{
+		{"nobody", modes, nil, ask(), page},
+		{"a sign-in that is too old", modes, alice(), ask("max_age=1"), page},
+		{"consent is needed", modes, alice(), ask("client_id=spa"), page},
+		{"a code", modes, alice(), ask(), "code"},
+		{"nothing", modes, alice(), ask("response_type=none"), "nothing"},
+		{"an error", modes, nil, ask("scope=unknown"), "client invalid_scope"},
+		{"prompt=none", modes, nil, ask("prompt=none"), "client login_required"},
+		{"a navigation", []string{"navigate", ""}, nil, ask(), "login"},
+		{"a navigation, and consent is needed", []string{"navigate", ""}, alice(), ask("client_id=spa"), "consent"},
+	} {
+		for _, change := range []func(*site){func(*site) {}, withErrorURL("/error")} {
+			for _, mode := range c.modes {
+				t.Run(c.rule+", "+mode, func(t *testing.T) {
+					s := newSite(t, withConsent, change)
+					s.remember("web", "openid")
+					v := s.visitor(nil)
+					var waiting []*reply
+					for range maxPendingCookies {
+						waiting = append(waiting, v.get(ask()))
+						s.now = s.now.Add(time.Millisecond)
+					}
+					v.session = c.who
+					r := httptest.NewRequest("GET", "/authorize?"+c.ask, nil)
+					if mode != "" {
+						r.Header.Set("Sec-Fetch-Mode", mode)
+						r.Header.Set("Sec-Fetch-Dest", map[string]string{"navigate": "iframe"}[mode])
+					}
+					got := v.send(s.handler, r).want(t, c.rule, c.want)
+					if c.want == "login" || c.want == "consent" {
+						if len(got.cookies) != 2 {
+							t.Errorf("cookies: %v", got.cookies)
+						}
+						return
+					}
+					if len(got.cookies) != 0 {
+						t.Errorf("cookies: %v", got.cookies)
+					}
+					if e := s.lastEvent(); got.kind == "page" && (e.Reason != ReasonFetched || e.Kind != EventErrorPage || !strings.Contains(got.body, "Navigate to this address, do not fetch it.")) {
+						t.Errorf("reported as %+v, and on the page\n%s", e, got.body)
+					}
+					for i, at := range waiting {
+						if p, err := v.pending(at); err != nil || p.Anew {
+							t.Errorf("tab %d is lost: %v, %v", i, p, err)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// A request that waits may come back by a fetch: it keeps its cookie until it is answered.
+func TestAWaitingRequestThatIsFetched(t *testing.T) {
+	s := newSite(t)
+	v := s.visitor(nil)
+	at := v.get(ask("prompt=login")).want(t, "asked", "login")
+	fetch := func(method, target, body string) *reply {
+		r := formPost(target, body)
+		r.Method = method
+		r.Header.Set("Sec-Fetch-Mode", "cors")
+		return v.send(s.handler, r)
+	}
+	if got := fetch("GET", "/authorize?req="+at.req, "").want(t, "still nobody", "page Bad Request invalid_request"); len(got.cookies) != 0 {
+		t.Errorf("cookies: %v", got.cookies)
+	}
+	v.session = s.signIn("alice")
+	v.resume(at).want(t, "signed in", "code")
+	if got := fetch("GET", "/authorize?req="+at.req, "").want(t, "answered, and it begins anew", "page Bad Request invalid_request"); len(got.cookies) != 0 {
+		t.Errorf("cookies: %v", got.cookies)
+	}
+	fetch("POST", "/authorize", ask()).want(t, "a code by POST", "code")
+	v.session = nil
+	sent := fetch("POST", "/authorize", ask()).want(t, "by POST, and nobody is there", "endpoint")
+	got := fetch("GET", "/authorize?req="+sent.req, "").want(t, "and the GET after it", "page Bad Request invalid_request")
+	if len(sent.cookies)+len(got.cookies) != 0 {
+		t.Errorf("cookies: %v, %v", sent.cookies, got.cookies)
+	}
+}
+
+// Nobody has clicked yet, and nobody sees what a redirect leads to.
+func TestAPrefetchIsNeverRedirected(t *testing.T) {
+	for _, change := range []func(*site){func(*site) {}, withErrorURL("/error")} {
+		for name, values := range map[string][]string{
+			"Sec-Purpose": {"prefetch", "prefetch;prerender", "prefetch;anonymous-client-ip", "Prefetch"},
+			"Purpose":     {"prefetch", "preview"}, "X-Purpose": {"preview", "instant, preview"}, "X-Moz": {"prefetch"},
+		} {
+			for _, value := range values {
+				s := newSite(t, change)
+				v := s.visitor(nil)
+				at := v.get(ask("state=waits"))
+				for rule, do := range map[string]func() *http.Request{
+					"a good request":          func() *http.Request { return httptest.NewRequest("GET", "/authorize?"+ask(), nil) },
+					"by POST":                 func() *http.Request { return formPost("/authorize", ask()) },
+					"an unknown client":       func() *http.Request { return httptest.NewRequest("GET", "/authorize?"+ask("client_id=unknown"), nil) },
+					"a malformed request":     func() *http.Request { return httptest.NewRequest("GET", "/authorize?x=%zz&"+ask(), nil) },
+					"a request that waits":    func() *http.Request { return httptest.NewRequest("GET", "/authorize?req="+at.req, nil) },
+					"a request that is wrong": func() *http.Request { return httptest.NewRequest("GET", "/authorize?"+ask("scope=unknown"), nil) },
+				} {
+					for _, who := range []*session.Session{nil, alice()} {
+						v.session = who
+						r := do()
+						r.Header.Set(name, value)
+						got := v.send(s.handler, r)
+						if got.kind != "page" || got.status != 400 || len(got.cookies) != 0 || s.lastEvent().Reason != ReasonPrefetch {
+							t.Errorf("%s: %s, %s: %s (%d), cookies %v", name, value, rule, got, got.status, got.cookies)
+						}
+					}
+				}
+			}
+		}
 	}
 }
 
