@@ -214,6 +214,7 @@ func (h *Handler) answer(r *http.Request) answer {
 	a := answer{started: h.config.Now()}
 	var err error
 	if a.params, err = h.read(r); err != nil {
+		h.recognize(r.Context(), &a, a.params.get("req"))
 		return a.refuse(err)
 	}
 	if a.params.resumes {

@@ -163,7 +163,7 @@ func (h *Handler) pageError(a answer) PageError {
 // uiLocales are the languages of whatever request could be read.
 func (a answer) uiLocales() []string {
 	locales := a.params.get("ui_locales")
-	if !destination.ValidText(locales, maxList) {
+	if !destination.ValidText(locales, maxList) || tooManyValues(locales) {
 		return nil
 	}
 	return list(locales)

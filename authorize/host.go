@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"unicode/utf8"
 
+	"github.com/usher-auth/usher/authorize/internal/destination"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -18,6 +19,10 @@ func (h *Handler) consult(r *http.Request, a *answer) (f Facts, err error) {
 	}
 	if a.session, err = h.whoIsSignedIn(r); err != nil {
 		return f, err
+	}
+	if a.anew > maxAnewOfNobody && !a.session.SignedIn() {
+		a.destination = destination.Destination{} // it is the user who can mend it
+		return f, errNoCookies
 	}
 	f = Facts{
 		Request:    a.request,

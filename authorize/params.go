@@ -124,7 +124,7 @@ func (h *Handler) readBody(r *http.Request) (params, error) {
 	}
 	query, err := h.parse(r.URL.RawQuery, errURITooLong)
 	if err != nil {
-		return params{}, err
+		return query, err
 	}
 	body, err := bodyOf(r.Body)
 	if err != nil {
@@ -215,7 +215,7 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 	}
 	for i := range len(raw) {
 		if c := raw[i]; c <= 0x20 || c >= 0x7f || c == ';' {
-			return params{}, errUnescaped
+			return unreadable(raw), errUnescaped
 		}
 	}
 	p, times := params{list: make([]param, 0, 12)}, make(map[string]int, 12)
@@ -223,10 +223,10 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 		name, value, _ := strings.Cut(pair, "=")
 		name, err := url.QueryUnescape(name)
 		if err != nil {
-			return p.unreadable(), errEscape
+			return unreadable(raw), errEscape
 		}
 		if value, err = url.QueryUnescape(value); err != nil {
-			return p.unreadable(), errEscape
+			return unreadable(raw), errEscape
 		}
 		if name == "deny" {
 			p.denied = value == "1"
@@ -242,7 +242,7 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 			p.resumes = true
 		}
 		if slices.Contains(h.config.Parameters, name) && !destination.ValidText(value, maxInput) {
-			return p.unreadable(), errNotText
+			return unreadable(raw), errNotText
 		}
 		switch times[name]++; {
 		case times[name] == 1, name == "resource" && times[name] <= maxResources+1:
@@ -259,10 +259,24 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 	return p, nil
 }
 
-// unreadable leaves only the language for the error page.
-func (p params) unreadable() params {
-	p.list = slices.DeleteFunc(p.list, func(x param) bool { return x.name != "ui_locales" })
-	return params{list: p.list}
+// unreadable is what the error page needs of a request that cannot be read as a whole: in
+// which languages to speak, and which client or which request of ours it is about.
+func unreadable(raw string) (p params) {
+	for pair := range strings.SplitSeq(raw, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		if name != "ui_locales" && name != "client_id" && name != "req" {
+			continue
+		}
+		value, err := url.QueryUnescape(value)
+		switch {
+		case err != nil || value == "" || name == "req" && jose.Type(value) != waitingType:
+		case p.get(name) == "":
+			p.list = append(p.list, param{name, value})
+		default:
+			p.repeated = appendOnce(p.repeated, name)
+		}
+	}
+	return p.withoutRepeated()
 }
 
 // withoutRepeated drops the values of parameters that came twice: of two values

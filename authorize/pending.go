@@ -222,11 +222,11 @@ func reqOf(r *http.Request) string {
 // this browser has its cookie. Otherwise it begins anew, which does not go on for ever
 // in a browser that keeps no cookies.
 func (h *Handler) reopen(r *http.Request, a *answer) error {
-	if r.Method != http.MethodGet {
-		return errNoRequest
-	}
 	denied, req := a.params.denied, a.params.get("req")
 	w, err := h.reader().open(req)
+	if r.Method != http.MethodGet {
+		err = errNoRequest
+	}
 	if err != nil {
 		h.recognize(r.Context(), a, req)
 		return err
@@ -245,21 +245,28 @@ func (h *Handler) reopen(r *http.Request, a *answer) error {
 	return nil
 }
 
-// maxAnew is how often in a row a request may begin anew for a user who is signed in.
-// Where nobody is, it may once.
-const maxAnew = 2
+// maxAnew is how often in a row a request may begin anew for a user who is signed in,
+// maxAnewOfNobody where nobody is: that browser keeps no session either.
+const (
+	maxAnew         = 2
+	maxAnewOfNobody = 1
+)
 
-// recognize finds out for an error page whose request req is: it speaks the user's
-// language then, names the client and, where the request is too old, offers a way back.
+// recognize finds out for an error page whose request this is: it speaks the user's
+// language then, names the client and, where the request has waited too long, offers a
+// way back. req is a request of ours; empty: there is only what could be read.
 func (h *Handler) recognize(ctx context.Context, a *answer, req string) {
-	w, err := h.reader().openLate(req)
-	if err != nil {
-		return
+	late := false
+	if req != "" {
+		w, err := h.reader().openLate(req)
+		if err != nil {
+			return
+		}
+		a.params, late = w.params(), !a.started.Before(w.ExpiresAt.time())
 	}
-	a.params = w.params()
 	client, to, err := h.identify(ctx, a.params)
 	a.client = client
-	if err == nil && !a.started.Before(w.ExpiresAt.time()) {
+	if err == nil && late {
 		a.back = to
 	}
 }

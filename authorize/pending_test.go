@@ -1047,3 +1047,735 @@ func TestPromptCreate(t *testing.T) {
 	}
 	newSite(t).visitor(nil).get(ask("prompt=create")).want(t, "without such a page", "client invalid_request")
 }
+
+// lose makes the browser forget the cookies of waiting requests.
+func (v *visitor) lose() { clear(v.cookies) }
+
+// A whole request without its cookie is worth what the client's own URL is worth: what it
+// asked for stays, with whom the hint proved, and what was decided for it goes.
+func TestARequestWithoutItsCookieBeginsAnew(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		back func(v *visitor, at *reply) *reply
+		anew bool
+	}{
+		{"the control: with its cookie", (*visitor).resume, false},
+		{"missing", func(v *visitor, at *reply) *reply { v.lose(); return v.resume(at) }, true},
+		{"wrong", func(v *visitor, at *reply) *reply {
+			v.eachCookie(func(c string) string { return c + "x" })
+			return v.resume(at)
+		}, true},
+		{"empty", func(v *visitor, at *reply) *reply {
+			v.eachCookie(func(string) string { return "" })
+			return v.resume(at)
+		}, true},
+		{"the hash of the secret", func(v *visitor, at *reply) *reply {
+			v.eachCookie(func(string) string { return "1." + claimsOf(t, at.req)["browser"].(string) })
+			return v.resume(at)
+		}, true},
+		{"twice", func(v *visitor, at *reply) *reply {
+			r := httptest.NewRequest("GET", "/authorize?req="+at.req, nil)
+			for name, value := range v.cookies {
+				r.AddCookie(&http.Cookie{Name: name, Value: value})
+			}
+			return v.send(v.site.handler, r)
+		}, true},
+		{"of another request", func(v *visitor, at *reply) *reply {
+			other := v.site.visitor(nil)
+			name := v.site.handler.cookieName(claimsOf(t, at.req)["jti"].(string))
+			for _, value := range other.get(ask()).cookies {
+				v.cookies[name] = value.Value
+			}
+			return v.resume(at)
+		}, true},
+		{"under the name of another request", func(v *visitor, at *reply) *reply {
+			other := v.site.visitor(nil)
+			for _, cookie := range other.get(ask()).cookies {
+				for name := range v.cookies {
+					v.cookies[cookie.Name] = v.cookies[name]
+					delete(v.cookies, name)
+				}
+			}
+			return v.resume(at)
+		}, true},
+		{"of another browser", func(v *visitor, at *reply) *reply {
+			other := v.site.visitor(v.session)
+			other.get(ask())
+			return other.resume(at)
+		}, true},
+		{"gone since it was answered", func(v *visitor, at *reply) *reply {
+			v.deny(at)
+			return v.resume(at)
+		}, true},
+		{"missing, at Complete", func(v *visitor, at *reply) *reply { v.lose(); return v.complete(at, "terms") }, true},
+		{"missing, at Grant", func(v *visitor, at *reply) *reply { v.lose(); return v.grant(at, "openid") }, true},
+		{"missing, at Resume", func(v *visitor, at *reply) *reply {
+			v.lose()
+			return v.follow(v.page(v.site.resumeOf, formPost("/page?req="+at.req, "")))
+		}, true},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent"} },
+				withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			v := s.visitor(alice())
+			login := v.get(ask("prompt=login", "id_token_hint=hint-of-alice", "x_tenant=7", "+resource=https://api.example/b", "+resource=https://api.example/a")).want(t, "asked", "login")
+			s.now = s.now.Add(time.Minute)
+			v.session = s.signIn("alice")
+			terms := v.grant(v.resume(login).want(t, "signed in", "consent"), "openid").want(t, "agreed", "terms")
+			s.now = s.now.Add(time.Minute + 7*time.Millisecond)
+			got := c.back(v, terms)
+			if !c.anew {
+				got.want(t, c.rule, "terms")
+				return
+			}
+			// prompt=login wants a sign-in that is newer than the request now is.
+			got.want(t, c.rule, "login")
+			before, after := claimsOf(t, terms.req), claimsOf(t, got.req)
+			if before["jti"] == after["jti"] || before["browser"] == after["browser"] || len(got.cookies) != 1 || !strings.HasSuffix(got.cookies[0].Name, after["jti"].(string)) {
+				t.Errorf("it has the id or the secret that it had: %v", got.cookies)
+			}
+			now := float64(s.now.UnixMilli()) / 1000
+			want := map[string]any{
+				"iss": before["iss"], "aud": before["aud"], "params": before["params"], "hint_sub": before["hint_sub"],
+				"iat": now, "exp": now + 1800, "jti": after["jti"], "browser": after["browser"],
+				"page": "login", "reason": "prompt_login", "anew": 1.0, "registered": true,
+				"found": []any{map[string]any{"k": SignInKey(v.session), "t": float64(v.session.AuthTime.UnixMilli())}},
+			}
+			if diff := cmp.Diff(want, after); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			// And so on to the end, as from the client's own URL.
+			for _, cookie := range got.cookies {
+				v.cookies[cookie.Name] = cookie.Value
+			}
+			v.resume(got).want(t, "that sign-in is no new one", "login")
+			s.now = s.now.Add(time.Minute)
+			v.session = s.signIn("alice")
+			consent := v.resume(got).want(t, "signed in anew", "consent")
+			v.complete(v.grant(consent, "openid").want(t, "agreed anew", "terms"), "terms").want(t, "accepted anew", "code")
+		})
+	}
+}
+
+// Byte for byte, and through as many beginnings as there may be.
+func TestWhatWasAskedForStaysThroughBeginningAnew(t *testing.T) {
+	for _, c := range []struct {
+		rule, name, value string
+	}{
+		{"nothing unusual", "state", "st-1"},
+		{"what JSON and HTML escape", "state", `<&>"'\/{}` + "\u2028\u2029\ufffd\U0001F600"},
+		{"blanks at the ends", "state", "  a  b  "},
+		{"what looks like an escape", "state", `%41+\u0041\n`},
+		{"as long as a request may be", "state", strings.Repeat("s", 3500)},
+		{"a parameter of the host's own", "x_tenant", `a&b="c" é`},
+		{"a nonce", "nonce", `<n> "1"`},
+		{"claims, with their own blanks", "claims", ` { "userinfo" : { "email" : null , "given_name":null } } `},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			var checked []*Request
+			s := newSite(t, func(s *site) {
+				s.config.Consent = &Consent{Page: "/consent"}
+				s.config.Check = func(_ context.Context, r *Request) error { checked = append(checked, r); return nil }
+			})
+			v := s.visitor(nil)
+			at := v.get(ask(c.name+"="+url.QueryEscape(c.value), "+resource=https://api.example/b", "+resource=https://api.example/a", "response_mode=form_post")).want(t, "asked", "login")
+			v.session = s.signIn("alice")
+			for range 2 {
+				v.lose()
+				at = v.resume(at).want(t, "anew", "consent")
+			}
+			got := v.grant(at, "openid").want(t, "agreed", "code")
+			for i, r := range checked {
+				if r.Parameter(c.name) != c.value || !slices.Equal(r.Resources, []string{"https://api.example/b", "https://api.example/a"}) || r.ResponseMode != "form_post" {
+					t.Errorf("on visit %d it is %q, with %v and %v", i, r.Parameter(c.name), r.Resources, r.ResponseMode)
+				}
+			}
+			code, err := s.redeem(got.params["code"], nil)
+			if err != nil || len(checked) < 4 {
+				t.Fatal(err, len(checked))
+			}
+			after := map[string]string{"state": got.params["state"], "nonce": code.Nonce, "x_tenant": code.Parameters["x_tenant"], "claims": string(checked[0].Claims)}
+			if after[c.name] != c.value || len(code.Resources) != 2 {
+				t.Errorf("it became %q, with %v", after[c.name], code.Resources)
+			}
+		})
+	}
+}
+
+// A browser that keeps no cookies is told so, and is not sent round and round.
+func TestARequestBeginsAnewOnceInARow(t *testing.T) {
+	half := func(s *site) *session.Session {
+		who := s.signIn("alice")
+		who.SecondFactorPending = true
+		return who
+	}
+	nobody := func(*site) *session.Session { return nil }
+	somebody := func(s *site) *session.Session { return s.signIn("alice") }
+	const page, elsewhere = "page Bad Request invalid_request", "error"
+	for _, c := range []struct {
+		rule string
+		who  func(*site) *session.Session
+		// keep says for each return whether the cookie is there, want where it leads, and
+		// anew which mark the form has then.
+		keep   []bool
+		want   []string
+		anew   []float64
+		change func(*site)
+	}{
+		{"with its cookie it has no mark", nobody, []bool{true}, []string{"login"}, []float64{0}, nil},
+		{"the first time", nobody, []bool{false}, []string{"login"}, []float64{1}, nil},
+		{"twice, by nobody", nobody, []bool{false, false}, []string{"login", page}, []float64{1}, nil},
+		{"twice, by somebody half signed in", half, []bool{false, false}, []string{"login", page}, []float64{1}, nil},
+		{"twice, by somebody", somebody, []bool{false, false}, []string{"consent", "consent"}, []float64{1, 2}, nil},
+		{"three times, by somebody", somebody, []bool{false, false, false}, []string{"consent", "consent", page}, []float64{1, 2}, nil},
+		{"the mark goes with the cookie", nobody, []bool{false, true, false, false}, []string{"login", "login", "login", page}, []float64{1, 0, 1}, nil},
+		{"the second mark goes with the cookie", somebody, []bool{false, false, true, false, false, false}, []string{"consent", "consent", "consent", "consent", "consent", page}, []float64{1, 2, 0, 1, 2}, nil},
+		{"twice, by nobody, with another page for errors", nobody, []bool{false, false}, []string{"login", elsewhere}, []float64{1}, withErrorURL("/error")},
+		{"three times, with another page for errors", somebody, []bool{false, false, false}, []string{"consent", "consent", elsewhere}, []float64{1, 2}, withErrorURL("/error")},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent, func(s *site) {
+				if c.change != nil {
+					c.change(s)
+				}
+			})
+			v := s.visitor(nil)
+			at := v.get(ask("ui_locales=de")).want(t, "asked", "login")
+			v.session = c.who(s)
+			for i, keep := range c.keep {
+				if !keep {
+					v.lose()
+				}
+				at = v.resume(at).want(t, fmt.Sprint("return ", i+1), c.want[i])
+				if at.kind == "page" || at.kind == elsewhere {
+					if e := s.lastEvent(); e.Reason != ReasonNoCookies || e.ClientID != "web" || e.Kind != EventErrorPage || len(at.cookies) != 0 {
+						t.Errorf("reported as %+v, with the cookies %v", e, at.cookies)
+					}
+					if at.kind == elsewhere && (!strings.Contains(at.location, "reason=no_cookies") || !strings.Contains(at.location, "ui_locales=de")) {
+						t.Errorf("sent to %s", at.location)
+					}
+					return
+				}
+				if mark, _ := claimsOf(t, at.req)["anew"].(float64); mark != c.anew[i] {
+					t.Errorf("return %d: the mark is %v, want %v", i+1, mark, c.anew[i])
+				}
+			}
+		})
+	}
+}
+
+// The third time it is the page even if nothing would be left to ask.
+func TestTheThirdTimeIsThePageInAnyCase(t *testing.T) {
+	for _, c := range []struct {
+		rule   string
+		losses int
+		want   string
+	}{
+		{"once", 1, "code"},
+		{"twice", 2, "code"},
+		{"three times", 3, "page Bad Request invalid_request"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent)
+			v := s.visitor(alice())
+			at := v.get(ask()).want(t, "asked", "consent")
+			for range c.losses - 1 {
+				v.lose()
+				at = v.resume(at).want(t, "anew", "consent")
+			}
+			s.remember("web", "openid")
+			v.lose()
+			v.resume(at).want(t, c.rule, c.want)
+		})
+	}
+}
+
+// Whatever a browser keeps, and whatever its pages do, there is an end.
+func TestABrowserWithoutCookiesIsNoLoop(t *testing.T) {
+	for _, c := range []struct {
+		rule  string
+		keeps bool   // the cookies of waiting requests
+		signs bool   // in, at each login page; the session is kept in another way
+		ask   string // the client's own request
+		want  string
+		hops  int
+	}{
+		{"cookies are kept", true, true, ask("client_id=native"), "code", 3},
+		{"no cookies at all", false, false, ask(), "page Bad Request invalid_request", 3},
+		{"no cookies at all, by POST", false, false, "POST", "page Bad Request invalid_request", 4},
+		{"no cookies, and nobody signs in", true, false, ask(), "client login_required", 4},
+		{"the session only, and nothing to agree to", false, true, ask("client_id=own"), "code", 2},
+		{"the session only", false, true, ask(), "page Bad Request invalid_request", 4},
+		{"the session only, and consent is asked each time", false, true, ask("client_id=native"), "page Bad Request invalid_request", 4},
+		{"the session only, prompt=login", false, true, ask("prompt=login"), "page Bad Request invalid_request", 4},
+		{"the session only, max_age=0", false, true, ask("max_age=0"), "page Bad Request invalid_request", 4},
+		{"the session only, prompt=consent", false, true, ask("prompt=consent"), "page Bad Request invalid_request", 4},
+		{"the session only, prompt=create", false, true, ask("client_id=own", "prompt=create"), "code", 2},
+		{"the session only, another user", false, true, ask("id_token_hint=hint-of-bob"), "page Bad Request invalid_request", 4},
+		{"the session only, a hint that proves nobody", false, true, ask("id_token_hint=x"), "page Bad Request invalid_request", 4},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent, func(s *site) { s.config.Register = LoginURL("/login") })
+			v := s.visitor(nil)
+			at, hops := (*reply)(nil), 1
+			if c.ask == "POST" {
+				at = v.post(ask())
+			} else {
+				at = v.get(c.ask)
+			}
+			for ; hops < 20 && at.kind != "client" && at.kind != "page"; hops++ {
+				s.now = s.now.Add(time.Second)
+				if !c.keeps {
+					v.lose()
+				}
+				switch at.kind {
+				case "login":
+					if c.signs {
+						v.session = s.signIn("alice")
+					}
+					at = v.resume(at)
+				case "consent":
+					at = v.grant(at, "openid")
+				case "endpoint":
+					at = v.follow(at)
+				}
+			}
+			at.want(t, c.rule, c.want)
+			if hops != c.hops {
+				t.Errorf("it took %d answers, want %d", hops, c.hops)
+			}
+		})
+	}
+}
+
+// A no without its cookie is never a code. Nobody can tell whose no it is, so the user is
+// asked to take it to the client.
+func TestANoWithoutItsCookie(t *testing.T) {
+	query := `<a href="https://app.example/cb?error=access_denied&amp;error_description=The%20user%20refused%20the%20request.&amp;state=st-1&amp;iss=https%3A%2F%2Fas.example" rel="noreferrer">`
+	twice := func(v *visitor, at *reply) *reply {
+		for range 2 {
+			v.lose()
+			at = v.resume(at)
+		}
+		return at
+	}
+	for _, c := range []struct {
+		rule   string
+		change func(*site)
+		ask    []string
+		before func(v *visitor, at *reply) *reply // the cookie is lost afterwards
+		link   string
+	}{
+		{"by a link", nil, nil, nil, query},
+		{"the request was answered", nil, nil, func(v *visitor, at *reply) *reply { v.deny(at); return at }, query},
+		{"by a form", nil, []string{"response_mode=form_post"}, nil, `<form method="post" action="https://app.example/cb">`},
+		{"with another page for errors", withErrorURL("/error"), nil, nil, query},
+		{"by a form, with another page for errors", withErrorURL("/error"), []string{"response_mode=form_post"}, nil, `<form method="post" action="https://app.example/cb">`},
+		{"where it would be the page for no cookies", nil, nil, twice, query},
+		{"of an unvetted client", nil, []string{"client_id=new"}, nil, `<a href="https://new.example/cb?error=access_denied&amp;`},
+		{"of a request that is refused by now", func(s *site) {
+			s.config.Check = func(context.Context, *Request) error {
+				if len(s.events) > 0 {
+					return oautherr.InvalidRequest
+				}
+				return nil
+			}
+		}, nil, nil, query},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, func(s *site) {
+				withConsent(s)
+				if c.change != nil {
+					c.change(s)
+				}
+			})
+			v := s.visitor(alice())
+			at := v.get(ask(c.ask...)).want(t, "asked", "consent")
+			if c.before != nil {
+				at = c.before(v, at)
+			}
+			s.remember("web", "openid") // so that a yes would be a code
+			v.lose()
+			got := v.deny(at).want(t, c.rule, "page Bad Request access_denied")
+			if !strings.Contains(got.body, c.link) || len(got.cookies) != 0 {
+				t.Errorf("cookies %v, and no %s on\n%s", got.cookies, c.link, got.body)
+			}
+			if strings.HasPrefix(c.link, "<form") {
+				_, fields := s.readForm(got.body)
+				want := map[string]string{"error": "access_denied", "error_description": "The user refused the request.", "state": "st-1", "iss": testIssuer}
+				if diff := cmp.Diff(want, fields); diff != "" {
+					t.Errorf("(-want +got)\n%s", diff)
+				}
+			}
+			if e := s.lastEvent(); e.Kind != EventErrorPage || e.Reason != ReasonDenied || e.ClientID == "" {
+				t.Errorf("reported as %+v", e)
+			}
+		})
+	}
+}
+
+// What is done on a page in a browser that has no cookie for the request is done for
+// nobody.
+func TestWithoutTheCookieNothingIsRecorded(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		do   func(v *visitor, consent, terms *reply) *reply
+		want string
+	}{
+		{"Grant", func(v *visitor, consent, _ *reply) *reply { return v.grant(consent, "openid") }, "consent"},
+		{"Grant of nothing", func(v *visitor, consent, _ *reply) *reply { return v.grant(consent) }, "consent"},
+		{"Complete", func(v *visitor, _, terms *reply) *reply { return v.complete(terms, "terms") }, "consent"},
+		{"Grant by nobody", func(v *visitor, consent, _ *reply) *reply { v.session = nil; return v.grant(consent, "openid") }, "login"},
+		{"Complete, of a form that no browser has opened", func(v *visitor, _, _ *reply) *reply {
+			who := v.session
+			v.session = nil
+			sent := v.post(ask()).want(t, "by POST", "endpoint")
+			v.session = who
+			return v.complete(sent, "terms")
+		}, "consent"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			v := s.visitor(alice())
+			consent := v.get(ask()).want(t, "asked", "consent")
+			terms := v.grant(consent, "openid").want(t, "agreed", "terms")
+			if err := s.memory.DeleteConsent(context.Background(), "alice", "web"); err != nil {
+				t.Fatal(err)
+			}
+			s.events = nil
+			v.lose()
+			c.do(v, consent, terms).want(t, c.rule, c.want)
+			if stored, err := s.memory.FindConsent(context.Background(), "alice", "web"); stored != nil || err != nil {
+				t.Errorf("the store has %+v, %v", stored, err)
+			}
+			if i := slices.IndexFunc(s.events, func(e Event) bool { return e.Kind == EventCompleted }); i >= 0 {
+				t.Errorf("reported: %+v", s.events[i])
+			}
+		})
+	}
+}
+
+// What one browser was asked and has answered counts in no other, whoever is signed in there.
+func TestNothingOfAnotherBrowserCounts(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		who  func(*site) *session.Session // in the other browser
+		ask  string
+		want string
+	}{
+		{"consent and terms of the same sign-in", nil, ask("client_id=native"), "consent"},
+		{"consent and terms of another sign-in of the same user", func(s *site) *session.Session { s.now = s.now.Add(time.Second); return s.signIn("alice") }, ask("client_id=native"), "consent"},
+		{"consent and terms of another user", func(s *site) *session.Session { return s.signIn("bob") }, ask("client_id=native"), "consent"},
+		{"a new sign-in", nil, ask("client_id=native", "prompt=login"), "login"},
+		{"nobody is there", func(*site) *session.Session { return nil }, ask("client_id=native"), "login"},
+		{"the user that was proven, and another is there", func(s *site) *session.Session { return s.signIn("bob") }, ask("client_id=native", "id_token_hint=hint-of-alice"), "login"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			first := s.visitor(nil)
+			at := first.get(c.ask).want(t, "asked", "login")
+			first.session = s.signIn("alice")
+			at = first.grant(first.resume(at).want(t, "signed in", "consent"), "openid").want(t, "agreed", "terms")
+			// The last step before the code, as an address that is handed on.
+			done := first.page(func(w http.ResponseWriter, r *http.Request) { s.handler.Complete(w, r, "terms") }, formPost("/terms?req="+at.req, ""))
+			other := s.visitor(first.session)
+			if c.who != nil {
+				other.session = c.who(s)
+			}
+			other.follow(done).want(t, c.rule, c.want)
+			first.follow(done).want(t, "in the first browser", "code")
+		})
+	}
+}
+
+// prompt=create was answered if somebody is signed in by the time the request begins anew.
+func TestPromptCreateThatBeginsAnew(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		who  func(*site) *session.Session
+		ask  string
+		back func(v *visitor, at *reply) *reply
+		want string
+	}{
+		{"somebody, and consent follows", func(s *site) *session.Session { return s.signIn("carol") }, ask("prompt=create"), func(v *visitor, at *reply) *reply {
+			return v.grant(v.resume(at).want(t, "anew", "consent"), "openid")
+		}, "code"},
+		{"somebody, and the cookie is lost on the consent page again", func(s *site) *session.Session { return s.signIn("carol") }, ask("prompt=create"), func(v *visitor, at *reply) *reply {
+			at = v.resume(at).want(t, "anew", "consent")
+			v.lose()
+			return v.grant(v.resume(at).want(t, "anew again", "consent"), "openid")
+		}, "code"},
+		{"somebody who was there before", func(*site) *session.Session { return alice() }, ask("prompt=create"), (*visitor).resume, "consent"},
+		{"nobody", func(*site) *session.Session { return nil }, ask("prompt=create"), (*visitor).resume, "register"},
+		{"nobody at first, and then an old account", func(*site) *session.Session { return nil }, ask("prompt=create"), func(v *visitor, at *reply) *reply {
+			at = v.resume(at)
+			v.session = alice()
+			return v.resume(at)
+		}, "register"},
+		{"half signed in", func(s *site) *session.Session {
+			who := s.signIn("carol")
+			who.SecondFactorPending = true
+			return who
+		}, ask("prompt=create"), (*visitor).resume, "register"},
+		{"somebody, and prompt=login too", func(s *site) *session.Session { return s.signIn("carol") }, ask("prompt=create+login"), (*visitor).resume, "register"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent, func(s *site) { s.config.Register = LoginURL("/register") })
+			v := s.visitor(nil)
+			at := v.get(c.ask).want(t, "asked", "register")
+			v.session = c.who(s)
+			v.lose()
+			c.back(v, at).want(t, c.rule, c.want)
+		})
+	}
+}
+
+// A login page learns beforehand that what it does is the beginning of another request.
+func TestPendingAnew(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		do   func(v *visitor, at *reply)
+		anew bool
+	}{
+		{"the cookie is there", func(*visitor, *reply) {}, false},
+		{"missing", func(v *visitor, _ *reply) { v.lose() }, true},
+		{"wrong", func(v *visitor, _ *reply) { v.eachCookie(func(c string) string { return c + "x" }) }, true},
+		{"the request was answered", func(v *visitor, at *reply) { v.deny(at) }, true},
+		{"it was pushed out", func(v *visitor, _ *reply) {
+			for range maxPendingCookies {
+				v.site.now = v.site.now.Add(time.Millisecond)
+				v.get(ask())
+			}
+		}, true},
+		{"seven more wait", func(v *visitor, _ *reply) {
+			for range maxPendingCookies - 1 {
+				v.site.now = v.site.now.Add(time.Millisecond)
+				v.get(ask())
+			}
+		}, false},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent)
+			v := s.visitor(alice())
+			at := v.get(ask("login_hint=al")).want(t, "asked", "consent")
+			c.do(v, at)
+			p, err := v.pending(at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			subject := "alice"
+			if c.anew {
+				subject = ""
+			}
+			if p.Anew != c.anew || p.Subject != subject || p.Request.LoginHint != "al" || p.Request.Client == nil || p.Interaction != "consent" {
+				t.Errorf("%+v for %q", p, p.Subject)
+			}
+		})
+	}
+}
+
+// Each row is a way through the login page: who is there at the first visit and at each
+// return, and where each leads. A sign-in is named, and the number is its age when the
+// request arrived.
+func TestReturnsFromTheLoginPage(t *testing.T) {
+	const login, refused = "login", "client login_required"
+	old := func(name string) func(*site) *session.Session {
+		return func(*site) *session.Session {
+			return &session.Session{ID: name, Subject: "alice", AuthTime: testStart.Add(-time.Hour)}
+		}
+	}
+	nobody := func(*site) *session.Session { return nil }
+	half := func(s *site) *session.Session {
+		return &session.Session{ID: "h", Subject: "alice", AuthTime: s.now, SecondFactorPending: true}
+	}
+	anew := func(s *site) *session.Session { return s.signIn("alice") }
+	of := func(who ...func(*site) *session.Session) []func(*site) *session.Session { return who }
+	for _, c := range []struct {
+		rule string
+		ask  string
+		who  []func(*site) *session.Session
+		want []string
+		log  string // of the last answer
+	}{
+		{"a new sign-in", "prompt=login", of(old("1"), anew), []string{login, "code"}, ""},
+		{"a new sign-in at the second return", "prompt=login", of(old("1"), old("1"), anew), []string{login, login, "code"}, ""},
+		{"the same sign-in twice", "prompt=login", of(old("1"), old("1"), old("1")), []string{login, login, refused}, "Session.AuthTime is before the request"},
+		{"another old one each time", "prompt=login", of(old("1"), old("2"), old("3")), []string{login, login, refused}, "Session.AuthTime is before the request"},
+		{"an old one where nobody was", "prompt=login", of(nobody, old("1"), old("1")), []string{login, login, refused}, "Session.AuthTime is before the request"},
+		{"an old one, then an older request's is chosen again", "max_age=60", of(old("1"), old("2"), old("1")), []string{login, login, refused}, "Session.AuthTime is before the request"},
+		{"nobody three times", "prompt=login", of(old("1"), nobody, nobody, nobody), []string{login, login, login, refused}, "found nobody each time"},
+		{"half signed in three times", "scope=openid", of(half, half, half, half), []string{login, login, login, refused}, "found nobody each time"},
+		{"nobody and half signed in are one", "scope=openid", of(nobody, half, nobody, half), []string{login, login, login, refused}, "found nobody each time"},
+		{"nobody twice, and then an old one, which is its first return", "prompt=login", of(nobody, nobody, nobody, old("1"), anew), []string{login, login, login, login, "code"}, ""},
+		{"nobody twice, and then somebody", "scope=openid", of(nobody, nobody, nobody, old("1")), []string{login, login, login, "code"}, ""},
+		{"an old one and nobody take turns", "prompt=login", of(nobody, old("1"), nobody, old("1")), []string{login, login, login, refused}, "Session.AuthTime is before the request"},
+		{"an essential level that is missed twice", "claims=" + url.QueryEscape(`{"id_token":{"acr":{"essential":true,"value":"2"}}}`), of(old("1"), old("1"), old("2")), []string{login, login, "client unmet_authentication_requirements"}, "Session.AuthTime is before the request"},
+		{"an essential level, and nobody three times", "claims=" + url.QueryEscape(`{"id_token":{"acr":{"essential":true,"value":"2"}}}`), of(nobody, nobody, nobody, nobody), []string{login, login, login, refused}, "found nobody each time"},
+		{"another user twice", "id_token_hint=hint-of-bob", of(old("1"), old("1"), old("1")), []string{login, login, refused}, "Session.AuthTime is before the request"},
+		{"a hint that proves nobody, and an old sign-in twice", "id_token_hint=x", of(old("1"), old("1"), old("1")), []string{login, login, refused}, "Session.AuthTime is before the request"},
+		{"a hint that proves nobody, and a new sign-in", "id_token_hint=x", of(old("1"), anew), []string{login, "code"}, ""},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			v := s.visitor(c.who[0](s))
+			at := v.get(ask(c.ask)).want(t, "first", c.want[0])
+			for i, who := range c.who[1:] {
+				s.now = s.now.Add(time.Minute)
+				v.session = who(s)
+				at = v.resume(at).want(t, fmt.Sprint("return ", i+1), c.want[i+1])
+			}
+			if c.log != "" && !strings.Contains(fmt.Sprint(s.lastEvent().Err), c.log) {
+				t.Errorf("the log says %v", s.lastEvent().Err)
+			}
+			if strings.Contains(s.log.String(), "server_error") {
+				t.Errorf("there is a server_error in the log:\n%s", s.log.String())
+			}
+		})
+	}
+}
+
+// Returns from other pages are no rounds, but only eight sign-ins are remembered.
+func TestTheNinthSignInThatIsFound(t *testing.T) {
+	s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+	v := s.visitor(&session.Session{ID: "1", Subject: "alice", AuthTime: testStart.Add(-time.Hour)})
+	at := v.get(ask("prompt=login")).want(t, "the first is found", "login")
+	s.now = s.now.Add(time.Minute)
+	counts := s.signIn("alice")
+	v.session = counts
+	at = v.resume(at).want(t, "a new one", "terms")
+	for i := range maxFound - 1 {
+		s.now = s.now.Add(time.Minute)
+		// Twice the same is one that was found.
+		for range 2 {
+			v.session = &session.Session{ID: fmt.Sprint(i + 2), Subject: "alice", AuthTime: testStart.Add(-time.Hour)}
+			at = v.resume(at).want(t, fmt.Sprint("found: ", i+2), "login")
+			if n := len(claimsOf(t, at.req)["found"].([]any)); n != i+2 {
+				t.Errorf("%d are found, want %d", n, i+2)
+			}
+			v.session = counts
+			at = v.resume(at).want(t, "the one that counted counts still", "terms")
+		}
+	}
+	ninth := *v
+	ninth.session = &session.Session{ID: "9", Subject: "alice", AuthTime: testStart.Add(-time.Hour)}
+	ninth.resume(at).want(t, "the ninth", "client login_required")
+	if e := s.lastEvent(); e.Reason != ReasonStaleSignIn || !strings.Contains(e.Err.Error(), "AuthTime is before the request") {
+		t.Errorf("reported as %s: %v", e.Reason, e.Err)
+	}
+}
+
+// A request arrives in a millisecond, and what happened before is told from what follows.
+func TestTimesAreSealedInMilliseconds(t *testing.T) {
+	at := func(ms int) time.Time { return testStart.Add(time.Duration(ms) * time.Millisecond) }
+	for _, c := range []struct {
+		rule     string
+		arrived  time.Time
+		found    session.Session
+		returned session.Session
+		want     string
+	}{
+		{"signed in in the millisecond of the request", at(900).Add(999 * time.Microsecond), session.Session{}, session.Session{ID: "1", AuthTime: at(0), SignedInAt: at(900)}, "code"},
+		{"signed in in the millisecond before", at(900), session.Session{}, session.Session{ID: "1", AuthTime: at(0), SignedInAt: at(899).Add(999 * time.Microsecond)}, "login"},
+		{"no skew for SignedInAt", at(0), session.Session{}, session.Session{ID: "1", AuthTime: at(0), SignedInAt: at(-1)}, "login"},
+		{"the skew of AuthTime is from the second on", at(999), session.Session{}, session.Session{ID: "1", AuthTime: at(-5000)}, "code"},
+		{"and no further", at(999), session.Session{}, session.Session{ID: "1", AuthTime: at(-5001)}, "login"},
+		{"a millisecond later than when it was found", at(900), session.Session{ID: "1", Subject: "alice", AuthTime: at(100)}, session.Session{ID: "1", AuthTime: at(101)}, "code"},
+		{"less than a millisecond later", at(900), session.Session{ID: "1", Subject: "alice", AuthTime: at(100)}, session.Session{ID: "1", AuthTime: at(100).Add(999 * time.Microsecond)}, "login"},
+		{"another id at the same time", at(900), session.Session{ID: "1", Subject: "alice", AuthTime: at(100)}, session.Session{ID: "2", AuthTime: at(100)}, "code"},
+		{"without an id, the same time", at(900), session.Session{Subject: "alice", AuthTime: at(100)}, session.Session{AuthTime: at(100)}, "login"},
+		{"without an id, a millisecond earlier is another sign-in", at(900), session.Session{Subject: "alice", AuthTime: at(100)}, session.Session{AuthTime: at(99)}, "code"},
+		{"without a Subject nobody was found", at(900), session.Session{ID: "1", AuthTime: at(100)}, session.Session{ID: "1", AuthTime: at(100)}, "code"},
+		{"half signed in nobody was found", at(900), session.Session{ID: "1", Subject: "alice", AuthTime: at(100), SecondFactorPending: true}, session.Session{ID: "1", AuthTime: at(100)}, "code"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			s.now = c.arrived
+			c.returned.Subject = "alice"
+			v := s.visitor(&c.found)
+			got := v.get(ask("prompt=login")).want(t, "first", "login")
+			if sealed := claimsOf(t, got.req)["iat"]; sealed != float64(c.arrived.UnixMilli())/1000 {
+				t.Errorf("iat is %v", sealed)
+			}
+			s.now = s.now.Add(time.Minute)
+			v.session = &c.returned
+			v.resume(got).want(t, c.rule, c.want)
+		})
+	}
+}
+
+// A user who comes back from the login page as nobody is mostly a mistake of the host's,
+// and the log says which.
+func TestAReturnAsNobodyIsAWarning(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		who  *session.Session
+		ask  string
+		back func(v *visitor, at *reply) *reply
+		warn bool
+	}{
+		{"nobody", nil, ask(), (*visitor).resume, true},
+		{"without a Subject", &session.Session{ID: "1", AuthTime: testStart}, ask(), (*visitor).resume, true},
+		{"somebody", alice(), ask(), (*visitor).resume, false},
+		{"the second factor is missing, which the host knows", &session.Session{Subject: "alice", SecondFactorPending: true}, ask(), (*visitor).resume, false},
+		{"the user said no", nil, ask(), (*visitor).deny, false},
+		{"a browser that had no cookie for the request", nil, ask(), func(v *visitor, at *reply) *reply { v.lose(); return v.resume(at) }, false},
+		{"a first visit", nil, ask(), func(v *visitor, _ *reply) *reply { return v.get(ask()) }, false},
+		{"the GET of a POST", nil, ask(), func(v *visitor, _ *reply) *reply { return v.follow(v.post(ask())) }, false},
+		{"from another page, where the session ended", nil, ask(), func(v *visitor, at *reply) *reply {
+			v.session = alice()
+			at = v.resume(at).want(t, "signed in", "terms")
+			v.session = nil
+			return v.resume(at)
+		}, false},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			v := s.visitor(nil)
+			at := v.get(c.ask).want(t, "asked", "login")
+			v.session = c.who
+			s.log.Reset()
+			c.back(v, at)
+			text := s.log.String()
+			warned := strings.Contains(text, `"level":"WARN"`) && strings.Contains(text, "the SessionStore finds nobody")
+			if warned != c.warn {
+				t.Errorf("the log says %s", text)
+			}
+			for _, cause := range []string{"not saved before Resume", "SameSite=Strict", "another host or path", `"client_id":"web"`} {
+				if warned && !strings.Contains(text, cause) {
+					t.Errorf("%q is not in %s", cause, text)
+				}
+			}
+		})
+	}
+}
+
+// On a page after the login the session may have ended: the user signs in again, and what
+// is recorded by then stays for that sign-in.
+func TestGrantAndCompleteAfterTheSessionEnded(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		do   func(v *visitor, consent, terms *reply) *reply
+	}{
+		{"Grant", func(v *visitor, consent, _ *reply) *reply { return v.grant(consent, "openid") }},
+		{"Grant of nothing", func(v *visitor, consent, _ *reply) *reply { return v.grant(consent) }},
+		{"Complete", func(v *visitor, _, terms *reply) *reply { return v.complete(terms, "terms") }},
+	} {
+		for rule, who := range map[string]*session.Session{
+			"nobody": nil, "without a Subject": {ID: "1"}, "half signed in": {ID: "1", Subject: "alice", SecondFactorPending: true},
+		} {
+			t.Run(c.rule+", "+rule, func(t *testing.T) {
+				s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+				v := s.visitor(alice())
+				consent := v.get(ask("client_id=native")).want(t, "asked", "consent")
+				terms := v.grant(consent, "openid").want(t, "agreed", "terms")
+				s.events, v.session = nil, who
+				at := c.do(v, consent, terms).want(t, "the session ended", "login")
+				if len(s.events) != 1 || s.events[0].Kind != EventInteraction {
+					t.Errorf("reported: %+v", s.events)
+				}
+				v.session = s.signIn("alice")
+				v.resume(at).want(t, "and is a new one", "consent")
+			})
+		}
+	}
+}

@@ -394,16 +394,7 @@ func TestOtherMethodsAreNotRedirectedToErrorURL(t *testing.T) {
 
 func TestErrorPageHook(t *testing.T) {
 	var page PageError
-	s := newSite(t, func(s *site) {
-		s.config.ErrorPage = func(w http.ResponseWriter, r *http.Request, p PageError) {
-			page = p
-			w.WriteHeader(p.Status)
-			io.WriteString(w, "<p>own page</p>")
-			if p.Return != nil && p.Return.Form {
-				io.WriteString(w, "<form >")
-			}
-		}
-	})
+	s := newSite(t, keeping(&page))
 	for _, c := range []struct {
 		rule string
 		ask  []string
@@ -473,6 +464,24 @@ func TestUnvettedClients(t *testing.T) {
 			v.session = s.signIn("alice")
 			return v.resume(at)
 		}, "client access_denied"},
+		{"forbidden after a sign-in for it, in a browser without the cookie", func(s *site) *reply {
+			s.forbid()
+			v := s.visitor(nil)
+			at := v.get(ask("client_id=new"))
+			v.lose()
+			v.session = s.signIn("alice")
+			return v.resume(at)
+		}, "page Bad Request access_denied"},
+		{"forbidden after the terms were accepted, in a browser without the cookie", func(s *site) *reply {
+			v := s.visitor(alice())
+			at := v.get(ask("client_id=new"))
+			s.config.Consent.Store = nil
+			s.restart()
+			done := v.page(func(w http.ResponseWriter, r *http.Request) { s.handler.Grant(w, r, []string{"openid"}) }, formPost("/consent?req="+at.req, ""))
+			s.forbid()
+			v.lose()
+			return v.follow(done)
+		}, "page Bad Request access_denied"},
 		{"forbidden after coming back without signing in", func(s *site) *reply {
 			s.forbid()
 			v := s.visitor(alice())
@@ -625,6 +634,249 @@ func TestAPOSTWithoutASessionIsAskedAgainByGET(t *testing.T) {
 	}
 }
 
+// Between POST and GET nothing has begun: the GET is the first visit.
+func TestTheGETOfAPOSTIsTheFirstVisit(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		ask  []string
+		who  *session.Session // who is there at the GET
+		open func(v *visitor, sent *reply) *reply
+		want string
+	}{
+		{"somebody", nil, alice(), (*visitor).follow, "code"},
+		{"nobody", nil, nil, (*visitor).follow, "login"},
+		{"prompt=none and nobody", []string{"prompt=none"}, nil, (*visitor).follow, "client login_required"},
+		{"opened again and again, it is no browser without cookies", nil, nil, func(v *visitor, sent *reply) *reply {
+			for range 5 {
+				v.lose()
+				v.follow(sent).want(t, "again", "login")
+			}
+			return v.follow(sent)
+		}, "login"},
+		{"and what it leads to is, after the second time", nil, nil, func(v *visitor, sent *reply) *reply {
+			at := v.follow(sent)
+			v.lose()
+			at = v.resume(at).want(t, "anew", "login")
+			v.lose()
+			return v.resume(at)
+		}, "page Bad Request invalid_request"},
+		{"who is found is found: the same sign-in is no new one", []string{"prompt=login"}, alice(), func(v *visitor, sent *reply) *reply {
+			at := v.follow(sent).want(t, "found", "login")
+			v.site.now = v.site.now.Add(time.Minute)
+			return v.resume(v.resume(at).want(t, "without signing in", "login"))
+		}, "client login_required"},
+		{"who signs in between POST and GET is found", []string{"prompt=login"}, &session.Session{ID: "2", Subject: "alice", AuthTime: testStart}, func(v *visitor, sent *reply) *reply {
+			return v.resume(v.follow(sent).want(t, "found", "login"))
+		}, "login"},
+		{"prompt=create was not answered", []string{"prompt=create"}, alice(), (*visitor).follow, "register"},
+		{"the no of nobody", nil, alice(), (*visitor).deny, "page Bad Request access_denied"},
+		{"what is completed on it counts nothing", []string{"client_id=new"}, alice(), func(v *visitor, sent *reply) *reply {
+			return v.grant(sent, "openid")
+		}, "consent"},
+		{"too late", nil, alice(), func(v *visitor, sent *reply) *reply {
+			v.site.now = v.site.now.Add(30 * time.Minute)
+			return v.follow(sent)
+		}, "page Bad Request invalid_request"},
+		{"by POST once more", nil, alice(), func(v *visitor, sent *reply) *reply { return v.post("req=" + sent.req) }, "page Bad Request invalid_request"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent, func(s *site) { s.config.Register = LoginURL("/register") })
+			s.remember("web", "openid")
+			v := s.visitor(nil)
+			sent := v.post(ask(c.ask...)).want(t, "by POST", "endpoint")
+			claims := claimsOf(t, sent.req)
+			for _, none := range []string{"page", "reason", "browser", "for", "found", "done", "anew"} {
+				if claims[none] != nil {
+					t.Errorf("%s is %v", none, claims[none])
+				}
+			}
+			if len(sent.cookies) != 0 {
+				t.Errorf("cookies: %v", sent.cookies)
+			}
+			v.session = c.who
+			c.open(v, sent).want(t, c.rule, c.want)
+		})
+	}
+}
+
+// The hint is personal and long, which is what POST was chosen for: it is verified once
+// and only what it has proven travels.
+func TestTheHintOfAPOSTDoesNotGoIntoTheAddress(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		hint string
+		ask  []string
+		who  string
+		want string
+	}{
+		{"the user that it names", "hint-of-alice", nil, "alice", "code"},
+		{"another user", "hint-of-alice", nil, "bob", "login"},
+		{"another user, prompt=none", "hint-of-alice", []string{"prompt=none"}, "bob", "client login_required"},
+		{"the user that it names, prompt=none", "hint-of-alice", []string{"prompt=none"}, "alice", "code"},
+		{"a subject that needs escaping", `hint-of-"a\&<é>`, nil, `"a\&<é>`, "code"},
+		{"it proves nobody", "forged", nil, "alice", "login"},
+		{"it proves nobody, prompt=none", "forged", []string{"prompt=none"}, "alice", "client login_required"},
+		{"as long as a body may be", "hint-of-alice" + strings.Repeat(" ", 50_000), nil, "alice", "code"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			verified := 0
+			s := newSite(t, func(s *site) {
+				verify := s.config.IDTokenHint
+				s.config.IDTokenHint = func(ctx context.Context, token string) (string, error) {
+					verified++
+					return verify(ctx, strings.TrimRight(token, " "))
+				}
+				s.config.Require = []string{"id_token_hint"}
+				s.config.Check = func(_ context.Context, r *Request) error {
+					if !r.Sent("id_token_hint") {
+						t.Error("the hint is no longer sent")
+					}
+					return nil
+				}
+			})
+			v := s.visitor(nil)
+			sent := v.post(ask(append(c.ask, "id_token_hint="+url.QueryEscape(c.hint))...)).want(t, "by POST", "endpoint")
+			if verified != 1 {
+				t.Errorf("by POST it was verified %d times", verified)
+			}
+			params := claimsOf(t, sent.req)["params"].(map[string]any)
+			if params["id_token_hint"] != nil || strings.Contains(fmt.Sprint(params), strings.TrimSpace(c.hint)) || strings.Contains(sent.location, "hint-of") {
+				t.Errorf("it is in the address: %v", params)
+			}
+			v.session = s.signIn(c.who)
+			v.follow(sent).want(t, c.rule, c.want)
+			if v.follow(sent); verified != 1 {
+				t.Errorf("in the end it was verified %d times", verified)
+			}
+		})
+	}
+}
+
+// State is made only for what can show a page: a program of a page that asks meanwhile
+// leaves the user's sign-in alone.
+func TestWhatIsFetchedGetsNoState(t *testing.T) {
+	const page = "page Bad Request invalid_request"
+	modes := []string{"cors", "no-cors", "same-origin", "websocket"}
+	for _, c := range []struct {
+		rule  string
+		modes []string
+		who   *session.Session
+		ask   string
+		want  string
+	}{
+		{"nobody", modes, nil, ask(), page},
+		{"a sign-in that is too old", modes, alice(), ask("max_age=1"), page},
+		{"consent is needed", modes, alice(), ask("client_id=spa"), page},
+		{"a code", modes, alice(), ask(), "code"},
+		{"nothing", modes, alice(), ask("response_type=none"), "nothing"},
+		{"an error", modes, nil, ask("scope=unknown"), "client invalid_scope"},
+		{"prompt=none", modes, nil, ask("prompt=none"), "client login_required"},
+		{"a navigation", []string{"navigate", ""}, nil, ask(), "login"},
+		{"a navigation, and consent is needed", []string{"navigate", ""}, alice(), ask("client_id=spa"), "consent"},
+	} {
+		for _, change := range []func(*site){func(*site) {}, withErrorURL("/error")} {
+			for _, mode := range c.modes {
+				t.Run(c.rule+", "+mode, func(t *testing.T) {
+					s := newSite(t, withConsent, change)
+					s.remember("web", "openid")
+					v := s.visitor(nil)
+					var waiting []*reply
+					for range maxPendingCookies {
+						waiting = append(waiting, v.get(ask()))
+						s.now = s.now.Add(time.Millisecond)
+					}
+					v.session = c.who
+					r := httptest.NewRequest("GET", "/authorize?"+c.ask, nil)
+					if mode != "" {
+						r.Header.Set("Sec-Fetch-Mode", mode)
+						r.Header.Set("Sec-Fetch-Dest", map[string]string{"navigate": "iframe"}[mode])
+					}
+					got := v.send(s.handler, r).want(t, c.rule, c.want)
+					if c.want == "login" || c.want == "consent" {
+						if len(got.cookies) != 2 {
+							t.Errorf("cookies: %v", got.cookies)
+						}
+						return
+					}
+					if len(got.cookies) != 0 {
+						t.Errorf("cookies: %v", got.cookies)
+					}
+					if e := s.lastEvent(); got.kind == "page" && (e.Reason != ReasonFetched || e.Kind != EventErrorPage || !strings.Contains(got.body, "Navigate to this address, do not fetch it.")) {
+						t.Errorf("reported as %+v, and on the page\n%s", e, got.body)
+					}
+					for i, at := range waiting {
+						if p, err := v.pending(at); err != nil || p.Anew {
+							t.Errorf("tab %d is lost: %v, %v", i, p, err)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// A request that waits may come back by a fetch: it keeps its cookie until it is answered.
+func TestAWaitingRequestThatIsFetched(t *testing.T) {
+	s := newSite(t)
+	v := s.visitor(nil)
+	at := v.get(ask("prompt=login")).want(t, "asked", "login")
+	fetch := func(method, target, body string) *reply {
+		r := formPost(target, body)
+		r.Method = method
+		r.Header.Set("Sec-Fetch-Mode", "cors")
+		return v.send(s.handler, r)
+	}
+	if got := fetch("GET", "/authorize?req="+at.req, "").want(t, "still nobody", "page Bad Request invalid_request"); len(got.cookies) != 0 {
+		t.Errorf("cookies: %v", got.cookies)
+	}
+	v.session = s.signIn("alice")
+	v.resume(at).want(t, "signed in", "code")
+	if got := fetch("GET", "/authorize?req="+at.req, "").want(t, "answered, and it begins anew", "page Bad Request invalid_request"); len(got.cookies) != 0 {
+		t.Errorf("cookies: %v", got.cookies)
+	}
+	fetch("POST", "/authorize", ask()).want(t, "a code by POST", "code")
+	v.session = nil
+	sent := fetch("POST", "/authorize", ask()).want(t, "by POST, and nobody is there", "endpoint")
+	got := fetch("GET", "/authorize?req="+sent.req, "").want(t, "and the GET after it", "page Bad Request invalid_request")
+	if len(sent.cookies)+len(got.cookies) != 0 {
+		t.Errorf("cookies: %v, %v", sent.cookies, got.cookies)
+	}
+}
+
+// Nobody has clicked yet, and nobody sees what a redirect leads to.
+func TestAPrefetchIsNeverRedirected(t *testing.T) {
+	for _, change := range []func(*site){func(*site) {}, withErrorURL("/error")} {
+		for name, values := range map[string][]string{
+			"Sec-Purpose": {"prefetch", "prefetch;prerender", "prefetch;anonymous-client-ip", "Prefetch"},
+			"Purpose":     {"prefetch", "preview"}, "X-Purpose": {"preview", "instant, preview"}, "X-Moz": {"prefetch"},
+		} {
+			for _, value := range values {
+				s := newSite(t, change)
+				v := s.visitor(nil)
+				at := v.get(ask("state=waits"))
+				for rule, do := range map[string]func() *http.Request{
+					"a good request":          func() *http.Request { return httptest.NewRequest("GET", "/authorize?"+ask(), nil) },
+					"by POST":                 func() *http.Request { return formPost("/authorize", ask()) },
+					"an unknown client":       func() *http.Request { return httptest.NewRequest("GET", "/authorize?"+ask("client_id=unknown"), nil) },
+					"a malformed request":     func() *http.Request { return httptest.NewRequest("GET", "/authorize?x=%zz&"+ask(), nil) },
+					"a request that waits":    func() *http.Request { return httptest.NewRequest("GET", "/authorize?req="+at.req, nil) },
+					"a request that is wrong": func() *http.Request { return httptest.NewRequest("GET", "/authorize?"+ask("scope=unknown"), nil) },
+				} {
+					for _, who := range []*session.Session{nil, alice()} {
+						v.session = who
+						r := do()
+						r.Header.Set(name, value)
+						got := v.send(s.handler, r)
+						if got.kind != "page" || got.status != 400 || len(got.cookies) != 0 || s.lastEvent().Reason != ReasonPrefetch {
+							t.Errorf("%s: %s, %s: %s (%d), cookies %v", name, value, rule, got, got.status, got.cookies)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 // Where the endpoint is, the configuration says: nothing of the request does.
 func TestMounting(t *testing.T) {
 	for _, c := range []struct {
@@ -691,5 +943,272 @@ func TestALongPostIsRefusedCheaply(t *testing.T) {
 		if used := after.TotalAlloc - before.TotalAlloc; used > 4<<20 {
 			t.Errorf("%s: %d bytes of body took %d bytes of memory", c.rule, len(body), used)
 		}
+	}
+}
+
+// keeping is a change for newSite: page is what the last error page was given.
+func keeping(page *PageError) func(*site) {
+	return func(s *site) {
+		s.config.ErrorPage = func(w http.ResponseWriter, _ *http.Request, p PageError) {
+			*page = p
+			w.WriteHeader(p.Status)
+			io.WriteString(w, "<p>own page</p>")
+			if p.Return != nil && p.Return.Form {
+				io.WriteString(w, "<form >")
+			}
+		}
+	}
+}
+
+// An error page knows the request as far as it can be read: it names the client as it is
+// stored, and speaks the languages that were asked for.
+func TestErrorPagesKnowTheRequest(t *testing.T) {
+	later := func(v *visitor, at *reply) string { v.site.now = v.site.now.Add(30 * time.Minute); return at.req }
+	get := func(query string) func(*visitor, *reply) *reply {
+		return func(v *visitor, _ *reply) *reply { return v.get(query) }
+	}
+	get2 := func(query func(*visitor, *reply) string) func(*visitor, *reply) *reply {
+		return func(v *visitor, at *reply) *reply { return v.get(query(v, at)) }
+	}
+	with := func(method, target, body, header, value string) func(*visitor, *reply) *reply {
+		return func(v *visitor, _ *reply) *reply {
+			r := httptest.NewRequest(method, target, strings.NewReader(body))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Header.Set(header, value)
+			return v.send(v.site.handler, r)
+		}
+	}
+	good := ask("ui_locales=sv+de")
+	const web, name, locales = "web", "The Web App", "sv de"
+	for _, c := range []struct {
+		rule    string
+		do      func(v *visitor, at *reply) *reply // at waits for the login in a browser of its own
+		reason  Reason
+		id      string
+		name    string
+		locales string
+	}{
+		{"no client", get(ask("ui_locales=sv+de", "-client_id")), ReasonUnknownClient, "", "", locales},
+		{"an unknown client", get(ask("ui_locales=sv+de", "client_id=gone")), ReasonUnknownClient, "", "", locales},
+		{"a client that is switched off", get(ask("ui_locales=sv+de", "client_id=off")), ReasonClientOff, "off", "off", locales},
+		{"another redirect_uri", get(ask("ui_locales=sv+de", "redirect_uri=https://evil.example/")), ReasonRedirectURI, web, name, locales},
+		{"no redirect_uri", get(ask("ui_locales=sv+de", "-redirect_uri")), ReasonRedirectURI, web, name, locales},
+		{"two redirect_uri", get(good + "&redirect_uri=https%3A%2F%2Fapp.example%2Fcb"), ReasonRedirectURI, "", "", locales},
+		{"a client that nobody has vetted", get(ask("ui_locales=sv+de", "client_id=new", "scope=unknown")), "", "new", "Totally <b>Real</b>", locales},
+		{"a malformed escape", get(good + "&x=%zz"), ReasonUnreadable, web, name, locales},
+		{"a malformed escape in front", get("x=%zz&" + good), ReasonUnreadable, web, name, locales},
+		{"a malformed escape in the languages", get(ask("ui_locales=sv+%zz")), ReasonUnreadable, web, name, ""},
+		{"a malformed escape in the client", get(ask("ui_locales=sv+de", "client_id=%zz")), ReasonUnreadable, "", "", locales},
+		{"a character that is not escaped", get(ask("ui_locales=sv+de", "state=a b")), ReasonUnreadable, web, name, locales},
+		{"a semicolon", get(ask("state=a;b") + "&ui_locales=sv+de"), ReasonUnreadable, web, name, locales},
+		{"a value of the host's own that is no text", get("x_tenant=%ff&" + good), ReasonUnreadable, web, name, locales},
+		{"unreadable, with two clients", get(good + "&x=%zz&client_id=spa"), ReasonUnreadable, "", "", locales},
+		{"unreadable, with the languages twice", get(good + "&x=%zz&ui_locales=fr"), ReasonUnreadable, web, name, ""},
+		{"unreadable, with an unknown client", get(ask("client_id=gone", "ui_locales=sv+de") + "&x=%zz"), ReasonUnreadable, "", "", locales},
+		{"unreadable, by POST", func(v *visitor, _ *reply) *reply { return v.post(good + "&x=%zz") }, ReasonUnreadable, web, name, locales},
+		{"unreadable, in the query of a POST", with("POST", "/authorize?x=%zz&"+good, "", "X", ""), ReasonUnreadable, web, name, locales},
+		{"the languages twice", get(ask("client_id=gone", "ui_locales=sv") + "&ui_locales=de"), ReasonUnknownClient, "", "", ""},
+		{"no languages but control characters", get(ask("client_id=gone", "ui_locales=sv%0d")), ReasonUnknownClient, "", "", ""},
+		{"more languages than anybody speaks", get(ask("client_id=gone", "ui_locales="+strings.Repeat("sv+", 101)+"de")), ReasonUnknownClient, "", "", ""},
+		{"another method", with("PUT", "/authorize?"+good, "", "X", ""), ReasonUnreadable, web, name, locales},
+		{"HEAD", with("HEAD", "/authorize?"+good, "", "X", ""), ReasonUnreadable, web, name, locales},
+		{"a prefetch", with("GET", "/authorize?"+good, "", "Sec-Purpose", "prefetch"), ReasonPrefetch, web, name, locales},
+		{"a prefetch by POST", with("POST", "/authorize", good, "Sec-Purpose", "prefetch"), ReasonPrefetch, web, name, locales},
+		{"a fetch", with("GET", "/authorize?"+good, "", "Sec-Fetch-Mode", "cors"), ReasonFetched, web, name, locales},
+		{"a prefetch of a request that waits", func(v *visitor, at *reply) *reply {
+			return with("GET", "/authorize?req="+at.req, "", "Sec-Purpose", "prefetch")(v, at)
+		}, ReasonPrefetch, web, name, locales},
+		{"another method for a request that waits", func(v *visitor, at *reply) *reply {
+			return with("HEAD", "/authorize?req="+at.req, "", "X", "")(v, at)
+		}, ReasonUnreadable, web, name, locales},
+		{"a request that waits, by POST", func(v *visitor, at *reply) *reply { return v.post("req=" + at.req) }, ReasonNoRequest, web, name, locales},
+		{"a request that waits, and something malformed", get2(func(_ *visitor, at *reply) string { return "req=" + at.req + "&x=%zz" }), ReasonUnreadable, web, name, locales},
+		{"expired", get2(func(v *visitor, at *reply) string { return "req=" + later(v, at) }), ReasonExpired, web, name, locales},
+		{"expired, with other parameters beside it", get2(func(v *visitor, at *reply) string {
+			return "req=" + later(v, at) + "&client_id=spa&ui_locales=fr"
+		}), ReasonExpired, web, name, locales},
+		{"expired, and a no", get2(func(v *visitor, at *reply) string { return "deny=1&req=" + later(v, at) }), ReasonExpired, web, name, locales},
+		{"expired, and the client is gone", get2(func(v *visitor, at *reply) string {
+			v.site.memory.DeleteClient("web")
+			return "req=" + later(v, at)
+		}), ReasonExpired, "", "", locales},
+		{"expired, and the client is switched off", get2(func(v *visitor, at *reply) string {
+			v.site.memory.PutClient(Client{ID: "web", Name: "Web, as it is now", Disabled: true})
+			return "req=" + later(v, at)
+		}), ReasonExpired, web, "Web, as it is now", locales},
+		{"damaged", get2(func(_ *visitor, at *reply) string { return "req=" + flip(at.req, len(at.req)/2) }), ReasonExpired, "", "", ""},
+		{"damaged, with languages beside it", get2(func(_ *visitor, at *reply) string {
+			return "ui_locales=sv+de&req=" + flip(at.req, len(at.req)/2)
+		}), ReasonExpired, "", "", locales},
+		{"the client is gone", func(v *visitor, at *reply) *reply { v.site.memory.DeleteClient("web"); return v.resume(at) }, ReasonUnknownClient, "", "", locales},
+		{"a no without its cookie", (*visitor).deny, ReasonDenied, web, name, locales},
+		{"a browser without cookies", func(v *visitor, at *reply) *reply {
+			v.session = nil
+			at = v.resume(at)
+			v.lose()
+			return v.resume(at)
+		}, ReasonNoCookies, web, name, locales},
+		{"Pending and ShowError", func(v *visitor, at *reply) *reply {
+			return v.page(func(w http.ResponseWriter, r *http.Request) {
+				_, err := v.site.handler.Pending(r)
+				v.site.handler.ShowError(w, r, err)
+			}, httptest.NewRequest("GET", "/login?req="+later(v, at), nil))
+		}, ReasonExpired, web, name, locales},
+		{"ShowError of the host's own, for a request in time", func(v *visitor, at *reply) *reply {
+			return v.page(func(w http.ResponseWriter, r *http.Request) {
+				v.site.handler.ShowError(w, r, io.EOF)
+			}, formPost("/login", "req="+at.req))
+		}, ReasonStoreFailed, web, name, locales},
+		{"Complete", func(v *visitor, at *reply) *reply { later(v, at); return v.complete(at, "terms") }, ReasonExpired, web, name, locales},
+		{"Grant", func(v *visitor, at *reply) *reply { later(v, at); return v.grant(at, "openid") }, ReasonExpired, web, name, locales},
+		{"Deny", func(v *visitor, at *reply) *reply {
+			later(v, at)
+			return v.follow(v.page(v.site.handler.Deny, formPost("/login?req="+at.req, "")))
+		}, ReasonExpired, web, name, locales},
+		{"Deny without a request", func(v *visitor, _ *reply) *reply { return v.page(v.site.handler.Deny, formPost("/login", "")) }, ReasonNoRequest, "", "", ""},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			var page PageError
+			s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}), keeping(&page))
+			at := s.visitor(nil).get(good).want(t, "waits", "login")
+			c.do(s.visitor(alice()), at)
+			if page.Reason != c.reason || page.ClientID != c.id || page.ClientName != c.name || strings.Join(page.UILocales, " ") != c.locales {
+				t.Errorf("the page has %+v", page)
+			}
+			if e := s.lastEvent(); e.ClientID != c.id {
+				t.Errorf("reported for the client %q", e.ClientID)
+			}
+		})
+	}
+}
+
+// The host's own page for errors gets the languages too.
+func TestErrorURLGetsTheLanguages(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		do   func(v *visitor, at *reply) *reply
+		want string
+	}{
+		{"an unknown client", func(v *visitor, _ *reply) *reply { return v.get(ask("client_id=gone", "ui_locales=sv+de")) }, "sv de"},
+		{"no languages", func(v *visitor, _ *reply) *reply { return v.get(ask("client_id=gone")) }, ""},
+		{"what has to be escaped", func(v *visitor, _ *reply) *reply {
+			return v.get(ask("client_id=gone", "ui_locales=%26error%3Dx%23%3F"))
+		}, "&error=x#?"},
+		{"unreadable", func(v *visitor, _ *reply) *reply { return v.get("x=%zz&ui_locales=sv+de") }, "sv de"},
+		{"expired", func(v *visitor, at *reply) *reply {
+			v.site.now = v.site.now.Add(time.Hour)
+			return v.resume(at)
+		}, "sv de"},
+		{"a page of the host, with a request that expired", func(v *visitor, at *reply) *reply {
+			v.site.now = v.site.now.Add(time.Hour)
+			return v.complete(at, "terms")
+		}, "sv de"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withErrorURL("/error?a=b#top"), withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			at := s.visitor(nil).get(ask("ui_locales=sv+de")).want(t, "waits", "login")
+			got := c.do(s.visitor(nil), at).want(t, c.rule, "error")
+			u, err := url.Parse(got.location)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if values := u.Query()["ui_locales"]; strings.Join(values, "|") != c.want || len(u.Query()["error"]) != 1 || u.Fragment != "top" {
+				t.Errorf("sent to %s", got.location)
+			}
+		})
+	}
+}
+
+// Who comes too late can take a no to the client, if that can be proven still.
+func TestTheWayBackOfARequestThatExpired(t *testing.T) {
+	no := "error=access_denied&error_description=The%20user%20refused%20the%20request.&state=" + "a%26b%3D%20%2B%C3%A9" + "&iss=https%3A%2F%2Fas.example"
+	query := &Return{URL: "https://app.example/cb?" + no, Host: "app.example", Vetted: true}
+	form := func(state string) *Return {
+		r := &Return{URL: "https://app.example/cb", Host: "app.example", Form: true, Vetted: true, Fields: []Field{
+			{"error", "access_denied"}, {"error_description", "The user refused the request."}, {"state", state}, {"iss", testIssuer}}}
+		if state == "" {
+			r.Fields = append(r.Fields[:2], r.Fields[3])
+		}
+		return r
+	}
+	pending := func(v *visitor, at *reply) *reply {
+		return v.page(func(w http.ResponseWriter, r *http.Request) {
+			_, err := v.site.handler.Pending(r)
+			v.site.handler.ShowError(w, r, err)
+		}, httptest.NewRequest("GET", "/login?req="+at.req, nil))
+	}
+	complete := func(v *visitor, at *reply) *reply { return v.complete(at, "terms") }
+	change := func(do func(*Client)) func(*site) {
+		return func(s *site) {
+			client := testClients()[0]
+			do(&client)
+			s.memory.PutClient(client)
+		}
+	}
+	for _, c := range []struct {
+		rule  string
+		ask   []string
+		then  func(*site)
+		late  time.Duration
+		do    func(v *visitor, at *reply) *reply
+		wants *Return
+	}{
+		{"at the endpoint", nil, nil, 30 * time.Minute, (*visitor).resume, query},
+		{"a year later", nil, nil, 365 * 24 * time.Hour, (*visitor).resume, query},
+		{"a no", nil, nil, 30 * time.Minute, (*visitor).deny, query},
+		{"on a page of the host", nil, nil, 30 * time.Minute, pending, query},
+		{"at Complete", nil, nil, 30 * time.Minute, complete, query},
+		{"by form_post", []string{"response_mode=form_post"}, nil, 30 * time.Minute, (*visitor).resume, form("a&b= +é")},
+		{"by form_post, on a page of the host", []string{"response_mode=form_post"}, nil, 30 * time.Minute, pending, form("a&b= +é")},
+		{"by form_post, without state", []string{"response_mode=form_post", "-state"}, nil, 30 * time.Minute, (*visitor).resume, form("")},
+		{"a redirect URI with a query", []string{"client_id=query"}, nil, 30 * time.Minute, (*visitor).resume, &Return{URL: "https://q.example/cb?tenant=1&x=a+b&" + no, Host: "q.example", Vetted: true}},
+		{"an app", []string{"client_id=native", "redirect_uri=com.example.app%3A%2Fcb"}, nil, 30 * time.Minute, (*visitor).resume, &Return{URL: "com.example.app:/cb?" + no, Host: "com.example.app:", Vetted: true}},
+		{"a client that nobody has vetted", []string{"client_id=new"}, nil, 30 * time.Minute, (*visitor).resume, &Return{URL: "https://new.example/cb?" + no, Host: "new.example"}},
+		{"the client is gone", nil, func(s *site) { s.memory.DeleteClient("web") }, 30 * time.Minute, (*visitor).resume, nil},
+		{"the client is switched off", nil, change(func(c *Client) { c.Disabled = true }), 30 * time.Minute, (*visitor).resume, nil},
+		{"the redirect URI is gone", nil, change(func(c *Client) { c.RedirectURIs = []string{"https://app.example/new"} }), 30 * time.Minute, (*visitor).resume, nil},
+		{"the redirect URI is gone, on a page of the host", nil, change(func(c *Client) { c.RedirectURIs = nil }), 30 * time.Minute, pending, nil},
+		{"the keys are others", nil, func(s *site) {
+			s.config.Keys = []Key{{ID: "two", Secret: []byte("another 32 bytes, known to nobody")}}
+			s.restart()
+		}, 30 * time.Minute, (*visitor).resume, nil},
+		{"damaged", nil, nil, 30 * time.Minute, func(v *visitor, at *reply) *reply { return v.get("req=" + flip(at.req, len(at.req)/2)) }, nil},
+		{"of another issuer", nil, func(s *site) {
+			s.config.Issuer, s.config.Endpoint = "https://other.example", testEndpoint
+			s.restart()
+		}, 30 * time.Minute, (*visitor).resume, nil},
+		{"in time, and the page failed", nil, nil, 0, func(v *visitor, at *reply) *reply {
+			return v.page(func(w http.ResponseWriter, r *http.Request) { v.site.handler.ShowError(w, r, io.EOF) }, formPost("/login?req="+at.req, ""))
+		}, nil},
+		{"in time, and the third time without its cookie", nil, nil, 0, func(v *visitor, at *reply) *reply {
+			for range 3 {
+				v.lose()
+				at = v.resume(at)
+			}
+			return at
+		}, nil},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			var page PageError
+			s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}), keeping(&page))
+			v := s.visitor(alice())
+			at := v.get(ask(append([]string{"prompt=login", "state=a%26b%3D+%2B%C3%A9"}, c.ask...)...)).want(t, "waits", "login")
+			if c.then != nil {
+				c.then(s)
+			}
+			s.now = s.now.Add(c.late)
+			c.do(v, at)
+			if diff := cmp.Diff(c.wants, page.Return); diff != "" || page.Status == 0 {
+				t.Errorf("%s: the way back (-want +got)\n%s", page.Reason, diff)
+			}
+		})
+	}
+	// And the page in place has it.
+	s := newSite(t)
+	at := s.visitor(nil).get(ask())
+	s.now = s.now.Add(time.Hour)
+	got := s.visitor(nil).resume(at).want(t, "the page of this package", "page Bad Request invalid_request")
+	if !strings.Contains(got.body, `<a href="https://app.example/cb?error=access_denied&amp;`) || strings.Contains(got.body, "nobody has verified") {
+		t.Errorf("on the page:\n%s", got.body)
 	}
 }
