@@ -63,7 +63,7 @@ func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.
 // may be.
 func asksForOpenID(p params, config *Config, c *Client) bool {
 	scopes := list(p.get("scope"))
-	if scopes == nil {
+	if len(scopes) == 0 {
 		scopes = config.defaultScopes(c)
 	}
 	return slices.Contains(scopes, "openid") || slices.Contains(p.repeated, "scope")

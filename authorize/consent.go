@@ -110,7 +110,18 @@ type ConsentStore interface {
 // [Handler.Deny]. If there was a new sign-in since the page was shown, even of the same
 // user, nothing is recorded and the page is shown once more.
 func (h *Handler) Grant(w http.ResponseWriter, r *http.Request, scopes []string) {
-	h.complete(w, r, ConsentInteraction, scopes)
+	h.complete(w, r, ConsentInteraction, eachOnce(scopes))
+}
+
+// eachOnce drops what is there twice: a browser can send a form with one box a thousand
+// times.
+func eachOnce(list []string) []string {
+	seen := make(map[string]bool, len(list))
+	return slices.DeleteFunc(slices.Clone(list), func(one string) bool {
+		twice := seen[one]
+		seen[one] = true
+		return twice
+	})
 }
 
 // interaction makes consent the first of the further interactions. Whether it is
@@ -138,7 +149,8 @@ func (c *Consent) covered(a *answer) bool {
 	if r.Has("openid") && (a.client.OfflineAccess || !mayShowPages(r)) {
 		wanted = without(wanted, "offline_access")
 	}
-	return containsAll(a.remembered.Scopes, wanted) && a.remembered.hasClaims(claimsBeyond(r.Claims, r.Scopes))
+	granted := a.remembered.Scopes
+	return containsAll(granted, wanted) && a.remembered.hasClaims(claimsBeyond(r, granted))
 }
 
 // stillGiven reports whether what the user has granted for this request counts: where
@@ -181,7 +193,7 @@ func without(list []string, value string) []string {
 // else, and is of use to who has the secret.
 func rememberable(r *Request) bool {
 	switch {
-	case r.Client.Trusted && !r.Client.Unvetted:
+	case r.Client.firstParty():
 		return true
 	case r.OutOfBand:
 		return !r.Client.Public

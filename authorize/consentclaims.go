@@ -34,9 +34,10 @@ func claimName(member string) string {
 	return name
 }
 
-// claimsBeyond returns what claims asks for and these scopes do not release.
-func claimsBeyond(claims json.RawMessage, scopes []string) claimNames {
-	if claims == nil {
+// claimsBeyond returns what the request asks for beyond what these scopes release, and
+// beyond what is left out with its scope anyway.
+func claimsBeyond(r *Request, scopes []string) claimNames {
+	if r.Claims == nil {
 		return claimNames{}
 	}
 	names := func(place map[string]json.RawMessage) (beyond []string) {
@@ -49,15 +50,24 @@ func claimsBeyond(claims json.RawMessage, scopes []string) claimNames {
 		}
 		return slices.Sorted(maps.Keys(seen))
 	}
-	idToken, userInfo, _ := claimsByPlace(claims) // it was refused if it cannot be read
-	return claimNames{names(idToken), names(userInfo)}
+	idToken, userInfo, _ := claimsByPlace(r.Claims) // it was refused if it cannot be read
+	return claimNames{names(idToken), names(userInfo)}.drop(r.LeftOut)
+}
+
+// ClaimsBeyondScopes returns the names of what the claims parameter asks for beyond what
+// Scopes release (OpenID Connect Core 1.0 §5.4), by the place where the client wants it,
+// each once and sorted, without language tags. It is for the consent page: who agrees to
+// all Scopes agrees to these claims too, and who refuses a scope refuses with it what that
+// scope would have released. Both are empty where there is nothing beyond.
+func (r *Request) ClaimsBeyondScopes() (idToken, userInfo []string) {
+	n := claimsBeyond(r, r.Scopes)
+	return n.idToken, n.userInfo
 }
 
 // claimsGranted returns what a user who grants these scopes agrees to beyond them: all
 // that the request asks for but what a scope would have released that is refused.
 func claimsGranted(r *Request, granted []string) claimNames {
-	n := claimsBeyond(r.Claims, granted)
-	return n.drop(refusedScopes(r, granted))
+	return claimsBeyond(r, granted).drop(refusedScopes(r, granted))
 }
 
 // drop returns n without what the scopes would release.

@@ -19,7 +19,7 @@ import (
 type Pending struct {
 	// Request is what the client asked for. For [PendingReader] its Client is nil, and
 	// what the client's registration would fill in is missing: default scopes and a
-	// default redirect URI.
+	// default redirect URI, and LeftOut, so that Scopes have what will be left out.
 	// It was valid when it was sealed and is checked again before anything is
 	// approved. Escape every value on a page.
 	Request *Request

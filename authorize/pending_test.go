@@ -346,6 +346,7 @@ func TestOpenIDByDefaultNeedsARedirectURI(t *testing.T) {
 	}{
 		{"not OpenID Connect", []string{"api:read"}, "-scope", "code"},
 		{"openid by default", []string{"openid"}, "-scope", "page Bad Request invalid_request"},
+		{"openid by default, a scope of blanks, which is none", []string{"openid"}, "scope=++", "page Bad Request invalid_request"},
 		{"openid by default, another scope asked for", []string{"openid"}, "scope=api:read", "code"},
 		{"openid asked for", []string{"api:read"}, "scope=openid", "page Bad Request invalid_request"},
 	} {

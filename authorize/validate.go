@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
 	oautherr "github.com/usher-auth/usher/errors"
@@ -48,6 +49,7 @@ var checks = []check{
 	{"claims is an object that is read in one way", "OpenID Connect Core 1.0 §5.5", []string{"claims"}, checkClaims},
 	{"what host pages show is text", "OpenID Connect Core 1.0 §3.1.2.1", shownOnPages, checkShown},
 	{"the host's own parameters are short", "RFC 6749 §8.2", nil, checkParameters},
+	{"what waits for the user comes back as it is", "RFC 8259 §8.1", unread, checkUnread},
 	{"the request is short enough to wait for the user", "RFC 7519 §8", nil, checkLength},
 }
 
@@ -309,6 +311,20 @@ func checkParameters(s *inspected) error {
 	}
 	if length > maxParameters {
 		return oautherr.InvalidRequest.With("The parameters of this server's own have more than 2048 bytes together.")
+	}
+	return nil
+}
+
+// unread are the parameters that no rule of ours reads. The host's own check may.
+var unread = []string{"display", "authorization_details", "dpop_jkt"}
+
+// checkUnread refuses what JSON cannot carry across the login: the host would be asked
+// about another value afterwards.
+func checkUnread(s *inspected) error {
+	for _, name := range unread {
+		if !utf8.ValidString(s.params.get(name)) {
+			return oautherr.InvalidRequest.With(name + " is not UTF-8.")
+		}
 	}
 	return nil
 }

@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/session"
 )
 
 func TestChecks(t *testing.T) {
@@ -305,4 +307,350 @@ func TestTheHostsOwnRulesAreAskedAgain(t *testing.T) {
 	at := v.get(ask()).want(t, "open", "login")
 	v.session, closed = alice(), true
 	v.resume(at).want(t, "closed", "client temporarily_unavailable")
+}
+
+// ways are the ways in which a request gets to its code: each ends with alice signed in,
+// who was not at first, or was by POST.
+var ways = []struct {
+	name   string
+	take   func(s *site, request string) *reply
+	visits int // how often the endpoint looks at the request
+}{
+	{"signed in", func(s *site, request string) *reply { return s.visitor(alice()).get(request) }, 1},
+	{"signed in, by POST", func(s *site, request string) *reply { return s.visitor(alice()).post(request) }, 1},
+	{"back from the login", func(s *site, request string) *reply {
+		v := s.visitor(nil)
+		at := v.get(request)
+		v.session = s.signIn("alice")
+		return v.resume(at)
+	}, 2},
+	{"back from the login twice", func(s *site, request string) *reply {
+		v := s.visitor(nil)
+		at := v.resume(v.get(request))
+		v.session = s.signIn("alice")
+		return v.resume(at)
+	}, 3},
+	{"by POST, repeated by GET", func(s *site, request string) *reply {
+		v := s.visitor(nil)
+		at := v.post(request)
+		v.session = alice()
+		return v.follow(at)
+	}, 2},
+	{"by POST, and back from the login", func(s *site, request string) *reply {
+		v := s.visitor(nil)
+		at := v.follow(v.post(request))
+		v.session = s.signIn("alice")
+		return v.resume(at)
+	}, 3},
+	{"begun anew in another browser", func(s *site, request string) *reply {
+		return s.visitor(alice()).resume(s.visitor(nil).get(request))
+	}, 2},
+	{"begun anew, and back from the login", func(s *site, request string) *reply {
+		at := s.visitor(nil).get(request)
+		v := s.visitor(nil)
+		at = v.resume(at)
+		v.session = s.signIn("alice")
+		return v.resume(at)
+	}, 3},
+}
+
+// What is checked after the login is what was checked before it: a hint counts as sent
+// though it is not carried.
+func TestWhatWasSentCountsAsSentOnEveryWay(t *testing.T) {
+	for _, required := range []struct {
+		name        string
+		all, client []string
+	}{
+		{"required of all", []string{"id_token_hint", "state"}, nil},
+		{"required of the client", nil, []string{"id_token_hint", "state"}},
+	} {
+		for _, way := range ways {
+			t.Run(required.name+", "+way.name, func(t *testing.T) {
+				asked := 0
+				s := newSite(t, func(s *site) {
+					s.config.Require = required.all
+					s.config.Check = func(_ context.Context, r *Request) error {
+						asked++
+						if !r.Sent("id_token_hint") || !r.Sent("state") || r.Sent("claims") || r.Sent("x_tenant") || r.Sent("req") || r.Subject != "alice" {
+							t.Errorf("asked about %v of %q", r, r.Subject)
+						}
+						return nil
+					}
+				})
+				client := testClients()[0]
+				client.Require = required.client
+				s.memory.PutClient(client)
+				way.take(s, ask("id_token_hint=hint-of-alice", "x_tenant=")).want(t, "the hint was sent", "code")
+				if asked != way.visits {
+					t.Errorf("asked %d times, want %d", asked, way.visits)
+				}
+				s.visitor(nil).get(ask()).want(t, "no hint was sent", "client invalid_request")
+			})
+		}
+	}
+}
+
+// Nor is any value another one after the login, whatever bytes a client sends.
+func TestTheHostsOwnRuleSeesTheSameOnEveryWay(t *testing.T) {
+	for _, name := range append(slices.Clone(knownParameters), "x_tenant") {
+		if name == "client_id" || name == "redirect_uri" || name == "id_token_hint" || name == "req" {
+			continue // those that are compared, and those that are not carried
+		}
+		for what, value := range map[string]string{
+			"as it is": "%22%5C%26%3C%3E%C3%A9%E2%80%A8", "not UTF-8": "a%FF", "half a letter": "%C3", "a surrogate": "%ED%A0%80",
+			"control characters": "%01%0A", "a space behind": "openid+", "U+FFFD": "%EF%BF%BD", "delete": "%7F",
+		} {
+			for _, way := range ways[2:] {
+				seen := map[string]bool{}
+				s := newSite(t, func(s *site) {
+					s.config.Logger = nil
+					s.config.Check = func(_ context.Context, r *Request) error {
+						seen[strings.Join(r.params.all(name), "\x00")] = true
+						return nil
+					}
+				})
+				way.take(s, ask(name+"="+value))
+				if len(seen) > 1 {
+					t.Errorf("%s %s, %s: the host is asked about %v", name, what, way.name, seen)
+				}
+			}
+		}
+	}
+}
+
+// A hint that cannot be verified is no proof that nobody else was meant: only who signs in
+// anew is answered.
+func TestAHintThatCannotBeVerified(t *testing.T) {
+	const hint = "id_token_hint=of-a-key-that-is-gone"
+	claimsFor := func(subject string) string {
+		return `claims=%7B%22id_token%22:%7B%22sub%22:%7B%22value%22:%22` + subject + `%22%7D%7D%7D`
+	}
+	signInAnew := func(s *site, v *visitor, at *reply) *reply {
+		s.now = s.now.Add(time.Second)
+		v.session = s.signIn("alice")
+		return v.resume(at)
+	}
+	for _, c := range []struct {
+		rule string
+		do   func(s *site) *reply
+		want string
+	}{
+		{"prompt=none", func(s *site) *reply { return s.visitor(alice()).get(ask(hint, "prompt=none")) }, "client login_required"},
+		{"prompt=none, by POST", func(s *site) *reply { return s.visitor(alice()).post(ask(hint, "prompt=none")) }, "client login_required"},
+		{"prompt=none, nobody", func(s *site) *reply { return s.visitor(nil).get(ask(hint, "prompt=none")) }, "client login_required"},
+		{"prompt=none, by POST, nobody", func(s *site) *reply {
+			v := s.visitor(nil)
+			at := v.post(ask(hint, "prompt=none"))
+			v.session = alice()
+			return v.follow(at)
+		}, "client login_required"},
+		{"signed in before", func(s *site) *reply { return s.visitor(alice()).get(ask(hint)) }, "login"},
+		{"signed in before, and back", func(s *site) *reply { v := s.visitor(alice()); return v.resume(v.get(ask(hint))) }, "login"},
+		{"signed in before, and back twice", func(s *site) *reply {
+			v := s.visitor(alice())
+			return v.resume(v.resume(v.get(ask(hint))))
+		}, "client login_required"},
+		{"an older sign-in of somebody else", func(s *site) *reply {
+			v := s.visitor(alice())
+			at := v.get(ask(hint))
+			v.session = bob()
+			return v.resume(at)
+		}, "login"},
+		{"signed in anew", func(s *site) *reply { v := s.visitor(alice()); return signInAnew(s, v, v.get(ask(hint))) }, "code"},
+		{"nobody before, signed in", func(s *site) *reply { v := s.visitor(nil); return signInAnew(s, v, v.get(ask(hint))) }, "code"},
+		{"signed in before, by POST", func(s *site) *reply { return s.visitor(alice()).post(ask(hint)) }, "login"},
+		{"by POST, nobody, who turns out to be signed in", func(s *site) *reply {
+			v := s.visitor(nil)
+			at := v.post(ask(hint))
+			v.session = alice()
+			return v.follow(at)
+		}, "login"},
+		{"by POST, nobody, signed in anew", func(s *site) *reply {
+			v := s.visitor(nil)
+			return signInAnew(s, v, v.follow(v.post(ask(hint))))
+		}, "code"},
+		{"begun anew by who is signed in", func(s *site) *reply { return s.visitor(alice()).resume(s.visitor(nil).get(ask(hint))) }, "login"},
+		{"begun anew by who has just signed in", func(s *site) *reply {
+			at := s.visitor(nil).get(ask(hint))
+			s.now = s.now.Add(time.Second)
+			return s.visitor(s.signIn("alice")).resume(at)
+		}, "login"},
+		{"begun anew, signed in anew", func(s *site) *reply {
+			v := s.visitor(alice())
+			return signInAnew(s, v, v.resume(s.visitor(nil).get(ask(hint))))
+		}, "code"},
+		{"the user that claims names", func(s *site) *reply { return s.visitor(alice()).get(ask(hint, claimsFor("alice"))) }, "login"},
+		{"the user that claims names, anew", func(s *site) *reply {
+			v := s.visitor(alice())
+			return signInAnew(s, v, v.get(ask(hint, claimsFor("alice"))))
+		}, "code"},
+		{"another user than claims names, anew", func(s *site) *reply {
+			v := s.visitor(alice())
+			return signInAnew(s, v, v.get(ask(hint, claimsFor("bob"))))
+		}, "client login_required"},
+		{"response_type=none", func(s *site) *reply { return s.visitor(alice()).get(ask(hint, "response_type=none")) }, "login"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			got := c.do(s).want(t, c.rule, c.want)
+			if text := s.log.String(); !strings.Contains(text, "the id_token_hint cannot be verified") || !strings.Contains(text, "not signed by this issuer") {
+				t.Errorf("the log does not say why: %s", text)
+			}
+			if got.kind == "login" && claimsOf(t, got.req)["hint_unverified"] != true {
+				t.Error("that it could not be verified is not sealed")
+			}
+			if strings.Contains(got.location, "of-a-key") || strings.Contains(s.log.String(), "of-a-key") {
+				t.Error("the hint is in the address or in the log")
+			}
+		})
+	}
+}
+
+// A verifier that fails is the host's failure: nobody is asked to sign in for it.
+func TestTheHintVerifierFails(t *testing.T) {
+	for _, failure := range []oautherr.Code{oautherr.ServerError, oautherr.TemporarilyUnavailable} {
+		for _, c := range []struct {
+			rule string
+			do   func(s *site) *reply
+		}{
+			{"signed in", func(s *site) *reply { return s.visitor(alice()).get(ask("id_token_hint=x")) }},
+			{"nobody", func(s *site) *reply { return s.visitor(nil).get(ask("id_token_hint=x")) }},
+			{"prompt=none", func(s *site) *reply { return s.visitor(alice()).get(ask("id_token_hint=x", "prompt=none")) }},
+			{"by POST", func(s *site) *reply { return s.visitor(alice()).post(ask("id_token_hint=x")) }},
+			{"by POST, nobody", func(s *site) *reply { return s.visitor(nil).post(ask("id_token_hint=x")) }},
+		} {
+			t.Run(string(failure)+", "+c.rule, func(t *testing.T) {
+				s := newSite(t, func(s *site) {
+					s.config.IDTokenHint = func(context.Context, string) (string, error) {
+						return "alice", fmt.Errorf("keys: %w", failure)
+					}
+				})
+				c.do(s).want(t, c.rule, "client "+string(failure))
+				if !strings.Contains(s.log.String(), "Config.IDTokenHint: keys") {
+					t.Errorf("the log does not say what failed: %s", s.log.String())
+				}
+			})
+		}
+	}
+}
+
+func TestUnknownScopesAreLeftOut(t *testing.T) {
+	for _, c := range []struct {
+		rule    string
+		ignore  bool
+		exist   []string // Config.Scopes
+		scope   string
+		want    string
+		scopes  string // of the code
+		leftOut string // of the event
+	}{
+		{"refused without the switch", false, nil, "openid+groups", "client invalid_scope", "", ""},
+		{"one that the client has not", true, nil, "openid+groups", "code", "openid", "groups"},
+		{"one that does not exist", true, []string{"openid"}, "openid+profile", "code", "openid", "profile"},
+		{"one that exists and is not the client's", true, []string{"openid", "admin"}, "admin+openid", "code", "openid", "admin"},
+		{"one that no scope can be", true, nil, "openid+%22x%22", "code", "openid", `"x"`},
+		{"one in the other case", true, nil, "openid+OpenID", "code", "openid", "OpenID"},
+		{"one that is twice", true, nil, "a+openid+a+openid", "code", "openid", "a"},
+		{"all of them", true, nil, "groups+roles", "client invalid_scope", "", ""},
+		{"a list that is too long", true, nil, "openid+" + strings.Repeat("openid+", 100), "client invalid_scope", "", ""},
+		{"offline_access that does not exist", true, []string{"openid"}, "openid+offline_access", "code", "openid", "offline_access"},
+		{"offline_access that is dropped, too", true, nil, "openid+groups+offline_access", "code", "openid", "groups offline_access"},
+		{"none", true, nil, "openid+profile", "code", "openid profile", ""},
+	} {
+		for _, way := range ways {
+			t.Run(c.rule+", "+way.name, func(t *testing.T) {
+				s := newSite(t, func(s *site) { s.config.IgnoreUnknownScopes, s.config.Scopes = c.ignore, c.exist })
+				got := way.take(s, ask("scope="+c.scope))
+				if strings.HasPrefix(c.want, "client ") {
+					got = s.visitor(alice()).get(ask("scope=" + c.scope))
+				}
+				got.want(t, c.rule, c.want)
+				e := s.lastEvent()
+				if e.Kind != EventApproved {
+					return
+				}
+				if strings.Join(e.Scopes, " ") != c.scopes || strings.Join(e.LeftOut, " ") != c.leftOut {
+					t.Errorf("the event has %q, and left out are %q", e.Scopes, e.LeftOut)
+				}
+				if (c.leftOut != "") != strings.Contains(s.log.String(), `"left_out":`) {
+					t.Errorf("the log is %s", s.log.String())
+				}
+				code, err := s.redeem(got.params["code"], nil)
+				if err != nil || strings.Join(code.Scopes, " ") != c.scopes {
+					t.Errorf("the code has %+v, %v", code, err)
+				}
+			})
+		}
+	}
+}
+
+// The host's pages see what was left out, and are asked for the rest.
+func TestWhatWasLeftOutIsOnPending(t *testing.T) {
+	s := newSite(t, withConsent, func(s *site) { s.config.IgnoreUnknownScopes = true })
+	v := s.visitor(nil)
+	at := v.get(ask("scope=groups+openid+roles+email")).want(t, "asked", "login")
+	for _, who := range []*session.Session{nil, alice()} {
+		if v.session = who; who != nil {
+			at = v.resume(at).want(t, "signed in", "consent")
+		}
+		p, err := v.pending(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"openid", "email"}, p.Request.Scopes); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", at.kind, diff)
+		}
+		if diff := cmp.Diff([]string{"groups", "roles"}, p.Request.LeftOut); diff != "" {
+			t.Errorf("%s: left out (-want +got)\n%s", at.kind, diff)
+		}
+		if diff := cmp.Diff([]string{"groups", "roles"}, s.lastEvent().LeftOut); diff != "" {
+			t.Errorf("%s: the event (-want +got)\n%s", at.kind, diff)
+		}
+	}
+	v.grant(at, "openid", "groups").want(t, "one that is left out cannot be granted", "page Bad Request invalid_request")
+	v.grant(at, "openid", "email").want(t, "agreed", "code")
+	v.get(ask("scope=groups+openid+email")).want(t, "the same again", "code")
+}
+
+func TestDefaultScopes(t *testing.T) {
+	for _, c := range []struct {
+		rule     string
+		defaults []string // Config.DefaultScopes
+		own      []string // Client.DefaultScopes
+		exist    []string // Config.Scopes
+		ignore   bool
+		ask      string
+		want     string // the code's scopes, or an error
+	}{
+		{"none anywhere", nil, nil, nil, false, "-scope", "client invalid_scope"},
+		{"for clients that name none", []string{"openid"}, nil, nil, false, "-scope", "openid"},
+		{"for an empty scope", []string{"openid"}, nil, nil, false, "scope=", "openid"},
+		{"for a scope of blanks", []string{"openid"}, nil, nil, false, "scope=++", "openid"},
+		{"the client's own go first", []string{"openid"}, []string{"email", "profile"}, nil, false, "-scope", "email profile"},
+		{"a request that names some gets those", []string{"openid"}, nil, nil, false, "scope=email", "email"},
+		{"as far as the client may", []string{"openid", "admin", "email"}, nil, nil, false, "-scope", "openid email"},
+		{"nothing that the client may", []string{"admin"}, nil, nil, false, "-scope", "client invalid_scope"},
+		{"the client's own do not exist", []string{"openid"}, []string{"email"}, []string{"openid"}, false, "-scope", "client invalid_scope"},
+		{"the client's own do not exist, and are ignored", []string{"openid"}, []string{"email", "openid"}, []string{"openid"}, true, "-scope", "openid"},
+		{"all unknown: they do not stand in", []string{"openid"}, nil, nil, true, "scope=groups", "client invalid_scope"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, func(s *site) {
+				s.config.DefaultScopes, s.config.Scopes, s.config.IgnoreUnknownScopes = c.defaults, c.exist, c.ignore
+			})
+			client := testClients()[0]
+			client.DefaultScopes = c.own
+			s.memory.PutClient(client)
+			for _, way := range ways {
+				if strings.HasPrefix(c.want, "client ") {
+					s.visitor(alice()).get(ask(c.ask)).want(t, c.rule, c.want)
+					continue
+				}
+				code, err := s.redeem(way.take(s, ask(c.ask)).want(t, way.name, "code").params["code"], nil)
+				if err != nil || strings.Join(code.Scopes, " ") != c.want {
+					t.Errorf("%s: the code has %+v, %v, want %q", way.name, code, err, c.want)
+				}
+			}
+		})
+	}
 }

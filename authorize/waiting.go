@@ -315,7 +315,7 @@ func (h *Handler) lenOfEmptyWaiting() (int, error) {
 		Registered:     true,
 	}
 	for range maxFound {
-		w.Found = append(w.Found, found{key, int64(maxInstant)})
+		w.Found = append(w.Found, found{key, math.MinInt64})
 	}
 	for _, x := range h.interactions {
 		w.Done = append(w.Done, completed{Name: x.Name, By: key, Scopes: []string{""}})
