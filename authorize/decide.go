@@ -288,7 +288,7 @@ func (r *Resumed) found(s *session.Session) *SignIn {
 // has none. It is a hash.
 func SignInKey(s *session.Session) string {
 	if s.ID != "" {
-		return shortHash("id " + s.ID + " " + s.Subject)
+		return shortHash("id " + strconv.Quote(s.ID) + " " + s.Subject)
 	}
 	return shortHash("auth_time " + strconv.FormatInt(s.AuthTime.UnixMilli(), 10) + " " + s.Subject)
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
 	oautherr "github.com/usher-auth/usher/errors"
@@ -47,6 +48,7 @@ var checks = []check{
 	{"max_age is a number", "OpenID Connect Core 1.0 §3.1.2.1", []string{"max_age"}, checkMaxAge},
 	{"claims is an object that is read in one way", "OpenID Connect Core 1.0 §5.5", []string{"claims"}, checkClaims},
 	{"what host pages show is text", "OpenID Connect Core 1.0 §3.1.2.1", shownOnPages, checkShown},
+	{"what only the host reads is text", "RFC 6749 §B", readByHosts, checkText},
 	{"the host's own parameters are short", "RFC 6749 §8.2", nil, checkParameters},
 	{"the request is short enough to wait for the user", "RFC 7519 §8", nil, checkLength},
 }
@@ -291,6 +293,20 @@ func checkShown(s *inspected) error {
 		}
 		if name != "login_hint" && tooManyValues(s.params.get(name)) {
 			return oautherr.InvalidRequest.With(name + " has more than 100 values.")
+		}
+	}
+	return nil
+}
+
+// readByHosts are the parameters that no other rule looks at.
+var readByHosts = []string{"display", "authorization_details", "dpop_jkt"}
+
+// checkText refuses bytes that are not UTF-8: in a waiting request they would become
+// others, and what the host has checked before the login would be another value after it.
+func checkText(s *inspected) error {
+	for _, name := range readByHosts {
+		if !utf8.ValidString(s.params.get(name)) {
+			return oautherr.InvalidRequest.With(name + " is not UTF-8.")
 		}
 	}
 	return nil
