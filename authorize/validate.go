@@ -48,8 +48,8 @@ var checks = []check{
 	{"max_age is a number", "OpenID Connect Core 1.0 §3.1.2.1", []string{"max_age"}, checkMaxAge},
 	{"claims is an object that is read in one way", "OpenID Connect Core 1.0 §5.5", []string{"claims"}, checkClaims},
 	{"what host pages show is text", "OpenID Connect Core 1.0 §3.1.2.1", shownOnPages, checkShown},
+	{"what only the host reads is text", "RFC 6749 §B", readByHosts, checkText},
 	{"the host's own parameters are short", "RFC 6749 §8.2", nil, checkParameters},
-	{"what waits for the user comes back as it is", "RFC 8259 §8.1", unread, checkUnread},
 	{"the request is short enough to wait for the user", "RFC 7519 §8", nil, checkLength},
 }
 
@@ -301,6 +301,20 @@ func checkShown(s *inspected) error {
 	return nil
 }
 
+// readByHosts are the parameters that no other rule looks at.
+var readByHosts = []string{"display", "authorization_details", "dpop_jkt"}
+
+// checkText refuses bytes that are not UTF-8: in a waiting request they would become
+// others, and what the host has checked before the login would be another value after it.
+func checkText(s *inspected) error {
+	for _, name := range readByHosts {
+		if !utf8.ValidString(s.params.get(name)) {
+			return oautherr.InvalidRequest.With(name + " is not UTF-8.")
+		}
+	}
+	return nil
+}
+
 // maxParameters is how many bytes the values of Config.Parameters may have together.
 const maxParameters = 2048
 
@@ -311,20 +325,6 @@ func checkParameters(s *inspected) error {
 	}
 	if length > maxParameters {
 		return oautherr.InvalidRequest.With("The parameters of this server's own have more than 2048 bytes together.")
-	}
-	return nil
-}
-
-// unread are the parameters that no rule of ours reads. The host's own check may.
-var unread = []string{"display", "authorization_details", "dpop_jkt"}
-
-// checkUnread refuses what JSON cannot carry across the login: the host would be asked
-// about another value afterwards.
-func checkUnread(s *inspected) error {
-	for _, name := range unread {
-		if !utf8.ValidString(s.params.get(name)) {
-			return oautherr.InvalidRequest.With(name + " is not UTF-8.")
-		}
 	}
 	return nil
 }
