@@ -186,6 +186,44 @@ func TestImportsRunOneWay(t *testing.T) {
 	}
 }
 
+// What is for tests stays out of programs: package testing adds its flags to theirs.
+func TestNoProgramLinksTesting(t *testing.T) {
+	_, files := house(t)
+	imports, programs := map[string][]string{}, []string{}
+	for path, file := range files {
+		if isTest(path) {
+			continue
+		}
+		dir := filepath.ToSlash(filepath.Dir(path))
+		imports[dir] = append(imports[dir], importsOf(file)...)
+		if file.Name.Name == "main" && !slices.Contains(programs, dir) {
+			programs = append(programs, dir)
+		}
+	}
+	if len(programs) < 5 {
+		t.Errorf("the programs are %q: this test looks in the wrong place", programs)
+	}
+	for _, program := range programs {
+		seen := map[string]bool{}
+		var follow func(dir, way string)
+		follow = func(dir, way string) {
+			if seen[dir] {
+				return
+			}
+			seen[dir] = true
+			for _, imported := range imports[dir] {
+				if imported == "testing" || strings.HasPrefix(imported, "testing/") {
+					t.Errorf("%s imports %s", way, imported)
+				}
+				if ours, ok := strings.CutPrefix(imported, module+"/"); ok {
+					follow(ours, way+" imports "+ours)
+				}
+			}
+		}
+		follow(program, program)
+	}
+}
+
 // An unproven address must have no way into the header.
 func TestOnePlaceWritesLocation(t *testing.T) {
 	set, files := house(t)
