@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/usher-auth/usher v0.0.0
+	github.com/usher-auth/usher/authorize/authorizetest/servers v0.0.0
 )
 
 require (
@@ -23,4 +24,7 @@ require (
 	golang.org/x/sys v0.48.0 // indirect
 )
 
-replace github.com/usher-auth/usher => ../..
+replace (
+	github.com/usher-auth/usher => ../..
+	github.com/usher-auth/usher/authorize/authorizetest/servers => ../authorizetest/servers
+)

@@ -198,7 +198,7 @@ func (u *user) redeemTwice(flow *authorizetest.Flow, code string) bool {
 	var tally tally
 	for i := range 2 {
 		both.Go(func() {
-			tally.note(redemption(u.t.Context(), &at{u.fleet, (number+i)%3 + 1}, u.base, flow, code))
+			tally.note(postCode(u.t.Context(), &at{u.fleet, (number+i)%3 + 1}, u.base, flow.Redemption(code)))
 		})
 	}
 	both.Wait()
@@ -207,7 +207,7 @@ func (u *user) redeemTwice(flow *authorizetest.Flow, code string) bool {
 			u.t.Error("no replica lives long enough to redeem a code")
 			return true
 		}
-		tally.note(redemption(u.t.Context(), u.transport, u.base, flow, code))
+		tally.note(postCode(u.t.Context(), u.transport, u.base, flow.Redemption(code)))
 	}
 	for _, problem := range tally.problems {
 		u.t.Errorf("a redemption: %s", problem)
@@ -250,7 +250,7 @@ func (c *chaos) redeemAllAgain() {
 	for _, i := range c.issued {
 		var tally tally
 		for tries := 0; tally.successes+tally.refusals == 0 && tries < 20; tries++ {
-			tally.note(redemption(c.t.Context(), c.transport, c.base, i.flow, i.code)) // the last to be killed may be asked
+			tally.note(postCode(c.t.Context(), c.transport, c.base, i.flow.Redemption(i.code))) // the last to be killed may be asked
 		}
 		if tally.refusals != 1 || len(tally.problems) > 0 {
 			c.t.Errorf("a code that was used has %+v", &tally)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log"
 	"net/http"
@@ -13,8 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/usher-auth/usher/authorize/authorizetest"
-	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/pkce"
 )
 
 // desk is what the front answers itself: the page with the replicas, and an application
@@ -23,7 +22,7 @@ type desk struct {
 	base   string
 	fleet  *fleet
 	keys   keyFile
-	client authorizetest.Client
+	client authorize.Client
 
 	mu     sync.Mutex
 	visits map[string]*visit // by state
@@ -31,9 +30,8 @@ type desk struct {
 
 // visit is one sign-in at the application.
 type visit struct {
-	flow  *authorizetest.Flow
-	code  string
-	Steps []step
+	authorize.Redemption // without a code until it has come
+	Steps                []step
 }
 
 // step is a request of it, and who answered.
@@ -42,10 +40,7 @@ type step struct{ Replica, What, Result string }
 const maxVisits = 1000
 
 func newDesk(base string, f *fleet, keys keyFile) *desk {
-	demo := f.replicas[0].client()
-	return &desk{base: base, fleet: f, keys: keys, visits: map[string]*visit{}, client: authorizetest.Client{
-		Issuer: base, ID: demo.ID, RedirectURI: demo.RedirectURIs[0], Scopes: demo.Scopes,
-	}}
+	return &desk{base: base, fleet: f, keys: keys, client: f.replicas[0].client(), visits: map[string]*visit{}}
 }
 
 func (d *desk) handler() http.Handler {
@@ -97,71 +92,77 @@ func (d *desk) home(w http.ResponseWriter, r *http.Request) {
 	d.fleet.mu.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if v := d.visit(r); v != nil {
-		data.Steps, data.Code = v.Steps, v.code != ""
+	if _, v := d.visit(r); v != nil {
+		data.Steps, data.Code = v.Steps, v.Code != ""
 	}
 	show(w, http.StatusOK, "home.html", data)
 }
 
-// visit is the one of the browser that sent r, nil if there is none. The caller holds
-// the lock.
-func (d *desk) visit(r *http.Request) *visit {
+// visit is the one of the browser that sent r, nil if there is none, and its state. The
+// caller holds the lock.
+func (d *desk) visit(r *http.Request) (string, *visit) {
 	cookie, err := r.Cookie("demo")
 	if err != nil {
-		return nil
+		return "", nil
 	}
-	return d.visits[cookie.Value]
+	return cookie.Value, d.visits[cookie.Value]
 }
 
 // note writes down which replica answered.
 func (d *desk) note(r *http.Request, replica, result string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if v := d.visit(r); v != nil && len(v.Steps) < 100 {
+	if _, v := d.visit(r); v != nil && len(v.Steps) < 100 {
 		v.Steps = append(v.Steps, step{replica, r.Method + " " + r.URL.Path, result})
 	}
 }
 
 func (d *desk) signIn(w http.ResponseWriter, r *http.Request) {
-	changes := url.Values{}
-	if prompt := r.FormValue("prompt"); prompt != "" {
-		changes.Set("prompt", prompt)
+	state, verifier := pkce.NewVerifier(), pkce.NewVerifier() // 256 random bits each
+	to := authorize.Redemption{ClientID: d.client.ID, RedirectURI: d.client.RedirectURIs[0], Verifier: verifier}
+	query := url.Values{
+		"response_type": {"code"}, "client_id": {to.ClientID}, "redirect_uri": {to.RedirectURI},
+		"scope": {strings.Join(d.client.Scopes, " ")}, "state": {state},
+		"code_challenge": {pkce.Challenge(verifier)}, "code_challenge_method": {pkce.MethodS256},
 	}
-	flow := d.client.Start(changes)
+	if prompt := r.FormValue("prompt"); prompt != "" {
+		query.Set("prompt", prompt)
+	}
 	d.mu.Lock()
 	if len(d.visits) >= maxVisits {
 		clear(d.visits)
 	}
-	d.visits[flow.State] = &visit{flow: flow}
+	d.visits[state] = &visit{Redemption: to}
 	d.mu.Unlock()
-	http.SetCookie(w, &http.Cookie{Name: "demo", Value: flow.State, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
-	http.Redirect(w, r, flow.URL, http.StatusSeeOther)
+	http.SetCookie(w, &http.Cookie{Name: "demo", Value: state, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	http.Redirect(w, r, d.base+"/authorize?"+query.Encode(), http.StatusSeeOther)
 }
 
-// callback takes the answer, which is for the browser that asked, and once.
+// callback takes the answer, which is for the browser that asked, of this issuer, and
+// for one code.
 func (d *desk) callback(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
-	v := d.visit(r)
+	state, v := d.visit(r)
 	d.mu.Unlock()
-	if v == nil || v.flow.State != r.FormValue("state") {
+	answer := r.URL.Query()
+	code, refused := answer.Get("code"), answer.Get("error")
+	switch {
+	case v == nil || answer.Get("state") != state:
 		http.Error(w, "This browser did not ask for that answer.", http.StatusBadRequest)
 		return
-	}
-	code, err := v.flow.Check(r)
-	var refused *oautherr.Error
-	switch {
-	case errors.As(err, &refused):
-		d.add(v, step{What: "The answer", Result: string(refused.Code)})
-	case err != nil:
-		http.Error(w, err.Error(), http.StatusBadRequest)
+	case answer.Get("iss") != d.base || (code == "") == (refused == ""):
+		http.Error(w, "That is no answer of this issuer.", http.StatusBadRequest)
 		return
+	case refused != "":
+		d.add(v, step{What: "The answer", Result: refused})
 	default:
 		d.mu.Lock()
-		fresh := v.code == ""
-		v.code = code
+		fresh := v.Code == ""
+		v.Code = code
+		redemption := v.Redemption
 		d.mu.Unlock()
 		if fresh {
-			d.add(v, d.redeem(r.Context(), v.flow, code))
+			d.add(v, d.redeem(r.Context(), redemption))
 		}
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther) // a code is not for bookmarks
@@ -169,11 +170,15 @@ func (d *desk) callback(w http.ResponseWriter, r *http.Request) {
 
 // again redeems the same code once more, at the replica whose turn it is.
 func (d *desk) again(w http.ResponseWriter, r *http.Request) {
+	redemption := authorize.Redemption{}
 	d.mu.Lock()
-	v := d.visit(r)
+	_, v := d.visit(r)
+	if v != nil {
+		redemption = v.Redemption
+	}
 	d.mu.Unlock()
-	if v != nil && v.code != "" {
-		d.add(v, d.redeem(r.Context(), v.flow, v.code))
+	if redemption.Code != "" {
+		d.add(v, d.redeem(r.Context(), redemption))
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
@@ -185,9 +190,9 @@ func (d *desk) add(v *visit, s step) {
 }
 
 // redeem is what the application's server does with the code.
-func (d *desk) redeem(ctx context.Context, flow *authorizetest.Flow, code string) step {
+func (d *desk) redeem(ctx context.Context, redemption authorize.Redemption) step {
 	s := step{What: "POST /token"}
-	response, err := redemption(ctx, d.fleet, d.base, flow, code)
+	response, err := postCode(ctx, d.fleet, d.base, redemption)
 	if err != nil {
 		log.Print(err)
 		s.Result = "The answer got lost. Redeem the code again: unless it was used, that works."
@@ -206,20 +211,22 @@ type redeemed struct {
 	replica string
 }
 
-// redemption posts the code to the token endpoint at base, which is reached through t.
-func redemption(ctx context.Context, t http.RoundTripper, base string, flow *authorizetest.Flow, code string) (answer redeemed, err error) {
+// postCode redeems the code at the token endpoint at base, which is reached through t.
+func postCode(
+	ctx context.Context, t http.RoundTripper, base string, redemption authorize.Redemption,
+) (answer redeemed, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	form := url.Values{
-		"grant_type": {"authorization_code"}, "code": {code},
-		"redirect_uri": flow.Params["redirect_uri"], "code_verifier": {flow.Verifier},
+		"grant_type": {"authorization_code"}, "code": {redemption.Code},
+		"redirect_uri": {redemption.RedirectURI}, "code_verifier": {redemption.Verifier},
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/token", strings.NewReader(form.Encode()))
 	if err != nil {
 		return answer, err
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.SetBasicAuth(flow.Params.Get("client_id"), clientSecret)
+	r.SetBasicAuth(redemption.ClientID, clientSecret)
 	response, err := t.RoundTrip(r)
 	if err != nil {
 		return answer, err

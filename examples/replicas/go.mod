@@ -6,6 +6,7 @@ require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/usher-auth/usher v0.0.0
+	github.com/usher-auth/usher/authorize/authorizetest/servers v0.0.0
 	github.com/usher-auth/usher/authorize/redisstore v0.0.0
 	modernc.org/sqlite v1.61.1
 )
@@ -41,5 +42,6 @@ require (
 
 replace (
 	github.com/usher-auth/usher => ../..
+	github.com/usher-auth/usher/authorize/authorizetest/servers => ../../authorize/authorizetest/servers
 	github.com/usher-auth/usher/authorize/redisstore => ../../authorize/redisstore
 )

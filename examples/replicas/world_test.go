@@ -106,7 +106,9 @@ func newWorld(t *testing.T, shared places, pause time.Duration) *world {
 	}
 	t.Cleanup(w.fleet.stop)
 	d := newDesk(w.base, w.fleet, w.keys)
-	w.client = d.client
+	w.client = authorizetest.Client{
+		Issuer: w.base, ID: d.client.ID, RedirectURI: d.client.RedirectURIs[0], Scopes: d.client.Scopes,
+	}
 	server.Config.Handler = d.handler()
 	server.Start()
 	t.Cleanup(server.Close)
@@ -218,7 +220,7 @@ func (v *visitor) silent() error {
 // redeem redeems the code at the replica.
 func (v *visitor) redeem(flow *authorizetest.Flow, code string) redeemed {
 	v.t.Helper()
-	answer, err := redemption(v.t.Context(), &v.at, v.base, flow, code)
+	answer, err := postCode(v.t.Context(), &v.at, v.base, flow.Redemption(code))
 	if err != nil {
 		v.t.Fatal(err)
 	}

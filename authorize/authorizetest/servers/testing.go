@@ -4,13 +4,24 @@ import (
 	"errors"
 	"os"
 	"strconv"
-	"testing"
 )
 
 // Instance is what [For] starts: a [Server], a [Cluster] or a [Proxy].
 type Instance interface {
 	Close() error
 	Log() string
+}
+
+// T is what [For] needs of a test: a *[testing.T] or *[testing.B]. Programs use this
+// package too, and a program never links the package testing.
+type T interface {
+	Helper()
+	Cleanup(func())
+	Failed() bool
+	Logf(format string, args ...any)
+	Error(args ...any)
+	Skip(args ...any)
+	Fatal(args ...any)
 }
 
 // For starts a server for a test and closes it when the test ends; if the test has
@@ -21,7 +32,7 @@ type Instance interface {
 // Where the server is not installed, or the system is not Linux, the test is
 // skipped with a message that says how to install it. If the environment variable
 // CI is true, it fails instead: what a machine lacks may not go unnoticed there.
-func For[S Instance](tb testing.TB, config interface{ Start() (S, error) }) S {
+func For[S Instance](tb T, config interface{ Start() (S, error) }) S {
 	tb.Helper()
 	server, err := config.Start()
 	if err != nil {
@@ -39,7 +50,7 @@ func For[S Instance](tb testing.TB, config interface{ Start() (S, error) }) S {
 }
 
 // refuse ends a test for which there is no server.
-func refuse(tb testing.TB, err error) {
+func refuse(tb T, err error) {
 	tb.Helper()
 	var missing *MissingError
 	ci, _ := strconv.ParseBool(os.Getenv("CI"))

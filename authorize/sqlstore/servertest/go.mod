@@ -6,6 +6,7 @@ require (
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/usher-auth/usher v0.0.0
+	github.com/usher-auth/usher/authorize/authorizetest/servers v0.0.0
 	modernc.org/sqlite v1.61.1
 )
 
@@ -37,4 +38,7 @@ require (
 	modernc.org/memory v1.12.1 // indirect
 )
 
-replace github.com/usher-auth/usher => ../../..
+replace (
+	github.com/usher-auth/usher => ../../..
+	github.com/usher-auth/usher/authorize/authorizetest/servers => ../../authorizetest/servers
+)

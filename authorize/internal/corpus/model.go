@@ -1,4 +1,4 @@
-package authorize_test
+package corpus
 
 import (
 	"context"
@@ -19,23 +19,23 @@ import (
 // The model that the cases are written for. The consent page lies below the login
 // page because the corpus takes any interaction for a login.
 const (
-	corpusIssuer   = "https://as.example"
-	corpusEndpoint = corpusIssuer + "/authorize"
-	corpusLogin    = corpusIssuer + "/login"
+	issuer      = "https://as.example"
+	endpointURL = issuer + "/authorize"
+	loginPage   = issuer + "/login"
 )
 
-var corpusStart = time.Date(2026, time.March, 4, 5, 6, 7, 0, time.UTC)
+var modelStart = time.Date(2026, time.March, 4, 5, 6, 7, 0, time.UTC)
 
-// corpusScopes are known and allowed to all. admin is known and allowed to nobody.
-var corpusScopes = []string{"openid", "profile", "email", "offline_access", "api:read", "api:write"}
+// modelScopes are known and allowed to all. admin is known and allowed to nobody.
+var modelScopes = []string{"openid", "profile", "email", "offline_access", "api:read", "api:write"}
 
-// corpusClients are the clients of the model. One that is not here is confidential
+// modelClients are the clients of the model. One that is not here is confidential
 // and gets the redirect URIs of its case.
 //
 // native and nativelh are trusted: the corpus counts consent as given, and consent
 // is never remembered for loopback or a private-use scheme, unless the client is trusted
 // (RFC 8252 §8.6), so that is the only way for them not to be asked.
-var corpusClients = []authorize.Client{
+var modelClients = []authorize.Client{
 	{ID: "web", RedirectURIs: []string{"https://app.example/cb"}},
 	{ID: "spa", Public: true, RedirectURIs: []string{"https://spa.example/cb", "https://spa.example/cb2"}},
 	{ID: "native", Public: true, Trusted: true, RedirectURIs: []string{"http://127.0.0.1/cb", "http://[::1]/cb", "com.example.app:/oauth2redirect"}},
@@ -50,8 +50,8 @@ var corpusClients = []authorize.Client{
 	{ID: "par", RequirePushed: true, RedirectURIs: []string{"https://par.example/cb"}},
 }
 
-// corpusSessions are the values of "session" and of {COOKIE_VALUE:…}.
-var corpusSessions = map[string]struct {
+// modelSessions are the values of "session" and of {COOKIE_VALUE:…}.
+var modelSessions = map[string]struct {
 	subject string
 	age     time.Duration // since the user signed in
 	half    bool          // the second factor is missing
@@ -67,51 +67,51 @@ var corpusSessions = map[string]struct {
 	"mfa_pending":     {subject: "alice", age: time.Minute, half: true},
 }
 
-// corpusWorld is an endpoint with its host and a user's browser, made anew for
+// world is an endpoint with its host and a user's browser, made anew for
 // every case.
-type corpusWorld struct {
-	run     *corpusRunner
+type world struct {
+	run     *runner
 	client  string // those of the case, for steps that name none
 	session string
 
-	clock   *corpusClock
+	clock   *clock
 	memory  *authorize.Memory
 	handler *authorize.Handler
 	cookies *session.Cookies
-	browser *corpusBrowser
-	canary  *corpusCanary
+	browser *browser
+	canary  *canary
 
 	saved       map[string]string               // what setup steps saved: RESUME, CODE, …
-	origins     map[string]corpusAsked          // the requests behind saved RESUMEs
+	origins     map[string]question             // the requests behind saved RESUMEs
 	redemptions map[string]authorize.Redemption // how saved codes are redeemed
 	problems    []string                        // broken invariants of all answers so far
 
 	mu       sync.Mutex
-	codes    []corpusSavedCode // all that were stored
+	codes    []savedCode // all that were stored
 	errorIDs []string
 	resource []string // all that were asked about
 }
 
-type corpusSavedCode struct {
+type savedCode struct {
 	hash string
 	code *authorize.Code
 }
 
 // newWorld builds the model on the public API of the packages, as a host would.
-func (run *corpusRunner) newWorld(c *corpusCase) (*corpusWorld, error) {
-	w := &corpusWorld{
+func (run *runner) newWorld(c *testCase) (*world, error) {
+	w := &world{
 		run:         run,
 		client:      c.Client,
 		session:     c.Session,
-		clock:       &corpusClock{now: corpusStart},
-		browser:     newCorpusBrowser(),
+		clock:       &clock{now: modelStart},
+		browser:     newBrowser(),
 		saved:       map[string]string{},
-		origins:     map[string]corpusAsked{},
+		origins:     map[string]question{},
 		redemptions: map[string]authorize.Redemption{},
 	}
 	w.memory = authorize.NewMemory(authorize.MemoryConfig{Now: w.clock.Now})
 	known := false
-	for _, client := range corpusClients {
+	for _, client := range modelClients {
 		known = known || client.ID == c.Client
 		w.putClient(client, c)
 	}
@@ -123,16 +123,16 @@ func (run *corpusRunner) newWorld(c *corpusCase) (*corpusWorld, error) {
 		return nil, err
 	}
 	w.handler, err = authorize.New(authorize.Config{
-		Issuer:      corpusIssuer,
-		Endpoint:    corpusEndpoint,
-		Clients:     corpusClientStore{w.memory},
-		Codes:       corpusCodeStore{w.memory, w},
+		Issuer:      issuer,
+		Endpoint:    endpointURL,
+		Clients:     clientStore{w.memory},
+		Codes:       codeStore{w.memory, w},
 		Sessions:    w.cookies,
 		Login:       authorize.LoginURL("/login"),
-		Consent:     &authorize.Consent{Page: "/login/consent", Store: corpusConsents{w.memory, w}},
-		IDTokenHint: corpusHintSubject,
+		Consent:     &authorize.Consent{Page: "/login/consent", Store: consents{w.memory, w}},
+		IDTokenHint: hintSubject,
 		Resource:    w.allowResource,
-		Scopes:      append([]string{"admin"}, corpusScopes...),
+		Scopes:      append([]string{"admin"}, modelScopes...),
 		Keys:        []authorize.Key{{Secret: []byte("a secret of the test, 32 bytes or more")}},
 		OnEvent:     w.onEvent,
 		Now:         w.clock.Now,
@@ -145,9 +145,9 @@ func (run *corpusRunner) newWorld(c *corpusCase) (*corpusWorld, error) {
 }
 
 // putClient stores a client. The redirect URIs of the case hold for its client.
-func (w *corpusWorld) putClient(client authorize.Client, c *corpusCase) {
+func (w *world) putClient(client authorize.Client, c *testCase) {
 	client.Name = "The application " + client.ID
-	client.Scopes = corpusScopes
+	client.Scopes = modelScopes
 	if client.ID == c.Client {
 		client.RedirectURIs = c.RedirectURIs
 	}
@@ -155,7 +155,7 @@ func (w *corpusWorld) putClient(client authorize.Client, c *corpusCase) {
 }
 
 // redirectURIs returns what is registered now.
-func (w *corpusWorld) redirectURIs(client string) []string {
+func (w *world) redirectURIs(client string) []string {
 	c, err := w.memory.Client(context.Background(), client)
 	if err != nil || c == nil {
 		return nil
@@ -163,56 +163,56 @@ func (w *corpusWorld) redirectURIs(client string) []string {
 	return c.RedirectURIs
 }
 
-func (w *corpusWorld) close() {
+func (w *world) close() {
 	if w.canary != nil {
 		w.canary.close()
 	}
 }
 
-// corpusClock stands still unless a step moves it.
-type corpusClock struct {
+// clock stands still unless a step moves it.
+type clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-func (c *corpusClock) Now() time.Time {
+func (c *clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
-func (c *corpusClock) advance(d time.Duration) {
+func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
 }
 
-// corpusClientStore fails for one client, with a text that nobody but the log may
+// clientStore fails for one client, with a text that nobody but the log may
 // see.
-type corpusClientStore struct{ *authorize.Memory }
+type clientStore struct{ *authorize.Memory }
 
-func (s corpusClientStore) Client(ctx context.Context, id string) (*authorize.Client, error) {
+func (s clientStore) Client(ctx context.Context, id string) (*authorize.Client, error) {
 	if id == "storeerr" {
 		return nil, errors.New("sql: connection refused by 10.0.0.7; panic: goroutine 1 [running]")
 	}
 	return s.Memory.Client(ctx, id)
 }
 
-// corpusCodeStore remembers all that it is given.
-type corpusCodeStore struct {
+// codeStore remembers all that it is given.
+type codeStore struct {
 	*authorize.Memory
-	w *corpusWorld
+	w *world
 }
 
-func (s corpusCodeStore) SaveCode(ctx context.Context, hash string, code *authorize.Code) error {
+func (s codeStore) SaveCode(ctx context.Context, hash string, code *authorize.Code) error {
 	s.w.mu.Lock()
-	s.w.codes = append(s.w.codes, corpusSavedCode{hash, code.Clone()})
+	s.w.codes = append(s.w.codes, savedCode{hash, code.Clone()})
 	s.w.mu.Unlock()
 	return s.Memory.SaveCode(ctx, hash, code)
 }
 
 // dump is all that the code store was ever given.
-func (w *corpusWorld) dump() (string, error) {
+func (w *world) dump() (string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var b strings.Builder
@@ -226,25 +226,25 @@ func (w *corpusWorld) dump() (string, error) {
 	return b.String(), nil
 }
 
-// corpusConsents says that everybody has agreed to everything, except for the
+// consents says that everybody has agreed to everything, except for the
 // client tp and the user alice_noconsent.
-type corpusConsents struct {
+type consents struct {
 	*authorize.Memory
-	w *corpusWorld
+	w *world
 }
 
-func (s corpusConsents) FindConsent(_ context.Context, subject, clientID string) (*authorize.ConsentRecord, error) {
+func (s consents) FindConsent(_ context.Context, subject, clientID string) (*authorize.ConsentRecord, error) {
 	if clientID == "tp" || subject == "alice_noconsent" {
 		return nil, nil
 	}
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	return &authorize.ConsentRecord{Subject: subject, ClientID: clientID, Scopes: corpusScopes, Resources: s.w.resource}, nil
+	return &authorize.ConsentRecord{Subject: subject, ClientID: clientID, Scopes: modelScopes, Resources: s.w.resource}, nil
 }
 
 // allowResource knows https://api.example and what is below it, and remembers what
 // was asked for as agreed to.
-func (w *corpusWorld) allowResource(_ context.Context, _ *authorize.Client, resource string) (bool, error) {
+func (w *world) allowResource(_ context.Context, _ *authorize.Client, resource string) (bool, error) {
 	if !strings.HasPrefix(resource, "https://api.example/") && resource != "https://api.example" {
 		return false, nil
 	}
@@ -254,7 +254,7 @@ func (w *corpusWorld) allowResource(_ context.Context, _ *authorize.Client, reso
 	return true, nil
 }
 
-func (w *corpusWorld) onEvent(_ context.Context, e authorize.Event) {
+func (w *world) onEvent(_ context.Context, e authorize.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if e.ErrorID != "" {
@@ -262,13 +262,13 @@ func (w *corpusWorld) onEvent(_ context.Context, e authorize.Event) {
 	}
 }
 
-var corpusHintKey = []byte("signs the ID tokens of the model")
+var hintKey = []byte("signs the ID tokens of the model")
 
-// corpusHintSubject accepts ID tokens that the model signed (HS256) and nothing
+// hintSubject accepts ID tokens that the model signed (HS256) and nothing
 // else: no garbage, no unsigned token.
-func corpusHintSubject(_ context.Context, token string) (string, error) {
-	signed, signature, ok := corpusCutLast(token, ".")
-	if !ok || signature != corpusSignature(signed) {
+func hintSubject(_ context.Context, token string) (string, error) {
+	signed, signature, ok := cutLast(token, ".")
+	if !ok || signature != signatureOf(signed) {
 		return "", errors.New("not a token of this issuer")
 	}
 	_, payload, _ := strings.Cut(signed, ".")
@@ -277,25 +277,25 @@ func corpusHintSubject(_ context.Context, token string) (string, error) {
 		return "", err
 	}
 	var claims struct{ Iss, Sub string }
-	if err := json.Unmarshal(text, &claims); err != nil || claims.Iss != corpusIssuer {
+	if err := json.Unmarshal(text, &claims); err != nil || claims.Iss != issuer {
 		return "", errors.New("not an ID token of this issuer")
 	}
 	return claims.Sub, nil
 }
 
-func corpusHint(subject string) string {
+func hintFor(subject string) string {
 	encode := base64.RawURLEncoding.EncodeToString
-	signed := encode([]byte(`{"alg":"HS256"}`)) + "." + encode(fmt.Appendf(nil, `{"iss":%q,"sub":%q}`, corpusIssuer, subject))
-	return signed + "." + corpusSignature(signed)
+	signed := encode([]byte(`{"alg":"HS256"}`)) + "." + encode(fmt.Appendf(nil, `{"iss":%q,"sub":%q}`, issuer, subject))
+	return signed + "." + signatureOf(signed)
 }
 
-func corpusSignature(signed string) string {
-	mac := hmac.New(sha256.New, corpusHintKey)
+func signatureOf(signed string) string {
+	mac := hmac.New(sha256.New, hintKey)
 	mac.Write([]byte(signed))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-func corpusCutLast(text, sep string) (before, after string, ok bool) {
+func cutLast(text, sep string) (before, after string, ok bool) {
 	i := strings.LastIndex(text, sep)
 	if i < 0 {
 		return text, "", false

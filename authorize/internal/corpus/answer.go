@@ -1,4 +1,4 @@
-package authorize_test
+package corpus
 
 import (
 	"encoding/xml"
@@ -12,17 +12,17 @@ import (
 
 // The kinds of answers that the corpus knows, and one more that it follows.
 const (
-	corpusErrorPage     = "error_page"
-	corpusErrorRedirect = "error_redirect"
-	corpusCodeRedirect  = "code_redirect"
-	corpusLoginRedirect = "login_redirect"
-	corpusAskedAgain    = "asked_again"
+	errorPage     = "error_page"
+	errorRedirect = "error_redirect"
+	codeRedirect  = "code_redirect"
+	loginRedirect = "login_redirect"
+	askedAgain    = "asked_again"
 )
 
-// corpusAnswer is all that is known of one answer. The checks are functions of it.
-type corpusAnswer struct {
+// answer is all that is known of one answer. The checks are functions of it.
+type answer struct {
 	method string
-	asked  corpusAsked
+	asked  question
 
 	status int
 	header http.Header
@@ -32,30 +32,30 @@ type corpusAnswer struct {
 	registered []string // redirect URIs of the client that asked
 	subject    string   // who was signed in, "" for nobody
 	elapsed    time.Duration
-	allocated  uint64            // bytes, by the endpoint
-	codes      []corpusSavedCode // stored meanwhile
+	allocated  uint64      // bytes, by the endpoint
+	codes      []savedCode // stored meanwhile
 	errorIDs   []string
 	fetched    int // calls of the canary
 
 	// What read makes of it.
 	kind   string
-	target string        // Location, or the action of a form that posts itself
-	params []corpusParam // of the target's query and fragment, and of the form
+	target string  // Location, or the action of a form that posts itself
+	params []param // of the target's query and fragment, and of the form
 	form   bool
 }
 
-type corpusParam struct{ name, value string }
+type param struct{ name, value string }
 
 // String names the outcome as exceptions.json does.
-func (a *corpusAnswer) String() string {
-	if code := a.param("error"); a.kind == corpusErrorRedirect {
+func (a *answer) String() string {
+	if code := a.param("error"); a.kind == errorRedirect {
 		return a.kind + " " + code
 	}
 	return a.kind
 }
 
 // param returns the value of a parameter of the answer, "" if there is none.
-func (a *corpusAnswer) param(name string) string {
+func (a *answer) param(name string) string {
 	for _, p := range a.params {
 		if p.name == name {
 			return p.value
@@ -64,9 +64,9 @@ func (a *corpusAnswer) param(name string) string {
 	return ""
 }
 
-func (a *corpusAnswer) has(name string) bool { return a.count(name) > 0 }
+func (a *answer) has(name string) bool { return a.count(name) > 0 }
 
-func (a *corpusAnswer) count(name string) int {
+func (a *answer) count(name string) int {
 	n := 0
 	for _, p := range a.params {
 		if p.name == name {
@@ -77,90 +77,90 @@ func (a *corpusAnswer) count(name string) int {
 }
 
 // html reports whether a browser would show the body as a page.
-func (a *corpusAnswer) html() bool {
+func (a *answer) html() bool {
 	return strings.HasPrefix(strings.ToLower(a.header.Get("Content-Type")), "text/html")
 }
 
 // read finds out what the response means.
-func (a *corpusAnswer) read() {
+func (a *answer) read() {
 	switch location := a.header.Get("Location"); {
 	case a.status >= 300 && a.status < 400 && location != "":
-		a.target, a.params = location, corpusParamsOf(location)
+		a.target, a.params = location, paramsOf(location)
 	case a.status == http.StatusOK && a.html():
-		if action, fields, ok := corpusForm(a.body); ok {
-			a.form, a.target, a.params = true, action, append(corpusParamsOf(action), fields...)
+		if action, fields, ok := findForm(a.body); ok {
+			a.form, a.target, a.params = true, action, append(paramsOf(action), fields...)
 		}
 	}
 	base, _, _ := strings.Cut(a.target, "?")
 	switch {
 	case a.status >= 400:
-		a.kind = corpusErrorPage
-	case !a.form && (base == corpusLogin || strings.HasPrefix(base, corpusLogin+"/")):
-		a.kind = corpusLoginRedirect
-	case !a.form && base == corpusEndpoint && a.status == http.StatusSeeOther:
-		a.kind = corpusAskedAgain
+		a.kind = errorPage
+	case !a.form && (base == loginPage || strings.HasPrefix(base, loginPage+"/")):
+		a.kind = loginRedirect
+	case !a.form && base == endpointURL && a.status == http.StatusSeeOther:
+		a.kind = askedAgain
 	case a.has("error"):
-		a.kind = corpusErrorRedirect
+		a.kind = errorRedirect
 	case a.has("code"):
-		a.kind = corpusCodeRedirect
+		a.kind = codeRedirect
 	default:
 		a.kind = fmt.Sprintf("a response with status %d, Location %.200q and no known meaning", a.status, a.target)
 	}
 }
 
-// corpusParamsOf returns the parameters of a URL's query and fragment.
-func corpusParamsOf(target string) []corpusParam {
+// paramsOf returns the parameters of a URL's query and fragment.
+func paramsOf(target string) []param {
 	target, fragment, _ := strings.Cut(target, "#")
 	_, query, _ := strings.Cut(target, "?")
-	return append(corpusPairs(query), corpusPairs(fragment)...)
+	return append(pairsOf(query), pairsOf(fragment)...)
 }
 
-// corpusPairs decodes what can be decoded. net/url would drop the rest.
-func corpusPairs(raw string) []corpusParam {
-	var params []corpusParam
+// pairsOf decodes what can be decoded. net/url would drop the rest.
+func pairsOf(raw string) []param {
+	var params []param
 	for pair := range strings.SplitSeq(raw, "&") {
 		if pair == "" {
 			continue
 		}
 		name, value, _ := strings.Cut(pair, "=")
-		params = append(params, corpusParam{corpusUnescape(name), corpusUnescape(value)})
+		params = append(params, param{unescape(name), unescape(value)})
 	}
 	return params
 }
 
-func corpusUnescape(text string) string {
+func unescape(text string) string {
 	if decoded, err := url.QueryUnescape(text); err == nil {
 		return decoded
 	}
 	return text
 }
 
-// corpusForm finds a form that posts itself: the first one with method post, and its
+// findForm finds a form that posts itself: the first one with method post, and its
 // hidden fields.
-func corpusForm(body string) (action string, fields []corpusParam, found bool) {
-	for _, tag := range corpusTags(body) {
+func findForm(body string) (action string, fields []param, found bool) {
+	for _, tag := range startTags(body) {
 		switch {
 		case tag.name == "form" && !found && strings.EqualFold(tag.attr["method"], "post"):
 			action, found = tag.attr["action"], true
 		case tag.name == "input" && found && tag.attr["name"] != "":
-			fields = append(fields, corpusParam{tag.attr["name"], tag.attr["value"]})
+			fields = append(fields, param{tag.attr["name"], tag.attr["value"]})
 		}
 	}
 	return action, fields, found && len(fields) > 0
 }
 
-// corpusTag is a start tag with the text up to the next tag of any kind.
-type corpusTag struct {
+// startTag is a start tag with the text up to the next tag of any kind.
+type startTag struct {
 	name string
 	attr map[string]string
 	text string
 }
 
-// corpusTags reads HTML as far as it is well formed enough for a page of ours.
-func corpusTags(body string) []corpusTag {
+// startTags reads HTML as far as it is well formed enough for a page of ours.
+func startTags(body string) []startTag {
 	decoder := xml.NewDecoder(strings.NewReader(body))
 	decoder.Strict, decoder.AutoClose, decoder.Entity = false, xml.HTMLAutoClose, xml.HTMLEntity
-	var tags []corpusTag
+	var tags []startTag
 	inside := false
 	for {
 		token, err := decoder.Token()
@@ -169,7 +169,7 @@ func corpusTags(body string) []corpusTag {
 		}
 		switch token := token.(type) {
 		case xml.StartElement:
-			tag := corpusTag{name: strings.ToLower(token.Name.Local), attr: map[string]string{}}
+			tag := startTag{name: strings.ToLower(token.Name.Local), attr: map[string]string{}}
 			for _, attr := range token.Attr {
 				tag.attr[strings.ToLower(attr.Name.Local)] = attr.Value
 			}
@@ -184,8 +184,8 @@ func corpusTags(body string) []corpusTag {
 	}
 }
 
-// corpusAsked is what a request said, as far as the invariants depend on it.
-type corpusAsked struct {
+// question is what a request said, as far as the invariants depend on it.
+type question struct {
 	client   string
 	state    string   // "" if absent or unusable
 	formPost bool     // asked for in some place
@@ -195,7 +195,7 @@ type corpusAsked struct {
 
 // asked reads a request that the client made. One that comes back from the login
 // says what the original one did.
-func (w *corpusWorld) asked(r corpusRequest, client string) corpusAsked {
+func (w *world) asked(r rawRequest, client string) question {
 	query, body := "", ""
 	if r.Query != nil {
 		query = *r.Query
@@ -203,12 +203,12 @@ func (w *corpusWorld) asked(r corpusRequest, client string) corpusAsked {
 	if r.Body != nil {
 		body = *r.Body
 	}
-	counts, elsewhere := corpusPairs(query), []corpusParam(nil)
+	counts, elsewhere := pairsOf(query), []param(nil)
 	if r.Method == "POST" {
-		counts, elsewhere = corpusPairs(body), counts
+		counts, elsewhere = pairsOf(body), counts
 	}
-	q := corpusAsked{client: client, state: corpusUsableState(counts, elsewhere)}
-	for _, p := range append(append(counts, elsewhere...), corpusPairs(body)...) {
+	q := question{client: client, state: usableState(counts, elsewhere)}
+	for _, p := range append(append(counts, elsewhere...), pairsOf(body)...) {
 		q.values = append(q.values, p.name, p.value)
 		if p.name == "response_mode" && p.value == "form_post" {
 			q.formPost = true
@@ -229,10 +229,10 @@ func (w *corpusWorld) asked(r corpusRequest, client string) corpusAsked {
 	return q
 }
 
-// corpusUsableState returns the state that has to come back: it is there exactly
+// usableState returns the state that has to come back: it is there exactly
 // once, in the place that counts, and is text of at most 8 KiB that survives every
 // way of delivery. An empty value counts as absent.
-func corpusUsableState(counts, elsewhere []corpusParam) string {
+func usableState(counts, elsewhere []param) string {
 	state, n := "", 0
 	for _, p := range append(counts[:len(counts):len(counts)], elsewhere...) {
 		if p.name == "state" && p.value != "" {

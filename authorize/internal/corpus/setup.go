@@ -1,4 +1,4 @@
-package authorize_test
+package corpus
 
 import (
 	"context"
@@ -15,9 +15,9 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// corpusStep is one thing that happens before the request of a stateful case. Which
+// setupStep is one thing that happens before the request of a stateful case. Which
 // members count depends on Do.
-type corpusStep struct {
+type setupStep struct {
 	Do      string
 	Client  string
 	Session string
@@ -47,13 +47,13 @@ type corpusStep struct {
 
 // The verifier and challenge of RFC 7636 appendix B, which the corpus uses.
 const (
-	corpusVerifier  = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
-	corpusChallenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+	verifier  = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+	challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 )
 
 // do runs a step. A verb that is not known is an error, as is one that did not do
 // what the case relies on.
-func (w *corpusWorld) do(step corpusStep) error {
+func (w *world) do(step setupStep) error {
 	switch step.Do {
 	case "authorize":
 		return w.doAuthorize(step)
@@ -87,7 +87,7 @@ func (w *corpusWorld) do(step corpusStep) error {
 }
 
 // client is that of the step, or of the case.
-func (step corpusStep) client(w *corpusWorld) string {
+func (step setupStep) client(w *world) string {
 	if step.Client != "" {
 		return step.Client
 	}
@@ -95,24 +95,24 @@ func (step corpusStep) client(w *corpusWorld) string {
 }
 
 // request is a right request of the step's client.
-func (step corpusStep) request(w *corpusWorld) (corpusRequest, error) {
+func (step setupStep) request(w *world) (rawRequest, error) {
 	client := step.client(w)
 	uris := w.redirectURIs(client)
 	if len(uris) == 0 {
-		return corpusRequest{}, fmt.Errorf("the client %q has no redirect URI", client)
+		return rawRequest{}, fmt.Errorf("the client %q has no redirect URI", client)
 	}
 	query := "response_type=code&client_id=" + url.QueryEscape(client) + "&redirect_uri=" + url.QueryEscape(uris[0]) +
 		"&scope=openid&state=xyzABC123&nonce=n-0S6_WzA2Mj"
 	if !step.NoPKCE {
-		query += "&code_challenge=" + corpusChallenge + "&code_challenge_method=S256"
+		query += "&code_challenge=" + challenge + "&code_challenge_method=S256"
 	}
 	query += step.QueryAdd
-	return corpusRequest{Method: "GET", Path: "/authorize", Query: &query}, nil
+	return rawRequest{Method: "GET", Path: "/authorize", Query: &query}, nil
 }
 
 // doAuthorize starts a request that has to wait for the user, and saves what brings
 // it back.
-func (w *corpusWorld) doAuthorize(step corpusStep) error {
+func (w *world) doAuthorize(step setupStep) error {
 	r, err := step.request(w)
 	if err != nil {
 		return err
@@ -124,7 +124,7 @@ func (w *corpusWorld) doAuthorize(step corpusStep) error {
 	if err != nil {
 		return err
 	}
-	if a.kind != corpusLoginRedirect {
+	if a.kind != loginRedirect {
 		return fmt.Errorf("got %s, which leaves nothing to resume", a)
 	}
 	for _, p := range a.params {
@@ -139,11 +139,11 @@ func (w *corpusWorld) doAuthorize(step corpusStep) error {
 }
 
 // doLogin signs the user in on the host's login page, which takes a person a second.
-func (w *corpusWorld) doLogin(step corpusStep) error {
+func (w *world) doLogin(step setupStep) error {
 	if step.NewBrowser {
-		w.browser = newCorpusBrowser()
+		w.browser = newBrowser()
 	}
-	model, ok := corpusSessions[step.As]
+	model, ok := modelSessions[step.As]
 	if !ok {
 		return fmt.Errorf("the model has no user %q", step.As)
 	}
@@ -160,7 +160,7 @@ func (w *corpusWorld) doLogin(step corpusStep) error {
 	return w.signIn(w.browser, session.Session{Subject: model.subject, SecondFactorPending: model.half, AMR: []string{"pwd"}})
 }
 
-func (w *corpusWorld) doResume(step corpusStep) error {
+func (w *world) doResume(step setupStep) error {
 	name := step.Resume
 	if name == "" {
 		name = "RESUME"
@@ -170,7 +170,7 @@ func (w *corpusWorld) doResume(step corpusStep) error {
 		return fmt.Errorf("no step saved %s", name)
 	}
 	query += step.QueryAdd
-	a, err := w.send(corpusRequest{Method: "GET", Path: "/authorize", Query: &query}, step.client(w), w.browser.session)
+	a, err := w.send(rawRequest{Method: "GET", Path: "/authorize", Query: &query}, step.client(w), w.browser.session)
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (w *corpusWorld) doResume(step corpusStep) error {
 	return nil
 }
 
-func (w *corpusWorld) doSetRedirects(step corpusStep) error {
+func (w *world) doSetRedirects(step setupStep) error {
 	c, err := w.memory.Client(context.Background(), step.client(w))
 	if err != nil {
 		return err
@@ -194,7 +194,7 @@ func (w *corpusWorld) doSetRedirects(step corpusStep) error {
 }
 
 // doCode gets a code and remembers how it has to be redeemed.
-func (w *corpusWorld) doCode(step corpusStep) error {
+func (w *world) doCode(step setupStep) error {
 	r, err := step.request(w)
 	if err != nil {
 		return err
@@ -209,14 +209,14 @@ func (w *corpusWorld) doCode(step corpusStep) error {
 	if err != nil {
 		return err
 	}
-	if a.kind != corpusCodeRedirect {
+	if a.kind != codeRedirect {
 		return fmt.Errorf("got %s, want a code", a)
 	}
 	right := authorize.Redemption{
 		Code:        a.param("code"),
 		ClientID:    step.client(w),
 		RedirectURI: w.redirectURIs(step.client(w))[0],
-		Verifier:    corpusVerifier,
+		Verifier:    verifier,
 	}
 	if step.NoPKCE {
 		right.Verifier = ""
@@ -227,7 +227,7 @@ func (w *corpusWorld) doCode(step corpusStep) error {
 }
 
 // doRedeem presents a code, one time or many times at once.
-func (w *corpusWorld) doRedeem(step corpusStep) error {
+func (w *world) doRedeem(step setupStep) error {
 	r, err := step.redemption(w)
 	if err != nil {
 		return err
@@ -242,7 +242,7 @@ func (w *corpusWorld) doRedeem(step corpusStep) error {
 	return nil
 }
 
-func (step corpusStep) redemption(w *corpusWorld) (r authorize.Redemption, err error) {
+func (step setupStep) redemption(w *world) (r authorize.Redemption, err error) {
 	name := step.Code
 	if name == "" {
 		name = "CODE"
@@ -262,7 +262,7 @@ func (step corpusStep) redemption(w *corpusWorld) (r authorize.Redemption, err e
 }
 
 // argument is the text that a step gives, nothing for null, or the standard.
-func (w *corpusWorld) argument(raw json.RawMessage, standard string) (string, error) {
+func (w *world) argument(raw json.RawMessage, standard string) (string, error) {
 	if raw == nil {
 		return standard, nil
 	}
@@ -274,14 +274,14 @@ func (w *corpusWorld) argument(raw json.RawMessage, standard string) (string, er
 }
 
 // redeem is the token endpoint. It returns "ok" or the error code.
-func (w *corpusWorld) redeem(r authorize.Redemption) string {
+func (w *world) redeem(r authorize.Redemption) string {
 	if _, err := w.handler.Redeem(context.Background(), r); err != nil {
 		return string(oautherr.Of(err).Code)
 	}
 	return "ok"
 }
 
-func (w *corpusWorld) redeemAtOnce(step corpusStep, r authorize.Redemption) error {
+func (w *world) redeemAtOnce(step setupStep, r authorize.Redemption) error {
 	outcomes := make(chan string, step.Parallel)
 	begin := make(chan struct{})
 	for range step.Parallel {
@@ -306,7 +306,7 @@ func (w *corpusWorld) redeemAtOnce(step corpusStep, r authorize.Redemption) erro
 }
 
 // doStoreDump looks for a saved value, or a text, in all that the store was given.
-func (w *corpusWorld) doStoreDump(step corpusStep) error {
+func (w *world) doStoreDump(step setupStep) error {
 	text, ok := w.saved[step.MustNotContain]
 	if !ok {
 		text = step.MustNotContain

@@ -1,4 +1,4 @@
-package authorize_test
+package corpus
 
 import (
 	"errors"
@@ -13,16 +13,16 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// corpusBrowser keeps cookies, and who its user is.
-type corpusBrowser struct {
+// browser keeps cookies, and who its user is.
+type browser struct {
 	cookies map[string]string
 	session string // the name of the session that its cookie leads to, or ""
 }
 
-func newCorpusBrowser() *corpusBrowser { return &corpusBrowser{cookies: map[string]string{}} }
+func newBrowser() *browser { return &browser{cookies: map[string]string{}} }
 
 // header returns the Cookie header, with more cookies after its own.
-func (b *corpusBrowser) header(more string) string {
+func (b *browser) header(more string) string {
 	var pairs []string
 	for _, name := range slices.Sorted(maps.Keys(b.cookies)) {
 		pairs = append(pairs, name+"="+b.cookies[name])
@@ -35,7 +35,7 @@ func (b *corpusBrowser) header(more string) string {
 
 // keep takes the cookies of an answer. The browser sees the endpoint over https, and
 // refuses a cookie whose __Host- prefix promises what its attributes do not hold.
-func (b *corpusBrowser) keep(header http.Header) error {
+func (b *browser) keep(header http.Header) error {
 	for _, line := range header["Set-Cookie"] {
 		c, err := http.ParseSetCookie(line)
 		if err != nil {
@@ -55,10 +55,10 @@ func (b *corpusBrowser) keep(header http.Header) error {
 
 // beSignedIn makes the browser carry the session: the one that the user of this name
 // has signed in for during the setup, or else that of the model.
-func (w *corpusWorld) beSignedIn(name string) error {
+func (w *world) beSignedIn(name string) error {
 	if name == "none" || name == "" {
 		w.browser.session = ""
-		delete(w.browser.cookies, corpusSessionCookie)
+		delete(w.browser.cookies, sessionCookie)
 		return nil
 	}
 	if w.browser.session == name {
@@ -69,20 +69,20 @@ func (w *corpusWorld) beSignedIn(name string) error {
 		return err
 	}
 	w.browser.session = name
-	w.browser.cookies[corpusSessionCookie] = value
+	w.browser.cookies[sessionCookie] = value
 	return nil
 }
 
 // cookieOf returns the value of a cookie that leads to the session, as a browser
 // has it that signed in long ago. The ages count from the beginning of the case.
-func (w *corpusWorld) cookieOf(name string) (string, error) {
-	model, ok := corpusSessions[name]
+func (w *world) cookieOf(name string) (string, error) {
+	model, ok := modelSessions[name]
 	if !ok {
 		return "", fmt.Errorf("the model has no session %q", name)
 	}
 	s := session.Session{
 		Subject:             model.subject,
-		AuthTime:            corpusStart.Add(-model.age),
+		AuthTime:            modelStart.Add(-model.age),
 		SecondFactorPending: model.half,
 		AMR:                 []string{"pwd"},
 	}
@@ -90,11 +90,11 @@ func (w *corpusWorld) cookieOf(name string) (string, error) {
 		w.clock.advance(-model.age)
 		defer w.clock.advance(model.age)
 	}
-	b := newCorpusBrowser()
+	b := newBrowser()
 	if err := w.signIn(b, s); err != nil {
 		return "", err
 	}
-	value := b.cookies[corpusSessionCookie]
+	value := b.cookies[sessionCookie]
 	if model.revoked {
 		if err := w.cookies.SignOut(httptest.NewRecorder(), b.visit()); err != nil {
 			return "", err
@@ -103,11 +103,11 @@ func (w *corpusWorld) cookieOf(name string) (string, error) {
 	return value, nil
 }
 
-// corpusSessionCookie is what {COOKIE_NAME} stands for.
-const corpusSessionCookie = "__Host-usher-session"
+// sessionCookie is what {COOKIE_NAME} stands for.
+const sessionCookie = "__Host-usher-session"
 
 // signIn is what the host's login page does once the password was right.
-func (w *corpusWorld) signIn(b *corpusBrowser, s session.Session) error {
+func (w *world) signIn(b *browser, s session.Session) error {
 	rec := httptest.NewRecorder()
 	if _, err := w.cookies.SignIn(rec, b.visit(), s); err != nil {
 		return err
@@ -116,34 +116,34 @@ func (w *corpusWorld) signIn(b *corpusBrowser, s session.Session) error {
 }
 
 // visit is a request to a page of the host.
-func (b *corpusBrowser) visit() *http.Request {
-	r := httptest.NewRequest("GET", corpusLogin, nil)
+func (b *browser) visit() *http.Request {
+	r := httptest.NewRequest("GET", loginPage, nil)
 	if header := b.header(""); header != "" {
 		r.Header.Set("Cookie", header)
 	}
 	return r
 }
 
-// corpusCanary is a server that must never be called.
-type corpusCanary struct {
+// canary is a server that must never be called.
+type canary struct {
 	listener net.Listener
 	callers  chan string // in the order of their calls
 }
 
-func (w *corpusWorld) canaryPort() (string, error) {
+func (w *world) canaryPort() (string, error) {
 	if w.canary == nil {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return "", err
 		}
-		w.canary = &corpusCanary{listener, make(chan string, 100)}
+		w.canary = &canary{listener, make(chan string, 100)}
 		go w.canary.accept()
 	}
 	_, port, err := net.SplitHostPort(w.canary.listener.Addr().String())
 	return port, err
 }
 
-func (c *corpusCanary) accept() {
+func (c *canary) accept() {
 	defer close(c.callers)
 	for {
 		conn, err := c.listener.Accept()
@@ -157,7 +157,7 @@ func (c *corpusCanary) accept() {
 
 // visitors returns how many connections were opened since it was last called. It
 // opens one itself: those in front of it in the queue are the visitors.
-func (c *corpusCanary) visitors() (int, error) {
+func (c *canary) visitors() (int, error) {
 	own, err := net.Dial("tcp", c.listener.Addr().String())
 	if err != nil {
 		return 0, err
@@ -173,4 +173,4 @@ func (c *corpusCanary) visitors() (int, error) {
 	return 0, errors.New("the canary is gone")
 }
 
-func (c *corpusCanary) close() { c.listener.Close() }
+func (c *canary) close() { c.listener.Close() }

@@ -1,4 +1,4 @@
-package authorize_test
+package corpus
 
 import (
 	"bufio"
@@ -19,8 +19,8 @@ import (
 	"time"
 )
 
-// corpusRequest is a request as its case has it: query and body are raw.
-type corpusRequest struct {
+// rawRequest is a request as its case has it: query and body are raw.
+type rawRequest struct {
 	Method  string
 	Path    string
 	Query   *string
@@ -28,34 +28,34 @@ type corpusRequest struct {
 	Headers map[string]string
 }
 
-// corpusRunner serves one endpoint after another at one address.
-type corpusRunner struct {
+// runner serves one endpoint after another at one address.
+type runner struct {
 	address string
 	// rogue, if set, stands between the server and the endpoint and spoils something.
 	rogue func(http.Handler) http.Handler
 
 	mu      sync.Mutex
 	handler http.Handler
-	visit   *corpusVisit
+	visit   *arrival
 }
 
-// corpusVisit is what the server sees of one request.
-type corpusVisit struct {
+// arrival is what the server sees of one request.
+type arrival struct {
 	reached   bool // net/http let it through
 	panicked  any
 	allocated uint64
 	done      chan struct{} // closed when the endpoint has returned
 }
 
-// startCorpusRunner starts a server that accepts much larger heads than usual: the
+// startRunner starts a server that accepts much larger heads than usual: the
 // endpoint itself has to cope with them.
-func startCorpusRunner(t *testing.T) *corpusRunner {
+func startRunner(t *testing.T) *runner {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := &corpusRunner{address: listener.Addr().String()}
+	run := &runner{address: listener.Addr().String()}
 	server := &http.Server{Handler: run, MaxHeaderBytes: 4 << 20, ErrorLog: log.New(io.Discard, "", 0)}
 	stopped := make(chan error, 1)
 	go func() { stopped <- server.Serve(listener) }()
@@ -68,7 +68,7 @@ func startCorpusRunner(t *testing.T) *corpusRunner {
 	return run
 }
 
-func (run *corpusRunner) serve(h http.Handler) {
+func (run *runner) serve(h http.Handler) {
 	if run.rogue != nil {
 		h = run.rogue(h)
 	}
@@ -79,7 +79,7 @@ func (run *corpusRunner) serve(h http.Handler) {
 
 // ServeHTTP leads to the endpoint and watches it. It is no ServeMux, which answers
 // some paths itself.
-func (run *corpusRunner) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+func (run *runner) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/authorize" {
 		http.NotFound(rw, r)
 		return
@@ -89,9 +89,9 @@ func (run *corpusRunner) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	visit.reached = true
 	run.mu.Unlock()
 	defer close(visit.done)
-	before := corpusAllocated()
+	before := allocatedSoFar()
 	defer func() {
-		visit.allocated = corpusAllocated() - before
+		visit.allocated = allocatedSoFar() - before
 		if visit.panicked = recover(); visit.panicked != nil {
 			panic(http.ErrAbortHandler)
 		}
@@ -99,11 +99,11 @@ func (run *corpusRunner) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	h.ServeHTTP(rw, r)
 }
 
-// corpusAllocated returns how much was ever allocated. The difference over a
+// allocatedSoFar returns how much was ever allocated. The difference over a
 // request is no less than the growth of the heap, whenever the garbage collector
 // ran. It is taken around the endpoint alone: what net/http needs to read a huge
 // head is not the endpoint's doing, nor what the runner needs to make one.
-func corpusAllocated() uint64 {
+func allocatedSoFar() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
@@ -112,7 +112,7 @@ func corpusAllocated() uint64 {
 // send sends a client's request from the browser with the session, follows a 303 to
 // the endpoint's own GET as a browser would, and checks the invariants of every
 // answer.
-func (w *corpusWorld) send(r corpusRequest, client, sessionName string) (*corpusAnswer, error) {
+func (w *world) send(r rawRequest, client, sessionName string) (*answer, error) {
 	if err := w.beSignedIn(sessionName); err != nil {
 		return nil, err
 	}
@@ -120,21 +120,21 @@ func (w *corpusWorld) send(r corpusRequest, client, sessionName string) (*corpus
 	if err != nil {
 		return nil, err
 	}
-	answer, err := w.exchange(r, client)
-	if err != nil || answer.kind != corpusAskedAgain {
-		return answer, err
+	a, err := w.exchange(r, client)
+	if err != nil || a.kind != askedAgain {
+		return a, err
 	}
-	_, query, _ := strings.Cut(answer.target, "?")
-	again := corpusRequest{Method: "GET", Path: "/authorize", Query: &query, Headers: maps.Clone(r.Headers)}
+	_, query, _ := strings.Cut(a.target, "?")
+	again := rawRequest{Method: "GET", Path: "/authorize", Query: &query, Headers: maps.Clone(r.Headers)}
 	delete(again.Headers, "Content-Type")
-	first := answer
-	if answer, err = w.exchange(again, client); err == nil {
-		answer.asked.values = append(answer.asked.values, first.asked.values...)
+	first := a
+	if a, err = w.exchange(again, client); err == nil {
+		a.asked.values = append(a.asked.values, first.asked.values...)
 	}
-	return answer, err
+	return a, err
 }
 
-func (r corpusRequest) expand(w *corpusWorld) (corpusRequest, error) {
+func (r rawRequest) expand(w *world) (rawRequest, error) {
 	var errs []error
 	expand := func(text string) string {
 		text, err := w.expand(text)
@@ -158,7 +158,7 @@ func (r corpusRequest) expand(w *corpusWorld) (corpusRequest, error) {
 }
 
 // bytes returns the request as it goes over the wire.
-func (r corpusRequest) bytes(cookies string) []byte {
+func (r rawRequest) bytes(cookies string) []byte {
 	var b bytes.Buffer
 	b.WriteString(r.Method + " " + r.Path)
 	if r.Query != nil {
@@ -189,7 +189,7 @@ func (r corpusRequest) bytes(cookies string) []byte {
 }
 
 // cookieHeader returns the Cookie header of the case itself.
-func (r corpusRequest) cookieHeader() string {
+func (r rawRequest) cookieHeader() string {
 	for name, value := range r.Headers {
 		if strings.EqualFold(name, "Cookie") {
 			return value
@@ -199,7 +199,7 @@ func (r corpusRequest) cookieHeader() string {
 }
 
 // exchange sends one request and reads its answer.
-func (w *corpusWorld) exchange(r corpusRequest, client string) (*corpusAnswer, error) {
+func (w *world) exchange(r rawRequest, client string) (*answer, error) {
 	asked := w.asked(r, client)
 	codesBefore := len(w.codes)
 	a, err := w.run.roundTrip(r.Method, r.bytes(w.browser.header(r.cookieHeader())))
@@ -211,7 +211,7 @@ func (w *corpusWorld) exchange(r corpusRequest, client string) (*corpusAnswer, e
 	}
 	a.asked = asked
 	a.registered = w.redirectURIs(asked.client)
-	a.subject = corpusSessions[w.browser.session].subject
+	a.subject = modelSessions[w.browser.session].subject
 	w.mu.Lock()
 	a.codes, a.errorIDs = w.codes[codesBefore:], slices.Clone(w.errorIDs)
 	w.mu.Unlock()
@@ -221,7 +221,7 @@ func (w *corpusWorld) exchange(r corpusRequest, client string) (*corpusAnswer, e
 		}
 	}
 	a.read()
-	for _, invariant := range corpusInvariants {
+	for _, invariant := range invariants {
 		if broken := invariant.check(a); broken != "" {
 			w.problems = append(w.problems, fmt.Sprintf("invariant %s: %s", invariant.name, broken))
 		}
@@ -229,13 +229,13 @@ func (w *corpusWorld) exchange(r corpusRequest, client string) (*corpusAnswer, e
 	return a, nil
 }
 
-// corpusPatience bounds what should take a millisecond.
-const corpusPatience = 20 * time.Second
+// patience bounds what should take a millisecond.
+const patience = 20 * time.Second
 
 // roundTrip reads while it writes: a body that is too large is refused before it
 // was sent.
-func (run *corpusRunner) roundTrip(method string, raw []byte) (*corpusAnswer, error) {
-	visit := &corpusVisit{done: make(chan struct{})}
+func (run *runner) roundTrip(method string, raw []byte) (*answer, error) {
+	visit := &arrival{done: make(chan struct{})}
 	run.mu.Lock()
 	run.visit = visit
 	run.mu.Unlock()
@@ -244,13 +244,13 @@ func (run *corpusRunner) roundTrip(method string, raw []byte) (*corpusAnswer, er
 	if err != nil {
 		return nil, err
 	}
-	conn.SetDeadline(started.Add(corpusPatience))
+	conn.SetDeadline(started.Add(patience))
 	written := make(chan struct{})
 	go func() {
 		conn.Write(raw) // an answer may come before all is written; what counts is read below
 		close(written)
 	}()
-	a, err := corpusReadResponse(conn, method)
+	a, err := readResponse(conn, method)
 	elapsed := time.Since(started)
 	conn.Close()
 	<-written
@@ -260,7 +260,7 @@ func (run *corpusRunner) roundTrip(method string, raw []byte) (*corpusAnswer, er
 	if reached {
 		select {
 		case <-visit.done:
-		case <-time.After(corpusPatience):
+		case <-time.After(patience):
 			return nil, errors.New("the endpoint does not return")
 		}
 	}
@@ -274,7 +274,7 @@ func (run *corpusRunner) roundTrip(method string, raw []byte) (*corpusAnswer, er
 	return a, nil
 }
 
-func corpusReadResponse(conn net.Conn, method string) (*corpusAnswer, error) {
+func readResponse(conn net.Conn, method string) (*answer, error) {
 	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {
 		return nil, err
@@ -284,5 +284,5 @@ func corpusReadResponse(conn net.Conn, method string) (*corpusAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &corpusAnswer{method: method, status: response.StatusCode, header: response.Header, body: string(body)}, nil
+	return &answer{method: method, status: response.StatusCode, header: response.Header, body: string(body)}, nil
 }

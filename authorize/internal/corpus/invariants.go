@@ -1,4 +1,4 @@
-package authorize_test
+package corpus
 
 import (
 	"crypto/sha256"
@@ -14,25 +14,25 @@ import (
 	"time"
 )
 
-// corpusInvariants hold for every answer, whatever the case expects. Each returns
+// invariants hold for every answer, whatever the case expects. Each returns
 // what is wrong, or nothing.
-var corpusInvariants = []struct {
+var invariants = []struct {
 	name  string
-	check func(a *corpusAnswer) string
+	check func(a *answer) string
 }{
-	{"1 (no 500, no 307, no CORS)", corpusSound},
-	{"2 (parameters)", corpusParameters},
-	{"3 (where the answer goes)", corpusDestination},
-	{"4 (error_description)", corpusDescription},
-	{"5 (headers)", corpusHeaders},
-	{"6 (HTML)", corpusHTML},
-	{"6 (time and memory)", corpusCost},
-	{"7 (cookies)", corpusCookies},
-	{"8 (nothing stays behind)", corpusNothingLeft},
+	{"1 (no 500, no 307, no CORS)", checkSound},
+	{"2 (parameters)", checkParameters},
+	{"3 (where the answer goes)", checkDestination},
+	{"4 (error_description)", checkDescription},
+	{"5 (headers)", checkHeaders},
+	{"6 (HTML)", checkHTML},
+	{"6 (time and memory)", checkCost},
+	{"7 (cookies)", checkCookies},
+	{"8 (nothing stays behind)", checkNothingLeft},
 }
 
-// corpusSound: a panic has no answer and is found before.
-func corpusSound(a *corpusAnswer) string {
+// checkSound: a panic has no answer and is found before.
+func checkSound(a *answer) string {
 	redirected := a.status >= 300 && a.status < 400
 	switch {
 	case a.status == http.StatusInternalServerError:
@@ -50,9 +50,9 @@ func corpusSound(a *corpusAnswer) string {
 	return ""
 }
 
-// corpusParameters: what a client finds in an answer.
-func corpusParameters(a *corpusAnswer) string {
-	if a.kind != corpusCodeRedirect && a.kind != corpusErrorRedirect {
+// checkParameters: what a client finds in an answer.
+func checkParameters(a *answer) string {
+	if a.kind != codeRedirect && a.kind != errorRedirect {
 		return ""
 	}
 	for _, p := range a.params {
@@ -67,26 +67,26 @@ func corpusParameters(a *corpusAnswer) string {
 		return fmt.Sprintf("state is %.80q, and the request had none that can be used", a.param("state"))
 	case a.param("state") != a.asked.state:
 		return fmt.Sprintf("state is %.80q, not %.80q", a.param("state"), a.asked.state)
-	case a.param("iss") != corpusIssuer:
+	case a.param("iss") != issuer:
 		return fmt.Sprintf("iss is %q", a.param("iss"))
 	}
 	return ""
 }
 
-// corpusDestination is stricter than the host that the corpus asks for: an answer
+// checkDestination is stricter than the host that the corpus asks for: an answer
 // goes to a redirect URI that is registered for this client, byte for byte with only
 // a loopback port apart, or to a page of the model.
-func corpusDestination(a *corpusAnswer) string {
+func checkDestination(a *answer) string {
 	if location := a.header.Get("Location"); location != "" && (a.status < 300 || a.status > 399) {
 		return fmt.Sprintf("Location with status %d", a.status)
 	}
-	if a.target == "" || a.kind == corpusLoginRedirect || a.kind == corpusAskedAgain {
+	if a.target == "" || a.kind == loginRedirect || a.kind == askedAgain {
 		return ""
 	}
 	for _, uri := range a.registered {
 		target, registered := a.target, uri
-		if t, ok := corpusWithoutPort(target); ok {
-			if r, ok := corpusWithoutPort(registered); ok {
+		if t, ok := withoutPort(target); ok {
+			if r, ok := withoutPort(registered); ok {
 				target, registered = t, r
 			}
 		}
@@ -98,11 +98,11 @@ func corpusDestination(a *corpusAnswer) string {
 	return fmt.Sprintf("the answer goes to %.200q, and registered is %.200q", a.target, a.registered)
 }
 
-var corpusHTTPAuthority = regexp.MustCompile(`^http://([^/?#]*)`)
+var httpAuthority = regexp.MustCompile(`^http://([^/?#]*)`)
 
-// corpusWithoutPort cuts the port out of an http URL on loopback.
-func corpusWithoutPort(uri string) (string, bool) {
-	authority := corpusHTTPAuthority.FindString(uri)
+// withoutPort cuts the port out of an http URL on loopback.
+func withoutPort(uri string) (string, bool) {
+	authority := httpAuthority.FindString(uri)
 	u, err := url.Parse(authority)
 	if authority == "" || err != nil {
 		return "", false
@@ -114,16 +114,16 @@ func corpusWithoutPort(uri string) (string, bool) {
 	return strings.TrimSuffix(authority, ":"+u.Port()) + uri[len(authority):], true
 }
 
-// corpusOwnWords may stand in an error_description though a request has them too.
-var corpusOwnWords = []string{
+// ownWords may stand in an error_description though a request has them too.
+var ownWords = []string{
 	"code", "none", "token", "openid", "scope", "state", "nonce", "prompt", "login", "consent",
 	"query", "form_post", "page", "S256", "plain", "client", "request", "https", "http",
 }
 
-// corpusDescription: RFC 6749 §4.1.2.1 names the characters. That nothing of the
+// checkDescription: RFC 6749 §4.1.2.1 names the characters. That nothing of the
 // request is in it can be seen of values that are long enough and no words of the
 // protocol.
-func corpusDescription(a *corpusAnswer) string {
+func checkDescription(a *answer) string {
 	description := a.param("error_description")
 	for i := range len(description) {
 		if c := description[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
@@ -132,16 +132,16 @@ func corpusDescription(a *corpusAnswer) string {
 	}
 	for _, value := range a.asked.values {
 		if len(value) >= 4 && strings.Contains(description, value) &&
-			!slices.Contains(corpusOwnWords, value) && !corpusParameterName(value) {
+			!slices.Contains(ownWords, value) && !parameterName(value) {
 			return fmt.Sprintf("%q comes from the request", value)
 		}
 	}
 	return ""
 }
 
-// corpusParameterName: the name of a parameter helps the client's developer, and is
+// parameterName: the name of a parameter helps the client's developer, and is
 // one of a fixed list, not what the request chose.
-func corpusParameterName(name string) bool {
+func parameterName(name string) bool {
 	return slices.Contains([]string{
 		"response_type", "client_id", "redirect_uri", "response_mode", "code_challenge",
 		"code_challenge_method", "max_age", "display", "ui_locales", "claims_locales", "id_token_hint",
@@ -150,9 +150,9 @@ func corpusParameterName(name string) bool {
 	}, name)
 }
 
-// corpusHeaders: what net/http refuses in front of the endpoint has no headers of
+// checkHeaders: what net/http refuses in front of the endpoint has no headers of
 // ours.
-func corpusHeaders(a *corpusAnswer) string {
+func checkHeaders(a *answer) string {
 	if !a.reached {
 		return ""
 	}
@@ -189,28 +189,28 @@ func corpusHeaders(a *corpusAnswer) string {
 
 // silent reports whether it is the answer of prompt=none by form_post, which may stand in
 // a frame of the client's page: there is nothing to click.
-func (a *corpusAnswer) silent() bool {
+func (a *answer) silent() bool {
 	return a.form && strings.Trim(a.asked.prompt, " ") == "none"
 }
 
-var corpusOwnCode = regexp.MustCompile(`(?is)<(script|style)>.*?</(script|style)>`)
+var ownCode = regexp.MustCompile(`(?is)<(script|style)>.*?</(script|style)>`)
 
-// corpusHTML looks for pieces of what was sent that begin with a character that can
+// checkHTML looks for pieces of what was sent that begin with a character that can
 // end a text or an attribute, and for code that the policy of the page does not name
 // by its hash.
-func corpusHTML(a *corpusAnswer) string {
+func checkHTML(a *answer) string {
 	if !a.html() {
 		return ""
 	}
-	page, raw := corpusDecode(corpusOwnCode.ReplaceAllString(a.body, ""))
+	page, raw := decodePage(ownCode.ReplaceAllString(a.body, ""))
 	for _, value := range a.asked.values {
-		if piece := corpusRawPiece(value, page, raw); piece != "" {
+		if piece := rawPiece(value, page, raw); piece != "" {
 			return fmt.Sprintf("%q comes from the request, unescaped", piece)
 		}
 	}
 	policy := a.header.Get("Content-Security-Policy")
-	for _, tag := range corpusTags(a.body) {
-		if (tag.name == "script" || tag.name == "style") && !strings.Contains(policy, "'sha256-"+corpusSHA256(tag.text)+"'") {
+	for _, tag := range startTags(a.body) {
+		if (tag.name == "script" || tag.name == "style") && !strings.Contains(policy, "'sha256-"+sha256Of(tag.text)+"'") {
 			return fmt.Sprintf("a <%s> that the policy does not name", tag.name)
 		}
 		for name := range tag.attr {
@@ -222,9 +222,9 @@ func corpusHTML(a *corpusAnswer) string {
 	return ""
 }
 
-// corpusRawPiece returns a piece of the value that begins with a special character and
+// rawPiece returns a piece of the value that begins with a special character and
 // stands in the page as it was sent.
-func corpusRawPiece(value, page string, raw []bool) string {
+func rawPiece(value, page string, raw []bool) string {
 	last := ""
 	for i := range len(value) {
 		if strings.IndexByte(`<>"'&`, value[i]) < 0 {
@@ -248,10 +248,10 @@ func corpusRawPiece(value, page string, raw []bool) string {
 	return ""
 }
 
-var corpusEntity = regexp.MustCompile(`&[#0-9A-Za-z]+;`)
+var entity = regexp.MustCompile(`&[#0-9A-Za-z]+;`)
 
-// corpusDecode decodes a page and says of every byte whether it stood there as it is.
-func corpusDecode(page string) (text string, raw []bool) {
+// decodePage decodes a page and says of every byte whether it stood there as it is.
+func decodePage(page string) (text string, raw []bool) {
 	var b strings.Builder
 	add := func(part string, asItIs bool) {
 		b.WriteString(part)
@@ -260,7 +260,7 @@ func corpusDecode(page string) (text string, raw []bool) {
 		}
 	}
 	from := 0
-	for _, at := range corpusEntity.FindAllStringIndex(page, -1) {
+	for _, at := range entity.FindAllStringIndex(page, -1) {
 		add(page[from:at[0]], true)
 		add(html.UnescapeString(page[at[0]:at[1]]), false)
 		from = at[1]
@@ -269,18 +269,18 @@ func corpusDecode(page string) (text string, raw []bool) {
 	return b.String(), raw
 }
 
-func corpusSHA256(text string) string {
+func sha256Of(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// corpusHash is what the code store is given instead of the code.
-func corpusHash(code string) string {
-	sum := sha256.Sum256([]byte(corpusIssuer + " " + code))
+// hashOf is what the code store is given instead of the code.
+func hashOf(code string) string {
+	sum := sha256.Sum256([]byte(issuer + " " + code))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-func corpusCost(a *corpusAnswer) string {
+func checkCost(a *answer) string {
 	switch {
 	case a.elapsed > time.Second:
 		return fmt.Sprintf("took %s", a.elapsed)
@@ -290,7 +290,7 @@ func corpusCost(a *corpusAnswer) string {
 	return ""
 }
 
-func corpusCookies(a *corpusAnswer) string {
+func checkCookies(a *answer) string {
 	for _, line := range a.header["Set-Cookie"] {
 		c, err := http.ParseSetCookie(line)
 		switch {
@@ -303,11 +303,11 @@ func corpusCookies(a *corpusAnswer) string {
 	return ""
 }
 
-// corpusNothingLeft: only an answer with a code stores one, namely this one for the
+// checkNothingLeft: only an answer with a code stores one, namely this one for the
 // user who is signed in, and only a visit to a page lets a request wait.
-func corpusNothingLeft(a *corpusAnswer) string {
+func checkNothingLeft(a *answer) string {
 	want := 0
-	if a.kind == corpusCodeRedirect {
+	if a.kind == codeRedirect {
 		want = 1
 	}
 	if len(a.codes) != want {
@@ -315,13 +315,13 @@ func corpusNothingLeft(a *corpusAnswer) string {
 	}
 	for _, saved := range a.codes {
 		switch {
-		case saved.hash != corpusHash(a.param("code")):
+		case saved.hash != hashOf(a.param("code")):
 			return "the stored hash is not that of issuer and code"
 		case a.subject != "" && saved.code.Subject != a.subject:
 			return fmt.Sprintf("the code is for %q, and signed in is %q", saved.code.Subject, a.subject)
 		}
 	}
-	if a.kind == corpusLoginRedirect {
+	if a.kind == loginRedirect {
 		return ""
 	}
 	for _, line := range a.header["Set-Cookie"] {

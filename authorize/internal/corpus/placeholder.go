@@ -1,4 +1,4 @@
-package authorize_test
+package corpus
 
 import (
 	"errors"
@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-var corpusPlaceholder = regexp.MustCompile(`\{([A-Z][A-Z0-9_]*)(?::([^{}]*))?\}`)
+var placeholderForm = regexp.MustCompile(`\{([A-Z][A-Z0-9_]*)(?::([^{}]*))?\}`)
 
 // expand replaces placeholders. One that is unknown is an error: the request would
 // not be the one that is meant. {PORT} is the port of the canary, a server that
 // nobody may call.
-func (w *corpusWorld) expand(text string) (string, error) {
+func (w *world) expand(text string) (string, error) {
 	var errs []error
-	text = corpusPlaceholder.ReplaceAllStringFunc(text, func(placeholder string) string {
-		parts := corpusPlaceholder.FindStringSubmatch(placeholder)
+	text = placeholderForm.ReplaceAllStringFunc(text, func(placeholder string) string {
+		parts := placeholderForm.FindStringSubmatch(placeholder)
 		value, err := w.placeholder(parts[1], parts[2])
 		if err != nil {
 			errs = append(errs, fmt.Errorf("placeholder %s: %w", placeholder, err))
@@ -26,41 +26,41 @@ func (w *corpusWorld) expand(text string) (string, error) {
 	return text, errors.Join(errs...)
 }
 
-func (w *corpusWorld) placeholder(name, argument string) (string, error) {
+func (w *world) placeholder(name, argument string) (string, error) {
 	switch name {
 	case "ISS":
-		return corpusIssuer, nil
+		return issuer, nil
 	case "LOGIN":
-		return corpusLogin, nil
+		return loginPage, nil
 	case "PORT":
 		return w.canaryPort()
 	case "REPEAT":
-		text, count, ok := corpusCutLast(argument, ":")
+		text, count, ok := cutLast(argument, ":")
 		n, err := strconv.Atoi(count)
 		if !ok || err != nil || n < 0 || n > 64<<20 {
 			return "", errors.New("want {REPEAT:text:N}")
 		}
 		return strings.Repeat(text, n), nil
 	case "COOKIE_NAME":
-		return corpusChange(corpusSessionCookie, argument)
+		return changed(sessionCookie, argument)
 	case "COOKIE_VALUE":
 		sessionName, change, _ := strings.Cut(argument, ":")
 		value, err := w.cookieOf(sessionName)
 		if err != nil {
 			return "", err
 		}
-		return corpusChange(value, change)
+		return changed(value, change)
 	}
 	value, ok := w.saved[name]
 	if !ok {
 		return "", errors.New("unknown, and no setup step saved it")
 	}
-	return corpusChange(value, argument)
+	return changed(value, argument)
 }
 
-// corpusChange spoils a value that is right. Flipping changes the highest bit that a
+// changed spoils a value that is right. Flipping changes the highest bit that a
 // character of base64url stands for, so that it never is mere padding.
-func corpusChange(value, change string) (string, error) {
+func changed(value, change string) (string, error) {
 	if value == "" {
 		return "", errors.New("the value is empty")
 	}
@@ -73,14 +73,14 @@ func corpusChange(value, change string) (string, error) {
 	case "truncate":
 		return value[:last], nil
 	case "flip-last":
-		return value[:last] + corpusFlip(value[last]), nil
+		return value[:last] + flipped(value[last]), nil
 	case "flip-first":
-		return corpusFlip(value[0]) + value[1:], nil
+		return flipped(value[0]) + value[1:], nil
 	}
 	return "", fmt.Errorf("unknown change %q", change)
 }
 
-func corpusFlip(c byte) string {
+func flipped(c byte) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	i := strings.IndexByte(alphabet, c)
 	if i < 0 {

@@ -1,36 +1,32 @@
-package authorize
+package house
 
 import (
-	"context"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
-	"net/http"
-	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/usher-auth/usher/session"
 )
 
 // The rules of the house, held by tests. They read the source of the whole
 // repository.
 
-const module = "github.com/usher-auth/usher"
+const (
+	module = "github.com/usher-auth/usher"
+	root   = "../../.."
+)
 
 // house is every Go file, parsed, by its path from the repository's root.
 func house(t *testing.T) (*token.FileSet, map[string]*ast.File) {
 	t.Helper()
 	set, files := token.NewFileSet(), map[string]*ast.File{}
-	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -44,8 +40,10 @@ func house(t *testing.T) (*token.FileSet, map[string]*ast.File) {
 		if err != nil {
 			return err
 		}
-		files[filepath.ToSlash(strings.TrimPrefix(path, ".."+string(filepath.Separator)))] = file
-		return nil
+		if path, err = filepath.Rel(root, path); err == nil {
+			files[filepath.ToSlash(path)] = file
+		}
+		return err
 	})
 	if err != nil || len(files) < 40 {
 		t.Fatalf("%d files, %v", len(files), err)
@@ -64,7 +62,7 @@ func importsOf(file *ast.File) (paths []string) {
 }
 
 func TestTheModuleRequiresTwoOthers(t *testing.T) {
-	text, err := os.ReadFile("../go.mod")
+	text, err := os.ReadFile(root + "/go.mod")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,6 +183,44 @@ func TestImportsRunOneWay(t *testing.T) {
 				t.Errorf("%s imports %s", path, imported)
 			}
 		}
+	}
+}
+
+// What is for tests stays out of programs: package testing adds its flags to theirs.
+func TestNoProgramLinksTesting(t *testing.T) {
+	_, files := house(t)
+	imports, programs := map[string][]string{}, []string{}
+	for path, file := range files {
+		if isTest(path) {
+			continue
+		}
+		dir := filepath.ToSlash(filepath.Dir(path))
+		imports[dir] = append(imports[dir], importsOf(file)...)
+		if file.Name.Name == "main" && !slices.Contains(programs, dir) {
+			programs = append(programs, dir)
+		}
+	}
+	if len(programs) < 5 {
+		t.Errorf("the programs are %q: this test looks in the wrong place", programs)
+	}
+	for _, program := range programs {
+		seen := map[string]bool{}
+		var follow func(dir, way string)
+		follow = func(dir, way string) {
+			if seen[dir] {
+				return
+			}
+			seen[dir] = true
+			for _, imported := range imports[dir] {
+				if imported == "testing" || strings.HasPrefix(imported, "testing/") {
+					t.Errorf("%s imports %s", way, imported)
+				}
+				if ours, ok := strings.CutPrefix(imported, module+"/"); ok {
+					follow(ours, way+" imports "+ours)
+				}
+			}
+		}
+		follow(program, program)
 	}
 }
 
@@ -326,7 +362,7 @@ func TestNothingIsLeftLyingAbout(t *testing.T) {
 			}
 			return true
 		})
-		text, err := os.ReadFile(filepath.Join("..", path))
+		text, err := os.ReadFile(filepath.Join(root, path))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -336,116 +372,4 @@ func TestNothingIsLeftLyingAbout(t *testing.T) {
 			t.Errorf("%s has %q in it", path, found)
 		}
 	}
-}
-
-// hostOfItsOwn brings everything that a host brings, and nothing of ours.
-type hostOfItsOwn struct{ client *Client }
-
-func (h hostOfItsOwn) Client(context.Context, string) (*Client, error)     { return h.client, nil }
-func (h hostOfItsOwn) Session(*http.Request) (*session.Session, error)     { return alice(), nil }
-func (h hostOfItsOwn) LoginPage(context.Context, *Pending) (string, error) { return "/login", nil }
-func (h hostOfItsOwn) SaveCode(context.Context, string, *Code) error       { return nil }
-func (h hostOfItsOwn) FindCode(context.Context, string) (*Code, error)     { return nil, nil }
-func (h hostOfItsOwn) TakeCode(context.Context, string, time.Time) (*Code, bool, error) {
-	return nil, false, nil
-}
-
-// TestTheHappyPath is the request that a client makes all day: someone is signed in
-// and nothing is left to do.
-func TestTheHappyPath(t *testing.T) {
-	host := hostOfItsOwn{&testClients()[0]}
-	h, err := New(Config{Issuer: testIssuer, Clients: host, Sessions: host, Codes: host, Login: host})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range happyRequests() {
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest("GET", "/authorize?"+ask(), nil))
-		if got := w.Header().Get("Location"); !strings.Contains(got, "code=") {
-			t.Fatalf("Location: %s", got)
-		}
-	}
-}
-
-// happyRequests is 1, or what the environment says.
-func happyRequests() int {
-	n, err := strconv.Atoi(os.Getenv(happyRequestsName))
-	if err != nil {
-		return 1
-	}
-	return n
-}
-
-const happyRequestsName = "USHER_HAPPY_REQUESTS"
-
-// The way of that request is short enough to be read: at most 35 functions of ours
-// in at most 10 files. Coverage tells: what New runs is run seldom, what a request
-// runs is run as often as there are requests.
-func TestTheHappyPathIsShort(t *testing.T) {
-	set, files := house(t)
-	const requests = 5000
-	blocks := covered(t, requests)
-	functions, places := map[string]bool{}, map[string]bool{}
-	for path, file := range files {
-		for _, decl := range file.Decls {
-			function, ok := decl.(*ast.FuncDecl)
-			if !ok || function.Body == nil || isTest(path) {
-				continue
-			}
-			first, last := set.Position(function.Body.Lbrace).Line, set.Position(function.Body.Rbrace).Line
-			if slices.ContainsFunc(blocks, func(b block) bool {
-				return b.path == path && b.first >= first && b.last <= last && b.ran >= requests
-			}) {
-				functions[path+" "+function.Name.Name+" "+strconv.Itoa(first)] = true
-				places[path] = true
-			}
-		}
-	}
-	if len(functions) < 15 || len(functions) > 40 || len(places) > 12 {
-		t.Errorf("%d functions in %d files, want at most 40 in 12:\n%s", len(functions), len(places), strings.Join(sorted(functions), "\n"))
-	}
-	t.Logf("%d functions in %d files", len(functions), len(places))
-}
-
-func sorted(set map[string]bool) (list []string) {
-	for name := range set {
-		list = append(list, name)
-	}
-	slices.Sort(list)
-	return list
-}
-
-// block is a piece of source and how often it ran.
-type block struct {
-	path        string
-	first, last int
-	ran         int
-}
-
-// covered runs the happy path in a process of its own.
-func covered(t *testing.T, requests int) (blocks []block) {
-	t.Helper()
-	out := filepath.Join(t.TempDir(), "profile")
-	ours := module + "/authorize," + module + "/authorize/internal/...," + module + "/session," + module + "/pkce," + module + "/errors"
-	test := exec.Command("go", "test", "-run", "^TestTheHappyPath$", "-covermode=count", "-coverpkg="+ours, "-coverprofile="+out, ".")
-	test.Env = append(os.Environ(), happyRequestsName+"="+strconv.Itoa(requests))
-	if text, err := test.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
-	text, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	line := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(module) + `/(\S+\.go):(\d+)\.\d+,(\d+)\.\d+ \d+ (\d+)$`)
-	for _, found := range line.FindAllStringSubmatch(string(text), -1) {
-		numbers := [3]int{}
-		for i := range numbers {
-			numbers[i], _ = strconv.Atoi(found[i+2])
-		}
-		blocks = append(blocks, block{found[1], numbers[0], numbers[1], numbers[2]})
-	}
-	if len(blocks) == 0 {
-		t.Fatalf("an empty profile:\n%s", text)
-	}
-	return blocks
 }

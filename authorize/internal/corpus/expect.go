@@ -1,4 +1,4 @@
-package authorize_test
+package corpus
 
 import (
 	"encoding/json"
@@ -10,32 +10,32 @@ import (
 	"strings"
 )
 
-// corpusOutcome is one way in which a request may end. Empty members are not looked
+// ending is one way in which a request may end. Empty members are not looked
 // at.
-type corpusOutcome struct {
+type ending struct {
 	Kind           string
 	Error          string
 	LocationPrefix string `json:"location_prefix"`
 	Params         map[string]string
 	Delivery       string
-	Status         corpusStatuses
+	Status         statuses
 }
 
-// corpusExpectation is what a case expects: one outcome, or else one of also_ok, and
+// expectation is what a case expects: one outcome, or else one of also_ok, and
 // in no case anything of must_not.
-type corpusExpectation struct {
-	corpusOutcome
-	MustNot []string        `json:"must_not"`
-	AlsoOK  []corpusOutcome `json:"also_ok"`
+type expectation struct {
+	ending
+	MustNot []string `json:"must_not"`
+	AlsoOK  []ending `json:"also_ok"`
 }
 
-// corpusStatuses is a number or a list of them.
-type corpusStatuses []int
+// statuses is a number or a list of them.
+type statuses []int
 
-func (s *corpusStatuses) UnmarshalJSON(text []byte) error {
+func (s *statuses) UnmarshalJSON(text []byte) error {
 	one := 0
 	if json.Unmarshal(text, &one) == nil {
-		*s = corpusStatuses{one}
+		*s = statuses{one}
 		return nil
 	}
 	var list []int
@@ -45,14 +45,14 @@ func (s *corpusStatuses) UnmarshalJSON(text []byte) error {
 }
 
 // expand replaces the placeholders of an expectation.
-func (e corpusExpectation) expand(w *corpusWorld) (corpusExpectation, error) {
+func (e expectation) expand(w *world) (expectation, error) {
 	var errs []error
 	expand := func(text string) string {
 		text, err := w.expand(text)
 		errs = append(errs, err)
 		return text
 	}
-	outcome := func(o corpusOutcome) corpusOutcome {
+	outcome := func(o ending) ending {
 		o.LocationPrefix = expand(o.LocationPrefix)
 		params := map[string]string{}
 		for name, value := range o.Params {
@@ -61,7 +61,7 @@ func (e corpusExpectation) expand(w *corpusWorld) (corpusExpectation, error) {
 		o.Params = params
 		return o
 	}
-	expanded := corpusExpectation{corpusOutcome: outcome(e.corpusOutcome)}
+	expanded := expectation{ending: outcome(e.ending)}
 	for _, form := range e.MustNot {
 		expanded.MustNot = append(expanded.MustNot, expand(form))
 	}
@@ -72,8 +72,8 @@ func (e corpusExpectation) expand(w *corpusWorld) (corpusExpectation, error) {
 }
 
 // judge compares an answer with the expectation.
-func (e corpusExpectation) judge(a *corpusAnswer) corpusVerdict {
-	verdict := corpusVerdict{problems: e.forbidden(a)}
+func (e expectation) judge(a *answer) judgement {
+	verdict := judgement{problems: e.forbidden(a)}
 	wrong := append(e.differences(a), e.undelivered(a)...)
 	if len(wrong) == 0 {
 		return verdict
@@ -89,7 +89,7 @@ func (e corpusExpectation) judge(a *corpusAnswer) corpusVerdict {
 }
 
 // differences says in what the answer is another outcome.
-func (o corpusOutcome) differences(a *corpusAnswer) (wrong []string) {
+func (o ending) differences(a *answer) (wrong []string) {
 	differ := func(what string, got, want any) {
 		wrong = append(wrong, fmt.Sprintf("%s: got %.300s, want %.300s", what, fmt.Sprint(got), fmt.Sprint(want)))
 	}
@@ -118,7 +118,7 @@ func (o corpusOutcome) differences(a *corpusAnswer) (wrong []string) {
 
 // undelivered says whether the answer came in another way than expected. Where the
 // case names none, a form is right only if the request asked for one.
-func (o corpusOutcome) undelivered(a *corpusAnswer) []string {
+func (o ending) undelivered(a *answer) []string {
 	switch {
 	case o.Delivery == "" && a.form && !a.asked.formPost:
 		return []string{"delivery: got a form that nobody asked for"}
@@ -131,7 +131,7 @@ func (o corpusOutcome) undelivered(a *corpusAnswer) []string {
 }
 
 // forbidden says what of must_not is there.
-func (e corpusExpectation) forbidden(a *corpusAnswer) (wrong []string) {
+func (e expectation) forbidden(a *answer) (wrong []string) {
 	for _, form := range e.MustNot {
 		found, err := a.matches(form)
 		if err != nil {
@@ -145,7 +145,7 @@ func (e corpusExpectation) forbidden(a *corpusAnswer) (wrong []string) {
 }
 
 // matches reports whether what a must_not form describes is there.
-func (a *corpusAnswer) matches(form string) (bool, error) {
+func (a *answer) matches(form string) (bool, error) {
 	what, rest, _ := strings.Cut(form, ":")
 	if rest == "" && what != "canary" {
 		return false, errors.New("the form is incomplete")
@@ -154,16 +154,16 @@ func (a *corpusAnswer) matches(form string) (bool, error) {
 	case "param":
 		return a.has(rest), nil
 	case "location":
-		return corpusContainsFold(a.withoutChance(a.header.Get("Location")), rest), nil
+		return containsFold(a.withoutChance(a.header.Get("Location")), rest), nil
 	case "header":
 		_, found := a.header[http.CanonicalHeaderKey(rest)]
 		return found, nil
 	case "header-missing":
 		name, sub, _ := strings.Cut(rest, ":")
 		values, found := a.header[http.CanonicalHeaderKey(name)]
-		return !found || !corpusContainsFold(strings.Join(values, ","), sub), nil
+		return !found || !containsFold(strings.Join(values, ","), sub), nil
 	case "body":
-		return corpusContainsFold(a.withoutChance(a.body), rest), nil
+		return containsFold(a.withoutChance(a.body), rest), nil
 	case "set-cookie":
 		return slices.ContainsFunc(a.header["Set-Cookie"], func(line string) bool {
 			name, _, _ := strings.Cut(line, "=")
@@ -180,20 +180,20 @@ func (a *corpusAnswer) matches(form string) (bool, error) {
 	return false, errors.New("the runner does not know this form")
 }
 
-func corpusContainsFold(text, sub string) bool {
+func containsFold(text, sub string) bool {
 	return strings.Contains(strings.ToLower(text), strings.ToLower(sub))
 }
 
 // withoutChance takes out what is random and of the endpoint's own making: the code
 // that it stored, the sealed request, the number of an error page. Otherwise a short
 // text would be found in them once in a few thousand runs.
-func (a *corpusAnswer) withoutChance(text string) string {
+func (a *answer) withoutChance(text string) string {
 	for _, saved := range a.codes {
-		if code := a.param("code"); corpusHash(code) == saved.hash {
+		if code := a.param("code"); hashOf(code) == saved.hash {
 			text = strings.ReplaceAll(text, code, "(code)")
 		}
 	}
-	if req := a.param("req"); a.kind == corpusLoginRedirect && strings.Count(req, ".") == 2 {
+	if req := a.param("req"); a.kind == loginRedirect && strings.Count(req, ".") == 2 {
 		text = strings.ReplaceAll(text, req, "(req)")
 	}
 	for _, id := range a.errorIDs {

@@ -1,0 +1,3 @@
+module github.com/usher-auth/usher/authorize/authorizetest/servers
+
+go 1.25.0
