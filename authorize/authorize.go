@@ -204,50 +204,45 @@ func New(config Config) (*Handler, error) {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), h.config.Timeout)
 	defer cancel()
-	r = r.WithContext(ctx)
-	h.respond(w, r, h.answer(r))
+	v := &visit{http: r.WithContext(ctx), started: h.config.Now()}
+	if err := h.answer(v); err != nil {
+		v.refuse(err)
+	}
+	h.respond(w, v)
 }
 
-// answer takes a request the whole way. Until identify has proven a destination,
-// refuse can only lead to the error page.
-func (h *Handler) answer(r *http.Request) answer {
-	a := answer{started: h.config.Now()}
-	var err error
-	if a.params, err = h.read(r); err != nil {
-		h.recognize(r.Context(), &a, a.params.get("req"))
-		return a.refuse(err)
+// answer takes a request the whole way, one stage after the other. Until prove has made a
+// destination, an error can only lead to the error page.
+func (h *Handler) answer(v *visit) error {
+	if err := h.read(v); err != nil {
+		return err
 	}
-	if a.params.resumes {
-		if err = h.reopen(r, &a); err != nil {
-			return a.refuse(err)
-		}
+	if err := h.findClient(v); err != nil {
+		return err
 	}
-	if a.client, a.destination, err = h.identify(r.Context(), a.params); err != nil {
-		return a.refuse(err)
+	if err := settleSource(v); err != nil {
+		return err
 	}
-	if a.denied && a.resumed == nil {
-		return a.offerWayBack(errDenied)
+	if err := h.prove(v); err != nil {
+		return err
 	}
-	if a.request, err = h.validate(r.Context(), a.client, a.destination, a.params); err != nil {
-		return a.refuse(err)
+	if err := h.validate(v); err != nil {
+		return err
 	}
-	facts, err := h.consult(r, &a)
-	if err != nil {
-		return a.refuse(err)
+	if err := h.whoIsSignedIn(v); err != nil {
+		return err
 	}
-	if r.Method == http.MethodPost && !facts.Session.SignedIn() && !a.request.OutOfBand {
-		return h.askAgainByGET(a)
+	if v.http.Method == http.MethodPost && !v.session.SignedIn() && !v.request.OutOfBand {
+		return h.askAgainByGET(v)
 	}
-	a.decision = Decide(facts)
-	if a.client.Unvetted && h.config.Consent == nil && a.decision.Outcome != Refuse {
-		return a.offerWayBack(errNoConsentPage)
+	if err := h.whatElseIsNeeded(v); err != nil {
+		return err
 	}
-	switch a.decision.Outcome {
-	case Approve:
-		return h.approve(r.Context(), a)
-	case Interact:
-		return h.interact(r, a)
-	default:
-		return a.refuse(h.refusal(facts, a.decision))
+	switch h.decide(v); v.decision.Outcome {
+	case approve:
+		return h.approve(v)
+	case interact:
+		return h.interact(v)
 	}
+	return h.refusal(v)
 }

@@ -13,60 +13,46 @@ import (
 // that is a URL.
 const maxClientID = 2048
 
-// identify finds the client and proves where the answer may go (RFC 6749
-// §3.1.2.4). Without both there is no destination, and every error is a page.
-func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.Destination, error) {
-	nowhere := destination.Destination{}
+// findClient finds out who asks (RFC 6749 §2.2).
+func (h *Handler) findClient(v *visit) (err error) {
+	v.client, err = h.clientOf(v.http.Context(), v.params)
+	return err
+}
+
+// clientOf returns the client that the parameters name. A client that is disabled is
+// returned with the error, for the page that says so.
+func (h *Handler) clientOf(ctx context.Context, p params) (*Client, error) {
 	id := p.get("client_id")
 	if id == "" {
-		return nil, nowhere, errNobodyAsks
-	}
-	if slices.Contains(p.repeated, "redirect_uri") {
-		return nil, nowhere, errTwoAddresses
+		return nil, errNobodyAsks
 	}
 	if !destination.ValidText(id, maxClientID) {
-		return nil, nowhere, errUnknown.because("client_id is longer than %d bytes or has control characters", maxClientID)
+		return nil, errUnknown.because("client_id is longer than %d bytes or has control characters", maxClientID)
 	}
 	client, err := h.config.Clients.Client(ctx, id)
-	if err = inTime(ctx, err); err != nil {
-		return nil, nowhere, storeFailed("ClientStore.Client", err)
+	if err = answered(ctx, "ClientStore.Client", err); err != nil {
+		return nil, err
 	}
 	switch {
 	case client == nil:
-		return nil, nowhere, errUnknown.because("the ClientStore has no client %.80q", id)
+		return nil, errUnknown.because("the ClientStore has no client %.80q", id)
 	case client.ID != id:
-		err := fmt.Errorf("ClientStore.Client returned the client %q when asked for %q", client.ID, id)
-		return nil, nowhere, storeFailed("ClientStore.Client", err)
+		return nil, hostFailed("ClientStore.Client", fmt.Errorf("it returned the client %q when asked for %q", client.ID, id))
 	case client.Disabled:
-		return client, nowhere, errClientOff
+		return client, errClientOff
 	}
-	registration := destination.Registration{
-		URIs:              client.RedirectURIs,
-		PrivateUseSchemes: client.PrivateUseSchemes,
-		OutOfBand:         client.OutOfBand,
-		DefaultSingle:     client.DefaultRedirectURI && !asksForOpenID(p, &h.config, client),
-		AnyLoopbackPort:   client.AnyLoopbackPort,
-	}
-	mode := destination.Mode(p.get("response_mode"))
-	to, err := destination.Match(p.get("redirect_uri"), registration, mode, p.get("state"))
-	if errors.Is(err, destination.ErrMissing) {
-		return client, nowhere, errNoAddress
-	}
-	if err != nil {
-		return client, nowhere, errRedirectURI.because("%w", err)
-	}
-	return client, to, nil
+	return client, nil
 }
 
-// asksForOpenID reports whether the request is one of OpenID Connect, which has to
-// have a redirect_uri (OpenID Connect Core 1.0 §3.1.2.1). A scope that came twice
-// may be.
-func asksForOpenID(p params, config *Config, c *Client) bool {
-	scopes := list(p.get("scope"))
-	if len(scopes) == 0 {
-		scopes = config.defaultScopes(c)
+// identify is what the endpoint does in two stages, for what only reads a request: the
+// client, and where its answer may go.
+func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.Destination, error) {
+	client, err := h.clientOf(ctx, p)
+	if err != nil {
+		return client, destination.Destination{}, err
 	}
-	return slices.Contains(scopes, "openid") || slices.Contains(p.repeated, "scope")
+	to, err := h.destinationOf(client, p)
+	return client, to, err
 }
 
 // CheckRedirectURI says why a redirect URI cannot be registered; nil means that it
@@ -143,13 +129,4 @@ func CheckClient(c Client) error {
 		add("Trusted", errors.New("contradicts Unvetted: the host's own application is vetted"))
 	}
 	return errors.Join(wrong...)
-}
-
-// inTime returns err, or the context's error where a store took longer than the
-// request's deadline and did not notice. What comes too late is not used.
-func inTime(ctx context.Context, err error) error {
-	if err != nil {
-		return err
-	}
-	return ctx.Err()
 }

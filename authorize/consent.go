@@ -2,6 +2,7 @@ package authorize
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -136,47 +137,47 @@ func (c *Consent) interaction() Interaction {
 }
 
 // needed reports whether the user has to be asked.
-func (c *Consent) needed(a *answer) bool { return !a.client.firstParty() && !c.covered(a) }
+func (c *Consent) needed(v *visit) bool { return !v.client.firstParty() && !c.covered(v) }
 
 // covered reports whether what the user has granted before covers the request. It need
 // not cover offline_access where that can be left out.
-func (c *Consent) covered(a *answer) bool {
-	if a.remembered == nil {
+func (c *Consent) covered(v *visit) bool {
+	if v.remembered == nil {
 		return false
 	}
-	r := a.request
+	r := v.request
 	wanted := r.Scopes
-	if r.Has("openid") && (a.client.OfflineAccess || !mayShowPages(r)) {
+	if r.Has("openid") && (v.client.OfflineAccess || !mayShowPages(r)) {
 		wanted = without(wanted, "offline_access")
 	}
-	granted := a.remembered.Scopes
-	return containsAll(granted, wanted) && a.remembered.hasClaims(claimsBeyond(r, granted))
+	granted := v.remembered.Scopes
+	return containsAll(granted, wanted) && v.remembered.hasClaims(claimsBeyond(r, granted))
 }
 
 // stillGiven reports whether what the user has granted for this request counts: where
 // consent is remembered, it does as long as it is in the store, so that what was revoked
 // under way is asked anew. Where it is not, the request itself is the proof.
-func (c *Consent) stillGiven(a *answer) bool {
-	if c.Store == nil || !rememberable(a.request) {
+func (c *Consent) stillGiven(v *visit) bool {
+	if c.Store == nil || !rememberable(v.request) {
 		return true
 	}
-	granted, _ := grantedScopes(a)
-	return a.remembered != nil && containsAll(a.remembered.Scopes, granted) &&
-		a.remembered.hasClaims(claimsGranted(a.request, granted))
+	granted, _ := grantedScopes(v)
+	return v.remembered != nil && containsAll(v.remembered.Scopes, granted) &&
+		v.remembered.hasClaims(claimsGranted(v.request, granted))
 }
 
 // grantedScopes are the scopes of the code: those asked for, or fewer where the user has
 // ticked fewer for this request. offline_access of an OpenID request has to be agreed to
 // by name (OpenID Connect Core 1.0 §11), or is left out.
-func grantedScopes(a *answer) (granted, leftOut []string) {
-	r := a.request
-	if consent := a.resumed.completion(ConsentInteraction, a.session); consent != nil {
+func grantedScopes(v *visit) (granted, leftOut []string) {
+	r := v.request
+	if consent := v.resumed.completion(ConsentInteraction, v.session); consent != nil {
 		return slices.DeleteFunc(slices.Clone(r.Scopes), func(scope string) bool {
 			return !slices.Contains(consent.Scopes, scope)
 		}), nil
 	}
-	if !r.Has("offline_access") || !r.Has("openid") || a.client.firstParty() || a.client.OfflineAccess ||
-		a.remembered != nil && slices.Contains(a.remembered.Scopes, "offline_access") {
+	if !r.Has("offline_access") || !r.Has("openid") || v.client.firstParty() || v.client.OfflineAccess ||
+		v.remembered != nil && slices.Contains(v.remembered.Scopes, "offline_access") {
 		return r.Scopes, nil
 	}
 	return without(r.Scopes, "offline_access"), []string{"offline_access"}
@@ -204,50 +205,52 @@ func rememberable(r *Request) bool {
 // remember stores what the user grants. Scopes that were asked for and are not
 // granted now are forgotten, with the claims that they release; scopes and claims granted
 // for other requests at the same resources are kept.
-func (h *Handler) remember(r *http.Request, a *answer, granted []string) error {
+func (h *Handler) remember(v *visit, granted []string) error {
 	// No destination is kept: what fails here is a page, on which the user can try
 	// again, and not an answer to the client.
-	ctx, p := r.Context(), a.resumed.params()
+	ctx, p := v.http.Context(), v.resumed.params()
 	client, to, err := h.identify(ctx, p)
 	if err != nil {
 		return err
 	}
-	if a.request, err = h.validate(ctx, client, to, p); err != nil {
+	again := &visit{http: v.http, client: client, destination: to, params: p}
+	if err = errors.Join(settleSource(again), h.validate(again)); err != nil {
 		return err
 	}
-	if len(granted) == 0 || !containsAll(a.request.Scopes, granted) {
-		return errNothing.because("Grant was called with %d scopes, and those asked for are %d", len(granted), len(a.request.Scopes))
+	v.request = again.request
+	if len(granted) == 0 || !containsAll(v.request.Scopes, granted) {
+		return errNothing.because("Grant was called with %d scopes, and those asked for are %d", len(granted), len(v.request.Scopes))
 	}
 	consent := h.config.Consent
-	if consent.Store == nil || !rememberable(a.request) {
+	if consent.Store == nil || !rememberable(v.request) {
 		return nil
 	}
-	claims := claimsGranted(a.request, granted)
+	claims := claimsGranted(v.request, granted)
 	record := &ConsentRecord{
-		Subject:   a.session.Subject,
+		Subject:   v.session.Subject,
 		ClientID:  client.ID,
 		Scopes:    slices.Clone(granted),
-		Resources: slices.Clone(a.request.Resources),
+		Resources: slices.Clone(v.request.Resources),
 		GrantedAt: millis(h.config.Now()),
 	}
 	before, err := consent.Store.FindConsent(ctx, record.Subject, record.ClientID)
-	if err = inTime(ctx, err); err != nil {
-		return storeFailed("ConsentStore.FindConsent", err)
+	if err = answered(ctx, "ConsentStore.FindConsent", err); err != nil {
+		return err
 	}
 	if before.isFor(record.Subject, record.ClientID, record.Resources) {
 		for _, scope := range before.Scopes {
-			if !a.request.Has(scope) {
+			if !v.request.Has(scope) {
 				record.Scopes = appendOnce(record.Scopes, scope)
 			}
 		}
-		kept := claimNames{before.IDTokenClaims, before.UserInfoClaims}.drop(refusedScopes(a.request, granted))
+		kept := claimNames{before.IDTokenClaims, before.UserInfoClaims}.drop(refusedScopes(v.request, granted))
 		claims.idToken = slices.Concat(claims.idToken, kept.idToken)
 		claims.userInfo = slices.Concat(claims.userInfo, kept.userInfo)
 	}
 	record.IDTokenClaims = slices.Compact(slices.Sorted(slices.Values(claims.idToken)))
 	record.UserInfoClaims = slices.Compact(slices.Sorted(slices.Values(claims.userInfo)))
-	if err := inTime(ctx, consent.Store.SaveConsent(ctx, record)); err != nil {
-		return storeFailed("ConsentStore.SaveConsent", err)
+	if err := answered(ctx, "ConsentStore.SaveConsent", consent.Store.SaveConsent(ctx, record)); err != nil {
+		return err
 	}
 	return nil
 }

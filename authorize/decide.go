@@ -9,133 +9,142 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// Facts are all that a decision depends on. Hosts fill them in only in tests of
-// their own.
-type Facts struct {
-	// Request is a valid request. It must not be nil.
-	Request *Request
+// facts are all that a decision depends on.
+type facts struct {
+	request      *Request
+	session      *session.Session // one that is not SignedIn is nobody
+	interactions []Interaction    // of the configuration: which prompts have a page
 
-	// Session is who is signed in. One that is not SignedIn is nobody.
-	Session *session.Session
-
-	// Now is the time of the decision, ClockSkew by how much the clock that stamps
+	// now is the time of the decision, clockSkew by how much the clock that stamps
 	// sign-ins may lag behind.
-	Now       time.Time
-	ClockSkew time.Duration
+	now       time.Time
+	clockSkew time.Duration
 
-	// Resumed says what was known when the request was first sent to a page; nil
-	// on the first visit.
-	Resumed *Resumed
+	// resumed says what was known when the request was last sent to a page; nil on the
+	// first visit. registered is true if prompt=create was answered already: this request
+	// began anew when somebody was signed in.
+	resumed    *resumed
+	registered bool
 
-	// Registered is true if prompt=create was answered already: this request began
-	// anew when somebody was signed in.
-	Registered bool
-
-	// Denied is true if the user said no on one of the host's pages, Forbidden if
-	// [Config].Allow did.
-	Denied    bool
-	Forbidden bool
-
-	// Steps are the host's interactions after the login, in order.
-	Steps []Step
+	// denied is true if the user said no on one of the host's pages. The rest is asked
+	// only where the sign-in is what the request wants: forbidden is true if Config.Allow
+	// said no, steps are the interactions after the login, in order.
+	denied    bool
+	forbidden bool
+	steps     []step
 }
 
-// Resumed is what was sealed when the request was last sent to a page.
-type Resumed struct {
-	// Since is when the request arrived, in milliseconds.
-	Since time.Time
+// resumed is what the waiting request says when it comes back.
+type resumed struct {
+	// since is when the request arrived, in milliseconds.
+	since time.Time
 
-	// Found are the sign-ins that cannot be new: the one of the first visit and those
+	// found are the sign-ins that cannot be new: the one of the first visit and those
 	// with which the browser was sent to the login page. There are 8 at most.
-	Found []SignIn
+	found []signInFound
 
-	// FromLogin is true if the page was the login page. Stale is how often in a row
+	// fromLogin is true if the page was the login page. stale is how often in a row
 	// the browser has come back from there before with a sign-in that did not count
-	// as new, Nobody how often with nobody.
-	FromLogin bool
-	Stale     int
-	Nobody    int
+	// as new, nobody how often with nobody.
+	fromLogin bool
+	stale     int
+	nobody    int
 }
 
-// SignIn stands for one sign-in of one user as it was found.
-type SignIn struct {
-	// Key is [SignInKey] of the session, AuthTime the session's in milliseconds.
-	Key      string
-	AuthTime time.Time
+// signInFound stands for one sign-in of one user as it was found: its signInKey, and its
+// AuthTime in milliseconds.
+type signInFound struct {
+	key      string
+	authTime time.Time
 }
 
-// Step is the state of one [Interaction] for this request and session.
-type Step struct {
-	// Name, Prompt and Error are those of the interaction. Error must be set: the
-	// defaults of [New] are not applied here.
-	Name   string
-	Prompt string
-	Error  oautherr.Code
-
-	// Needed is what the interaction itself says. Done is true if this session
-	// completed it for this request.
-	Needed bool
-	Done   bool
+// step is the state of one [Interaction] for this request and session: needed is what the
+// interaction itself says, done is true if this session completed it for this request.
+type step struct {
+	name, prompt string
+	error        oautherr.Code
+	needed, done bool
 }
 
-// Outcome is what to do.
-type Outcome int
+// outcome is what to do.
+type outcome int
 
 const (
-	// Refuse with Decision.Error, sent to the client. It is the zero value.
-	Refuse Outcome = iota
-	// Interact on the page of Decision.Interaction.
-	Interact
-	// Approve: issue a code, or nothing for response_type=none.
-	Approve
+	refuse   outcome = iota // with decision.Error, sent to the client. It is the zero value.
+	interact                // on the page of decision.Interaction
+	approve                 // issue a code, or nothing for response_type=none
 )
 
-// Decision is what to do, and why.
-type Decision struct {
-	Outcome     Outcome
+// decision is what to do, and why.
+type decision struct {
+	Outcome     outcome
 	Reason      Reason
-	Interaction string        // for Interact: LoginInteraction or the name of a step
-	Error       oautherr.Code // for Refuse
+	Interaction string        // for interact: LoginInteraction or the name of a step
+	Error       oautherr.Code // for refuse
 }
 
 // LoginInteraction is the name of the login, the first interaction of all.
 const LoginInteraction = "login"
 
-// Decide decides about a valid request. It is pure: the same facts give the same
-// decision, and nothing else is looked at.
+// decide decides about a valid request. It is pure: the same facts give the same decision,
+// and nothing else is looked at.
 //
-// The order is that of the decision tree: the user's no, then who is signed in and
-// how recently, then the host's policy, then its further interactions. Whatever
-// would need a page is an error under prompt=none (OpenID Connect Core 1.0
+// The order is that of the decision tree: the user's no, then who is signed in and how
+// recently (signIn), then the host's policy, then its further interactions (rest).
+// Whatever would need a page is an error under prompt=none (OpenID Connect Core 1.0
 // §3.1.2.6) and for a request out of band, whose program can show none.
-func Decide(f Facts) Decision {
-	if f.Denied {
-		return Decision{Outcome: Refuse, Reason: ReasonDenied, Error: oautherr.AccessDenied}
+func (f *facts) decide() decision {
+	if d := f.signIn(); d.Outcome != approve {
+		return d
+	}
+	return f.rest()
+}
+
+// signIn decides the first half. To approve means that the second may be asked for.
+func (f *facts) signIn() decision {
+	if f.denied {
+		return decision{Outcome: refuse, Reason: ReasonDenied, Error: oautherr.AccessDenied}
 	}
 	if d, ok := f.login(); !ok {
 		return f.ifPagesMayBeShown(d, oautherr.LoginRequired)
 	}
-	if f.Forbidden {
-		return Decision{Outcome: Refuse, Reason: ReasonForbidden, Error: oautherr.AccessDenied}
+	return decision{Outcome: approve, Reason: ReasonSatisfied}
+}
+
+// rest decides the second half.
+func (f *facts) rest() decision {
+	if f.forbidden {
+		return decision{Outcome: refuse, Reason: ReasonForbidden, Error: oautherr.AccessDenied}
 	}
-	if f.Request.Prompts("consent") && !f.hasStepFor("consent") {
+	if f.request.Prompts("consent") && !f.hasPageFor("consent") {
 		// There is no page on which the user could agree.
-		return Decision{Outcome: Refuse, Reason: ReasonStep, Error: oautherr.ConsentRequired}
+		return decision{Outcome: refuse, Reason: ReasonStep, Error: oautherr.ConsentRequired}
 	}
-	for _, step := range f.Steps {
-		asked := step.Prompt != "" && f.Request.Prompts(step.Prompt)
-		if (step.Needed || asked) && !step.Done {
-			d := Decision{Outcome: Interact, Reason: ReasonStep, Interaction: step.Name}
-			return f.ifPagesMayBeShown(d, step.Error)
+	for _, step := range f.steps {
+		asked := step.prompt != "" && f.request.Prompts(step.prompt)
+		if (step.needed || asked) && !step.done {
+			d := decision{Outcome: interact, Reason: ReasonStep, Interaction: step.name}
+			return f.ifPagesMayBeShown(d, step.error)
 		}
 	}
-	return Decision{Outcome: Approve, Reason: ReasonSatisfied}
+	return decision{Outcome: approve, Reason: ReasonSatisfied}
+}
+
+// decide takes both halves. An unvetted client is not answered without a question, which
+// takes a page on which to ask it.
+func (h *Handler) decide(v *visit) {
+	if v.decision.Outcome == approve {
+		v.decision = v.facts.rest()
+	}
+	if v.client.Unvetted && h.config.Consent == nil && v.decision.Outcome != refuse {
+		v.decision = decision{Outcome: refuse, Reason: ReasonNoConsentPage, Error: oautherr.ServerError}
+	}
 }
 
 // ifPagesMayBeShown turns a page into its error where no page may be shown.
-func (f Facts) ifPagesMayBeShown(d Decision, code oautherr.Code) Decision {
-	if d.Outcome == Interact && !mayShowPages(f.Request) {
-		return Decision{Outcome: Refuse, Reason: d.Reason, Error: code}
+func (f *facts) ifPagesMayBeShown(d decision, code oautherr.Code) decision {
+	if d.Outcome == interact && !mayShowPages(f.request) {
+		return decision{Outcome: refuse, Reason: d.Reason, Error: code}
 	}
 	return d
 }
@@ -151,27 +160,27 @@ func mayShowPages(r *Request) bool { return !r.Prompts("none") && !r.OutOfBand }
 // a sign-in that does not count sees it once more, and then the client is told: an
 // endless loop would help nobody. So does who signs in anew as another user, or
 // below the level that is demanded.
-func (f Facts) login() (d Decision, ok bool) {
-	if !f.Session.SignedIn() {
-		if halfSignedIn(f.Session) {
+func (f *facts) login() (d decision, ok bool) {
+	if !f.session.SignedIn() {
+		if halfSignedIn(f.session) {
 			return f.loginPage(ReasonSecondFactorPending), false
 		}
 		return f.loginPage(ReasonNotSignedIn), false
 	}
 	reason := f.newSignInWanted()
-	isNew := f.Resumed != nil && f.newSignIn()
+	isNew := f.resumed != nil && f.newSignIn()
 	switch {
-	case f.Request.Subject != "" && f.Session.Subject != f.Request.Subject:
+	case f.request.Subject != "" && f.session.Subject != f.request.Subject:
 		if isNew {
-			return Decision{Outcome: Refuse, Reason: ReasonOtherUser, Error: oautherr.LoginRequired}, false
+			return decision{Outcome: refuse, Reason: ReasonOtherUser, Error: oautherr.LoginRequired}, false
 		}
 		return f.loginPage(ReasonOtherUser), false
 	case reason == "":
-		return Decision{}, true
+		return decision{}, true
 	case reason == ReasonACR && isNew:
-		return Decision{Outcome: Refuse, Reason: reason, Error: oautherr.UnmetAuthenticationRequirements}, false
+		return decision{Outcome: refuse, Reason: reason, Error: oautherr.UnmetAuthenticationRequirements}, false
 	case isNew:
-		return Decision{}, true
+		return decision{}, true
 	}
 	return f.loginPage(reason), false
 }
@@ -182,50 +191,50 @@ const maxFound = 8
 // loginPage shows the login page, or refuses where it has been of no use: the second
 // time in a row with a sign-in that does not count, the third with nobody, and where
 // there is no room to remember one more sign-in.
-func (f Facts) loginPage(reason Reason) Decision {
+func (f *facts) loginPage(reason Reason) decision {
 	enough := false
-	switch r := f.Resumed; {
+	switch r := f.resumed; {
 	case r == nil:
-	case !f.Session.SignedIn():
-		enough = r.FromLogin && r.Nobody >= 2
+	case !f.session.SignedIn():
+		enough = r.fromLogin && r.nobody >= 2
 	default:
-		enough = r.FromLogin && r.Stale >= 1 || r.found(f.Session) == nil && len(r.Found) >= maxFound
+		enough = r.fromLogin && r.stale >= 1 || r.foundAs(f.session) == nil && len(r.found) >= maxFound
 	}
 	if !enough {
-		return Decision{Outcome: Interact, Reason: reason, Interaction: LoginInteraction}
+		return decision{Outcome: interact, Reason: reason, Interaction: LoginInteraction}
 	}
-	d := Decision{Outcome: Refuse, Reason: reason, Error: oautherr.LoginRequired}
+	d := decision{Outcome: refuse, Reason: reason, Error: oautherr.LoginRequired}
 	switch {
 	case reason == ReasonACR:
 		d.Error = oautherr.UnmetAuthenticationRequirements
-	case f.Session.SignedIn() && reason != ReasonOtherUser:
+	case f.session.SignedIn() && reason != ReasonOtherUser:
 		d.Reason = ReasonStaleSignIn
 	}
 	return d
 }
 
 // newSignInWanted returns why the request asks for a new sign-in, or nothing.
-func (f Facts) newSignInWanted() Reason {
+func (f *facts) newSignInWanted() Reason {
 	switch {
-	case len(f.Request.EssentialACR) > 0 && !slices.Contains(f.Request.EssentialACR, f.Session.ACR):
+	case len(f.request.EssentialACR) > 0 && !slices.Contains(f.request.EssentialACR, f.session.ACR):
 		return ReasonACR
-	case f.Request.Prompts("login"):
+	case f.request.Prompts("login"):
 		return ReasonPromptLogin
-	case f.Request.Prompts("create") && !f.Registered:
+	case f.request.Prompts("create") && !f.registered:
 		return ReasonPromptCreate
-	case f.Request.Prompts("select_account") && !f.hasStepFor("select_account"):
+	case f.request.Prompts("select_account") && !f.hasPageFor("select_account"):
 		return ReasonPromptSelectAccount
-	case f.Request.MaxAge != nil && f.tooOld(*f.Request.MaxAge):
+	case f.request.MaxAge != nil && f.tooOld(*f.request.MaxAge):
 		return ReasonMaxAge
-	case f.Request.hintUnverified:
+	case f.request.hintUnverified:
 		return ReasonHint
 	}
 	return ""
 }
 
-func (f Facts) hasStepFor(prompt string) bool {
-	for _, step := range f.Steps {
-		if step.Prompt == prompt {
+func (f *facts) hasPageFor(prompt string) bool {
+	for _, x := range f.interactions {
+		if x.Prompt == prompt {
 			return true
 		}
 	}
@@ -235,14 +244,14 @@ func (f Facts) hasStepFor(prompt string) bool {
 // tooOld compares whole seconds, which cannot overflow as a time.Duration would.
 // max_age=0 means prompt=login, and so does a sign-in that lies in the future. A
 // sign-in without a time is older than anything.
-func (f Facts) tooOld(maxAge int64) bool {
-	age := f.Now.Unix() - f.Session.AuthTime.Unix()
-	return maxAge == 0 || f.Session.AuthTime.IsZero() || age > maxAge || age < -int64(f.ClockSkew/time.Second)
+func (f *facts) tooOld(maxAge int64) bool {
+	age := f.now.Unix() - f.session.AuthTime.Unix()
+	return maxAge == 0 || f.session.AuthTime.IsZero() || age > maxAge || age < -int64(f.clockSkew/time.Second)
 }
 
 // newSignIn reports whether the user has signed in since the request arrived, on which
 // it comes back now.
-func (f Facts) newSignIn() bool { return f.notNew() == "" }
+func (f *facts) newSignIn() bool { return f.notNew() == "" }
 
 // What keeps a sign-in from counting as new: the time that did not move.
 const (
@@ -257,36 +266,36 @@ const (
 // the request by the rest of a second, because many hosts keep seconds, and by the
 // clock skew. Where the host says when this browser signed in, that has to be after
 // the request: an account that is merely chosen is never new.
-func (f Facts) notNew() string {
-	s, since := f.Session, f.Resumed.Since
-	found := f.Resumed.found(s)
+func (f *facts) notNew() string {
+	s, since := f.session, f.resumed.since
+	found := f.resumed.foundAs(s)
 	switch {
 	case s.AuthTime.IsZero():
 		return authTimeZero
-	case s.AuthTime.Before(since.Truncate(time.Second).Add(-f.ClockSkew)):
+	case s.AuthTime.Before(since.Truncate(time.Second).Add(-f.clockSkew)):
 		return authTimeBefore
 	case !s.SignedInAt.IsZero() && s.SignedInAt.UnixMilli() < since.UnixMilli():
 		return signedInAtBefore
-	case found != nil && s.AuthTime.UnixMilli() <= found.AuthTime.UnixMilli():
+	case found != nil && s.AuthTime.UnixMilli() <= found.authTime.UnixMilli():
 		return foundBefore
 	}
 	return ""
 }
 
-// found returns the sign-in if it is one of those that were found.
-func (r *Resumed) found(s *session.Session) *SignIn {
-	key := SignInKey(s)
-	for i := range r.Found {
-		if r.Found[i].Key == key {
-			return &r.Found[i]
+// foundAs returns the sign-in if it is one of those that were found.
+func (r *resumed) foundAs(s *session.Session) *signInFound {
+	key := signInKey(s)
+	for i := range r.found {
+		if r.found[i].key == key {
+			return &r.found[i]
 		}
 	}
 	return nil
 }
 
-// SignInKey stands for one sign-in of one user: its id, or its time where the host
+// signInKey stands for one sign-in of one user: its id, or its time where the host
 // has none. It is a hash.
-func SignInKey(s *session.Session) string {
+func signInKey(s *session.Session) string {
 	if s.ID != "" {
 		return shortHash("id " + strconv.Itoa(len(s.ID)) + " " + s.ID + " " + s.Subject)
 	}

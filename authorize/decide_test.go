@@ -12,7 +12,7 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// situation is what a row of the decision table says; it becomes Facts.
+// situation is what a row of the decision table says; it becomes facts.
 type situation struct {
 	prompt  string
 	maxAge  int64 // -1: not sent
@@ -36,50 +36,51 @@ type situation struct {
 	steps             string // "name", "name!" needed, "name+" done; "terms/code" with another error
 }
 
-func (s situation) facts() Facts {
+func (s situation) facts() *facts {
 	now := testStart
-	f := Facts{
-		Request:   &Request{Prompt: strings.Fields(s.prompt), Subject: s.subject},
-		Now:       now,
-		ClockSkew: 5 * time.Second,
-		Denied:    s.denied,
-		Forbidden: s.forbidden,
+	f := facts{
+		request:   &Request{Prompt: strings.Fields(s.prompt), Subject: s.subject},
+		now:       now,
+		clockSkew: 5 * time.Second,
+		denied:    s.denied,
+		forbidden: s.forbidden,
 	}
 	if s.maxAge >= 0 {
-		f.Request.MaxAge = &s.maxAge
+		f.request.MaxAge = &s.maxAge
 	}
 	if s.who != "" {
-		f.Session = &session.Session{ID: cmp.Or(s.id, "1"), Subject: s.who, AuthTime: now.Add(-s.age), SecondFactorPending: s.half}
+		f.session = &session.Session{ID: cmp.Or(s.id, "1"), Subject: s.who, AuthTime: now.Add(-s.age), SecondFactorPending: s.half}
 		if s.signedIn != 0 {
-			f.Session.SignedInAt = now.Add(-s.signedIn)
+			f.session.SignedInAt = now.Add(-s.signedIn)
 		}
 	}
 	if s.resumed {
-		f.Resumed = &Resumed{Since: now.Add(-s.began), FromLogin: !s.other, Stale: s.stale, Nobody: s.nobody}
+		f.resumed = &resumed{since: now.Add(-s.began), fromLogin: !s.other, stale: s.stale, nobody: s.nobody}
 		if s.foundAge != 0 {
 			found := &session.Session{ID: "1", Subject: cmp.Or(s.foundWho, s.who)}
-			f.Resumed.Found = []SignIn{{Key: SignInKey(found), AuthTime: now.Add(-s.foundAge)}}
+			f.resumed.found = []signInFound{{signInKey(found), now.Add(-s.foundAge)}}
 		}
 	}
 	for _, text := range strings.Fields(s.steps) {
 		name := strings.TrimRight(text, "!+")
-		step := Step{Name: name, Error: oautherr.InteractionRequired, Needed: strings.Contains(text, "!"), Done: strings.Contains(text, "+")}
+		step := step{name: name, error: oautherr.InteractionRequired, needed: strings.Contains(text, "!"), done: strings.Contains(text, "+")}
 		switch name {
 		case "consent":
-			step.Prompt, step.Error = "consent", oautherr.ConsentRequired
+			step.prompt, step.error = "consent", oautherr.ConsentRequired
 		case "accounts":
-			step.Prompt, step.Error = "select_account", oautherr.AccountSelectionRequired
+			step.prompt, step.error = "select_account", oautherr.AccountSelectionRequired
 		}
-		f.Steps = append(f.Steps, step)
+		f.steps = append(f.steps, step)
+		f.interactions = append(f.interactions, Interaction{Prompt: step.prompt})
 	}
-	return f
+	return &f
 }
 
-func (d Decision) word() string {
+func (d decision) word() string {
 	switch d.Outcome {
-	case Approve:
+	case approve:
 		return "approve"
-	case Interact:
+	case interact:
 		return d.Interaction + ": " + string(d.Reason)
 	}
 	return string(d.Error) + ": " + string(d.Reason)
@@ -224,7 +225,7 @@ func TestDecide(t *testing.T) {
 		{"prompt=login consent, signed in anew", situation{maxAge: -1, prompt: "login consent", who: "alice", age: 1, resumed: true, began: minute, foundAge: 2 * minute, steps: "consent"}, "consent: step"},
 		{"prompt=login consent, both done", situation{maxAge: -1, prompt: "consent login", who: "alice", age: 1, resumed: true, began: minute, foundAge: 2 * minute, steps: "consent+"}, "approve"},
 	} {
-		if got := Decide(c.facts()).word(); got != c.want {
+		if got := c.facts().decide().word(); got != c.want {
 			t.Errorf("%s: %q, want %q", c.rule, got, c.want)
 		}
 	}
@@ -248,8 +249,8 @@ func TestASessionWithoutAnAuthTime(t *testing.T) {
 		{"max_age, back from it", "", math.MaxInt64, true, "login: max_age"},
 	} {
 		f := situation{prompt: c.prompt, maxAge: c.maxAge, who: "alice", resumed: c.resumed}.facts()
-		f.Session.AuthTime = time.Time{}
-		if got := Decide(f).word(); got != c.want {
+		f.session.AuthTime = time.Time{}
+		if got := f.decide().word(); got != c.want {
 			t.Errorf("%s: %q, want %q", c.rule, got, c.want)
 		}
 	}
@@ -257,8 +258,8 @@ func TestASessionWithoutAnAuthTime(t *testing.T) {
 
 func TestASessionWithoutASubjectIsNobody(t *testing.T) {
 	f := situation{maxAge: -1, who: "alice"}.facts()
-	f.Session.Subject = ""
-	if got := Decide(f).word(); got != "login: not_signed_in" {
+	f.session.Subject = ""
+	if got := f.decide().word(); got != "login: not_signed_in" {
 		t.Error(got)
 	}
 }
@@ -270,67 +271,67 @@ func FuzzDecide(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, a, b uint64) {
 		facts := randomFacts(rand.New(rand.NewPCG(a, b)))
-		d := Decide(facts)
-		if again := Decide(facts); again != d {
+		d := facts.decide()
+		if again := facts.decide(); again != d {
 			t.Fatalf("not pure: %+v, then %+v", d, again)
 		}
 		for _, broken := range brokenRules(facts, d) {
-			t.Errorf("%s: %s for %+v, request %+v, session %+v, resumed %+v", broken, d.word(), facts, facts.Request, facts.Session, facts.Resumed)
+			t.Errorf("%s: %s for %+v, request %+v, session %+v, resumed %+v", broken, d.word(), facts, facts.request, facts.session, facts.resumed)
 		}
 	})
 }
 
 // brokenRules are written from the specification, each by itself, and not in the
 // way of the code.
-func brokenRules(f Facts, d Decision) (broken []string) {
+func brokenRules(f *facts, d decision) (broken []string) {
 	rule := func(text string, holds bool) {
 		if !holds {
 			broken = append(broken, text)
 		}
 	}
-	s, r := f.Session, f.Request
-	approved, asked := d.Outcome == Approve, func(p string) bool { return r.Prompts(p) }
+	s, r := f.session, f.request
+	approved, asked := d.Outcome == approve, func(p string) bool { return r.Prompts(p) }
 
 	rule("approved for nobody", !approved || s.SignedIn())
-	rule("approved against the user's no", !approved || !f.Denied)
-	rule("approved against the host's policy", !approved || !f.Forbidden)
+	rule("approved against the user's no", !approved || !f.denied)
+	rule("approved against the host's policy", !approved || !f.forbidden)
 	rule("approved for another user", !approved || r.Subject == "" || s.Subject == r.Subject)
-	rule("a page under prompt=none", d.Outcome != Interact || !asked("none"))
-	rule("a refusal without a code", d.Outcome != Refuse || d.Error != "")
-	rule("a code without a refusal", d.Outcome == Refuse || d.Error == "")
-	rule("a page without a name", (d.Outcome == Interact) == (d.Interaction != ""))
+	rule("a page under prompt=none", d.Outcome != interact || !asked("none"))
+	rule("a refusal without a code", d.Outcome != refuse || d.Error != "")
+	rule("a code without a refusal", d.Outcome == refuse || d.Error == "")
+	rule("a page without a name", (d.Outcome == interact) == (d.Interaction != ""))
 	rule("no reason", d.Reason != "")
 	rule("server_error", d.Error != oautherr.ServerError)
 	rule("a stale sign-in that is no login_required", d.Reason != ReasonStaleSignIn || d.Error == oautherr.LoginRequired)
-	for _, step := range f.Steps {
-		needed := (step.Needed || step.Prompt != "" && asked(step.Prompt)) && !step.Done
-		rule("approved without the step "+step.Name, !approved || !needed)
-		rule("sent to "+step.Name+", which is not needed", d.Interaction != step.Name || needed)
+	for _, step := range f.steps {
+		needed := (step.needed || step.prompt != "" && asked(step.prompt)) && !step.done
+		rule("approved without the step "+step.name, !approved || !needed)
+		rule("sent to "+step.name+", which is not needed", d.Interaction != step.name || needed)
 	}
 	rule("a step before the login", d.Reason != ReasonStep || s.SignedIn())
 
-	fresh := f.Resumed != nil && s.SignedIn() && !s.AuthTime.Before(f.Resumed.Since.Truncate(time.Second).Add(-f.ClockSkew)) &&
-		(s.SignedInAt.IsZero() || !s.SignedInAt.Before(f.Resumed.Since.Truncate(time.Millisecond)))
-	if f.Resumed != nil && s.SignedIn() {
-		for _, found := range f.Resumed.Found {
-			fresh = fresh && (found.Key != SignInKey(s) || s.AuthTime.UnixMilli() > found.AuthTime.UnixMilli())
+	fresh := f.resumed != nil && s.SignedIn() && !s.AuthTime.Before(f.resumed.since.Truncate(time.Second).Add(-f.clockSkew)) &&
+		(s.SignedInAt.IsZero() || !s.SignedInAt.Before(f.resumed.since.Truncate(time.Millisecond)))
+	if f.resumed != nil && s.SignedIn() {
+		for _, found := range f.resumed.found {
+			fresh = fresh && (found.key != signInKey(s) || s.AuthTime.UnixMilli() > found.authTime.UnixMilli())
 		}
 	}
 	rule("prompt=login without a new sign-in", !approved || !asked("login") || fresh)
 	rule("max_age=0 without a new sign-in", !approved || r.MaxAge == nil || *r.MaxAge != 0 || fresh)
 	if approved && r.MaxAge != nil && !fresh {
-		rule("a sign-in older than max_age", float64(f.Now.Unix()-s.AuthTime.Unix()) <= float64(*r.MaxAge))
+		rule("a sign-in older than max_age", float64(f.now.Unix()-s.AuthTime.Unix()) <= float64(*r.MaxAge))
 	}
 	login := d.Interaction == LoginInteraction
 	rule("sent to login again after a new sign-in: a loop", !login || !fresh || d.Reason == ReasonNotSignedIn)
-	if r := f.Resumed; r != nil && r.FromLogin {
-		rule("sent to login the third time with a sign-in that does not count", !login || !s.SignedIn() || r.Stale == 0)
-		rule("sent to login the fourth time with nobody", !login || s.SignedIn() || r.Nobody < 2)
+	if r := f.resumed; r != nil && r.fromLogin {
+		rule("sent to login the third time with a sign-in that does not count", !login || !s.SignedIn() || r.stale == 0)
+		rule("sent to login the fourth time with nobody", !login || s.SignedIn() || r.nobody < 2)
 	}
 	return broken
 }
 
-func randomFacts(r *rand.Rand) Facts {
+func randomFacts(r *rand.Rand) *facts {
 	chance := func() bool { return r.IntN(2) == 0 }
 	pick := func(from ...string) string { return from[r.IntN(len(from))] }
 	ages := []time.Duration{-time.Hour, -6 * time.Second, -5 * time.Second, -time.Millisecond, 0, time.Millisecond, time.Second, 5 * time.Second, minute, time.Hour, 1 << 55}
@@ -364,42 +365,42 @@ func randomFacts(r *rand.Rand) Facts {
 // Where claims makes a level of authentication essential, another is no sign-in (OpenID
 // Connect Core 1.0 §5.5.1.1).
 func TestAnEssentialLevel(t *testing.T) {
-	login := Decision{Outcome: Interact, Reason: ReasonACR, Interaction: LoginInteraction}
-	unmet := Decision{Outcome: Refuse, Reason: ReasonACR, Error: oautherr.UnmetAuthenticationRequirements}
-	ok := Decision{Outcome: Approve, Reason: ReasonSatisfied}
+	login := decision{Outcome: interact, Reason: ReasonACR, Interaction: LoginInteraction}
+	unmet := decision{Outcome: refuse, Reason: ReasonACR, Error: oautherr.UnmetAuthenticationRequirements}
+	ok := decision{Outcome: approve, Reason: ReasonSatisfied}
 	before, after := testStart.Add(-time.Hour), testStart.Add(-time.Second)
-	resumed := &Resumed{Since: testStart.Add(-time.Minute), FromLogin: true, Found: []SignIn{{
-		Key: SignInKey(&session.Session{ID: "1", Subject: "alice"}), AuthTime: before,
+	back := &resumed{since: testStart.Add(-time.Minute), fromLogin: true, found: []signInFound{{
+		key: signInKey(&session.Session{ID: "1", Subject: "alice"}), authTime: before,
 	}}}
 	for _, c := range []struct {
 		rule      string
 		essential string
 		acr       string
 		authTime  time.Time
-		resumed   *Resumed
+		resumed   *resumed
 		prompt    string
-		want      Decision
+		want      decision
 	}{
 		{"none is demanded", "", "1", before, nil, "", ok},
 		{"reached", "1 2", "2", before, nil, "", ok},
 		{"not reached", "2", "1", before, nil, "", login},
 		{"not stated", "2", "", before, nil, "", login},
-		{"not reached, and no page may be shown", "2", "1", before, nil, "none", Decision{Outcome: Refuse, Reason: ReasonACR, Error: oautherr.LoginRequired}},
-		{"came back without signing in", "2", "1", before, resumed, "", login},
-		{"reached by a new sign-in", "2", "2", after, resumed, "", ok},
-		{"a new sign-in does not reach it either", "2", "1", after, resumed, "", unmet},
-		{"reached, and prompt=login", "2", "2", before, nil, "login", Decision{Outcome: Interact, Reason: ReasonPromptLogin, Interaction: LoginInteraction}},
-		{"reached by a new sign-in, and prompt=login", "2", "2", after, resumed, "login", ok},
+		{"not reached, and no page may be shown", "2", "1", before, nil, "none", decision{Outcome: refuse, Reason: ReasonACR, Error: oautherr.LoginRequired}},
+		{"came back without signing in", "2", "1", before, back, "", login},
+		{"reached by a new sign-in", "2", "2", after, back, "", ok},
+		{"a new sign-in does not reach it either", "2", "1", after, back, "", unmet},
+		{"reached, and prompt=login", "2", "2", before, nil, "login", decision{Outcome: interact, Reason: ReasonPromptLogin, Interaction: LoginInteraction}},
+		{"reached by a new sign-in, and prompt=login", "2", "2", after, back, "login", ok},
 	} {
-		got := Decide(Facts{
-			Request:   &Request{EssentialACR: strings.Fields(c.essential), Prompt: strings.Fields(c.prompt)},
-			Session:   &session.Session{ID: "1", Subject: "alice", AuthTime: c.authTime, ACR: c.acr},
-			Now:       testStart,
-			ClockSkew: 5 * time.Second,
-			Resumed:   c.resumed,
-		})
-		if got != c.want {
-			t.Errorf("%s: %+v, want %+v", c.rule, got, c.want)
+		f := facts{
+			request:   &Request{EssentialACR: strings.Fields(c.essential), Prompt: strings.Fields(c.prompt)},
+			session:   &session.Session{ID: "1", Subject: "alice", AuthTime: c.authTime, ACR: c.acr},
+			now:       testStart,
+			clockSkew: 5 * time.Second,
+			resumed:   c.resumed,
+		}
+		if got := f.decide(); got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.rule, f.decide(), c.want)
 		}
 	}
 }

@@ -83,7 +83,7 @@ func (h *Handler) ShowError(w http.ResponseWriter, r *http.Request, err error) {
 		err = errors.New("ShowError was called without an error")
 	}
 	if code := oautherr.Code(""); !errors.As(err, &code) {
-		err = storeFailed("a page", err)
+		err = hostFailed("a page", err)
 	}
 	refused := oautherr.Of(err)
 	if refused.Code == oautherr.InvalidClient && refused.Description == "" {
@@ -92,32 +92,33 @@ func (h *Handler) ShowError(w http.ResponseWriter, r *http.Request, err error) {
 		forUsers.Description = errUnknown.err.Description
 		err = &forUsers
 	}
-	a := answer{started: h.config.Now()}
 	ctx, cancel := context.WithTimeout(r.Context(), h.config.Timeout)
 	defer cancel()
-	h.recognize(ctx, &a, reqOf(r))
-	h.respond(w, r, a.refuse(err))
+	v := &visit{http: r.WithContext(ctx), started: h.config.Now()}
+	h.recognize(v, reqOf(r))
+	v.refuse(err)
+	h.respond(w, v)
 }
 
 // writeErrorPage tells the user, in place or on the host's own page.
-func (h *Handler) writeErrorPage(w http.ResponseWriter, r *http.Request, a answer) {
-	if h.config.ErrorURL != "" && a.mayBeElsewhere() {
-		page := appendQuery(h.config.ErrorURL, "error", string(a.err.Code))
-		page = appendQuery(page, "error_description", a.err.Text())
-		if a.decision.Reason != "" {
-			page = appendQuery(page, "reason", string(a.decision.Reason))
+func (h *Handler) writeErrorPage(w http.ResponseWriter, v *visit) {
+	if h.config.ErrorURL != "" && v.mayBeElsewhere() {
+		page := appendQuery(h.config.ErrorURL, "error", string(v.err.Code))
+		page = appendQuery(page, "error_description", v.err.Text())
+		if v.decision.Reason != "" {
+			page = appendQuery(page, "reason", string(v.decision.Reason))
 		}
-		if locales := a.uiLocales(); locales != nil {
+		if locales := v.uiLocales(); locales != nil {
 			page = appendQuery(page, "ui_locales", strings.Join(locales, " "))
 		}
-		redirect(w, r, appendQuery(page, "error_id", a.errorID))
+		redirect(w, v.http, appendQuery(page, "error_id", v.errorID))
 		return
 	}
-	p := h.pageError(a)
+	p := h.pageError(v)
 	if p.Status == http.StatusMethodNotAllowed {
 		w.Header().Set("Allow", "GET, POST")
 	}
-	if after := a.err.RetryAfterHeader(); after != "" {
+	if after := v.err.RetryAfterHeader(); after != "" {
 		w.Header().Set("Retry-After", after)
 	}
 	setPageHeaders(w.Header(), "", false)
@@ -126,33 +127,33 @@ func (h *Handler) writeErrorPage(w http.ResponseWriter, r *http.Request, a answe
 	}
 	switch {
 	case h.config.ErrorPage != nil:
-		h.config.ErrorPage(w, r, p)
+		h.config.ErrorPage(w, v.http, p)
 	case p.OutOfBand:
-		ErrorJSON(w, r, p)
+		ErrorJSON(w, v.http, p)
 	default:
 		writePage(w, p.Status, errorTemplate, p)
 	}
 }
 
-func (h *Handler) pageError(a answer) PageError {
+func (h *Handler) pageError(v *visit) PageError {
 	p := PageError{
-		Status: a.pageStatus(), Reason: a.decision.Reason, Code: a.err.Code, Description: a.err.Text(),
-		ErrorID: a.errorID, OutOfBand: a.destination.OutOfBand(),
+		Status: v.pageStatus(), Reason: v.decision.Reason, Code: v.err.Code, Description: v.err.Text(),
+		ErrorID: v.errorID, OutOfBand: v.destination.OutOfBand(),
 	}
-	p.UILocales = a.uiLocales()
-	if a.client == nil {
+	p.UILocales = v.uiLocales()
+	if v.client == nil {
 		return p
 	}
-	p.ClientID, p.ClientName = a.client.ID, a.client.DisplayName()
+	p.ClientID, p.ClientName = v.client.ID, v.client.DisplayName()
 	to := destination.Answer{}
 	switch {
-	case a.back.URI() != "":
-		to = a.back.Answer(h.config.Issuer, theNo()...)
-	case !a.here:
-		to = a.destination.Answer(h.config.Issuer, a.fields...)
+	case v.back.URI() != "":
+		to = v.back.Answer(h.config.Issuer, theNo()...)
+	case !v.here:
+		to = v.destination.Answer(h.config.Issuer, v.fields...)
 	}
 	if to.URL != "" {
-		p.Return = &Return{URL: to.URL, Host: destination.Host(to.URL), Form: to.Form != nil, Vetted: !a.client.Unvetted}
+		p.Return = &Return{URL: to.URL, Host: destination.Host(to.URL), Form: to.Form != nil, Vetted: !v.client.Unvetted}
 		for _, f := range to.Form {
 			p.Return.Fields = append(p.Return.Fields, Field(f))
 		}
@@ -161,8 +162,8 @@ func (h *Handler) pageError(a answer) PageError {
 }
 
 // uiLocales are the languages of whatever request could be read.
-func (a answer) uiLocales() []string {
-	locales := a.params.get("ui_locales")
+func (v *visit) uiLocales() []string {
+	locales := v.params.get("ui_locales")
 	if !destination.ValidText(locales, maxList) || tooManyValues(locales) {
 		return nil
 	}
@@ -171,16 +172,16 @@ func (a answer) uiLocales() []string {
 
 // mayBeElsewhere reports whether the page may be the one at Config.ErrorURL, which cannot
 // have a way back to the client, and which is no answer to what must not be redirected.
-func (a answer) mayBeElsewhere() bool {
-	return !a.here && a.decision.Reason != ReasonPrefetch && a.destination.URI() == "" && a.pageStatus() == http.StatusBadRequest
+func (v *visit) mayBeElsewhere() bool {
+	return !v.here && v.decision.Reason != ReasonPrefetch && v.destination.URI() == "" && v.pageStatus() == http.StatusBadRequest
 }
 
 // pageStatus is that of the reason, or of the error's code.
-func (a answer) pageStatus() int {
+func (v *visit) pageStatus() int {
 	switch {
-	case a.status != 0:
-		return a.status
-	case a.err.Code == oautherr.ServerError || a.err.Code == oautherr.TemporarilyUnavailable:
+	case v.status != 0:
+		return v.status
+	case v.err.Code == oautherr.ServerError || v.err.Code == oautherr.TemporarilyUnavailable:
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusBadRequest

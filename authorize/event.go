@@ -127,43 +127,43 @@ func (e Event) saidByTheHost() bool {
 }
 
 // event describes an answer.
-func (a answer) event(now time.Time) Event {
-	e := Event{Kind: a.kind(), Time: a.started.UTC(), Duration: now.Sub(a.started), Reason: a.decision.Reason, ErrorID: a.errorID}
-	if a.client != nil {
-		e.ClientID = a.client.ID
+func (v *visit) event(now time.Time) Event {
+	e := Event{Kind: v.kind(), Time: v.started.UTC(), Duration: now.Sub(v.started), Reason: v.decision.Reason, ErrorID: v.errorID}
+	if v.client != nil {
+		e.ClientID = v.client.ID
 	}
-	if a.request != nil {
-		e.Scopes, e.ResponseType, e.ResponseMode = a.request.Scopes, a.request.ResponseType, a.request.ResponseMode
-		e.RedirectHost = a.request.RedirectHost()
-		e.LeftOut = slices.Concat(a.request.LeftOut, a.leftOut)
+	if v.request != nil {
+		e.Scopes, e.ResponseType, e.ResponseMode = v.request.Scopes, v.request.ResponseType, v.request.ResponseMode
+		e.RedirectHost = v.request.RedirectHost()
+		e.LeftOut = slices.Concat(v.request.LeftOut, v.leftOut)
 	}
-	if a.granted != nil {
-		e.Scopes = a.granted
+	if v.granted != nil {
+		e.Scopes = v.granted
 	}
-	if a.session.SignedIn() {
-		e.Subject, e.SessionID = a.session.Subject, a.session.ID
+	if v.session.SignedIn() {
+		e.Subject, e.SessionID = v.session.Subject, v.session.ID
 	}
-	if a.request != nil {
-		e.Err = a.request.hintErr
+	if v.request != nil {
+		e.Err = v.request.hintErr
 	}
-	if a.err != nil {
-		e.Err, e.Code = a.err, a.err.Code
+	if v.err != nil {
+		e.Err, e.Code = v.err, v.err.Code
 	}
-	if a.page != "" {
-		e.Interaction = a.decision.Interaction
+	if v.page != "" {
+		e.Interaction = v.decision.Interaction
 	}
 	return e
 }
 
-func (a answer) kind() EventKind {
+func (v *visit) kind() EventKind {
 	switch {
-	case a.err == nil && a.approved:
+	case v.err == nil && v.approved:
 		return EventApproved
-	case a.err == nil && a.decision.Outcome == Interact:
+	case v.err == nil && v.decision.Outcome == interact:
 		return EventInteraction
-	case a.err == nil:
+	case v.err == nil:
 		return EventAskedAgain
-	case a.shown:
+	case v.shown:
 		return EventErrorPage
 	}
 	return EventRefused

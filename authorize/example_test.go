@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
@@ -110,18 +111,33 @@ func ExampleHandler_Redeem() {
 	// true true
 }
 
-// The decision can be tested without HTTP: this user signed in an hour ago, and the
-// client accepts a minute.
-func ExampleDecide() {
-	minute := int64(60)
-	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	decision := authorize.Decide(authorize.Facts{
-		Request: &authorize.Request{ResponseType: "code", MaxAge: &minute},
-		Session: &session.Session{Subject: "alice", AuthTime: now.Add(-time.Hour)},
-		Now:     now,
-	})
-	fmt.Println(decision.Outcome == authorize.Interact, decision.Interaction, decision.Reason)
-	// Output: true login max_age
+// A host tests its policy without a browser: alice signed in an hour ago, and the client
+// accepts a minute.
+func ExampleHandler_Explain() {
+	endpoint, err := authorize.New(exampleConfig())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	alice := &session.Session{Subject: "alice", AuthTime: time.Now().Add(-time.Hour)}
+	_, query, _ := strings.Cut(requestURL("max_age", "60"), "?")
+	explained := endpoint.Explain(context.Background(), query, alice)
+	fmt.Println(explained.Action, explained.Reason)
+
+	_, query, _ = strings.Cut(requestURL("scope", "openid admin"), "?")
+	explained = endpoint.Explain(context.Background(), query, alice)
+	for _, check := range explained.Checks {
+		if !check.Passed {
+			fmt.Println(check.Name, check.Section)
+			fmt.Println(check.Detail)
+		}
+	}
+	fmt.Println(explained.Action, explained.RedirectURI)
+	// Output:
+	// login max_age
+	// every scope is known and open to the client RFC 6749 §3.3
+	// invalid_scope: A requested scope is missing, unknown or not open to this client.: "admin" is not among the client's Scopes
+	// error https://wiki.example/callback
 }
 
 // Users have to accept new terms before any client gets an answer.

@@ -3,43 +3,37 @@ package authorize
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"unicode/utf8"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
+	oautherr "github.com/usher-auth/usher/errors"
 	"github.com/usher-auth/usher/session"
 )
 
-// consult asks the host for what only it knows and a decision needs: who is signed
-// in, what its policy says and which interactions it wants. It comes after the
-// request has proven valid.
-func (h *Handler) consult(r *http.Request, a *answer) (f Facts, err error) {
-	if a.request.OutOfBand && h.fromBrowser(r) {
-		return f, errNotForBrowsers
+// answered is how the host is asked: it names the call, for the log, and turns a failure
+// into the error that stops everything. What comes after the request's deadline, from a
+// store that did not notice, is a failure too and is not used.
+func answered(ctx context.Context, call string, err error) error {
+	if err == nil {
+		err = ctx.Err()
 	}
-	if a.session, err = h.whoIsSignedIn(r); err != nil {
-		return f, err
+	if err == nil {
+		return nil
 	}
-	if a.anew > maxAnewOfNobody && !a.session.SignedIn() {
-		a.destination = destination.Destination{} // it is the user who can mend it
-		return f, errNoCookies
+	return hostFailed(call, err)
+}
+
+// hostFailed is the error for a store or a function of the host that could not say: the
+// client reads that something failed, the log what and why.
+func hostFailed(call string, err error) error {
+	code, network := oautherr.ServerError, net.Error(nil)
+	if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, oautherr.TemporarilyUnavailable) {
+		code = oautherr.TemporarilyUnavailable
 	}
-	f = Facts{
-		Request:    a.request,
-		Session:    a.session,
-		Now:        a.started,
-		ClockSkew:  h.config.ClockSkew,
-		Registered: a.anew > 0,
-	}
-	if a.resumed != nil {
-		f.Denied, f.Resumed = a.denied, a.resumed.facts()
-		f.Registered = a.resumed.Registered
-		h.warnOfNobody(r.Context(), a, f)
-	}
-	if h.config.Allow != nil || len(h.interactions) > 0 || a.client.Unvetted {
-		err = h.consultFurther(r.Context(), a, &f)
-	}
-	return f, err
+	return &reasoned{ReasonStoreFailed, 0, code.Because(fmt.Errorf("%s: %w", call, err))}
 }
 
 // nobody is a session in which nobody is signed in.
@@ -50,18 +44,58 @@ const maxSubject = 255
 
 var errSubject = errors.New("Subject has more than 255 bytes or is not UTF-8")
 
-// whoIsSignedIn asks the SessionStore. What it returns is never nil: nobody is one thing,
-// whether the host says nil, leaves Subject empty or waits for a second factor.
-func (h *Handler) whoIsSignedIn(r *http.Request) (*session.Session, error) {
-	s, err := h.config.Sessions.Session(r)
-	if err = inTime(r.Context(), err); err != nil {
-		return nobody, storeFailed("SessionStore.Session", err)
+// whoIsSignedIn asks the SessionStore, once the request has proven valid.
+func (h *Handler) whoIsSignedIn(v *visit) (err error) {
+	if v.request.OutOfBand && h.fromBrowser(v.http) {
+		return errNotForBrowsers
 	}
+	if v.session, err = h.signedIn(v.http); err != nil {
+		return err
+	}
+	if v.anew > maxAnewOfNobody && !v.session.SignedIn() {
+		v.destination = destination.Destination{} // it is the user who can mend it
+		return errNoCookies
+	}
+	h.gatherFacts(v)
+	if v.resumed != nil {
+		h.warnOfNobody(v)
+	}
+	return nil
+}
+
+// gatherFacts gathers what the first half of the decision depends on.
+func (h *Handler) gatherFacts(v *visit) {
+	v.facts = facts{
+		request:      v.request,
+		session:      v.session,
+		interactions: h.interactions,
+		now:          v.started,
+		clockSkew:    h.config.ClockSkew,
+		registered:   v.anew > 0,
+	}
+	if v.resumed != nil {
+		v.facts.denied, v.facts.resumed = v.denied, v.resumed.facts()
+		v.facts.registered = v.resumed.Registered
+	}
+}
+
+// signedIn asks the SessionStore. What it returns is never nil: nobody is one thing,
+// whether the host says nil, leaves Subject empty or waits for a second factor.
+func (h *Handler) signedIn(r *http.Request) (*session.Session, error) {
+	s, err := h.config.Sessions.Session(r)
+	if err = answered(r.Context(), "SessionStore.Session", err); err != nil {
+		return nobody, err
+	}
+	return checkSession(s)
+}
+
+// checkSession makes nobody one thing, and refuses a subject that cannot be.
+func checkSession(s *session.Session) (*session.Session, error) {
 	switch {
 	case s.SignedIn() && validSubject(s.Subject):
 		return s, nil
 	case s.SignedIn():
-		return nobody, storeFailed("SessionStore.Session", errSubject)
+		return nobody, hostFailed("SessionStore.Session", errSubject)
 	case halfSignedIn(s):
 		return &session.Session{SecondFactorPending: true}, nil
 	}
@@ -77,53 +111,59 @@ func validSubject(subject string) bool {
 
 // warnOfNobody tells the host of a user who comes back from its login page and whom it
 // does not know then, which is mostly a mistake of the host's.
-func (h *Handler) warnOfNobody(ctx context.Context, a *answer, f Facts) {
-	if !f.Resumed.FromLogin || f.Denied || f.Session.SignedIn() || halfSignedIn(f.Session) {
+func (h *Handler) warnOfNobody(v *visit) {
+	if v.resumed.Page != LoginInteraction || v.denied || v.session.SignedIn() || halfSignedIn(v.session) {
 		return
 	}
-	h.log.WarnContext(ctx, "authorize: a user came back from the login page, and the SessionStore finds nobody. "+
-		"Either the user did not sign in, or the session was not saved before Resume, "+
-		"its cookie is SameSite=Strict, or it was set for another host or path", "client_id", a.client.ID)
+	h.log.WarnContext(v.http.Context(), "authorize: a user came back from the login page, and the SessionStore "+
+		"finds nobody. Either the user did not sign in, or the session was not saved before Resume, "+
+		"its cookie is SameSite=Strict, or it was set for another host or path", "client_id", v.client.ID)
 }
 
-// consultFurther asks the stored consent, the access policy and the interactions about a
+// whatElseIsNeeded asks the stored consent, the access policy and the interactions about a
 // user who is signed in as the request wants it. Otherwise another user may come back
 // from the login, and what the host thinks of this one does not matter.
-func (h *Handler) consultFurther(ctx context.Context, a *answer, f *Facts) (err error) {
-	f.Steps = make([]Step, len(h.interactions))
-	for i, x := range h.interactions {
-		f.Steps[i] = Step{Name: x.Name, Prompt: x.Prompt, Error: x.Error, Done: a.resumed.completion(x.Name, f.Session) != nil}
-	}
-	_, signedIn := f.login()
-	signedIn = signedIn && !f.Denied
-	if signedIn || a.client.Unvetted {
-		if a.remembered, err = h.rememberedConsent(ctx, a.session, a.request); err != nil {
+func (h *Handler) whatElseIsNeeded(v *visit) (err error) {
+	v.decision = v.facts.signIn()
+	asked := v.decision.Outcome == approve
+	if h.config.Consent != nil && asked || v.client.Unvetted {
+		if v.remembered, err = h.rememberedConsent(v.http.Context(), v.session, v.request); err != nil {
 			return err
 		}
-		a.familiar = h.familiar(a, *f)
+		v.familiar = h.familiar(v)
 	}
-	if !signedIn {
+	if !asked || h.config.Allow == nil && len(h.interactions) == 0 {
 		return nil
 	}
+	return h.askFurther(v)
+}
+
+// askFurther asks the access policy and, if the user may, each interaction that was not
+// completed for this request.
+func (h *Handler) askFurther(v *visit) (err error) {
+	ctx, allowed := v.http.Context(), true
 	if h.config.Allow != nil {
-		allowed, err := h.config.Allow(ctx, f.Session, f.Request)
-		if err = inTime(ctx, err); err != nil {
-			return storeFailed("Config.Allow", err)
+		allowed, err = h.config.Allow(ctx, v.session, v.request)
+		if err = answered(ctx, "Config.Allow", err); err != nil {
+			return err
 		}
-		f.Forbidden = !allowed
 	}
+	v.facts.forbidden = !allowed
+	v.facts.steps = make([]step, len(h.interactions))
 	for i, x := range h.interactions {
-		step := &f.Steps[i]
+		step := &v.facts.steps[i]
+		step.name, step.prompt, step.error = x.Name, x.Prompt, x.Error
+		step.done = v.resumed.completion(x.Name, v.session) != nil
 		if x.Name == ConsentInteraction {
-			step.Done = step.Done && h.config.Consent.stillGiven(a)
-			step.Needed = h.config.Consent.needed(a)
+			step.done = step.done && h.config.Consent.stillGiven(v)
+			step.needed = h.config.Consent.needed(v)
 		}
-		if f.Forbidden || step.Done || x.Needed == nil {
+		if !allowed || step.done || x.Needed == nil {
 			continue
 		}
-		step.Needed, err = x.Needed(ctx, f.Session, f.Request)
-		if err = inTime(ctx, err); err != nil {
-			return storeFailed("the interaction "+x.Name, err)
+		step.needed, err = x.Needed(ctx, v.session, v.request)
+		if err = answered(ctx, "the interaction "+x.Name, err); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -131,14 +171,14 @@ func (h *Handler) consultFurther(ctx context.Context, a *answer, f *Facts) (err 
 
 // familiar reports whether the user has dealt with the client: for this request or, as
 // stored consent proves, before. It matters where nobody has vetted the client.
-func (h *Handler) familiar(a *answer, f Facts) bool {
-	if f.Resumed != nil {
-		signedIn := f.Session.SignedIn() && f.newSignIn()
-		if f.Denied || signedIn || a.resumed.completedBy(f.Session) {
+func (h *Handler) familiar(v *visit) bool {
+	if v.resumed != nil {
+		signedIn := v.session.SignedIn() && v.facts.newSignIn()
+		if v.denied || signedIn || v.resumed.completedBy(v.session) {
 			return true
 		}
 	}
-	return h.config.Consent.covered(a)
+	return h.config.Consent.covered(v)
 }
 
 // rememberedConsent returns what the user has granted the client before at the same
@@ -149,8 +189,8 @@ func (h *Handler) rememberedConsent(ctx context.Context, s *session.Session, r *
 		return nil, nil
 	}
 	stored, err := c.Store.FindConsent(ctx, s.Subject, r.ClientID)
-	if err = inTime(ctx, err); err != nil {
-		return nil, storeFailed("ConsentStore.FindConsent", err)
+	if err = answered(ctx, "ConsentStore.FindConsent", err); err != nil {
+		return nil, err
 	}
 	if !stored.isFor(s.Subject, r.ClientID, r.Resources) {
 		return nil, nil

@@ -41,7 +41,7 @@ func (h *Handler) Introspection() http.Handler {
 		setHeaders(w.Header())
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		p, err := h.read(r)
+		p, err := h.readParams(r)
 		if r.Method != http.MethodPost || err != nil {
 			w.WriteHeader(http.StatusBadRequest)
 			json.NewEncoder(w).Encode(introspection{})

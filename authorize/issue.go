@@ -18,12 +18,12 @@ import (
 
 // approve issues a code, or nothing for response_type=none. The code is 256 random
 // bits, more than can be guessed (RFC 6749 §10.10).
-func (h *Handler) approve(ctx context.Context, a answer) answer {
-	a.approved = true
-	if a.request.ResponseType == "none" {
-		return a
+func (h *Handler) approve(v *visit) error {
+	v.approved = true
+	if v.request.ResponseType == "none" {
+		return nil
 	}
-	r, s, now := a.request, a.session, millis(a.started)
+	r, s, now := v.request, v.session, millis(v.started)
 	record := &Code{
 		ClientID:        r.ClientID,
 		RedirectURI:     r.RedirectURI,
@@ -41,8 +41,8 @@ func (h *Handler) approve(ctx context.Context, a answer) answer {
 		IssuedAt:        now,
 		ExpiresAt:       now.Add(h.config.CodeLifetime),
 	}
-	if a.resumed != nil || slices.Contains(r.Scopes, "offline_access") {
-		record.Scopes, a.leftOut = grantedScopes(&a)
+	if v.resumed != nil || slices.Contains(r.Scopes, "offline_access") {
+		record.Scopes, v.leftOut = grantedScopes(v)
 	}
 	if r.Claims != nil {
 		record.Claims = agreedClaims(r, record.Scopes)
@@ -51,18 +51,18 @@ func (h *Handler) approve(ctx context.Context, a answer) answer {
 		record.Parameters = h.ownParameters(r)
 	}
 	if len(record.Scopes) == 0 {
-		return a.refuse(oautherr.InvalidScope.Because(errors.New("of the scopes that the user granted none is asked for any more")))
+		return oautherr.InvalidScope.Because(errors.New("of the scopes that the user granted none is asked for any more"))
 	}
-	random := make([]byte, 32)
+	ctx, random := v.http.Context(), make([]byte, 32)
 	rand.Read(random)
 	code := base64.RawURLEncoding.EncodeToString(random)
 	// The issuer is part of the key: endpoints that share a store share no codes.
 	key := hash(h.config.Issuer + " " + code)
-	if err := inTime(ctx, h.config.Codes.SaveCode(ctx, key, record)); err != nil {
-		return a.refuse(storeFailed("CodeStore.SaveCode", err))
+	if err := answered(ctx, "CodeStore.SaveCode", h.config.Codes.SaveCode(ctx, key, record)); err != nil {
+		return err
 	}
-	a.granted, a.fields = record.Scopes, []destination.Field{{Name: "code", Value: code}}
-	return a
+	v.granted, v.fields = record.Scopes, []destination.Field{{Name: "code", Value: code}}
+	return nil
 }
 
 // ownParameters are those of the host's own parameters that the request carried.
@@ -158,8 +158,8 @@ func (h *Handler) Redeem(ctx context.Context, r Redemption) (*Code, error) {
 func (h *Handler) redeem(ctx context.Context, r Redemption) (*Code, error) {
 	key, now := hash(h.config.Issuer+" "+r.Code), millis(h.config.Now())
 	found, err := h.config.Codes.FindCode(ctx, key)
-	if err = inTime(ctx, err); err != nil {
-		return nil, storeFailed("CodeStore.FindCode", err)
+	if err = answered(ctx, "CodeStore.FindCode", err); err != nil {
+		return nil, err
 	}
 	if err := found.matches(r); err != nil {
 		return found, oautherr.InvalidGrant.Because(err)
@@ -171,11 +171,11 @@ func (h *Handler) redeem(ctx context.Context, r Redemption) (*Code, error) {
 		return found, oautherr.InvalidGrant.Because(errors.New("the code has expired"))
 	}
 	code, taken, err := h.config.Codes.TakeCode(ctx, key, now)
-	if err = inTime(ctx, err); err != nil {
-		return found, storeFailed("CodeStore.TakeCode", err)
+	if err = answered(ctx, "CodeStore.TakeCode", err); err != nil {
+		return found, err
 	}
 	if err := code.matches(r); err != nil {
-		return found, storeFailed("CodeStore.TakeCode", fmt.Errorf("not the record that FindCode returned: %w", err))
+		return found, hostFailed("CodeStore.TakeCode", fmt.Errorf("not the record that FindCode returned: %w", err))
 	}
 	if !taken {
 		return code, &Replay{Code: code}

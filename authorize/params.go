@@ -70,11 +70,23 @@ func (p params) all(name string) []string {
 	return values
 }
 
-// read returns the parameters of the query of a GET or of the body of a POST.
+// read reads the parameters and, if the request comes back from a page, opens the
+// waiting request. With an error, what could be read is there for the error page.
+func (h *Handler) read(v *visit) (err error) {
+	if v.params, err = h.readParams(v.http); err != nil {
+		h.recognize(v, v.params.get("req"))
+		return err
+	}
+	if v.params.resumes {
+		return h.reopen(v)
+	}
+	return nil
+}
+
+// readParams returns the parameters of the query of a GET or of the body of a POST.
 // What cannot be read without doubt is refused, never dropped: the rest of the
-// request would mean something else. With an error, what could be read is there for the
-// error page.
-func (h *Handler) read(r *http.Request) (p params, err error) {
+// request would mean something else.
+func (h *Handler) readParams(r *http.Request) (p params, err error) {
 	switch r.Method {
 	case http.MethodPost:
 		p, err = h.readBody(r)

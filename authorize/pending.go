@@ -131,12 +131,12 @@ func (h *Handler) Complete(w http.ResponseWriter, r *http.Request, name string) 
 func (h *Handler) complete(w http.ResponseWriter, r *http.Request, name string, scopes []string) {
 	ctx, cancel := context.WithTimeout(r.Context(), h.config.Timeout)
 	defer cancel()
-	r = r.WithContext(ctx)
-	a := answer{started: h.config.Now()}
-	req, err := h.record(r, &a, name, scopes)
+	v := &visit{http: r.WithContext(ctx), started: h.config.Now()}
+	req, err := h.record(v, name, scopes)
 	if err != nil {
-		h.recognize(ctx, &a, reqOf(r))
-		h.respond(w, r, a.refuse(err))
+		h.recognize(v, reqOf(r))
+		v.refuse(err)
+		h.respond(w, v)
 		return
 	}
 	h.backToEndpoint(w, r, req, "")
@@ -144,24 +144,24 @@ func (h *Handler) complete(w http.ResponseWriter, r *http.Request, name string, 
 
 // record signs the request anew, with what the user has done. Where that cannot count
 // it returns the request as it is: the endpoint knows what is to be done then.
-func (h *Handler) record(r *http.Request, a *answer, name string, scopes []string) (req string, err error) {
+func (h *Handler) record(v *visit, name string, scopes []string) (req string, err error) {
 	i := slices.IndexFunc(h.interactions, func(i Interaction) bool { return i.Name == name })
 	if i < 0 {
 		return "", oautherr.ServerError.Because(fmt.Errorf("Complete was called for %q: no interaction has that name", name))
 	}
-	req = reqOf(r)
+	req = reqOf(v.http)
 	w, err := h.reader().open(req)
 	if err != nil {
 		return "", err
 	}
-	if !h.beganIn(r, w) {
+	if !h.beganIn(v.http, w) {
 		return req, nil
 	}
-	a.resumed = w
-	if a.session, err = h.whoIsSignedIn(r); err != nil {
+	v.resumed = w
+	if v.session, err = h.signedIn(v.http); err != nil {
 		return "", err
 	}
-	s := a.session
+	s := v.session
 	if !s.SignedIn() {
 		return req, nil
 	}
@@ -170,7 +170,7 @@ func (h *Handler) record(r *http.Request, a *answer, name string, scopes []strin
 	choosing := h.interactions[i].Prompt == "select_account"
 	shown := w.Page == name && (choosing || w.For.renewedBy(s))
 	if name == ConsentInteraction {
-		shown = shown && w.For.Key == SignInKey(s)
+		shown = shown && w.For.Key == signInKey(s)
 	}
 	if !shown {
 		// The endpoint will see to it that this sign-in sees the page.
@@ -178,19 +178,19 @@ func (h *Handler) record(r *http.Request, a *answer, name string, scopes []strin
 		return req, nil
 	}
 	if name == ConsentInteraction {
-		if err := h.remember(r, a, scopes); err != nil {
+		if err := h.remember(v, scopes); err != nil {
 			return "", err
 		}
 	}
 	next := *w
-	done := completed{Name: name, By: SignInKey(s), Scopes: scopes}
+	done := completed{Name: name, By: signInKey(s), Scopes: scopes}
 	if choosing {
 		done.By = subjectKey(s) // however often that user signs in
 	}
 	next.complete(done, s)
 	if req, err = h.sign(&next); err == nil {
-		h.report(context.WithoutCancel(r.Context()), Event{
-			Kind: EventCompleted, Time: a.started.UTC(), ClientID: next.params().get("client_id"),
+		h.report(context.WithoutCancel(v.http.Context()), Event{
+			Kind: EventCompleted, Time: v.started.UTC(), ClientID: next.params().get("client_id"),
 			Subject: s.Subject, SessionID: s.ID, Scopes: scopes, Interaction: name,
 		})
 	}
@@ -221,25 +221,25 @@ func reqOf(r *http.Request) string {
 // it carries. Beside req only deny counts. What was decided for it is in a.resumed if
 // this browser has its cookie. Otherwise it begins anew, which does not go on for ever
 // in a browser that keeps no cookies.
-func (h *Handler) reopen(r *http.Request, a *answer) error {
-	denied, req := a.params.denied, a.params.get("req")
+func (h *Handler) reopen(v *visit) error {
+	denied, req := v.params.denied, v.params.get("req")
 	w, err := h.reader().open(req)
-	if r.Method != http.MethodGet {
+	if v.http.Method != http.MethodGet {
 		err = errNoRequest
 	}
 	if err != nil {
-		h.recognize(r.Context(), a, req)
+		h.recognize(v, req)
 		return err
 	}
-	a.params, a.denied = w.params(), denied
+	v.params, v.denied = w.params(), denied
 	switch {
-	case h.beganIn(r, w):
-		a.resumed = w
+	case h.beganIn(v.http, w):
+		v.resumed = w
 	case w.Browser != "":
-		a.anew = w.Anew + 1
+		v.anew = w.Anew + 1
 	}
-	if a.anew > maxAnew && !denied {
-		h.recognize(r.Context(), a, req)
+	if v.anew > maxAnew && !denied {
+		h.recognize(v, req)
 		return errNoCookies
 	}
 	return nil
@@ -255,61 +255,60 @@ const (
 // recognize finds out for an error page whose request this is: it speaks the user's
 // language then, names the client and, where the request has waited too long, offers a
 // way back. req is a request of ours; empty: there is only what could be read.
-func (h *Handler) recognize(ctx context.Context, a *answer, req string) {
+func (h *Handler) recognize(v *visit, req string) {
 	late := false
 	if req != "" {
 		w, err := h.reader().openLate(req)
 		if err != nil {
 			return
 		}
-		a.params, late = w.params(), !a.started.Before(w.ExpiresAt.time())
+		v.params, late = w.params(), !v.started.Before(w.ExpiresAt.time())
 	}
-	client, to, err := h.identify(ctx, a.params)
-	a.client = client
+	client, to, err := h.identify(v.http.Context(), v.params)
+	v.client = client
 	if err == nil && late {
-		a.back = to
+		v.back = to
 	}
 }
 
 // interact signs the request and sends the browser to the page.
-func (h *Handler) interact(r *http.Request, a answer) answer {
-	if fetched(r) {
-		a.here = true
-		return a.refuse(errFetched)
+func (h *Handler) interact(v *visit) error {
+	if fetched(v.http) {
+		return v.onPage(errFetched)
 	}
 	next := waiting{}
-	if a.resumed != nil {
-		next = *a.resumed
+	if v.resumed != nil {
+		next = *v.resumed
 		next.Anew = 0
 	} else {
 		secret := rand.Text()
-		next = h.newWaiting(a, hash(secret))
-		a.cookies = h.pendingCookies(r, next.ID, secret, a.started)
+		next = h.newWaiting(v, hash(secret))
+		v.cookies = h.pendingCookies(v.http, next.ID, secret, v.started)
 	}
-	next.sentTo(a.decision, a.session)
+	next.sentTo(v.decision, v.session)
 	req, err := h.sign(&next)
 	if err != nil {
-		return a.refuse(err)
+		return err
 	}
-	page, err := h.pageURL(r.Context(), pendingOf(&next, req, h.config.Endpoint))
+	page, err := h.pageURL(v.http.Context(), pendingOf(&next, req, h.config.Endpoint))
 	if err != nil {
-		return a.refuse(err)
+		return err
 	}
-	a.page = page
-	return a
+	v.page = page
+	return nil
 }
 
 // askAgainByGET sends a POST for which nobody is signed in to our own GET, signed like
 // a request that waits: browsers leave the session cookie off a POST that comes from
 // another site. The GET is the first visit.
-func (h *Handler) askAgainByGET(a answer) answer {
-	next := h.newWaiting(a, "")
+func (h *Handler) askAgainByGET(v *visit) error {
+	next := h.newWaiting(v, "")
 	req, err := h.sign(&next)
 	if err != nil {
-		return a.refuse(err)
+		return err
 	}
-	a.page = h.config.Endpoint + "?req=" + url.QueryEscape(req)
-	return a
+	v.page = h.config.Endpoint + "?req=" + url.QueryEscape(req)
+	return nil
 }
 
 // fetched reports whether a program of a page has sent r, which could show no page of
@@ -332,8 +331,8 @@ func (h *Handler) pageURL(ctx context.Context, p *Pending) (string, error) {
 		i := slices.IndexFunc(h.interactions, func(i Interaction) bool { return i.Name == p.Interaction })
 		page = appendQuery(h.interactions[i].Page, "req", p.Sealed)
 	}
-	if err = inTime(ctx, err); err != nil {
-		return "", storeFailed("LoginRedirector.LoginPage", err)
+	if err = answered(ctx, "LoginRedirector.LoginPage", err); err != nil {
+		return "", err
 	}
 	if page, err = h.absolute(page); err != nil {
 		// The error has the URL in it, and that has the request in it.

@@ -56,7 +56,7 @@ func TestWhatIsSealed(t *testing.T) {
 	want := map[string]any{
 		"iss": testIssuer, "aud": testEndpoint, "page": "login", "reason": "prompt_login", "hint_sub": base64.StdEncoding.EncodeToString([]byte("alice")),
 		"iat": float64(testStart.Unix()), "exp": float64(testStart.Add(30 * time.Minute).Unix()),
-		"found": []any{map[string]any{"k": SignInKey(old), "t": float64(old.AuthTime.UnixMilli())}},
+		"found": []any{map[string]any{"k": signInKey(old), "t": float64(old.AuthTime.UnixMilli())}},
 		"params": map[string]any{
 			"response_type": []any{"code"}, "client_id": []any{"web"}, "redirect_uri": []any{"https://app.example/cb"},
 			"scope": []any{"openid"}, "state": []any{"st-1"}, "nonce": []any{"n-1"}, "prompt": []any{"login"},
@@ -614,7 +614,7 @@ func TestAPageIsToldWhoWasSentToIt(t *testing.T) {
 func TestARenewedSignInTakesOverItsOwn(t *testing.T) {
 	alice1, alice2, bob := session.Session{ID: "1", Subject: "alice"}, session.Session{ID: "2", Subject: "alice"}, session.Session{ID: "3", Subject: "bob"}
 	of := func(name string, by session.Session) completed {
-		return completed{Name: name, By: SignInKey(&by)}
+		return completed{Name: name, By: signInKey(&by)}
 	}
 	earlier := of("survey", session.Session{ID: "0", Subject: "alice"})
 	s := waiting{For: signInOf(&alice1), Done: []completed{of("terms", alice1), of("consent", bob), of("password", bob), earlier}}
@@ -1143,7 +1143,7 @@ func TestARequestWithoutItsCookieBeginsAnew(t *testing.T) {
 				"iss": before["iss"], "aud": before["aud"], "params": before["params"], "hint_sub": before["hint_sub"],
 				"iat": now, "exp": now + 1800, "jti": after["jti"], "browser": after["browser"],
 				"page": "login", "reason": "prompt_login", "anew": 1.0, "registered": true,
-				"found": []any{map[string]any{"k": SignInKey(v.session), "t": float64(v.session.AuthTime.UnixMilli())}},
+				"found": []any{map[string]any{"k": signInKey(v.session), "t": float64(v.session.AuthTime.UnixMilli())}},
 			}
 			if diff := cmp.Diff(want, after); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)

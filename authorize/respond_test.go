@@ -993,7 +993,7 @@ func TestErrorPagesKnowTheRequest(t *testing.T) {
 		{"a client that is switched off", get(ask("ui_locales=sv+de", "client_id=off")), ReasonClientOff, "off", "off", locales},
 		{"another redirect_uri", get(ask("ui_locales=sv+de", "redirect_uri=https://evil.example/")), ReasonRedirectURI, web, name, locales},
 		{"no redirect_uri", get(ask("ui_locales=sv+de", "-redirect_uri")), ReasonRedirectURI, web, name, locales},
-		{"two redirect_uri", get(good + "&redirect_uri=https%3A%2F%2Fapp.example%2Fcb"), ReasonRedirectURI, "", "", locales},
+		{"two redirect_uri", get(good + "&redirect_uri=https%3A%2F%2Fapp.example%2Fcb"), ReasonRedirectURI, web, name, locales},
 		{"a client that nobody has vetted", get(ask("ui_locales=sv+de", "client_id=new", "scope=unknown")), "", "new", "Totally <b>Real</b>", locales},
 		{"a malformed escape", get(good + "&x=%zz"), ReasonUnreadable, web, name, locales},
 		{"a malformed escape in front", get("x=%zz&" + good), ReasonUnreadable, web, name, locales},

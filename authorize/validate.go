@@ -14,90 +14,105 @@ import (
 	"github.com/usher-auth/usher/pkce"
 )
 
-// A check looks at one rule and changes nothing. It returns nil if the request
-// keeps the rule.
-type check struct {
-	rule string
-	rfc  string
+// A rule is one demand on a request, with the section that it comes from. Looking at it
+// changes nothing, except that a rule that asks the host notes what the host has said.
+type rule struct {
+	name    string
+	section string
 	// of are the parameters that the rule is about. A request without any of them
-	// keeps it, and run is not called. Nil: it is a rule for every request.
-	of  []string
-	run func(s *inspected) error
+	// keeps it. Nil: it is a rule for every request.
+	of []string
+	// asks says that the host is asked. Such a rule is looked at only if all others are
+	// kept, so it stands behind them.
+	asks bool
+	// kept returns nil if the request keeps the rule, and else the error.
+	kept func(c *checked) error
 }
 
-// inspected is what the checks look at.
-type inspected struct {
+// checked is what the rules look at.
+type checked struct {
+	handler *Handler
 	config  *Config
-	room    int      // bytes of JSON for the parameters of a waiting request
-	prompts []string // values of prompt that are supported
+	ctx     context.Context
 	client  *Client
 	request *Request
 	params  params
+	source  error // see source.go
 }
 
-// checks run in this order, and the first error is the answer.
-var checks = []check{
-	{"a request object is not supported", "OpenID Connect Core 1.0 §6", []string{"request", "request_uri", "registration"}, checkRequestObjects},
-	{"the response type is known and open to the client", "RFC 6749 §3.1.1", nil, checkResponseType},
-	{"the response mode is known and fits the redirect URI", "OAuth 2.0 Multiple Response Types §2.1", []string{"response_mode"}, checkResponseMode},
-	{"state can be returned", "RFC 6749 §4.1.1", []string{"state"}, checkState},
-	{"every scope is known and open to the client", "RFC 6749 §3.3", nil, checkScope},
-	{"PKCE is there if it must be, whole and with S256", "RFC 7636 §4.4.1", nil, checkPKCE},
-	{"nonce can be stored", "OpenID Connect Core 1.0 §3.1.2.1", []string{"nonce"}, checkNonce},
-	{"every value of prompt is known, and none stands alone", "OpenID Connect Core 1.0 §3.1.2.1", []string{"prompt"}, checkPrompt},
-	{"max_age is a number", "OpenID Connect Core 1.0 §3.1.2.1", []string{"max_age"}, checkMaxAge},
-	{"claims is an object that is read in one way", "OpenID Connect Core 1.0 §5.5", []string{"claims"}, checkClaims},
-	{"what host pages show is text", "OpenID Connect Core 1.0 §3.1.2.1", shownOnPages, checkShown},
-	{"what only the host reads is text", "RFC 6749 §B", readByHosts, checkText},
-	{"the host's own parameters are short", "RFC 6749 §8.2", nil, checkParameters},
-	{"the request is short enough to wait for the user", "RFC 7519 §8", nil, checkLength},
+// rules are looked at in this order, and the first error is the answer.
+var rules = []rule{
+	{"no parameter came twice or in the wrong place", "RFC 6749 §3.1", nil, false, keptOnce},
+	{"the request comes from where it may", "OpenID Connect Core 1.0 §6", nil, false, func(c *checked) error { return c.source }},
+	{"every parameter that is required is there", "RFC 6749 §4.1.1", nil, false, keptRequired},
+	{"the response type is known and open to the client", "RFC 6749 §3.1.1", nil, false, checkResponseType},
+	{"the response mode is known and fits the redirect URI", "OAuth 2.0 Multiple Response Types §2.1", []string{"response_mode"}, false, checkResponseMode},
+	{"state can be returned", "RFC 6749 §4.1.1", []string{"state"}, false, checkState},
+	{"every scope is known and open to the client", "RFC 6749 §3.3", nil, false, checkScope},
+	{"PKCE is there if it must be, whole and with S256", "RFC 7636 §4.4.1", nil, false, checkPKCE},
+	{"nonce can be stored", "OpenID Connect Core 1.0 §3.1.2.1", []string{"nonce"}, false, checkNonce},
+	{"every value of prompt is known, and none stands alone", "OpenID Connect Core 1.0 §3.1.2.1", []string{"prompt"}, false, checkPrompt},
+	{"max_age is a number", "OpenID Connect Core 1.0 §3.1.2.1", []string{"max_age"}, false, checkMaxAge},
+	{"claims is an object that is read in one way", "OpenID Connect Core 1.0 §5.5", []string{"claims"}, false, checkClaims},
+	{"what host pages show is text", "OpenID Connect Core 1.0 §3.1.2.1", shownOnPages, false, checkShown},
+	{"what only the host reads is text", "RFC 6749 §B", readByHosts, false, checkText},
+	{"the host's own parameters are short", "RFC 6749 §8.2", nil, false, checkParameters},
+	{"the request is short enough to wait for the user", "RFC 7519 §8", nil, false, checkLength},
+	{"every resource is one of this server's", "RFC 8707 §2", []string{"resource"}, true, checkResources},
+	{"id_token_hint and claims mean one user", "OpenID Connect Core 1.0 §3.1.2.1", nil, true, checkSubject},
+	{"the host's own rules", "RFC 6749 §4.1.2.1", nil, true, checkOwnRules},
 }
 
-// validate reads the request and checks it. A request that comes back from the
+// validate reads the request and looks at every rule. A request that comes back from the
 // login page goes through all of it again, against the client as it is now.
-func (h *Handler) validate(ctx context.Context, c *Client, to destination.Destination, p params) (*Request, error) {
-	if len(p.repeated) > 0 {
-		return nil, oautherr.InvalidRequest.With("The parameter " + p.repeated[0] + " came more than once or in the query of a POST.")
-	}
-	if c.RequirePushed {
-		return nil, oautherr.InvalidRequest.With("This client has to push its requests.")
-	}
-	for _, required := range [][]string{h.config.Require, c.Require} {
-		for _, name := range required {
-			if !p.sent(name) {
-				return nil, oautherr.InvalidRequest.With("The parameter " + name + " is missing, and it is required here.")
+func (h *Handler) validate(v *visit) error {
+	c := h.checkedOf(v)
+	for i := range rules {
+		if rules[i].concerns(v.params) {
+			if err := rules[i].kept(c); err != nil {
+				if !rules[i].asks {
+					v.request = nil // what breaks a rule is not for the log
+				}
+				return err
 			}
 		}
 	}
-	r := newRequest(p)
-	r.fillIn(&h.config, c, to.URI())
-	s := &inspected{config: &h.config, room: h.room, prompts: h.prompts, client: c, request: r, params: p}
-	for _, check := range checks {
-		concerned := check.of == nil
-		for _, name := range check.of {
-			concerned = concerned || p.get(name) != ""
-		}
-		if !concerned {
-			continue
-		}
-		if err := check.run(s); err != nil {
-			return nil, err
-		}
-	}
-	if r.Resources != nil {
-		if err := h.checkResources(ctx, r); err != nil {
-			return nil, err
+	return nil
+}
+
+// checkedOf reads the request.
+func (h *Handler) checkedOf(v *visit) *checked {
+	v.request = newRequest(v.params)
+	v.request.fillIn(&h.config, v.client, v.destination.URI())
+	return &checked{h, &h.config, v.http.Context(), v.client, v.request, v.params, v.source}
+}
+
+// concerns reports whether the request has to do with the rule.
+func (r *rule) concerns(p params) bool {
+	for _, name := range r.of {
+		if p.get(name) != "" {
+			return true
 		}
 	}
-	if r.Claims != nil || p.hinted {
-		if err := h.requireSubject(ctx, r); err != nil {
-			return r, err
+	return r.of == nil
+}
+
+func keptOnce(c *checked) error {
+	if len(c.params.repeated) == 0 {
+		return nil
+	}
+	return oautherr.InvalidRequest.With("The parameter " + c.params.repeated[0] + " came more than once or in the query of a POST.")
+}
+
+func keptRequired(c *checked) error {
+	for _, required := range [][]string{c.config.Require, c.client.Require} {
+		for _, name := range required {
+			if !c.params.sent(name) {
+				return oautherr.InvalidRequest.With("The parameter " + name + " is missing, and it is required here.")
+			}
 		}
 	}
-	if h.config.Check == nil {
-		return r, nil
-	}
-	return r, h.checkOwnRules(ctx, r)
+	return nil
 }
 
 // fillIn adds what the client's registration and the configuration say. An absent
@@ -132,30 +147,15 @@ func (config *Config) defaultScopes(c *Client) []string {
 	return slices.DeleteFunc(slices.Clone(config.DefaultScopes), func(scope string) bool { return !config.knows(scope, c) })
 }
 
-func checkRequestObjects(s *inspected) error {
-	request, uri := s.params.get("request"), s.params.get("request_uri")
-	switch {
-	case request != "" && uri != "":
-		return oautherr.InvalidRequest.With("request and request_uri exclude each other.")
-	case request != "":
-		return oautherr.RequestNotSupported
-	case uri != "":
-		return oautherr.RequestURINotSupported
-	case s.params.get("registration") != "":
-		return oautherr.RegistrationNotSupported
-	}
-	return nil
-}
-
-func checkResponseType(s *inspected) error {
-	switch want := s.request.ResponseType; {
+func checkResponseType(c *checked) error {
+	switch want := c.request.ResponseType; {
 	case want == "":
 		return oautherr.InvalidRequest.With("response_type is missing.")
-	case !slices.Contains(s.config.ResponseTypes, want):
+	case !slices.Contains(c.config.ResponseTypes, want):
 		return oautherr.UnsupportedResponseType.Because(
 			fmt.Errorf("the response_type %.40q is not among Config.ResponseTypes", want))
-	case s.client.ResponseTypes == nil && want != "code",
-		s.client.ResponseTypes != nil && !slices.Contains(s.client.ResponseTypes, want):
+	case c.client.ResponseTypes == nil && want != "code",
+		c.client.ResponseTypes != nil && !slices.Contains(c.client.ResponseTypes, want):
 		return &oautherr.Error{
 			Code:        oautherr.UnauthorizedClient,
 			Description: "The client is not registered for this response_type.",
@@ -165,14 +165,14 @@ func checkResponseType(s *inspected) error {
 	return nil
 }
 
-func checkResponseMode(s *inspected) error {
-	switch mode := destination.Mode(s.request.ResponseMode); {
-	case s.request.OutOfBand:
+func checkResponseMode(c *checked) error {
+	switch mode := destination.Mode(c.request.ResponseMode); {
+	case c.request.OutOfBand:
 		return oautherr.InvalidRequest.With("This redirect_uri leaves no choice of a response_mode.")
 	case mode == destination.Query:
 		return nil
 	case mode == destination.FormPost:
-		if destination.TakesForms(s.request.RedirectURI) {
+		if destination.TakesForms(c.request.RedirectURI) {
 			return nil
 		}
 		return oautherr.InvalidRequest.With("form_post needs a redirect_uri with http or https.")
@@ -180,28 +180,28 @@ func checkResponseMode(s *inspected) error {
 	return oautherr.InvalidRequest.With("The response_mode is not supported.")
 }
 
-func checkState(s *inspected) error {
-	if !destination.ValidText(s.request.State, destination.MaxState) {
+func checkState(c *checked) error {
+	if !destination.ValidText(c.request.State, destination.MaxState) {
 		return oautherr.InvalidRequest.With("state is longer than 8192 bytes or has control characters.")
 	}
 	return nil
 }
 
-func checkScope(s *inspected) error {
+func checkScope(c *checked) error {
 	switch {
-	case len(s.request.Scopes) == 0 && len(s.request.LeftOut) > 0:
-		return oautherr.InvalidScope.Because(fmt.Errorf("%.80q and all others asked for are unknown or not the client's", s.request.LeftOut[0]))
-	case len(s.request.Scopes) == 0:
+	case len(c.request.Scopes) == 0 && len(c.request.LeftOut) > 0:
+		return oautherr.InvalidScope.Because(fmt.Errorf("%.80q and all others asked for are unknown or not the client's", c.request.LeftOut[0]))
+	case len(c.request.Scopes) == 0:
 		return &oautherr.Error{
 			Code: oautherr.InvalidScope, Description: "scope is missing.",
 			Cause: errors.New("for clients that send none set Client.DefaultScopes or Config.DefaultScopes"),
 		}
 	}
-	for _, scope := range s.request.Scopes {
-		if s.config.Scopes != nil && !slices.Contains(s.config.Scopes, scope) {
+	for _, scope := range c.request.Scopes {
+		if c.config.Scopes != nil && !slices.Contains(c.config.Scopes, scope) {
 			return oautherr.InvalidScope.Because(fmt.Errorf("%.80q is not among Config.Scopes", scope))
 		}
-		if !slices.Contains(s.client.Scopes, scope) {
+		if !slices.Contains(c.client.Scopes, scope) {
 			return oautherr.InvalidScope.Because(fmt.Errorf("%.80q is not among the client's Scopes", scope))
 		}
 		for i := range len(scope) {
@@ -214,15 +214,15 @@ func checkScope(s *inspected) error {
 	return nil
 }
 
-func checkPKCE(s *inspected) error {
-	challenge, method := s.request.CodeChallenge, s.request.CodeChallengeMethod
-	required := s.request.ResponseType == "code" && (s.client.Public || !s.client.PKCEOptional)
+func checkPKCE(c *checked) error {
+	challenge, method := c.request.CodeChallenge, c.request.CodeChallengeMethod
+	required := c.request.ResponseType == "code" && (c.client.Public || !c.client.PKCEOptional)
 	switch {
 	case challenge == "" && method == "" && !required:
 		return nil
 	case challenge == "":
 		return &oautherr.Error{
-			Code: oautherr.InvalidRequest, Description: "code_challenge is missing.", Cause: s.withoutPKCE(),
+			Code: oautherr.InvalidRequest, Description: "code_challenge is missing.", Cause: c.withoutPKCE(),
 		}
 	case method == "":
 		return oautherr.InvalidRequest.With("code_challenge_method is missing: send S256.")
@@ -236,19 +236,19 @@ func checkPKCE(s *inspected) error {
 
 // withoutPKCE says for the log what to do with a client that leaves PKCE out. Half of
 // it is another fault: nothing but the client mends that.
-func (s *inspected) withoutPKCE() error {
+func (c *checked) withoutPKCE() error {
 	switch {
-	case s.request.CodeChallengeMethod != "":
+	case c.request.CodeChallengeMethod != "":
 		return nil
-	case s.client.Public: // PKCEOptional would change nothing
+	case c.client.Public: // PKCEOptional would change nothing
 		return errors.New("the client leaves PKCE out: switch PKCE on in the client")
 	}
 	return errors.New("the client leaves PKCE out: " +
 		"switch PKCE on in the client, or set Client.PKCEOptional")
 }
 
-func checkNonce(s *inspected) error {
-	if !destination.ValidText(s.request.Nonce, maxNonce) {
+func checkNonce(c *checked) error {
+	if !destination.ValidText(c.request.Nonce, maxNonce) {
 		return oautherr.InvalidRequest.With("nonce is longer than 2048 bytes or has control characters.")
 	}
 	return nil
@@ -257,30 +257,30 @@ func checkNonce(s *inspected) error {
 // maxNonce bounds what is stored with every code.
 const maxNonce = 2048
 
-func checkPrompt(s *inspected) error {
-	for _, value := range s.request.Prompt {
+func checkPrompt(c *checked) error {
+	for _, value := range c.request.Prompt {
 		switch {
-		case value == "none" && strings.Trim(s.params.get("prompt"), " ") != "none":
+		case value == "none" && strings.Trim(c.params.get("prompt"), " ") != "none":
 			return oautherr.InvalidRequest.With("prompt=none excludes every other value.")
-		case !slices.Contains(s.prompts, value):
+		case !slices.Contains(c.handler.prompts, value):
 			return oautherr.InvalidRequest.With("A value of prompt is not supported.")
 		}
 	}
 	return nil
 }
 
-func checkMaxAge(s *inspected) error {
-	if _, err := maxAge(s.params.get("max_age")); err != nil {
+func checkMaxAge(c *checked) error {
+	if _, err := maxAge(c.params.get("max_age")); err != nil {
 		return oautherr.InvalidRequest.With("max_age is not a number of seconds.")
 	}
 	return nil
 }
 
-func checkClaims(s *inspected) error {
-	if s.request.Claims == nil {
+func checkClaims(c *checked) error {
+	if c.request.Claims == nil {
 		return nil
 	}
-	if _, err := readClaims(s.request.Claims); err != nil {
+	if _, err := readClaims(c.request.Claims); err != nil {
 		return oautherr.InvalidRequest.With("claims is not a valid JSON object of at most 8192 bytes.")
 	}
 	return nil
@@ -289,12 +289,12 @@ func checkClaims(s *inspected) error {
 // shownOnPages are the parameters that the host's pages show or act on.
 var shownOnPages = []string{"login_hint", "ui_locales", "claims_locales", "acr_values"}
 
-func checkShown(s *inspected) error {
+func checkShown(c *checked) error {
 	for _, name := range shownOnPages {
-		if !destination.ValidText(s.params.get(name), maxList) {
+		if !destination.ValidText(c.params.get(name), maxList) {
 			return oautherr.InvalidRequest.With(name + " is longer than 4096 bytes or has control characters.")
 		}
-		if name != "login_hint" && tooManyValues(s.params.get(name)) {
+		if name != "login_hint" && tooManyValues(c.params.get(name)) {
 			return oautherr.InvalidRequest.With(name + " has more than 100 values.")
 		}
 	}
@@ -306,9 +306,9 @@ var readByHosts = []string{"display", "authorization_details", "dpop_jkt"}
 
 // checkText refuses bytes that are not UTF-8: in a waiting request they would become
 // others, and what the host has checked before the login would be another value after it.
-func checkText(s *inspected) error {
+func checkText(c *checked) error {
 	for _, name := range readByHosts {
-		if !utf8.ValidString(s.params.get(name)) {
+		if !utf8.ValidString(c.params.get(name)) {
 			return oautherr.InvalidRequest.With(name + " is not UTF-8.")
 		}
 	}
@@ -318,10 +318,10 @@ func checkText(s *inspected) error {
 // maxParameters is how many bytes the values of Config.Parameters may have together.
 const maxParameters = 2048
 
-func checkParameters(s *inspected) error {
+func checkParameters(c *checked) error {
 	length := 0
-	for _, name := range s.config.Parameters {
-		length += len(s.params.get(name))
+	for _, name := range c.config.Parameters {
+		length += len(c.params.get(name))
 	}
 	if length > maxParameters {
 		return oautherr.InvalidRequest.With("The parameters of this server's own have more than 2048 bytes together.")
@@ -332,24 +332,24 @@ func checkParameters(s *inspected) error {
 // checkLength looks at the longest that a waiting request can become, with all scopes
 // granted, so that nothing fails after the user has agreed. It is the same whether
 // somebody is signed in or not, so that a client that works for one user works for all.
-func checkLength(s *inspected) error {
-	if s.request.OutOfBand {
+func checkLength(c *checked) error {
+	if c.request.OutOfBand {
 		return nil // it never waits
 	}
 	atMost := 0 // no byte takes more than six in JSON
-	for _, x := range s.params.list {
+	for _, x := range c.params.list {
 		atMost += len(x.name) + 6*len(x.value) + len(`"":[""],`)
 	}
-	for _, scope := range s.request.Scopes {
+	for _, scope := range c.request.Scopes {
 		atMost += 6*len(scope) + len(`"",`)
 	}
-	if atMost <= s.room/2 {
+	if atMost <= c.handler.room/2 {
 		return nil
 	}
-	if n := jsonLength(s.params, s.request.Scopes); n > s.room {
+	if n := jsonLength(c.params, c.request.Scopes); n > c.handler.room {
 		return &oautherr.Error{
 			Code: errTooLong.Code, Description: errTooLong.Description,
-			Cause: fmt.Errorf("its parameters take %d bytes as JSON, and %d are left for them", n, s.room),
+			Cause: fmt.Errorf("its parameters take %d bytes as JSON, and %d are left for them", n, c.handler.room),
 		}
 	}
 	return nil
@@ -358,20 +358,20 @@ func checkLength(s *inspected) error {
 // maxResources bounds how often the host is asked in one request.
 const maxResources = 20
 
-// checkResources asks the host about each resource (RFC 8707 §2). Without
-// [Config].Resource the parameter is not known, and there is none.
-func (h *Handler) checkResources(ctx context.Context, r *Request) error {
-	if len(r.Resources) > maxResources {
+// checkResources asks the host about each resource. Without [Config].Resource the
+// parameter is not known, and there is none.
+func checkResources(c *checked) error {
+	if len(c.request.Resources) > maxResources {
 		return oautherr.InvalidTarget.With("There are more than 20 resources.")
 	}
-	for _, resource := range r.Resources {
+	for _, resource := range c.request.Resources {
 		u, err := url.Parse(resource)
 		if err != nil || !u.IsAbs() || !destination.ValidText(resource, 2048) || strings.Contains(resource, "#") {
 			return oautherr.InvalidTarget.With("A resource is not an absolute URI without a fragment.")
 		}
-		ok, err := h.config.Resource(ctx, r.Client, resource)
-		if err = inTime(ctx, err); err != nil {
-			return storeFailed("Config.Resource", err)
+		ok, err := c.config.Resource(c.ctx, c.client, resource)
+		if err = answered(c.ctx, "Config.Resource", err); err != nil {
+			return err
 		}
 		if !ok {
 			return oautherr.InvalidTarget
@@ -381,31 +381,33 @@ func (h *Handler) checkResources(ctx context.Context, r *Request) error {
 }
 
 // checkOwnRules asks the host. Its refusal is a code; without one, it failed.
-func (h *Handler) checkOwnRules(ctx context.Context, r *Request) error {
-	err := h.config.Check(ctx, r)
+func checkOwnRules(c *checked) error {
+	if c.config.Check == nil {
+		return nil
+	}
+	err := c.config.Check(c.ctx, c.request)
 	if code := oautherr.Code(""); errors.As(err, &code) && validCode(code) {
 		return err
 	}
-	if err = inTime(ctx, err); err != nil {
-		return storeFailed("Config.Check", err)
-	}
-	return nil
+	return answered(c.ctx, "Config.Check", err)
 }
 
 // validCode accepts what RFC 6749 §4.1.2.1 allows, without spaces.
-func validCode(code oautherr.Code) bool {
-	return code != "" && !strings.ContainsFunc(string(code), func(c rune) bool { return c <= 0x20 || c > 0x7e || c == '"' || c == '\\' })
-}
+func validCode(code oautherr.Code) bool { return validScope(string(code)) }
 
-// requireSubject finds out which user the client wants an answer for: the one of
+// checkSubject finds out which user the client wants an answer for: the one of
 // its id_token_hint, which is verified once and never carried across the login,
 // or the one that claims names.
-func (h *Handler) requireSubject(ctx context.Context, r *Request) error {
+func checkSubject(c *checked) error {
+	r := c.request
+	if r.Claims == nil && !c.params.hinted {
+		return nil
+	}
 	claimed, err := readClaims(r.Claims)
 	if err != nil {
 		return err
 	}
-	if err := h.readHint(ctx, r); err != nil {
+	if err := readHint(c); err != nil {
 		return err
 	}
 	if r.hintSubject != "" && claimed.subject != "" && r.hintSubject != claimed.subject {
@@ -421,23 +423,23 @@ func (h *Handler) requireSubject(ctx context.Context, r *Request) error {
 // readHint asks the host whom the id_token_hint proves, unless that is known from an
 // earlier visit. One that cannot be verified is no proof that nobody else was meant,
 // so that only a new sign-in is answered.
-func (h *Handler) readHint(ctx context.Context, r *Request) error {
-	r.hintSubject, r.hintUnverified = r.params.hintSubject, r.params.hintUnverified
-	token := r.params.get("id_token_hint")
+func readHint(c *checked) error {
+	r := c.request
+	r.hintSubject, r.hintUnverified = c.params.hintSubject, c.params.hintUnverified
+	token := c.params.get("id_token_hint")
 	if token == "" {
 		return nil
 	}
-	if h.config.IDTokenHint == nil {
+	if c.config.IDTokenHint == nil {
 		return oautherr.InvalidRequest.With("id_token_hint is not supported.")
 	}
-	subject, err := h.config.IDTokenHint(ctx, token)
-	if err = inTime(ctx, err); ctx.Err() != nil || errors.Is(err, oautherr.TemporarilyUnavailable) || errors.Is(err, oautherr.ServerError) {
-		return storeFailed("Config.IDTokenHint", err)
-	}
-	if err == nil && !validSubject(subject) {
-		return storeFailed("Config.IDTokenHint", errSubject)
-	}
-	if err == nil && subject == "" {
+	subject, err := c.config.IDTokenHint(c.ctx, token)
+	switch {
+	case c.ctx.Err() != nil || errors.Is(err, oautherr.TemporarilyUnavailable) || errors.Is(err, oautherr.ServerError):
+		return answered(c.ctx, "Config.IDTokenHint", err)
+	case err == nil && !validSubject(subject):
+		return hostFailed("Config.IDTokenHint", errSubject)
+	case err == nil && subject == "":
 		err = errors.New("it proves nobody")
 	}
 	if err != nil {

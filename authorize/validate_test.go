@@ -22,8 +22,8 @@ func TestChecks(t *testing.T) {
 	}
 }
 
-// Each row of the table names its RFC, and a vector shows it refusing something.
-func TestEveryCheckHasItsRFCAndAVector(t *testing.T) {
+// Each row of the table names its section, and a vector shows it refusing something.
+func TestEveryRuleHasItsSectionAndAVector(t *testing.T) {
 	refused := map[string]bool{}
 	for _, v := range vectors(t, "checks.jsonl") {
 		if strings.HasPrefix(v.Want, "client ") {
@@ -31,19 +31,24 @@ func TestEveryCheckHasItsRFCAndAVector(t *testing.T) {
 		}
 	}
 	names := map[string]bool{}
-	for _, c := range checks {
-		if c.rule == "" || names[c.rule] || !strings.Contains(c.rfc, "§") {
-			t.Errorf("the check %q (%q) needs a name of its own and a section", c.rule, c.rfc)
+	asking := false
+	for _, r := range rules {
+		if r.name == "" || names[r.name] || !strings.Contains(r.section, "§") {
+			t.Errorf("the rule %q (%q) needs a name of its own and a section", r.name, r.section)
 		}
-		names[c.rule] = true
-		if !refused[c.rfc] {
-			t.Errorf("no vector shows the check %q (%s) refusing a request", c.rule, c.rfc)
+		names[r.name] = true
+		if !r.asks && !refused[r.section] {
+			t.Errorf("no vector shows the rule %q (%s) refusing a request", r.name, r.section)
 		}
+		if asking && !r.asks {
+			t.Errorf("the rule %q stands behind one that asks the host", r.name)
+		}
+		asking = r.asks
 	}
 }
 
-// A check looks and changes nothing.
-func TestChecksChangeNothing(t *testing.T) {
+// A rule looks and changes nothing.
+func TestRulesChangeNothing(t *testing.T) {
 	s := newSite(t)
 	for _, v := range vectors(t, "checks.jsonl") {
 		p, err := s.handler.parse(ask(v.Change...), errTooLarge)
@@ -54,8 +59,10 @@ func TestChecksChangeNothing(t *testing.T) {
 		request := newRequest(p)
 		before := *request
 		before.Scopes = slices.Clone(request.Scopes)
-		for _, c := range checks {
-			c.run(&inspected{config: &s.handler.config, prompts: s.handler.prompts, client: &client, request: request, params: p})
+		for _, r := range rules {
+			if !r.asks {
+				r.kept(&checked{handler: s.handler, config: &s.handler.config, client: &client, request: request, params: p})
+			}
 		}
 		if diff := cmp.Diff(before, *request, cmp.AllowUnexported(Request{}, params{}, param{})); diff != "" {
 			t.Errorf("%s: (-before +after)\n%s", v.Rule, diff)

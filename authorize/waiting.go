@@ -55,7 +55,7 @@ type waiting struct {
 	Browser string `json:"browser,omitempty"`
 
 	// Found are the sign-ins that cannot be new. Stale and Nobody count the returns
-	// from the login page in a row that were of no use; see [Resumed].
+	// from the login page in a row that were of no use; see resumed.
 	Found  []found `json:"found,omitempty"`
 	Stale  int     `json:"stale,omitempty"`
 	Nobody int     `json:"nobody,omitempty"`
@@ -108,7 +108,7 @@ type signIn struct {
 
 func signInOf(s *session.Session) *signIn {
 	standing := shortHash(fmt.Sprintf("standing %q %q %q", s.ACR, s.AMR, s.Data))
-	return &signIn{[]byte(s.Subject), SignInKey(s), standing}
+	return &signIn{[]byte(s.Subject), signInKey(s), standing}
 }
 
 // renewedBy reports whether s is the same sign-in or a renewed one of the same user, who
@@ -120,7 +120,7 @@ func (i *signIn) renewedBy(s *session.Session) bool {
 }
 
 // completed counts for one sign-in of one user, or for one user however often they
-// sign in: By is [SignInKey] or subjectKey.
+// sign in: By is signInKey or subjectKey.
 type completed struct {
 	Name   string   `json:"name"`
 	By     string   `json:"by"`
@@ -133,22 +133,22 @@ func subjectKey(s *session.Session) string { return shortHash("subject " + s.Sub
 func shortHash(text string) string { return hash(text)[:22] }
 
 // newWaiting is the request of a first visit.
-func (h *Handler) newWaiting(a answer, browser string) waiting {
-	r := a.request
+func (h *Handler) newWaiting(v *visit, browser string) waiting {
+	r := v.request
 	w := waiting{
 		Issuer:         h.config.Issuer,
 		Audience:       h.config.Endpoint,
 		ID:             newID(),
-		IssuedAt:       instantOf(a.started),
-		ExpiresAt:      instantOf(a.started.Add(h.config.PendingLifetime)),
+		IssuedAt:       instantOf(v.started),
+		ExpiresAt:      instantOf(v.started.Add(h.config.PendingLifetime)),
 		Params:         r.params.carried(),
 		HintSubject:    []byte(r.hintSubject),
 		HintUnverified: r.hintUnverified,
 		Browser:        browser,
-		Anew:           a.anew,
-		Registered:     a.anew > 0 && a.session.SignedIn(),
+		Anew:           v.anew,
+		Registered:     v.anew > 0 && v.session.SignedIn(),
 	}
-	w.find(a.session)
+	w.find(v.session)
 	return w
 }
 
@@ -157,7 +157,7 @@ func (w *waiting) find(s *session.Session) {
 	if !s.SignedIn() {
 		return
 	}
-	now := found{SignInKey(s), s.AuthTime.UnixMilli()}
+	now := found{signInKey(s), s.AuthTime.UnixMilli()}
 	w.Found = slices.Clone(w.Found)
 	for i := range w.Found {
 		if w.Found[i].Key == now.Key {
@@ -169,7 +169,7 @@ func (w *waiting) find(s *session.Session) {
 }
 
 // sentTo notes where the decision sends the browser, and with whom.
-func (w *waiting) sentTo(d Decision, s *session.Session) {
+func (w *waiting) sentTo(d decision, s *session.Session) {
 	again := d.Interaction == LoginInteraction && w.Page == LoginInteraction
 	switch {
 	case again && s.SignedIn():
@@ -228,17 +228,17 @@ func (p params) carried() map[string][]string {
 }
 
 // facts is what a decision needs of it.
-func (w *waiting) facts() *Resumed {
-	resumed := &Resumed{
-		Since:     w.IssuedAt.time(),
-		FromLogin: w.Page == LoginInteraction,
-		Stale:     w.Stale,
-		Nobody:    w.Nobody,
+func (w *waiting) facts() *resumed {
+	r := &resumed{
+		since:     w.IssuedAt.time(),
+		fromLogin: w.Page == LoginInteraction,
+		stale:     w.Stale,
+		nobody:    w.Nobody,
 	}
 	for _, f := range w.Found {
-		resumed.Found = append(resumed.Found, SignIn{Key: f.Key, AuthTime: time.UnixMilli(f.AuthTime)})
+		r.found = append(r.found, signInFound{f.Key, time.UnixMilli(f.AuthTime)})
 	}
-	return resumed
+	return r
 }
 
 // complete adds what the user has done now. If the page has renewed the sign-in, what was
@@ -247,7 +247,7 @@ func (w *waiting) complete(now completed, by *session.Session) {
 	done := []completed{now}
 	for _, before := range w.Done {
 		if w.For.renewedBy(by) && before.By == w.For.Key {
-			before.By = SignInKey(by)
+			before.By = signInKey(by)
 		}
 		if before.Name != now.Name {
 			done = append(done, before)
@@ -261,7 +261,7 @@ func (w *waiting) completion(name string, by *session.Session) *completed {
 	if w == nil || len(w.Done) == 0 || !by.SignedIn() {
 		return nil
 	}
-	signIn, subject := SignInKey(by), subjectKey(by)
+	signIn, subject := signInKey(by), subjectKey(by)
 	for i, c := range w.Done {
 		if c.Name == name && (c.By == signIn || c.By == subject) {
 			return &w.Done[i]

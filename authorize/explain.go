@@ -1,0 +1,212 @@
+package authorize
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+
+	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/session"
+)
+
+// Action is what the endpoint does with a request.
+type Action string
+
+const (
+	ActionPage        Action = "page"        // an error page for the user
+	ActionError       Action = "error"       // an error for the client, at RedirectURI
+	ActionLogin       Action = "login"       // the login page
+	ActionInteraction Action = "interaction" // the page of Interaction
+	ActionApproval    Action = "approval"    // a code for the client, at RedirectURI
+)
+
+// Explanation is what [Handler.Explain] says of a request: what was looked at, and what the
+// endpoint would do.
+type Explanation struct {
+	// Checks are in the order in which they were made. The first that did not pass is the
+	// reason for Action; those behind it that need its result are missing.
+	Checks []Check
+
+	Action Action
+	Reason Reason
+
+	// Error is set for ActionPage and ActionError, with the cause that only the log has.
+	Error *oautherr.Error
+
+	// Interaction is the page that the user is sent to, for ActionLogin and
+	// ActionInteraction.
+	Interaction string
+
+	// RedirectURI is where the client gets its answer; empty where it gets none, or none yet.
+	RedirectURI string
+
+	// Scopes are what a code would be good for, for ActionApproval. LeftOut are those asked
+	// for that it would not have.
+	Scopes  []string
+	LeftOut []string
+}
+
+// Check is one thing that was looked at.
+type Check struct {
+	// Name says what has to hold, Section where that comes from; empty for what the host
+	// has configured itself.
+	Name    string
+	Section string
+
+	// Passed reports whether it holds. Detail is what the log says if not.
+	Passed bool
+	Detail string
+}
+
+// Passed reports whether the request would be approved at once.
+func (e *Explanation) Passed() bool { return e.Action == ActionApproval }
+
+// String has a line for each check and one for what would be done, for a test or a person.
+func (e *Explanation) String() string {
+	var text strings.Builder
+	for _, c := range e.Checks {
+		mark := "ok    "
+		if !c.Passed {
+			mark = "FAILED"
+		}
+		text.WriteString(mark + " " + c.Name)
+		if c.Section != "" {
+			text.WriteString(" (" + c.Section + ")")
+		}
+		if c.Detail != "" {
+			text.WriteString(": " + c.Detail)
+		}
+		text.WriteString("\n")
+	}
+	text.WriteString("-> " + string(e.Action))
+	for _, more := range []string{e.Interaction, string(e.Reason), e.RedirectURI} {
+		if more != "" {
+			text.WriteString(" " + more)
+		}
+	}
+	return text.String()
+}
+
+// Explain says what the endpoint would do with an authorization request, and why: rule by
+// rule, so that a host can test its policy without a browser, and a developer can see why a
+// client is refused. query is the request's query, as a client sends it by GET. s is who is
+// signed in; nil is nobody.
+//
+// Nothing is stored, signed, sent or reported, and the SessionStore is not asked. The
+// host's other functions are, as for a real request: ClientStore, ConsentStore (to find
+// consent), Resource, IDTokenHint, Check, Allow and Interaction.Needed. Rules that need
+// only the request are all looked at; those that ask the host only if these are kept. A
+// waiting request (req) is not explained.
+func (h *Handler) Explain(ctx context.Context, query string, s *session.Session) *Explanation {
+	ctx, cancel := context.WithTimeout(ctx, h.config.Timeout)
+	defer cancel()
+	r := (&http.Request{Method: http.MethodGet, URL: &url.URL{RawQuery: query}, Header: http.Header{}}).WithContext(ctx)
+	v := &visit{http: r, started: h.config.Now(), session: s}
+	e := &Explanation{}
+	if err := h.explain(v, e); err != nil {
+		v.refuse(err)
+	}
+	e.conclude(v)
+	return e
+}
+
+var errNotExplained = problem(ReasonNoRequest, oautherr.InvalidRequest, "A request that waits for the user is not explained.")
+
+// explain takes the request the same way as answer does, up to the decision.
+func (h *Handler) explain(v *visit, e *Explanation) (err error) {
+	if v.params, err = h.readParams(v.http); err == nil && v.params.resumes {
+		err = errNotExplained
+	}
+	if err := e.check("the request can be read", "RFC 6749 §3.1", err); err != nil {
+		return err
+	}
+	if err := e.check("the client is known", "RFC 6749 §2.2", h.findClient(v)); err != nil {
+		return err
+	}
+	if err := settleSource(v); err != nil {
+		return err
+	}
+	if err := e.check("the redirect URI is one that the client has registered", "RFC 6749 §3.1.2.4", h.prove(v)); err != nil {
+		return err
+	}
+	if err := h.explainRules(v, e); err != nil {
+		return err
+	}
+	if v.session, err = checkSession(v.session); err != nil {
+		return e.check("the session is one that can be used", "OpenID Connect Core 1.0 §2", err)
+	}
+	h.gatherFacts(v)
+	if err := h.whatElseIsNeeded(v); err != nil {
+		return e.check("the host could be asked", "", err)
+	}
+	signIn := v.facts.signIn()
+	h.decide(v)
+	e.decided("the sign-in is what the request asks for", "OpenID Connect Core 1.0 §3.1.2.3", signIn)
+	if signIn.Outcome == approve {
+		e.decided("the host's policy and its pages have nothing against it", "OpenID Connect Core 1.0 §3.1.2.4", v.decision)
+	}
+	if v.decision.Outcome == refuse {
+		return h.refusal(v)
+	}
+	if v.decision.Outcome == approve {
+		v.granted, v.leftOut = grantedScopes(v)
+	}
+	return nil
+}
+
+// explainRules looks at every rule that it can look at, and returns the first error.
+func (h *Handler) explainRules(v *visit, e *Explanation) (first error) {
+	c := h.checkedOf(v)
+	for i := range rules {
+		if rules[i].asks && first != nil {
+			return first
+		}
+		if !rules[i].concerns(v.params) {
+			continue
+		}
+		if err := e.check(rules[i].name, rules[i].section, rules[i].kept(c)); first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// check notes a check and hands its error on.
+func (e *Explanation) check(name, section string, err error) error {
+	c := Check{Name: name, Section: section, Passed: err == nil}
+	if err != nil {
+		c.Detail = oautherr.Of(err).Error()
+	}
+	e.Checks = append(e.Checks, c)
+	return err
+}
+
+// decided notes one half of the decision.
+func (e *Explanation) decided(name, section string, d decision) {
+	c := Check{Name: name, Section: section, Passed: d.Outcome == approve}
+	if !c.Passed {
+		c.Detail = string(d.Reason)
+	}
+	e.Checks = append(e.Checks, c)
+}
+
+// conclude says what the endpoint would do.
+func (e *Explanation) conclude(v *visit) {
+	e.Reason = v.decision.Reason
+	if v.request != nil {
+		e.LeftOut = append(append([]string(nil), v.request.LeftOut...), v.leftOut...)
+	}
+	switch {
+	case v.err != nil && v.shownHere():
+		e.Action, e.Error = ActionPage, v.err
+	case v.err != nil:
+		e.Action, e.Error, e.RedirectURI = ActionError, v.err, v.destination.URI()
+	case v.decision.Outcome == approve:
+		e.Action, e.Scopes, e.RedirectURI = ActionApproval, v.granted, v.destination.URI()
+	case v.decision.Interaction == LoginInteraction:
+		e.Action, e.Interaction = ActionLogin, LoginInteraction
+	default:
+		e.Action, e.Interaction = ActionInteraction, v.decision.Interaction
+	}
+}
