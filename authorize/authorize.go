@@ -135,9 +135,13 @@ type Config struct {
 	ErrorPage func(w http.ResponseWriter, r *http.Request, p PageError)
 
 	// ErrorURL sends the browser to a page of the host instead, with the query
-	// parameters error, error_description, reason (a [Reason], where there is one) and
-	// error_id. Anybody can link to the page, so it shows a text of its own for the
-	// reason or the error, and not the description. Errors with another status than 400, and those of an Unvetted client, are answered in place all the same.
+	// parameters error, error_description, reason (a [Reason]) and ui_locales, where
+	// there are any, and error_id. Anybody can link to the page, so it shows a text of
+	// its own for the reason or the error, and not the description. Answered in place
+	// all the same are errors with another status than 400, those from which a link
+	// leads to the client, as of an Unvetted one or a no in a browser without the
+	// request's cookie, and what nobody would see elsewhere: a prefetch, or a fetch
+	// that needs a page. For a request that has expired there is no such link then.
 	// Empty: the page is shown in place. At most one of ErrorPage and ErrorURL may be set.
 	ErrorURL string
 

@@ -37,9 +37,9 @@ type Pending struct {
 	Anew bool
 
 	// Subject is the user who was sent to the page; empty for the login, and where
-	// Anew is true. A page that
-	// shows who is signed in compares it first and calls [Handler.Resume] if it is
-	// another user by now, so that what is agreed to is agreed to by who is shown.
+	// Anew is true. A page that shows who is signed in compares it first and calls
+	// [Handler.Resume] if it is another user by now, so that what is agreed to is agreed
+	// to by who is shown.
 	Subject string
 
 	// IssuedAt is when the request first arrived, ExpiresAt when it is too late

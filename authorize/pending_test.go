@@ -1784,3 +1784,121 @@ func TestGrantAndCompleteAfterTheSessionEnded(t *testing.T) {
 		}
 	}
 }
+
+// A browser restores a dozen tabs, and the user goes through them one after the other.
+func TestTwelveTabs(t *testing.T) {
+	for _, c := range []struct {
+		rule    string
+		ask     string
+		reverse bool
+		signs   bool // in at each login page that is shown
+		extra   int  // login pages beyond one for each tab
+	}{
+		{"one sign-in is enough for all", ask(), false, false, 0},
+		{"the last tab first", ask(), true, false, 0},
+		{"each asks for the password", ask("prompt=login"), false, true, 5},
+		{"each asks for the password, the last tab first", ask("prompt=login"), true, true, 4},
+		{"each asks for an account", ask("prompt=select_account"), false, true, 5},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			v := s.visitor(nil)
+			var tabs []*reply
+			for range 12 {
+				s.now = s.now.Add(50 * time.Millisecond)
+				tabs = append(tabs, v.get(c.ask).want(t, "opened", "login"))
+			}
+			if c.reverse {
+				slices.Reverse(tabs)
+			}
+			s.now = s.now.Add(time.Minute)
+			v.session = s.signIn("alice")
+			extra := 0
+			for i, at := range tabs {
+				for got := v.resume(at); ; got = v.resume(at) {
+					if got.kind != "login" {
+						got.want(t, fmt.Sprint("tab ", i), "code")
+						break
+					}
+					if extra++; extra > 12 {
+						t.Fatal("a loop")
+					}
+					at = got
+					s.now = s.now.Add(time.Minute)
+					if c.signs {
+						v.session = s.signIn("alice")
+					}
+				}
+				if c.signs { // for the next tab
+					s.now = s.now.Add(time.Minute)
+					v.session = s.signIn("alice")
+				}
+			}
+			if extra != c.extra || len(v.cookies) != 0 {
+				t.Errorf("%d more login pages, want %d; cookies left: %v", extra, c.extra, v.cookies)
+			}
+		})
+	}
+}
+
+// What users do twice, because they see no answer yet or go back.
+func TestWhatUsersDoTwice(t *testing.T) {
+	allow := func(v *visitor, at *reply) *reply {
+		return v.page(func(w http.ResponseWriter, r *http.Request) {
+			v.site.handler.Grant(w, r, []string{"openid"})
+		}, formPost("/consent?req="+at.req, ""))
+	}
+	for _, c := range []struct {
+		rule string
+		ask  string
+		do   func(v *visitor, login, consent *reply) *reply
+		want string
+	}{
+		{"Allow, one click after the other", ask(), func(v *visitor, _, consent *reply) *reply {
+			v.follow(allow(v, consent)).want(t, "the first", "code")
+			return v.follow(allow(v, consent))
+		}, "code"},
+		{"Allow, both clicks before an answer", ask(), func(v *visitor, _, consent *reply) *reply {
+			first, second := allow(v, consent), allow(v, consent)
+			v.follow(first).want(t, "the first", "code")
+			return v.follow(second)
+		}, "code"},
+		{"Allow, for a client whose consent is not remembered", ask("client_id=native"), func(v *visitor, _, consent *reply) *reply {
+			first, second := allow(v, consent), allow(v, consent)
+			v.follow(first).want(t, "the first", "code")
+			return v.follow(second)
+		}, "consent"},
+		{"back to the login page, and the password once more", ask(), func(v *visitor, login, consent *reply) *reply {
+			v.grant(consent, "openid").want(t, "the first", "code")
+			v.site.now = v.site.now.Add(time.Minute)
+			v.session = v.site.signIn("alice")
+			return v.resume(login)
+		}, "code"},
+		{"back to the login page, and another user", ask(), func(v *visitor, login, consent *reply) *reply {
+			v.grant(consent, "openid").want(t, "the first", "code")
+			v.session = v.site.signIn("bob")
+			return v.resume(login)
+		}, "consent"},
+		{"the login form", ask(), func(v *visitor, login, _ *reply) *reply {
+			v.resume(login)
+			return v.resume(login)
+		}, "consent"},
+		{"Allow, and then No", ask(), func(v *visitor, _, consent *reply) *reply {
+			v.grant(consent, "openid").want(t, "the first", "code")
+			return v.deny(consent)
+		}, "page Bad Request access_denied"},
+		{"No, and then Allow", ask(), func(v *visitor, _, consent *reply) *reply {
+			v.deny(consent).want(t, "the first", "client access_denied")
+			return v.grant(consent, "openid")
+		}, "consent"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent)
+			v := s.visitor(nil)
+			login := v.get(c.ask).want(t, "asked", "login")
+			v.session = s.signIn("alice")
+			consent := v.resume(login).want(t, "signed in", "consent")
+			c.do(v, login, consent).want(t, c.rule, c.want)
+		})
+	}
+}
