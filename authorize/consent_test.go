@@ -2,8 +2,11 @@ package authorize
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -204,13 +207,122 @@ func TestWhatIsRemembered(t *testing.T) {
 	}
 }
 
-func TestOfflineAccessCanBeRefused(t *testing.T) {
-	s := newSite(t, withConsent)
-	v := s.visitor(alice())
-	at := v.get(ask("scope=openid+offline_access", "prompt=consent")).want(t, "asked", "consent")
-	got := v.grant(at, "openid").want(t, "agreed to the rest", "code")
-	if code, err := s.redeem(got.params["code"], nil); err != nil || slices.Contains(code.Scopes, "offline_access") {
-		t.Errorf("%+v, %v", code, err)
+// OpenID Connect Core 1.0 §11: an OpenID request gets offline_access if the user has agreed
+// to it by name, the client is the host's own, or the client's registration says so.
+func TestOfflineAccess(t *testing.T) {
+	const page = "consent"
+	stored := withConsent
+	storeless := func(s *site) { s.config.Consent = &Consent{Page: "/consent"} }
+	nowhere := func(*site) {}
+	for _, c := range []struct {
+		rule       string
+		consent    func(*site)
+		change     func(*Client)
+		remembered string
+		ask        string // changes, separated by spaces
+		asked      bool   // the page is shown
+		want       string // the code's scopes, those granted on the page, or an error
+		leftOut    bool
+	}{
+		{"asked for beside what is remembered", stored, nil, "openid", "scope=openid+offline_access", true, "openid offline_access", false},
+		{"and not agreed to", stored, nil, "openid", "scope=openid+offline_access", true, "openid", false},
+		{"never asked before", stored, nil, "", "scope=openid+offline_access", true, "openid offline_access", false},
+		{"remembered", stored, nil, "openid offline_access", "scope=openid+offline_access", false, "openid offline_access", false},
+		{"remembered, prompt=none", stored, nil, "openid offline_access", "scope=openid+offline_access prompt=none", false, "openid offline_access", false},
+		{"remembered, prompt=consent", stored, nil, "openid offline_access", "scope=openid+offline_access prompt=consent", true, "openid offline_access", false},
+		{"remembered, and not agreed to any more", stored, nil, "openid offline_access", "scope=openid+offline_access prompt=consent", true, "openid", false},
+		{"alone not remembered, prompt=none", stored, nil, "openid", "scope=openid+offline_access prompt=none", false, "openid", true},
+		{"it and another not remembered, prompt=none", stored, nil, "openid", "scope=openid+email+offline_access prompt=none", false, "client consent_required", false},
+		{"nothing remembered, prompt=none", stored, nil, "", "scope=openid+offline_access prompt=none", false, "client consent_required", false},
+		{"not asked for", stored, nil, "openid offline_access", "scope=openid", false, "openid", false},
+
+		{"no store", storeless, nil, "", "scope=openid+offline_access", true, "openid offline_access", false},
+		{"no store, and not agreed to", storeless, nil, "", "scope=openid+offline_access", true, "openid", false},
+		{"no store, prompt=none", storeless, nil, "", "scope=openid+offline_access prompt=none", false, "client consent_required", false},
+		{"nobody is asked", nowhere, nil, "", "scope=openid+offline_access", false, "openid", true},
+		{"nobody is asked, prompt=none", nowhere, nil, "", "scope=openid+offline_access prompt=none", false, "openid", true},
+
+		{"without openid, like any scope", stored, nil, "api:read", "scope=api:read+offline_access", true, "api:read offline_access", false},
+		{"without openid, and not agreed to", stored, nil, "api:read", "scope=api:read+offline_access", true, "api:read", false},
+		{"without openid, alone", stored, nil, "", "scope=offline_access", true, "offline_access", false},
+		{"without openid, remembered", stored, nil, "api:read offline_access", "scope=api:read+offline_access prompt=none", false, "api:read offline_access", false},
+		{"without openid, not remembered, prompt=none", stored, nil, "api:read", "scope=api:read+offline_access prompt=none", false, "client consent_required", false},
+		{"without openid, nobody is asked", nowhere, nil, "", "scope=api:read+offline_access", false, "api:read offline_access", false},
+		{"without openid, nobody is asked, alone", nowhere, nil, "", "scope=offline_access", false, "offline_access", false},
+
+		{"the host's own client", stored, trusted, "", "scope=openid+offline_access", false, "openid offline_access", false},
+		{"the host's own client, prompt=none", stored, trusted, "", "scope=openid+offline_access prompt=none", false, "openid offline_access", false},
+		{"the host's own client, nobody is asked", nowhere, trusted, "", "scope=openid+offline_access", false, "openid offline_access", false},
+		{"the host's own client, prompt=consent, not agreed to", stored, trusted, "", "scope=openid+offline_access prompt=consent", true, "openid", false},
+		{"trusted and unvetted is not the host's own", stored, both, "openid", "scope=openid+offline_access prompt=none", false, "openid", true},
+
+		{"the client's registration", stored, offline, "openid", "scope=openid+offline_access", false, "openid offline_access", false},
+		{"the client's registration, prompt=none", stored, offline, "openid", "scope=openid+offline_access prompt=none", false, "openid offline_access", false},
+		{"the client's registration, nothing remembered", stored, offline, "", "scope=openid+offline_access", true, "openid offline_access", false},
+		{"the client's registration, and not agreed to", stored, offline, "", "scope=openid+offline_access", true, "openid", false},
+		{"the client's registration, nobody is asked", nowhere, offline, "", "scope=openid+offline_access", false, "openid offline_access", false},
+		{"the client's registration, without openid", stored, offline, "api:read", "scope=api:read+offline_access", true, "api:read offline_access", false},
+
+		{"remembered means nothing on loopback", stored, loopback, "openid offline_access", "scope=openid+offline_access prompt=none redirect_uri=http%3A%2F%2F127.0.0.1%2Fcb", false, "client consent_required", false},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, c.consent)
+			client := testClients()[0]
+			if c.change != nil {
+				c.change(&client)
+			}
+			s.memory.PutClient(client)
+			if c.remembered != "" {
+				s.remember("web", strings.Fields(c.remembered)...)
+			}
+			v := s.visitor(alice())
+			got := v.get(ask(strings.Fields(c.ask)...))
+			if (got.kind == page) != c.asked {
+				t.Fatalf("the answer is %s", got)
+			}
+			if c.asked {
+				if p, err := v.pending(got); err != nil || !p.Request.Has("offline_access") {
+					t.Errorf("the page does not see it: %v, %v", p, err)
+				}
+				got = v.grant(got, strings.Fields(c.want)...)
+			}
+			if strings.HasPrefix(c.want, "client ") {
+				got.want(t, c.rule, c.want)
+				return
+			}
+			code, err := s.memory.FindCode(context.Background(), hash(testIssuer+" "+got.params["code"]))
+			if err != nil || code == nil || strings.Join(code.Scopes, " ") != c.want {
+				t.Fatalf("%s, and the code is %+v, %v", got, code, err)
+			}
+			e := s.lastEvent()
+			if strings.Join(e.Scopes, " ") != c.want || slices.Contains(e.LeftOut, "offline_access") != c.leftOut {
+				t.Errorf("the event has %q, and left out are %q", e.Scopes, e.LeftOut)
+			}
+			if line := strings.Contains(s.log.String(), `"left_out":"offline_access"`); line != c.leftOut {
+				t.Errorf("the log has a line of what was left out: %v", line)
+			}
+		})
+	}
+}
+
+func trusted(c *Client)  { c.Trusted = true }
+func both(c *Client)     { c.Trusted, c.Unvetted = true, true }
+func offline(c *Client)  { c.OfflineAccess = true }
+func loopback(c *Client) { c.RedirectURIs = []string{"http://127.0.0.1/cb"} }
+
+// A program can show no page: it is left out there as under prompt=none.
+func TestOfflineAccessOutOfBand(t *testing.T) {
+	for _, c := range []struct{ remembered, want string }{{"openid", "openid"}, {"openid offline_access", "openid offline_access"}} {
+		s := newSite(t, withConsent, withDevices)
+		s.config.Consent.Store = s.memory
+		s.memory.PutClient(Client{ID: "device", OutOfBand: OutOfBandAuto, Scopes: allScopes})
+		s.restart()
+		s.remember("device", strings.Fields(c.remembered)...)
+		_, got := s.program(t, deviceGET(deviceAsks("scope=openid+offline_access")), alice())
+		code, err := s.memory.FindCode(context.Background(), hash(testIssuer+" "+got["code"]))
+		if err != nil || code == nil || strings.Join(code.Scopes, " ") != c.want {
+			t.Errorf("%s is remembered: %v, %+v, %v", c.remembered, got, code, err)
+		}
 	}
 }
 
@@ -232,6 +344,25 @@ func TestGrantsThatAreNone(t *testing.T) {
 			t.Errorf("%s: it is remembered", c.rule)
 		}
 		v.resume(at).want(t, c.rule+": and back", "consent")
+	}
+}
+
+// A browser can send a box of the form as often as it likes.
+func TestAGrantHasEachScopeOnce(t *testing.T) {
+	s := newSite(t, withConsent)
+	v := s.visitor(alice())
+	at := v.get(ask("scope=openid+email")).want(t, "asked", "consent")
+	at = v.grant(at, slices.Repeat([]string{"email", "openid"}, 10_000)...).want(t, "agreed", "code")
+	if diff := cmp.Diff([]string{"email", "openid"}, s.remembered("web").Scopes); diff != "" {
+		t.Errorf("remembered (-want +got)\n%s", diff)
+	}
+	if code, err := s.redeem(at.params["code"], nil); err != nil || len(code.Scopes) != 2 {
+		t.Errorf("%+v, %v", code, err)
+	}
+	for _, e := range s.events {
+		if e.Kind == EventCompleted && len(e.Scopes) != 2 {
+			t.Errorf("the event has %d scopes", len(e.Scopes))
+		}
 	}
 }
 
@@ -298,6 +429,384 @@ func TestAGrantOfNothingThatIsAskedForAnyMore(t *testing.T) {
 	client.DefaultScopes = []string{"openid"}
 	s.memory.PutClient(client)
 	v.follow(sent).want(t, "the default has changed", "client invalid_scope")
+}
+
+// asClaims is the parameter with this value.
+func asClaims(value string) string { return "claims=" + url.QueryEscape(value) }
+
+// Consent covers claims: names, each for its place, beyond what the protocol itself needs
+// and what a granted scope releases (OpenID Connect Core 1.0 §5.4, §5.5).
+func TestWhenConsentToClaimsIsNeeded(t *testing.T) {
+	agreed := &ConsentRecord{
+		Subject: "alice", ClientID: "web", Scopes: []string{"openid", "profile"},
+		IDTokenClaims: []string{"email", "groups"}, UserInfoClaims: []string{"address"},
+	}
+	for _, c := range []struct {
+		rule   string
+		claims string
+		scope  string
+		covers bool
+	}{
+		{"no claims", `{}`, "openid", true},
+		{"one that was agreed to", `{"id_token":{"email":null}}`, "openid", true},
+		{"all that were agreed to", `{"id_token":{"email":null,"groups":{"essential":true}},"userinfo":{"address":null}}`, "openid", true},
+		{"one more", `{"id_token":{"email":null,"phone_number":null}}`, "openid", false},
+		{"one more, whether it is essential or not", `{"id_token":{"phone_number":{"essential":false}}}`, "openid", false},
+		{"one more, with a value", `{"id_token":{"phone_number":{"value":"1"}}}`, "openid", false},
+		{"one more that nobody knows", `{"userinfo":{"https://claims.example/shoe":null}}`, "openid", false},
+		{"an empty name", `{"userinfo":{"":null}}`, "openid", false},
+		{"agreed to for the ID token, wanted from userinfo", `{"userinfo":{"email":null}}`, "openid", false},
+		{"agreed to for userinfo, wanted in the ID token", `{"id_token":{"address":null}}`, "openid", false},
+		{"in another language", `{"id_token":{"email#de":null,"groups#fr-CH":null}}`, "openid", true},
+		{"one more in another language", `{"id_token":{"phone_number#de":null}}`, "openid", false},
+		{"what the protocol needs", `{"id_token":{"sub":null,"acr":{"values":["1"]},"auth_time":{"essential":true}},"userinfo":{"sub":null,"acr":null,"auth_time":null}}`, "openid", true},
+		{"other names like those", `{"id_token":{"Sub":null}}`, "openid", false},
+		{"other names like those", `{"id_token":{"amr":null}}`, "openid", false},
+		{"what a scope of the request releases", `{"id_token":{"name":null},"userinfo":{"name#ja-Kana-JP":null,"updated_at":null,"picture":null}}`, "openid+profile", true},
+		{"what a scope that was granted before releases", `{"userinfo":{"name":null},"id_token":{"birthdate":null}}`, "openid", true},
+		{"what another scope would release", `{"userinfo":{"email_verified":null}}`, "openid+profile", false},
+		{"a name in the other case is another one", `{"id_token":{"Name":null}}`, "openid+profile", false},
+		{"a place in the other case is none", `{"ID_TOKEN":{"phone_number":null},"UserInfo":{"phone_number":null}}`, "openid", true},
+		{"other members", `{"access_token":{"phone_number":null},"phone_number":null}`, "openid", true},
+		{"places that are null", `{"id_token":null,"userinfo":null}`, "openid", true},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			for prompt, want := range map[string]string{"-prompt": "consent", "prompt=none": "client consent_required", "prompt=consent": "consent"} {
+				if c.covers && prompt != "prompt=consent" {
+					want = "code"
+				}
+				s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: &consentStub{found: agreed}} })
+				s.visitor(alice()).get(ask("scope="+c.scope, prompt, asClaims(c.claims))).want(t, prompt, want)
+			}
+			storeless := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent"} })
+			storeless.visitor(alice()).get(ask("scope="+c.scope, asClaims(c.claims))).want(t, "no store", "consent")
+			own := newSite(t, withConsent)
+			own.visitor(alice()).get(ask("client_id=own", "scope="+c.scope, asClaims(c.claims))).want(t, "the host's own client", "code")
+		})
+	}
+}
+
+// What a code says of claims is what was agreed to, and the next time that is remembered.
+func TestWhatIsAgreedToOfClaims(t *testing.T) {
+	const all = `{"id_token":{"sub":{"value":"alice"},"acr":null,"auth_time":{"essential":true},"email":null,"email#de":{"essential":true},"groups":null},` +
+		`"userinfo":{"email_verified":{"value":true},"name":null,"shoe":{"values":[1,"<&>"]}}}`
+	for _, c := range []struct {
+		rule     string
+		claims   string
+		scope    string
+		granted  string
+		code     string // its claims as JSON; empty: none
+		idToken  string // remembered
+		userInfo string
+	}{
+		{"all that is asked for", all, "openid", "openid", all, "email groups", "email_verified name shoe"},
+		{"all, and a scope that releases some", all, "openid email", "openid email", all, "groups", "name shoe"},
+		{"without what a refused scope would have released", all, "openid email", "openid",
+			`{"id_token":{"sub":{"value":"alice"},"acr":null,"auth_time":{"essential":true},"groups":null},"userinfo":{"name":null,"shoe":{"values":[1,"<&>"]}}}`, "groups", "name shoe"},
+		{"without what two refused scopes would have released", all, "openid email profile", "openid",
+			`{"id_token":{"sub":{"value":"alice"},"acr":null,"auth_time":{"essential":true},"groups":null},"userinfo":{"shoe":{"values":[1,"<&>"]}}}`, "groups", "shoe"},
+		{"without what a scope that is left out would have released", all, "openid address email unknown phone", "openid email", all, "groups", "name shoe"},
+		{"a scope that is left out", `{"userinfo":{"phone_number":null,"phone_number_verified#x":null,"address":null,"shoe":null}}`, "openid phone", "openid",
+			`{"userinfo":{"address":null,"shoe":null}}`, "", "address shoe"},
+		{"nothing is left", `{"userinfo":{"email":null},"id_token":{}}`, "openid email", "openid", "", "", ""},
+		{"no other members", `{"userinfo":{"shoe":null},"UserInfo":{"email":null},"ID_TOKEN":{"email":null},"access_token":{"email":null},"email":1}`, "openid email", "openid",
+			`{"userinfo":{"shoe":null}}`, "", "shoe"},
+		{"only other members", `{"UserInfo":{"email":null}}`, "openid", "openid", "", "", ""},
+		{"one claim for both places", `{"id_token":{"shoe":null},"userinfo":{"shoe":null}}`, "openid", "openid", `{"id_token":{"shoe":null},"userinfo":{"shoe":null}}`, "shoe", "shoe"},
+	} {
+		for _, storeless := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, without a store %v", c.rule, storeless), func(t *testing.T) {
+				s := newSite(t, withConsent, func(s *site) {
+					s.config.IgnoreUnknownScopes = true
+					if storeless {
+						s.config.Consent.Store = nil
+					}
+				})
+				request := ask("scope="+strings.ReplaceAll(c.scope, " ", "+"), asClaims(c.claims))
+				v := s.visitor(alice())
+				at := v.get(request).want(t, "asked", "consent")
+				at = v.grant(at, strings.Fields(c.granted)...).want(t, "agreed", "code")
+				code, err := s.redeem(at.params["code"], nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := diffJSON(c.code, string(code.Claims)); diff != "" {
+					t.Errorf("the code's claims are %s: (-want +got)\n%s", code.Claims, diff)
+				}
+				if storeless {
+					return
+				}
+				record := s.remembered("web")
+				if strings.Join(record.IDTokenClaims, " ") != c.idToken || strings.Join(record.UserInfoClaims, " ") != c.userInfo {
+					t.Errorf("remembered are %q and %q", record.IDTokenClaims, record.UserInfoClaims)
+				}
+				// What is remembered is enough for as much, and gives as much.
+				asked := slices.DeleteFunc(strings.Fields(c.scope), func(scope string) bool {
+					return slices.Contains(allScopes, scope) && !slices.Contains(record.Scopes, scope)
+				})
+				if len(asked) != len(strings.Fields(c.scope)) {
+					v.get(request).want(t, "the same again, of which some was refused", "consent")
+					return
+				}
+				at = v.get(request+"&prompt=none").want(t, "the same again", "code")
+				if code, err = s.redeem(at.params["code"], nil); err != nil || diffJSON(c.code, string(code.Claims)) != "" {
+					t.Errorf("again the code's claims are %s, %v", code.Claims, err)
+				}
+			})
+		}
+	}
+}
+
+func diffJSON(want, got string) string {
+	var values [2]any
+	for i, text := range []string{want, got} {
+		if text != "" {
+			if err := json.Unmarshal([]byte(text), &values[i]); err != nil {
+				return err.Error()
+			}
+		}
+	}
+	return cmp.Diff(values[0], values[1])
+}
+
+// Claims that were agreed to add up, and go with their scope when that is refused.
+func TestWhatIsRememberedOfClaims(t *testing.T) {
+	for _, c := range []struct {
+		rule              string
+		idToken, userInfo string // agreed to before, with the scopes openid and profile
+		claims            string
+		scope, granted    string
+		wantID, wantInfo  string
+	}{
+		{"more are added", "email", "shoe", `{"userinfo":{"hat":null},"id_token":{"shoe":null}}`, "openid", "openid", "email shoe", "hat shoe"},
+		{"fewer take nothing away", "email", "shoe", `{}`, "openid", "openid", "email", "shoe"},
+		{"the same are there once", "email", "shoe", `{"userinfo":{"shoe":null}}`, "openid", "openid", "email", "shoe"},
+		{"a refused scope takes its claims along", "email email_verified shoe", "email name phone_number", `{}`, "openid email", "openid", "shoe", "name phone_number"},
+		{"a scope that is granted takes nothing away", "email", "shoe", `{}`, "openid email", "openid email", "email", "shoe"},
+		{"a scope that is left out takes its claims along", "phone_number", "shoe phone_number_verified", `{}`, "openid phone", "openid", "", "shoe"},
+		{"and again what the request asks for", "email", "", `{"id_token":{"email":null},"userinfo":{"email":null,"shoe":null}}`, "openid email", "openid", "", "shoe"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent, func(s *site) { s.config.IgnoreUnknownScopes = true })
+			err := s.memory.SaveConsent(context.Background(), &ConsentRecord{
+				Subject: "alice", ClientID: "web", Scopes: []string{"openid", "profile"},
+				IDTokenClaims: strings.Fields(c.idToken), UserInfoClaims: strings.Fields(c.userInfo),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := s.visitor(alice())
+			at := v.get(ask("prompt=consent", "scope="+strings.ReplaceAll(c.scope, " ", "+"), asClaims(c.claims))).want(t, "asked", "consent")
+			v.grant(at, strings.Fields(c.granted)...).want(t, "agreed", "code")
+			record := s.remembered("web")
+			if strings.Join(record.IDTokenClaims, " ") != c.wantID || strings.Join(record.UserInfoClaims, " ") != c.wantInfo {
+				t.Errorf("remembered are %q and %q", record.IDTokenClaims, record.UserInfoClaims)
+			}
+			if !slices.Contains(record.Scopes, "profile") {
+				t.Errorf("the scopes are %q", record.Scopes)
+			}
+		})
+	}
+}
+
+// The consent page is told what is asked for beyond the scopes that it shows.
+func TestClaimsBeyondScopes(t *testing.T) {
+	for _, c := range []struct {
+		rule, claims, scope string
+		idToken, userInfo   string
+	}{
+		{"no claims", "", "openid", "", ""},
+		{"none beyond", `{"id_token":{"email":null,"sub":null,"acr":null,"auth_time":null},"userinfo":{"sub":null,"email_verified":null}}`, "openid+email", "", ""},
+		{"each for its place, sorted", `{"id_token":{"shoe":null,"name":null},"userinfo":{"hat":null,"email":null}}`, "openid", "name shoe", "email hat"},
+		{"once, without languages", `{"userinfo":{"name#de":null,"name":null,"name#fr":null}}`, "openid", "", "name"},
+		{"not what a scope of the request releases", `{"userinfo":{"name#de":null,"hat":null}}`, "openid+profile", "", "hat"},
+		{"not what is left out with its scope", `{"id_token":{"address":null},"userinfo":{"address":null,"hat":null}}`, "openid+address", "", "hat"},
+		{"not at places in the other case", `{"ID_TOKEN":{"hat":null},"Userinfo":{"hat":null}}`, "openid", "", ""},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent, func(s *site) { s.config.IgnoreUnknownScopes = true })
+			v := s.visitor(alice())
+			p, err := v.pending(v.get(ask("scope="+c.scope, asClaims(c.claims))).want(t, "asked", "consent"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			idToken, userInfo := p.Request.ClaimsBeyondScopes()
+			if strings.Join(idToken, " ") != c.idToken || strings.Join(userInfo, " ") != c.userInfo {
+				t.Errorf("%q and %q", idToken, userInfo)
+			}
+		})
+	}
+}
+
+// Nobody has looked at an unvetted client, so the user is asked or it gets nothing.
+func TestAnUnvettedClientGetsNothingWithoutAQuestion(t *testing.T) {
+	storeless := func(s *site) { s.config.Consent = &Consent{Page: "/consent"} }
+	nowhere := func(*site) {}
+	elsewhere := withStep(Interaction{Name: "agree", Prompt: "consent", Page: "/agree"})
+	for _, c := range []struct {
+		rule    string
+		consent func(*site)
+		who     *session.Session
+		ask     string
+		want    string
+	}{
+		{"no page", nowhere, alice(), "-prompt", "page Service Unavailable server_error"},
+		{"no page, nobody", nowhere, nil, "-prompt", "page Service Unavailable server_error"},
+		{"no page, prompt=none", nowhere, alice(), "prompt=none", "page Service Unavailable server_error"},
+		{"no page, prompt=none, nobody", nowhere, nil, "prompt=none", "page Bad Request login_required"},
+		{"no page, prompt=consent", nowhere, alice(), "prompt=consent", "page Bad Request consent_required"},
+		{"no page, prompt=login", nowhere, alice(), "prompt=login", "page Service Unavailable server_error"},
+		{"no page, response_type=none", nowhere, alice(), "response_type=none", "page Service Unavailable server_error"},
+		{"no page, form_post", nowhere, alice(), "response_mode=form_post", "page Service Unavailable server_error"},
+		{"no page, another page of the host's own", elsewhere, alice(), "-prompt", "page Service Unavailable server_error"},
+		{"a page", storeless, alice(), "-prompt", "consent"},
+		{"a page, prompt=none", storeless, alice(), "prompt=none", "page Bad Request consent_required"},
+		{"a page, response_type=none", storeless, alice(), "response_type=none", "consent"},
+		{"a page that is remembered", withConsent, alice(), "-prompt", "consent"},
+	} {
+		for _, byPost := range []bool{false, true} {
+			for name, change := range map[string]func(*Client){"": func(*Client) {}, ", and trusted": both, ", and without a question for offline access": offline} {
+				t.Run(fmt.Sprintf("%s, by POST %v%s", c.rule, byPost, name), func(t *testing.T) {
+					s := newSite(t, c.consent)
+					s.config.Codes = failingCodes{t}
+					s.restart()
+					clients := testClients()
+					client := clients[slices.IndexFunc(clients, func(c Client) bool { return c.ID == "new" })]
+					client.ResponseTypes = []string{"code", "none"}
+					change(&client)
+					s.memory.PutClient(client)
+					v, query := s.visitor(c.who), ask("client_id=new", c.ask)
+					got := &reply{}
+					if byPost {
+						got = v.post(query)
+					} else {
+						got = v.get(query)
+					}
+					if got.kind == "endpoint" {
+						got = v.follow(got)
+					}
+					got.want(t, c.rule, c.want)
+					if got.status == http.StatusServiceUnavailable {
+						if e := s.lastEvent(); e.Kind != EventErrorPage || e.Reason != ReasonNoConsentPage || !strings.Contains(s.log.String(), "Config.Consent is nil") {
+							t.Errorf("reported as %s %s, log %s", e.Kind, e.Reason, s.log.String())
+						}
+						if !strings.Contains(got.body, "error=access_denied") && !strings.Contains(got.body, `value="access_denied"`) {
+							t.Errorf("no way back on the page:\n%s", got.body)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// What was revoked under way is asked again: where consent is remembered, the user's answer
+// counts as long as the store still has what was granted.
+func TestRevokedUnderWay(t *testing.T) {
+	revoke := func(s *site) { s.memory.DeleteConsent(context.Background(), "alice", "web") }
+	keep := func(change func(*ConsentRecord)) func(*site) {
+		return func(s *site) {
+			record := s.remembered("web")
+			change(record)
+			if err := s.memory.SaveConsent(context.Background(), record); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+	}
+	claims := asClaims(`{"userinfo":{"shoe":null,"email":null},"id_token":{"hat":null}}`)
+	for _, c := range []struct {
+		rule    string
+		ask     []string
+		granted string
+		change  func(*site)
+		want    string // at the end
+	}{
+		{"nothing", nil, "openid profile", func(*site) {}, "code"},
+		{"all of it", nil, "openid profile", revoke, "consent"},
+		{"one scope", nil, "openid profile", keep(func(c *ConsentRecord) { c.Scopes = []string{"openid"} }), "consent"},
+		{"another one is granted", nil, "openid profile", keep(func(c *ConsentRecord) { c.Scopes = append(c.Scopes, "email") }), "code"},
+		{"nothing, and fewer than asked for were granted", nil, "openid", func(*site) {}, "code"},
+		{"all of fewer than asked for", nil, "openid", revoke, "consent"},
+		{"offline_access", []string{"scope=openid+offline_access"}, "openid offline_access", keep(func(c *ConsentRecord) { c.Scopes = []string{"openid"} }), "consent"},
+		{"a claim", []string{claims}, "openid profile", keep(func(c *ConsentRecord) { c.UserInfoClaims = []string{"email"} }), "consent"},
+		{"a claim in the other place", []string{claims}, "openid profile", keep(func(c *ConsentRecord) { c.IDTokenClaims = nil }), "consent"},
+		{"no claim", []string{claims}, "openid profile", func(*site) {}, "code"},
+		{"a claim that went with a refused scope", []string{claims, "scope=openid+email"}, "openid", func(*site) {}, "code"},
+		{"it became one at another resource", nil, "openid profile", keep(func(c *ConsentRecord) { c.Resources = []string{"https://api.example/"} }), "consent"},
+		{"it became one of bob's", nil, "openid profile", func(s *site) {
+			s.config.Consent.Store = &consentStub{found: &ConsentRecord{Subject: "bob", ClientID: "web", Scopes: allScopes}}
+			s.restart()
+		}, "consent"},
+		{"response_type=none", []string{"response_type=none"}, "openid profile", revoke, "consent"},
+		{"prompt=consent", []string{"prompt=consent"}, "openid profile", revoke, "consent"},
+		{"the store fails", nil, "openid profile", func(s *site) {
+			s.config.Consent.Store = &consentStub{findErr: errors.New("down")}
+			s.restart()
+		}, "client server_error"},
+		{"the store is late", nil, "openid profile", func(s *site) {
+			s.config.Timeout = impatient
+			s.config.Consent.Store = &consentStub{late: true}
+			s.restart()
+		}, "client temporarily_unavailable"},
+	} {
+		for _, steps := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, with a page after consent %v", c.rule, steps), func(t *testing.T) {
+				s := newSite(t, withConsent, func(s *site) {
+					if steps {
+						s.config.Interactions = []Interaction{{Name: "terms", Page: "/terms", Needed: always}}
+					}
+				})
+				v := s.visitor(alice())
+				at := v.get(ask(append([]string{"scope=openid+profile"}, c.ask...)...)).want(t, "asked", "consent")
+				if steps {
+					at = v.grant(at, strings.Fields(c.granted)...).want(t, "agreed", "terms")
+					c.change(s)
+					at = v.complete(at, "terms").want(t, "accepted", c.want)
+				} else {
+					sent := v.page(func(w http.ResponseWriter, r *http.Request) {
+						s.handler.Grant(w, r, strings.Fields(c.granted))
+					}, formPost("/consent?req="+at.req, ""))
+					c.change(s)
+					at = v.follow(sent).want(t, "agreed", c.want)
+				}
+				switch {
+				case c.want == "code":
+					code, err := s.redeem(at.params["code"], nil)
+					if err != nil || strings.Join(code.Scopes, " ") != c.granted {
+						t.Errorf("the code has %+v, %v", code, err)
+					}
+				case at.kind == "consent" && s.config.Consent.Store == ConsentStore(s.memory):
+					want := "code"
+					if slices.Contains(c.ask, "response_type=none") {
+						want = "nothing"
+					}
+					v.grant(at, strings.Fields(c.granted)...).want(t, "agreed once more", want)
+				}
+			})
+		}
+	}
+}
+
+// Where consent is not remembered, what the request carries stays the proof.
+func TestNothingIsRevokedWhereNothingIsRemembered(t *testing.T) {
+	for _, c := range []struct {
+		rule   string
+		client string
+		change func(*site)
+	}{
+		{"no store", "web", func(s *site) { s.config.Consent.Store = nil }},
+		{"on loopback", "native", func(*site) {}},
+	} {
+		s := newSite(t, withConsent, c.change, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+		v := s.visitor(alice())
+		at := v.get(ask("client_id="+c.client, "scope=openid+profile")).want(t, c.rule, "consent")
+		at = v.grant(at, "openid").want(t, c.rule, "terms")
+		s.memory.DeleteConsent(context.Background(), "alice", c.client)
+		at = v.complete(at, "terms").want(t, c.rule, "code")
+		if e := s.lastEvent(); !slices.Equal(e.Scopes, []string{"openid"}) {
+			t.Errorf("%s: the code is for %q", c.rule, e.Scopes)
+		}
+	}
 }
 
 // Every page is of the user to whom it was shown, and of the request's own way.

@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -647,6 +649,148 @@ func TestTheSessionStore(t *testing.T) {
 			}
 		})
 		s.visitor(nil).get(ask()).want(t, c.rule, c.want)
+	}
+}
+
+// A subject is at most 255 bytes of UTF-8 (OpenID Connect Core 1.0 §2). Any other is the
+// host's failure, wherever it is met: nobody is sent round in circles for it.
+func TestASubjectThatCannotBe(t *testing.T) {
+	bad := map[string]string{
+		"256 bytes": strings.Repeat("s", 256), "256 bytes in 128 letters": strings.Repeat("é", 128), "a megabyte": strings.Repeat("s", 1<<20),
+		"raw bytes": "alice\xff", "half a letter": "\xc3", "a surrogate": "\xed\xa0\x80",
+	}
+	as := func(subject string) *session.Session {
+		return &session.Session{ID: "1", Subject: subject, AuthTime: testStart}
+	}
+	leave := func(page string) func(s *site, subject string) *reply {
+		return func(s *site, subject string) *reply {
+			v := s.visitor(as("alice"))
+			at := v.get(ask("client_id=native"))
+			if page == "terms" {
+				at = v.grant(at, "openid")
+			}
+			at.want(t, "on the page", page)
+			v.session = as(subject)
+			if page == "terms" {
+				return v.complete(at, "terms")
+			}
+			return v.grant(at, "openid")
+		}
+	}
+	for _, c := range []struct {
+		where string
+		do    func(s *site, subject string) *reply
+		good  string // for a subject that can be
+		want  string
+		field string
+	}{
+		{"at once", func(s *site, subject string) *reply { return s.visitor(as(subject)).get(ask()) }, "consent", "client server_error", "SessionStore.Session: Subject"},
+		{"prompt=none", func(s *site, subject string) *reply { return s.visitor(as(subject)).get(ask("prompt=none")) }, "client consent_required", "client server_error", "SessionStore.Session: Subject"},
+		{"by POST", func(s *site, subject string) *reply { return s.visitor(as(subject)).post(ask()) }, "consent", "client server_error", "SessionStore.Session: Subject"},
+		{"an unvetted client's", func(s *site, subject string) *reply { return s.visitor(as(subject)).get(ask("client_id=new")) }, "consent", "page Service Unavailable server_error", "SessionStore.Session: Subject"},
+		{"back from the login", func(s *site, subject string) *reply {
+			v := s.visitor(nil)
+			at := v.get(ask("prompt=login"))
+			v.session = as(subject)
+			return v.resume(at)
+		}, "consent", "client server_error", "SessionStore.Session: Subject"},
+		{"begun anew", func(s *site, subject string) *reply { return s.visitor(as(subject)).resume(s.visitor(nil).get(ask())) }, "consent", "client server_error", "SessionStore.Session: Subject"},
+		{"at Grant", leave("consent"), "consent", "page Service Unavailable server_error", "SessionStore.Session: Subject"},
+		{"at Complete", leave("terms"), "consent", "page Service Unavailable server_error", "SessionStore.Session: Subject"},
+		{"in a hint", func(s *site, subject string) *reply {
+			return s.visitor(as(subject)).get(ask("id_token_hint=hint-of-" + url.QueryEscape(subject)))
+		}, "consent", "client server_error", "Config.IDTokenHint: Subject"},
+		{"in a hint, nobody", func(s *site, subject string) *reply {
+			return s.visitor(nil).post(ask("id_token_hint=hint-of-" + url.QueryEscape(subject)))
+		}, "endpoint", "client server_error", "Config.IDTokenHint: Subject"},
+	} {
+		newSite := func() *site {
+			return newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+		}
+		for what, subject := range bad {
+			if len(subject) > maxInput && strings.Contains(c.where, "hint") {
+				continue // no request has so much
+			}
+			t.Run(c.where+", "+what, func(t *testing.T) {
+				s := newSite()
+				c.do(s, subject).want(t, what, c.want)
+				if e := s.lastEvent(); e.Err == nil || !strings.Contains(e.Err.Error(), c.field) || e.level() != slog.LevelError || len(s.log.String()) > 5000 {
+					t.Errorf("the log does not name the field %s: %v", c.field, e.Err)
+				}
+			})
+		}
+		for what, subject := range subjects {
+			t.Run(c.where+", 255 bytes of "+what, func(t *testing.T) { c.do(newSite(), subject).want(t, what, c.good) })
+		}
+	}
+}
+
+// A session's id and data are the host's own, of any bytes and length.
+func TestASessionOfAnyBytes(t *testing.T) {
+	for what, text := range map[string]string{"raw bytes": "\xff\x00\xfe", "quotes": `"\"`, "a megabyte": strings.Repeat("\xff", 1<<20)} {
+		t.Run(what, func(t *testing.T) {
+			s := newSite(t, withConsent)
+			v := s.visitor(nil)
+			at := v.get(ask()).want(t, "nobody", "login")
+			v.session = &session.Session{ID: text, Subject: "alice", AuthTime: s.now, ACR: text, AMR: []string{text}, Data: []byte(text)}
+			at = v.grant(v.resume(at).want(t, "signed in", "consent"), "openid").want(t, "agreed", "code")
+			code, err := s.redeem(at.params["code"], nil)
+			if err != nil || code.SessionID != text || string(code.Data) != text {
+				t.Errorf("the code has other bytes, %v", err)
+			}
+		})
+	}
+}
+
+// What a sign-in is known by tells all of them apart, whatever is in an id or a subject.
+func TestOneKeyForEachSignIn(t *testing.T) {
+	seen := map[string]*session.Session{}
+	for _, id := range []string{"", "a", "a b", "a b c", "1 a", " ", "\xff"} {
+		for _, subject := range []string{"a", "b", "b c", "c", " ", "a b", "1 a b"} {
+			for _, at := range []time.Time{testStart, testStart.Add(time.Millisecond)} {
+				s := &session.Session{ID: id, Subject: subject, AuthTime: at}
+				key := SignInKey(s)
+				if other := seen[key]; other != nil && (other.ID != id || other.Subject != subject || id == "") {
+					t.Errorf("%+v and %+v have one key", s, other)
+				}
+				seen[key] = s
+			}
+		}
+	}
+}
+
+// The host's own parameters are in the code, on every way to it.
+func TestTheHostsOwnParametersAreInTheCode(t *testing.T) {
+	for _, c := range []struct {
+		rule string
+		ask  []string
+		want map[string]string
+	}{
+		{"none", nil, nil},
+		{"an empty one", []string{"x_tenant="}, nil},
+		{"one", []string{"x_tenant=acme"}, map[string]string{"x_tenant": "acme"}},
+		{"two", []string{"x_tenant=a+b", "x_method=%22%C3%A9%26"}, map[string]string{"x_tenant": "a b", "x_method": `"é&`}},
+		{"and no others", []string{"x_tenant=acme", "x_other=1", "acr_values=2", "X_METHOD=1"}, map[string]string{"x_tenant": "acme"}},
+		{"2,048 bytes together", []string{"x_tenant=" + strings.Repeat("t", 2000), "x_method=" + strings.Repeat("m", 48)},
+			map[string]string{"x_tenant": strings.Repeat("t", 2000), "x_method": strings.Repeat("m", 48)}},
+	} {
+		for _, way := range ways {
+			t.Run(c.rule+", "+way.name, func(t *testing.T) {
+				s := newSite(t, func(s *site) { s.config.Parameters = []string{"x_tenant", "x_method"} })
+				code, err := s.redeem(way.take(s, ask(c.ask...)).want(t, way.name, "code").params["code"], nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(c.want, code.Parameters); diff != "" {
+					t.Errorf("(-want +got)\n%s", diff)
+				}
+			})
+		}
+	}
+	s := newSite(t, func(s *site) { s.config.Parameters = []string{"x_tenant", "x_method"} })
+	for _, v := range []*visitor{s.visitor(nil), s.visitor(alice())} {
+		v.get(ask("x_tenant="+strings.Repeat("t", 2000), "x_method="+strings.Repeat("m", 49))).want(t, "2,049 bytes together", "client invalid_request")
+		v.get(ask("x_tenant="+strings.Repeat("%C3%A9", 1024), "x_method=m")).want(t, "bytes, not letters", "client invalid_request")
 	}
 }
 

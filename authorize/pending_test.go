@@ -3,21 +3,29 @@ package authorize
 import (
 	"context"
 	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	mathrand "math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/usher-auth/usher/authorize/internal/destination"
+	"github.com/usher-auth/usher/authorize/internal/jose"
 	oautherr "github.com/usher-auth/usher/errors"
 	"github.com/usher-auth/usher/session"
 )
@@ -693,8 +701,185 @@ func TestARequestThatIsTooLongToBeCarried(t *testing.T) {
 	if got.params["state"] != long || len(got.cookies) != 0 || len(v.cookies) != 0 {
 		t.Errorf("the state is gone, or cookies were set: %v", got.cookies)
 	}
-	v.session = alice()
-	v.get(ask("state="+long)).want(t, "the same for someone signed in", "client invalid_request")
+	if e := s.lastEvent(); !strings.Contains(e.Err.Error(), fmt.Sprintf("and %d are left for them", s.handler.room)) {
+		t.Errorf("the log does not say how long it may be: %v", e.Err)
+	}
+}
+
+// waitingSites are endpoints whose requests have different room while they wait.
+func waitingSites(t testing.TB) map[string]*site {
+	long := func(name string) func(*site) {
+		return withStep(Interaction{Name: name + strings.Repeat("_", 32-len(name)), Page: "/terms", Needed: always})
+	}
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, edKey, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer := func(key crypto.Signer) func(*site) {
+		return func(s *site) { s.config.Keys = []Key{{Signer: key}} }
+	}
+	named := func(s *site) { s.config.Keys[0].ID = strings.Repeat(`<"é&`, 20) }
+	consent := func(s *site) { s.config.Consent = &Consent{Page: "/consent"} }
+	return map[string]*site{
+		"HMAC, no pages":            newSite(t),
+		"HMAC, a name in the key":   newSite(t, consent, named),
+		"ECDSA, three long pages":   newSite(t, consent, signer(ecKey(t)), long("a"), long("b"), long("c")),
+		"Ed25519, one long page":    newSite(t, consent, signer(edKey), long("a")),
+		"RSA, consent":              newSite(t, consent, signer(rsaKey)),
+		"an issuer that is escaped": newSite(t, consent, func(s *site) { s.config.Issuer = testIssuer + "/a&b" }),
+	}
+}
+
+// letters are those that a client may use and that take different room in JSON.
+var letters = []string{"a", "&", "<", ">", `"`, `\`, "é", "€", "\U0001f600", "\u2028", "\ufffd"}
+
+// One limit, whether somebody is signed in or not: a client that works for one user works
+// for all.
+func TestOneLimitForWhoIsSignedInAndWhoIsNot(t *testing.T) {
+	changes := []string{"-nonce", "id_token_hint=hint-of-alice", "id_token_hint=x", "claims=%7B%22userinfo%22:%7B%22" + strings.Repeat("c", 500) + "%22:null%7D%7D",
+		"+resource=https://api.example/a&resource=https://api.example/b", "scope=" + strings.Join(allScopes, "+"), "response_type=none", "response_mode=form_post"}
+	for name, s := range waitingSites(t) {
+		if strings.HasPrefix(name, "HMAC, no") {
+			for _, letter := range letters {
+				t.Run(name+", "+letter, func(t *testing.T) { oneLimit(t, s, "-nonce", "state", letter) })
+			}
+			for _, change := range changes {
+				t.Run(name+", "+change[:min(9, len(change))], func(t *testing.T) { oneLimit(t, s, change, "state", "é") })
+			}
+			t.Run("letters of six bytes", func(t *testing.T) { oneLimit(t, s, "id_token_hint=x", "authorization_details", "\x01") })
+			continue
+		}
+		t.Run(name, func(t *testing.T) { oneLimit(t, s, changes[0], "state", `"`) })
+	}
+}
+
+// oneLimit finds the longest parameter of these letters that passes for nobody, and wants it
+// to be the longest for all.
+func oneLimit(t *testing.T, s *site, change, name, letter string) {
+	passes := func(v *visitor, post bool, n int) bool {
+		request, send := ask(change, name+"="+url.QueryEscape(strings.Repeat(letter, n))), v.get
+		if post {
+			send = v.post
+		}
+		return send(request).params["error"] != "invalid_request"
+	}
+	most := destination.MaxState / len(letter)
+	limit := sort.Search(most, func(n int) bool { return !passes(s.visitor(nil), false, n+1) })
+	if limit == 0 || limit == most {
+		t.Fatalf("there is no limit below %d", most)
+	}
+	for n := limit - 1; n <= limit+1; n++ {
+		for who, v := range map[string]*visitor{
+			"nobody": s.visitor(nil), "alice": s.visitor(alice()),
+			"half signed in": s.visitor(&session.Session{SecondFactorPending: true, Subject: "alice"}),
+		} {
+			for _, post := range []bool{false, true} {
+				if got := passes(v, post, n); got != (n <= limit) {
+					t.Errorf("%d of them where %d pass, %s, by POST %v: passes %v", n, limit, who, post, got)
+				}
+			}
+		}
+	}
+}
+
+// subjects are the longest that there can be.
+var subjects = map[string]string{
+	"letters": strings.Repeat("s", 255), "quotes": strings.Repeat(`"`, 255), "backslashes": strings.Repeat(`\`, 255),
+	"control characters": strings.Repeat("\x00", 255), "é": strings.Repeat("é", 127) + "s", "line separators": strings.Repeat("\u2028", 85), "markup": strings.Repeat("<", 255),
+}
+
+// What passes the limit never fails later, whoever signs in and whatever is granted.
+func TestNothingThatPassesTheLimitFailsAfterwards(t *testing.T) {
+	for name, s := range waitingSites(t) {
+		state := func(n int) string { return "state=" + strings.Repeat("%22", n) }
+		asked := []string{"scope=" + strings.Join(allScopes, "+"), "prompt=login", "client_id=native", "redirect_uri=http%3A%2F%2F127.0.0.1%3A65535%2Fcb"}
+		n := sort.Search(destination.MaxState, func(n int) bool {
+			return s.visitor(nil).get(ask(append(asked, state(n+1))...)).kind == "client"
+		})
+		for what, subject := range subjects {
+			for _, found := range []*session.Session{nil, {ID: "\xff\x00", Subject: subject, AuthTime: testStart}} {
+				t.Run(fmt.Sprintf("%s, a subject of %s, found %v", name, what, found != nil), func(t *testing.T) {
+					v := s.visitor(found)
+					at := v.get(ask(append(asked, state(n))...)).want(t, "asked", "login")
+					s.now = s.now.Add(time.Second)
+					v.session = &session.Session{ID: strings.Repeat("\xff", 5000), Subject: subject, AuthTime: s.now, Data: []byte{0xff, 0}}
+					at = v.resume(at)
+					if at.kind == "consent" {
+						at = v.grant(at, allScopes...)
+					}
+					for at.kind == "terms" {
+						at = v.complete(at, claimsOf(t, at.req)["page"].(string))
+					}
+					at.want(t, "at the end", "code")
+				})
+			}
+		}
+	}
+}
+
+// The same by numbers: for any request that the row lets pass, the longest that the form
+// can become is signed, and the row does not refuse much that could be.
+func TestTheLimitIsThatOfTheLongestForm(t *testing.T) {
+	random := mathrand.New(mathrand.NewPCG(1, 2))
+	for name, s := range waitingSites(t) {
+		t.Run(name, func(t *testing.T) {
+			for range 60 {
+				p := params{hinted: random.IntN(2) == 0, hintUnverified: random.IntN(2) == 0}
+				if p.hinted && !p.hintUnverified {
+					p.hintSubject = subjects["control characters"]
+				}
+				for _, name := range []string{"client_id", "nonce", "claims", "resource", "resource", "display", "id_token_hint", "x_tenant"}[:random.IntN(9)] {
+					value := ""
+					for range random.IntN(60) {
+						value += append(letters, "\xff", "\x00", "\n", "\x7f")[random.IntN(len(letters)+4)]
+					}
+					p.list = append(p.list, param{name, value})
+				}
+				scopes := allScopes[:random.IntN(len(allScopes)+1)]
+				room := s.handler.room - jsonLength(p, scopes) - len(`"state":[""],`)
+				p.list = append(p.list, param{"state", strings.Repeat("a", room)})
+				if n := jsonLength(p, scopes); n != s.handler.room {
+					t.Fatalf("%d bytes are predicted, want %d", n, s.handler.room)
+				}
+				longest := s.longestWaiting(p, scopes)
+				text, err := s.handler.sign(longest)
+				if err != nil {
+					t.Fatalf("%v of %v", err, p)
+				}
+				if len(text) < jose.MaxSize-250 && !(p.hinted && p.hintUnverified) { // which leaves the room of its subject
+					t.Errorf("it takes only %d bytes of %v", len(text), p)
+				}
+			}
+		})
+	}
+}
+
+// longestWaiting is the longest that a request can become: with all that it meets on its
+// way noted as the endpoint notes it.
+func (s *site) longestWaiting(p params, scopes []string) *waiting {
+	h := s.handler
+	who := func(i int) *session.Session {
+		return &session.Session{ID: fmt.Sprint(i), Subject: subjects["control characters"], AuthTime: time.UnixMilli(math.MinInt64 + int64(i))}
+	}
+	r := &Request{params: p, hintSubject: p.hintSubject, hintUnverified: p.hintUnverified}
+	w := h.newWaiting(answer{request: r, session: who(0), started: time.Date(9999, 12, 31, 23, 0, 0, 999e6, time.UTC), anew: 2}, hash(""))
+	for i := 1; i < maxFound; i++ {
+		w.sentTo(Decision{Interaction: LoginInteraction, Reason: ReasonPromptSelectAccount}, who(i))
+	}
+	w.Nobody = 2
+	for _, x := range h.interactions {
+		w.sentTo(Decision{Interaction: x.Name, Reason: ReasonPromptSelectAccount}, who(0))
+		done := completed{Name: x.Name, By: SignInKey(who(0))}
+		if x.Name == ConsentInteraction {
+			done.Scopes = scopes
+		}
+		w.complete(done, who(0))
+	}
+	return &w
 }
 
 // brokenSigner is a key in hardware that does not answer.

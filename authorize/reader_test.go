@@ -165,6 +165,9 @@ func TestIntrospection(t *testing.T) {
 		}
 		resume, _ := url.Parse(got.ResumeURL)
 		deny, _ := url.Parse(got.DenyURL)
+		if got.ClientID != "web" || got.ClientName != "The Web App" || got.Scope != "openid email" {
+			t.Errorf("%s: %+v", c.rule, got)
+		}
 		if got.Subject != "alice" || got.Interaction != "login" || got.Reason != ReasonNotSignedIn || got.Params["scope"][0] != "openid email" ||
 			got.IssuedAt != testStart.Unix() || got.ExpiresAt != testStart.Add(30*time.Minute).Unix() || resume.Query().Get("req") != at.req || deny.Query().Get("deny") != "1" {
 			t.Errorf("%s: %+v", c.rule, got)
@@ -175,5 +178,54 @@ func TestIntrospection(t *testing.T) {
 	s.handler.Introspection().ServeHTTP(w, formPost("/introspect", "req="+at.req))
 	if got := strings.TrimSpace(w.Body.String()); got != `{"active":false}` {
 		t.Errorf("expired: %s", got)
+	}
+}
+
+// A page in another process learns what is asked for as the endpoint reads it.
+func TestIntrospectionKnowsTheClient(t *testing.T) {
+	for _, c := range []struct {
+		rule     string
+		ask      string
+		change   func(*Client)
+		after    func(*Memory)
+		ignore   bool
+		name     string // empty: the request is not active
+		scope    string
+		defaults []string
+	}{
+		{"its name and what it asks for", "scope=openid+email", nil, nil, false, "The Web App", "openid email", nil},
+		{"without a name", "scope=openid", func(c *Client) { c.Name = "" }, nil, false, "web", "openid", nil},
+		{"its default scopes", "-scope", func(c *Client) { c.DefaultScopes = []string{"email", "openid"} }, nil, false, "The Web App", "email openid", nil},
+		{"everybody's default scopes", "-scope", nil, nil, false, "The Web App", "profile", []string{"profile", "admin"}},
+		{"without what is left out", "scope=groups+openid", nil, nil, true, "The Web App", "openid", nil},
+		{"the name as it is now", "scope=openid", nil, func(m *Memory) {
+			client := testClients()[0]
+			client.Name = "Another"
+			m.PutClient(client)
+		}, false, "Another", "openid", nil},
+		{"the client is gone", "scope=openid", nil, func(m *Memory) { m.DeleteClient("web") }, false, "", "", nil},
+		{"its redirect URI is gone", "scope=openid", nil, func(m *Memory) { m.PutClient(Client{ID: "web"}) }, false, "", "", nil},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, func(s *site) { s.config.IgnoreUnknownScopes, s.config.DefaultScopes = c.ignore, c.defaults })
+			client := testClients()[0]
+			if c.change != nil {
+				c.change(&client)
+			}
+			s.memory.PutClient(client)
+			at := s.visitor(nil).get(ask(c.ask)).want(t, c.rule, "login")
+			if c.after != nil {
+				c.after(s.memory)
+			}
+			w := httptest.NewRecorder()
+			s.handler.Introspection().ServeHTTP(w, formPost("/introspect", "req="+at.req))
+			var got introspection
+			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+				t.Fatal(err)
+			}
+			if got.Active != (c.name != "") || got.ClientName != c.name || got.Scope != c.scope || w.Code != http.StatusOK {
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+		})
 	}
 }

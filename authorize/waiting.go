@@ -277,7 +277,7 @@ func (w *waiting) completedBy(by *session.Session) bool {
 
 // jsonLength is how long the parameters and granted scopes can become in a waiting request.
 func jsonLength(p params, scopes []string) int {
-	n := 0
+	n := len(`"scopes":[],`)
 	if p.hinted {
 		n += len(`"hint_sub":"",`) + base64.StdEncoding.EncodedLen(maxSubject)
 	}
@@ -306,8 +306,8 @@ func (h *Handler) lenOfEmptyWaiting() (int, error) {
 		ExpiresAt:      maxInstant,
 		Params:         map[string][]string{},
 		HintUnverified: true,
+		Page:           LoginInteraction,
 		Reason:         ReasonPromptSelectAccount,
-		For:            &signIn{make([]byte, maxSubject), key, key},
 		Browser:        hash(""),
 		Stale:          9,
 		Nobody:         9,
@@ -318,7 +318,8 @@ func (h *Handler) lenOfEmptyWaiting() (int, error) {
 		w.Found = append(w.Found, found{key, math.MinInt64})
 	}
 	for _, x := range h.interactions {
-		w.Done = append(w.Done, completed{Name: x.Name, By: key, Scopes: []string{""}})
+		w.For = &signIn{make([]byte, maxSubject), key, key}
+		w.Done = append(w.Done, completed{Name: x.Name, By: key})
 		if len(x.Name) > len(w.Page) {
 			w.Page = x.Name
 		}
