@@ -749,7 +749,7 @@ func TestOneKeyForEachSignIn(t *testing.T) {
 		for _, subject := range []string{"a", "b", "b c", "c", " ", "a b", "1 a b"} {
 			for _, at := range []time.Time{testStart, testStart.Add(time.Millisecond)} {
 				s := &session.Session{ID: id, Subject: subject, AuthTime: at}
-				key := SignInKey(s)
+				key := signInKey(s)
 				if other := seen[key]; other != nil && (other.ID != id || other.Subject != subject || id == "") {
 					t.Errorf("%+v and %+v have one key", s, other)
 				}

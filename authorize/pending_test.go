@@ -866,14 +866,14 @@ func (s *site) longestWaiting(p params, scopes []string) *waiting {
 		return &session.Session{ID: fmt.Sprint(i), Subject: subjects["control characters"], AuthTime: time.UnixMilli(math.MinInt64 + int64(i))}
 	}
 	r := &Request{params: p, hintSubject: p.hintSubject, hintUnverified: p.hintUnverified}
-	w := h.newWaiting(answer{request: r, session: who(0), started: time.Date(9999, 12, 31, 23, 0, 0, 999e6, time.UTC), anew: 2}, hash(""))
+	w := h.newWaiting(&visit{request: r, session: who(0), started: time.Date(9999, 12, 31, 23, 0, 0, 999e6, time.UTC), anew: 2}, hash(""))
 	for i := 1; i < maxFound; i++ {
-		w.sentTo(Decision{Interaction: LoginInteraction, Reason: ReasonPromptSelectAccount}, who(i))
+		w.sentTo(decision{Interaction: LoginInteraction, Reason: ReasonPromptSelectAccount}, who(i))
 	}
 	w.Nobody = 2
 	for _, x := range h.interactions {
-		w.sentTo(Decision{Interaction: x.Name, Reason: ReasonPromptSelectAccount}, who(0))
-		done := completed{Name: x.Name, By: SignInKey(who(0))}
+		w.sentTo(decision{Interaction: x.Name, Reason: ReasonPromptSelectAccount}, who(0))
+		done := completed{Name: x.Name, By: signInKey(who(0))}
 		if x.Name == ConsentInteraction {
 			done.Scopes = scopes
 		}
