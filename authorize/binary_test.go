@@ -42,28 +42,14 @@ var forms = []struct {
 		`"private_use_schemes":["wiki"],"out_of_band":"urn:x","default_redirect_uri":true,"any_loopback_port":true,` +
 		`"scopes":["openid","profile"],"default_scopes":["openid"],"response_types":[],"pkce_optional":true,"require":["state"],` +
 		`"require_pushed":true,"offline_access":true,"first_party":true,"unvetted":true,"disabled":true}`},
-	{"session", func() binaryRecord { return &session.Record{} }, `{"type":"session","version":1,` +
-		`"id":"k","sub":"alice","auth_time_us":1770000000000001,"signed_in_at_us":1770000000000002,"persistent":true,` +
-		`"acr":"urn:acr","amr":["pwd"],"second_factor_pending":true,"data":"AP8=","created_at_us":1770000000000003,` +
-		`"last_seen_at_us":1770000000000004,"expires_at_us":1770000000000005,"ends_at_us":1770000000000006}`},
 }
 
-// leaves are the fields of a record, those of an embedded structure among them.
-func leaves(v reflect.Value) (fields []reflect.Value, names []string) {
+func fieldsOf(r binaryRecord) (fields []reflect.Value, names []string) {
+	v := reflect.ValueOf(r).Elem()
 	for i := range v.NumField() {
-		field := v.Field(i)
-		if v.Type().Field(i).Anonymous {
-			of, called := leaves(field)
-			fields, names = append(fields, of...), append(names, called...)
-			continue
-		}
-		fields, names = append(fields, field), append(names, v.Type().Field(i).Name)
+		fields, names = append(fields, v.Field(i)), append(names, v.Type().Field(i).Name)
 	}
 	return fields, names
-}
-
-func fieldsOf(r binaryRecord) ([]reflect.Value, []string) {
-	return leaves(reflect.ValueOf(r).Elem())
 }
 
 // set puts something into a field of any kind that a record has.
@@ -168,7 +154,7 @@ func TestRecordsThatCannotBeRead(t *testing.T) {
 	for _, kind := range forms {
 		for _, row := range []struct{ rule, form string }{
 			{"a later version", strings.Replace(kind.form, `"version":1`, `"version":2`, 1)},
-			{"a value of another kind at the end", strings.TrimSuffix(kind.form, "}") + `,"scopes":["secret",1],"amr":["secret",1]}`},
+			{"a value of another kind at the end", strings.TrimSuffix(kind.form, "}") + `,"Scopes":1,"scopes":["secret",1]}`},
 			{"a time that is none", kind.form[:strings.LastIndex(kind.form, ":")] + `:"secret"}`},
 		} {
 			t.Run(kind.kind+": "+row.rule, func(t *testing.T) {

@@ -130,7 +130,7 @@ func TestTimesAreCutOff(t *testing.T) {
 // A name is one name, not one in any case; of a later release's members none matters.
 func TestUnknownMembersAreIgnored(t *testing.T) {
 	for _, rest := range []string{
-		`,"later":{"text":"b"}`, `,"later":null`, `,"Text":"b"`, `,"TEXT":1`, `,"flag\u0000":true`, `,"":[[[]]]`,
+		`,"later":{"text":"b"}`, `,"later":null`, `,"Text":"b"`, `,"TEXT":1`, `,"flag\u0000":true`, `,"":[[[]]]`, `,"flag":false`,
 	} {
 		got, err := read(` {"version":1 , "text":"a"` + rest + `,"type":"test"} `)
 		if want := (record{Text: "a"}); err != nil || !reflect.DeepEqual(got, want) {
@@ -142,7 +142,7 @@ func TestUnknownMembersAreIgnored(t *testing.T) {
 func TestWhatIsNoRecord(t *testing.T) {
 	with := func(members string) string { return `{"type":"test","version":1,` + members + `}` }
 	for _, row := range []struct{ rule, text string }{
-		{"nothing", ""}, {"spaces", "  "}, {"null", "null"}, {"a list", "[]"}, {"a string", `"a"`}, {"a number", "1"},
+		{"nothing", ""}, {"spaces", "  "}, {"null", "null"}, {"a list", "[]"}, {"a list that reads like an object", `["type","test","version",1]`}, {"a string", `"a"`}, {"a number", "1"},
 		{"two objects", with(`"text":"a"`) + "{}"}, {"more behind it", with(`"text":"a"`) + "x"}, {"a comma at the end", with(``)},
 		{"no type", `{"version":1}`}, {"another type", `{"type":"code","version":1}`}, {"the type in capitals", `{"type":"Test","version":1}`},
 		{"a type that is null", `{"type":null,"version":1}`}, {"a type under another name", `{"Type":"test","version":1}`},

@@ -35,6 +35,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -95,15 +96,15 @@ func unmarshal(recordType string, record []byte, members []Member) error {
 	if err != nil {
 		return err
 	}
-	var isType string
-	if err := json.Unmarshal(values["type"], &isType); err != nil || isType != recordType {
+	if string(values["type"]) != `"`+recordType+`"` {
 		return fmt.Errorf("the type is not %q: is another record under this key?", recordType)
 	}
-	version, known := 0, 1
+	known := 1
 	for _, m := range members {
 		known = max(known, m.needs)
 	}
-	if err := json.Unmarshal(values["version"], &version); err != nil || version < 1 {
+	version, _ := strconv.Atoi(string(values["version"])) // of what is no number, 0
+	if version < 1 {
 		return errors.New("the version is not a whole number from 1 on")
 	}
 	if version > known {
@@ -125,30 +126,32 @@ func unmarshal(recordType string, record []byte, members []Member) error {
 // object returns the members of a JSON object by their exact names. Package json would take
 // names in any case, the last of several members, and other characters for what is not UTF-8.
 func object(text []byte) (map[string]json.RawMessage, error) {
-	if !utf8.Valid(text) || !json.Valid(text) || bytes.TrimLeft(text, " \t\r\n")[0] != '{' {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	begin, _ := decoder.Token()
+	if !utf8.Valid(text) || !json.Valid(text) || begin != json.Delim('{') {
 		return nil, errors.New("it is not one JSON object in UTF-8")
 	}
 	values := map[string]json.RawMessage{}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	_, err := decoder.Token() // the brace
-	for err == nil && decoder.More() {
-		var token json.Token
-		var value json.RawMessage
-		if token, err = decoder.Token(); err != nil {
-			break
+	for decoder.More() {
+		token, err := decoder.Token()
+		if err != nil {
+			return nil, err
 		}
 		name, _ := token.(string)
 		if _, twice := values[name]; twice {
 			return nil, fmt.Errorf("the member %.40q is there twice", name)
 		}
-		err = decoder.Decode(&value)
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return nil, err
+		}
 		values[name] = value
 	}
-	return values, err
+	return values, nil
 }
 
 // is reports whether a value begins as one of its kind does, which null never does.
-func is(value []byte, first byte) bool { return len(value) > 0 && value[0] == first }
+func is(value []byte, first byte) bool { return bytes.IndexByte(value, first) == 0 }
 
 // Text is a string that may have any bytes in it.
 func Text(name string, s *string) Member { return Member{name: name, field: (*text)(s)} }
@@ -250,8 +253,11 @@ func (d *data) MarshalJSON() ([]byte, error) { return json.Marshal([]byte(*d)) }
 
 func (d *data) UnmarshalJSON(value []byte) error {
 	var encoded string
-	if err := json.Unmarshal(value, &encoded); err != nil || !is(value, '"') {
+	if !is(value, '"') {
 		return errors.New("it is not a string of base64")
+	}
+	if err := json.Unmarshal(value, &encoded); err != nil {
+		return err
 	}
 	decoded, err := base64.StdEncoding.Strict().DecodeString(encoded)
 	*d = decoded
@@ -287,12 +293,11 @@ func (m moment) MarshalJSON() ([]byte, error) {
 }
 
 func (m moment) UnmarshalJSON(value []byte) error {
-	n := json.Number(value)
-	i, err := n.Int64()
+	n, err := strconv.ParseInt(string(value), 10, 64)
 	if err != nil {
 		return errors.New("it is not a whole number")
 	}
-	if *m.at = m.time(i); m.at.IsZero() {
+	if *m.at = m.time(n); m.at.IsZero() {
 		return errors.New("it is the zero time, which is left out")
 	}
 	return nil
