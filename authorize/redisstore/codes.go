@@ -9,16 +9,16 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
-	"github.com/usher-auth/usher/authorize/internal/record"
 )
 
 var (
-	// saveCode: record, mark of the call, time to live. A repetition of the call finds
-	// its own mark.
+	// saveCode: record, mark of the call, time to live, when it was used where it was kept
+	// before, or nothing. A repetition of the call finds its own mark.
 	saveCode = newScript(`
 local saved = redis.call('HGET', KEYS[1], 'saved')
 if saved and saved ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], 'record', ARGV[1], 'saved', ARGV[2])
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'used', ARGV[4], 'taker', ARGV[2]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1`)
 
@@ -38,13 +38,17 @@ func (s *Store) codeKey(hash string) string { return s.prefix + "code:" + name(h
 
 // SaveCode implements [authorize.CodeStore].
 func (s *Store) SaveCode(ctx context.Context, hash string, code *authorize.Code) error {
-	kept, err := record.EncodeCode(code)
+	kept, err := code.MarshalBinary()
 	if err != nil {
 		return failed(ctx, "save a code", err)
 	}
+	used := ""
+	if !code.UsedAt.IsZero() {
+		used = strconv.FormatInt(code.UsedAt.UnixMilli(), 10)
+	}
 	life := lifetime(code.IssuedAt, code.ExpiresAt, s.keepExpired)
 	_, err = within(ctx, s, "save a code", func(ctx context.Context) (any, error) {
-		saved, err := s.run(ctx, repeatedly, saveCode, s.codeKey(hash), kept, rand.Text(), life)
+		saved, err := s.run(ctx, repeatedly, saveCode, s.codeKey(hash), kept, rand.Text(), life, used)
 		if err == nil && saved != int64(1) {
 			err = errors.New("the hash is there already")
 		}
@@ -89,9 +93,12 @@ func decodeCode(answer any) (*authorize.Code, error) {
 	if err != nil || fields[0] == "" {
 		return nil, err
 	}
-	code, err := record.DecodeCode([]byte(fields[0]))
-	if err != nil || fields[1] == "" {
-		return code, err
+	code := &authorize.Code{}
+	if err := code.UnmarshalBinary([]byte(fields[0])); err != nil {
+		return nil, err
+	}
+	if fields[1] == "" {
+		return code, nil
 	}
 	used, err := strconv.ParseInt(fields[1], 10, 64)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/usher-auth/usher/authorize"
-	"github.com/usher-auth/usher/authorize/internal/record"
 )
 
 var (
@@ -39,7 +38,7 @@ func (s *Store) consentsKey(subject string) string {
 // SaveConsent implements [authorize.ConsentStore]. With [Config].Replicas it waits for
 // them, as the record may take the place of one with more in it.
 func (s *Store) SaveConsent(ctx context.Context, c *authorize.ConsentRecord) error {
-	kept, err := record.EncodeConsent(c)
+	kept, err := c.MarshalBinary()
 	if err != nil {
 		return failed(ctx, "save a consent", err)
 	}
@@ -84,8 +83,8 @@ func (s *Store) consents(ctx context.Context, x script, subject string, args ...
 		if kept == "" {
 			continue
 		}
-		c, err := record.DecodeConsent([]byte(kept))
-		if err != nil {
+		c := &authorize.ConsentRecord{}
+		if err := c.UnmarshalBinary([]byte(kept)); err != nil {
 			return nil, err
 		}
 		list = append(list, c)

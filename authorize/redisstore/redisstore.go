@@ -23,7 +23,10 @@
 //
 // Subjects and client ids stand in names as their SHA-256, and so does every key that is
 // not 43 characters of base64url: nobody can choose a slot, or another name, by what they
-// send. Records are JSON. Neither a code nor the value of a cookie is among them.
+// send. Records are what MarshalBinary writes, which is JSON: see
+// [authorize.Code.MarshalBinary], which also says how replicas of two releases share them.
+// The fields used, seen and expires count in the place of what the record says. Neither a
+// code nor the value of a cookie is among them.
 //
 // Which code or session is still good is decided by the endpoint's clock alone. Times to
 // live are lengths, taken from the times in the record, with some to spare; the clock of

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -429,6 +430,57 @@ func TestEveryKeyHasATimeToLive(t *testing.T) {
 	}
 	if len(kinds) != 4 {
 		t.Errorf("keys of the kinds %v, so this test shows little", kinds)
+	}
+}
+
+// What is on the server is what MarshalBinary writes, and a release refuses what a later one
+// has written with something that must not be ignored.
+func TestRecordsAreBinary(t *testing.T) {
+	t.Parallel()
+	server := servers.For(t, servers.Redis{})
+	client := connect(t, server.Endpoint)
+	s, ctx := open(t, client), t.Context()
+	code, rec, consent := newCode(), newSession("alice"), newConsent("alice", "wiki")
+	if err := errors.Join(s.SaveCode(ctx, "hash", code), s.SaveSession(ctx, rec.ID, rec), s.SaveConsent(ctx, consent)); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		kind, key, field string
+		record           encoding.BinaryMarshaler
+		find             func() error
+	}{
+		{"code", s.codeKey("hash"), "record", code, func() error { _, err := s.FindCode(ctx, "hash"); return err }},
+		{"session", s.sessionKey(rec.ID), "record", rec, func() error { _, err := s.FindSession(ctx, rec.ID); return err }},
+		{"consent", s.consentsKey("alice"), hashed("wiki"), consent, func() error { _, err := s.FindConsent(ctx, "alice", "wiki"); return err }},
+	} {
+		t.Run(row.kind, func(t *testing.T) {
+			want, err := row.record.MarshalBinary()
+			if got := client.HGet(ctx, row.key, row.field).Val(); err != nil || got != string(want) {
+				t.Errorf("%v\n got %s\nwant %s", err, got, want)
+			}
+			later := strings.Replace(string(want), `"version":1`, `"version":2`, 1)
+			if err := client.HSet(ctx, row.key, row.field, later).Err(); err != nil {
+				t.Fatal(err)
+			}
+			if err := row.find(); err == nil || !strings.Contains(err.Error(), "version 2") {
+				t.Errorf("a record of a later version: %v", err)
+			}
+		})
+	}
+}
+
+// A code that was used in another store stays used here.
+func TestACodeThatWasUsedElsewhere(t *testing.T) {
+	t.Parallel()
+	s, _ := openOne(t, nil)
+	code := newCode()
+	code.UsedAt = code.IssuedAt.Add(time.Second)
+	if err := s.SaveCode(t.Context(), "hash", code); err != nil {
+		t.Fatal(err)
+	}
+	wantTake(t, s, "hash", false)
+	if found, err := s.FindCode(t.Context(), "hash"); err != nil || !found.UsedAt.Equal(code.UsedAt) {
+		t.Errorf("%v, %v", found, err)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/usher-auth/usher/authorize/internal/record"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -100,7 +99,7 @@ func fromMicros(text string) (time.Time, error) {
 // the entry in the list of the user's sessions.
 func (s *Store) SaveSession(ctx context.Context, key string, rec *session.Record) error {
 	const what = "save a session"
-	kept, err := record.EncodeSession(rec)
+	kept, err := rec.MarshalBinary()
 	if err != nil {
 		return failed(ctx, what, err)
 	}
@@ -143,10 +142,11 @@ func (s *Store) FindSession(ctx context.Context, key string) (*session.Record, e
 		if err != nil || fields[0] == "" {
 			return nil, err
 		}
-		rec, err := record.DecodeSession([]byte(fields[0]))
-		if err != nil {
+		rec := &session.Record{}
+		if err := rec.UnmarshalBinary([]byte(fields[0])); err != nil {
 			return nil, err
 		}
+		// A touch changes these and not the record.
 		if rec.LastSeenAt, err = fromMicros(fields[1]); err != nil {
 			return nil, err
 		}

@@ -3,10 +3,8 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"unicode/utf8"
 
 	"github.com/usher-auth/usher/authorize"
@@ -25,7 +23,11 @@ func (s *Store) Client(ctx context.Context, id string) (*authorize.Client, error
 	if err != nil || !found {
 		return nil, failed("find a client", err)
 	}
-	return decodeClient(record)
+	c := &authorize.Client{}
+	if err := c.UnmarshalBinary(record); err != nil {
+		return nil, failed("find a client", err)
+	}
+	return c, nil
 }
 
 // PutClient stores a client in place of the one with the same ID. What the endpoint would
@@ -37,13 +39,9 @@ func (s *Store) PutClient(ctx context.Context, c authorize.Client) error {
 	if err := authorize.CheckClient(c); err != nil {
 		return fmt.Errorf("sqlstore: store the client %.80q: %w", c.ID, err)
 	}
-	record, err := sized(json.Marshal(c))
+	record, err := sized(c.MarshalBinary())
 	if err != nil {
 		return failed("store a client", err)
-	}
-	// JSON puts other characters in the place of what is no UTF-8.
-	if kept, err := decodeClient(record); err != nil || !reflect.DeepEqual(*kept, c) {
-		return fmt.Errorf("sqlstore: store the client %.80q: a text in it is not UTF-8", c.ID)
 	}
 	_, err = s.exec(ctx, "INSERT INTO usher_clients (id, record) VALUES (?, ?)"+s.dialect.orReplace("id", "record"), []byte(c.ID), record)
 	return failed("store a client", err)
@@ -68,20 +66,12 @@ func (s *Store) ListClients(ctx context.Context, after string, limit int) ([]*au
 		if err := rows.Scan(&record); err != nil {
 			return err
 		}
-		c, err := decodeClient(record)
+		c := &authorize.Client{}
 		list = append(list, c)
-		return err
+		return c.UnmarshalBinary(record)
 	}, "SELECT record FROM usher_clients WHERE id > ? ORDER BY id LIMIT ?", []byte(after), limit)
 	if err != nil {
 		return nil, failed("list clients", err)
 	}
 	return list, nil
-}
-
-func decodeClient(record []byte) (*authorize.Client, error) {
-	c := &authorize.Client{}
-	if err := json.Unmarshal(record, c); err != nil {
-		return nil, fmt.Errorf("sqlstore: the record of a client cannot be read: %w", err)
-	}
-	return c, nil
 }

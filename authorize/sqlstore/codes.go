@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
-	"github.com/usher-auth/usher/authorize/internal/record"
 )
 
 // maxKey is the longest hash or session key that is stored. Those of the endpoint have
@@ -23,15 +22,19 @@ func (s *Store) SaveCode(ctx context.Context, hash string, code *authorize.Code)
 	if hash == "" || len(hash) > maxKey {
 		return failed(what, errKey)
 	}
-	if !storable(code.AuthTime, code.IssuedAt, code.ExpiresAt) {
+	if !storable(code.AuthTime, code.IssuedAt, code.ExpiresAt, code.UsedAt) {
 		return failed(what, errTime)
 	}
-	kept, err := sized(record.EncodeCode(code))
+	kept, err := sized(code.MarshalBinary())
 	if err != nil {
 		return failed(what, err)
 	}
-	_, err = s.exec(ctx, "INSERT INTO usher_codes (hash, record, client_id, subject, issued_ms, expires_ms) VALUES (?, ?, ?, ?, ?, ?)",
-		[]byte(hash), kept, []byte(code.ClientID), []byte(code.Subject), code.IssuedAt.UnixMilli(), code.ExpiresAt.UnixMilli())
+	// One that comes from another store may have been used there.
+	used := sql.NullInt64{Int64: code.UsedAt.UnixMilli(), Valid: !code.UsedAt.IsZero()}
+	_, err = s.exec(ctx, "INSERT INTO usher_codes"+
+		" (hash, record, client_id, subject, issued_ms, expires_ms, used_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
+		[]byte(hash), kept, []byte(code.ClientID), []byte(code.Subject),
+		code.IssuedAt.UnixMilli(), code.ExpiresAt.UnixMilli(), used)
 	s.purgeSoon()
 	return failed(what, err)
 }
@@ -85,9 +88,12 @@ func (s *Store) findCode(ctx context.Context, hash string) (*authorize.Code, err
 	if err != nil || !found {
 		return nil, err
 	}
-	code, err := record.DecodeCode(kept)
-	if err == nil && used.Valid {
+	code := &authorize.Code{}
+	if err := code.UnmarshalBinary(kept); err != nil {
+		return nil, err
+	}
+	if used.Valid {
 		code.UsedAt = time.UnixMilli(used.Int64).UTC()
 	}
-	return code, err
+	return code, nil
 }

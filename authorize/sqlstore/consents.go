@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/usher-auth/usher/authorize"
-	"github.com/usher-auth/usher/authorize/internal/record"
 )
 
 // hashed stands for a subject or an id of any length in a column of 32 bytes.
@@ -23,7 +22,7 @@ func (s *Store) SaveConsent(ctx context.Context, c *authorize.ConsentRecord) err
 	if !storable(c.GrantedAt) {
 		return failed(what, errTime)
 	}
-	kept, err := sized(record.EncodeConsent(c))
+	kept, err := sized(c.MarshalBinary())
 	if err != nil {
 		return failed(what, err)
 	}
@@ -41,8 +40,11 @@ func (s *Store) FindConsent(ctx context.Context, subject, clientID string) (*aut
 	if err != nil || !found {
 		return nil, failed(what, err)
 	}
-	c, err := record.DecodeConsent(kept)
-	return c, failed(what, err)
+	c := &authorize.ConsentRecord{}
+	if err := c.UnmarshalBinary(kept); err != nil {
+		return nil, failed(what, err)
+	}
+	return c, nil
 }
 
 // ListConsents implements [authorize.ConsentStore].
@@ -53,9 +55,9 @@ func (s *Store) ListConsents(ctx context.Context, subject string) ([]*authorize.
 		if err := rows.Scan(&kept); err != nil {
 			return err
 		}
-		c, err := record.DecodeConsent(kept)
+		c := &authorize.ConsentRecord{}
 		list = append(list, c)
-		return err
+		return c.UnmarshalBinary(kept)
 	}, "SELECT record FROM usher_consents WHERE subject_hash = ?", hashed(subject))
 	if err != nil {
 		return nil, failed("list consents", err)

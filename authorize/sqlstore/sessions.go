@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"time"
 
-	"github.com/usher-auth/usher/authorize/internal/record"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -20,7 +19,7 @@ func (s *Store) SaveSession(ctx context.Context, key string, rec *session.Record
 	if !storable(rec.AuthTime, rec.CreatedAt, rec.LastSeenAt, rec.ExpiresAt, rec.EndsAt) {
 		return failed(what, errTime)
 	}
-	kept, err := sized(record.EncodeSession(rec))
+	kept, err := sized(rec.MarshalBinary())
 	if err != nil {
 		return failed(what, err)
 	}
@@ -83,10 +82,11 @@ func (s *Store) FindSession(ctx context.Context, key string) (*session.Record, e
 	if err != nil || !found {
 		return nil, failed(what, err)
 	}
-	rec, err := record.DecodeSession(kept)
-	if err != nil {
+	rec := &session.Record{}
+	if err := rec.UnmarshalBinary(kept); err != nil {
 		return nil, failed(what, err)
 	}
+	// TouchSession changes the columns and not the record.
 	rec.LastSeenAt, rec.ExpiresAt = time.UnixMicro(seen).UTC(), time.UnixMicro(expires).UTC()
 	return rec, nil
 }

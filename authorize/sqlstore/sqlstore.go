@@ -13,7 +13,11 @@
 //
 // # What is kept, and how
 //
-// The tables are in the schema folder. Codes, sessions and ids are compared as bytes,
+// The tables are in the schema folder. A record is what MarshalBinary writes, which is JSON:
+// see [authorize.Code.MarshalBinary], which also says how replicas of two releases share
+// them. What statements change or look for is in columns beside it: the used_ms of a code,
+// and the last_seen_us and expires_us of a session, count in the place of what the record
+// says. Codes, sessions and ids are compared as bytes,
 // whatever the database's collation. Times are whole numbers since 1970 in UTC: codes
 // and consents in milliseconds, sessions in microseconds. No statement asks the database
 // for its time: the endpoint's clock decides whether a code or a session is good, and
@@ -25,8 +29,7 @@
 //	SELECT convert_from(client_id, 'UTF8'), convert_from(subject, 'UTF8'), to_timestamp(issued_ms / 1000.0),
 //	       to_timestamp(used_ms / 1000.0), convert_from(record, 'UTF8')::json->>'redirect_uri' FROM usher_codes;
 //
-// and the others without the conversion. Times inside of a record are milliseconds for
-// codes and consents, microseconds for sessions; a subject_hash is the SHA-256 of a
+// and the others without the conversion. A subject_hash is the SHA-256 of a
 // subject. Codes go with time, so what has to last is [authorize.Config].OnEvent's to
 // write down. An SQLite file is readable by all users of the machine unless the process
 // has a umask of 077.

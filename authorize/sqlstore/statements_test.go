@@ -1,12 +1,15 @@
 package sqlstore
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding"
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +26,9 @@ type recorder struct {
 	mu        sync.Mutex
 	texts     []string
 	deadlines []time.Time
-	fail      error // of every transaction; nil: none fails
+	values    []driver.Value // of statements that are no queries
+	answer    []driver.Value // of queries for a record; nil: there is none
+	fail      error          // of every transaction; nil: none fails
 	// hang keeps queries of this text waiting until their context ends; empty: none.
 	hang    string
 	hanging chan struct{}
@@ -50,8 +55,13 @@ func (r recording) note(ctx context.Context, text string) {
 	r.texts, r.deadlines = append(r.texts, text), append(r.deadlines, deadline)
 }
 
-func (r recording) ExecContext(ctx context.Context, text string, _ []driver.NamedValue) (driver.Result, error) {
+func (r recording) ExecContext(ctx context.Context, text string, values []driver.NamedValue) (driver.Result, error) {
 	r.note(ctx, text)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, v := range values {
+		r.values = append(r.values, v.Value)
+	}
 	return driver.RowsAffected(0), nil
 }
 
@@ -69,6 +79,8 @@ func (r recording) QueryContext(ctx context.Context, text string, _ []driver.Nam
 		return &row{values: []driver.Value{int64(1), "utf8mb4"}}, nil
 	case strings.Contains(text, "GET_LOCK"):
 		return &row{values: []driver.Value{int64(1)}}, nil
+	case r.answer != nil && strings.HasPrefix(text, "SELECT record"):
+		return &row{values: slices.Clone(r.answer)}, nil
 	}
 	return none{}, nil
 }
@@ -201,21 +213,63 @@ func TestCloseEndsAPurge(t *testing.T) {
 	}
 }
 
-// What is in databases stays readable when a field of the structure gets another name.
-func TestTheRecordOfAClient(t *testing.T) {
-	const kept = `{"ID":"wiki","Name":"Wiki","Public":true,"RedirectURIs":["https://wiki.example/cb"],"PrivateUseSchemes":["wiki"],"OutOfBand":"urn:x","DefaultRedirectURI":true,` +
-		`"AnyLoopbackPort":true,"Scopes":["openid","profile"],"DefaultScopes":["openid"],"ResponseTypes":[],"PKCEOptional":true,` +
-		`"Require":["state"],"RequirePushed":true,"Trusted":true,"Unvetted":true,"Disabled":true,"OfALaterVersion":1}`
-	want := &authorize.Client{
-		ID: "wiki", Name: "Wiki", Public: true, RedirectURIs: []string{"https://wiki.example/cb"}, OutOfBand: "urn:x", DefaultRedirectURI: true,
-		PrivateUseSchemes: []string{"wiki"}, AnyLoopbackPort: true, Scopes: []string{"openid", "profile"}, DefaultScopes: []string{"openid"}, ResponseTypes: []string{},
-		PKCEOptional: true, Require: []string{"state"}, RequirePushed: true, Trusted: true, Unvetted: true, Disabled: true,
+// What is in the database is what MarshalBinary writes: no name of a field in Go, and
+// nothing that a text loses. What is beside it is read in its place.
+func TestRecordsAreBinary(t *testing.T) {
+	at := time.UnixMicro(1_770_000_000_000_000).UTC()
+	client := authorize.Client{ID: "wiki", Name: "\xff", RedirectURIs: []string{"https://wiki.example/cb"}, ResponseTypes: []string{}}
+	code := &authorize.Code{ClientID: "wiki", Subject: "\xff", Scopes: []string{}, IssuedAt: at, ExpiresAt: at, UsedAt: at}
+	consent := &authorize.ConsentRecord{Subject: "\xff", ClientID: "wiki", GrantedAt: at}
+	rec := &session.Record{Session: session.Session{ID: "k", Subject: "\xff", Data: []byte{}}, LastSeenAt: at, ExpiresAt: at}
+	r, s := newRecorder(t, Config{Dialect: SQLite})
+	for _, row := range []struct {
+		kind   string
+		save   func() error
+		record encoding.BinaryMarshaler
+		find   func() (any, error)
+		beside []driver.Value // what the columns after the record have by now
+		want   any
+	}{
+		{"client", func() error { return s.PutClient(t.Context(), client) }, client,
+			func() (any, error) { return s.Client(t.Context(), "wiki") }, nil, &client},
+		{"code", func() error { return s.SaveCode(t.Context(), "hash", code) }, code,
+			func() (any, error) { return s.FindCode(t.Context(), "hash") }, []driver.Value{at.UnixMilli()}, code},
+		{"consent", func() error { return s.SaveConsent(t.Context(), consent) }, consent,
+			func() (any, error) { return s.FindConsent(t.Context(), "\xff", "wiki") }, nil, consent},
+		{"session", func() error { return s.SaveSession(t.Context(), "k", rec) }, rec,
+			func() (any, error) { return s.FindSession(t.Context(), "k") },
+			[]driver.Value{at.Add(time.Second).UnixMicro(), at.Add(time.Minute).UnixMicro()},
+			&session.Record{Session: rec.Session, LastSeenAt: at.Add(time.Second), ExpiresAt: at.Add(time.Minute)}},
+	} {
+		t.Run(row.kind, func(t *testing.T) {
+			r.values, r.answer = nil, nil
+			if err := row.save(); err != nil {
+				t.Fatal(err)
+			}
+			s.purge.done.Wait()
+			record, err := row.record.MarshalBinary()
+			if err != nil || !slices.ContainsFunc(r.values, func(v driver.Value) bool {
+				b, _ := v.([]byte)
+				return bytes.Equal(b, record)
+			}) {
+				t.Errorf("%s is not among the values %q, %v", record, r.values, err)
+			}
+			r.answer = append([]driver.Value{record}, row.beside...)
+			got, err := row.find()
+			if diff := cmp.Diff(row.want, got); err != nil || diff != "" {
+				t.Errorf("%v (-want +got)\n%s", err, diff)
+			}
+			r.answer[0] = bytes.Replace(record, []byte(`"version":1`), []byte(`"version":2`), 1)
+			if got, err := row.find(); err == nil || !strings.HasPrefix(err.Error(), "sqlstore: find a "+row.kind+": ") {
+				t.Errorf("a record of a later version was read as %v, %v", got, err)
+			}
+		})
 	}
-	got, err := decodeClient([]byte(kept))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
+	// A code that was used in another store stays used here.
+	r.values = nil
+	err := s.SaveCode(t.Context(), "hash", code)
+	s.purge.done.Wait()
+	if err != nil || len(r.values) < 7 || r.values[6] != driver.Value(at.UnixMilli()) {
+		t.Errorf("saved with the values %v, %v", r.values, err)
 	}
 }

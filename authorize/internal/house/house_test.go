@@ -164,10 +164,12 @@ func TestImportsRunOneWay(t *testing.T) {
 	allowed := map[string][]string{ // of ours, by package; tests and examples may import what they test
 		"pkce":                           {},
 		"errors":                         {},
-		"session":                        {"errors"},
+		"session":                        {"errors", "session/internal/binary"},
+		"session/internal/binary":        {},
+		"authorize/internal/binary":      {},
 		"authorize/internal/jose":        {},
 		"authorize/internal/destination": {"errors"},
-		"authorize":                      {"pkce", "errors", "session", "authorize/internal/jose", "authorize/internal/destination"},
+		"authorize":                      {"pkce", "errors", "session", "authorize/internal/binary", "authorize/internal/jose", "authorize/internal/destination"},
 	}
 	for path, file := range files {
 		dir := filepath.ToSlash(filepath.Dir(path))
@@ -221,6 +223,26 @@ func TestNoProgramLinksTesting(t *testing.T) {
 			}
 		}
 		follow(program, program)
+	}
+}
+
+// A store that a stranger writes can do what ours do.
+func TestStoresImportNothingInternal(t *testing.T) {
+	_, files := house(t)
+	looked := 0
+	for path, file := range files {
+		if !strings.HasPrefix(path, "authorize/sqlstore/") && !strings.HasPrefix(path, "authorize/redisstore/") {
+			continue
+		}
+		looked++
+		for _, imported := range importsOf(file) {
+			if strings.HasPrefix(imported, module) && strings.Contains(imported, "/internal/") {
+				t.Errorf("%s imports %s", path, imported)
+			}
+		}
+	}
+	if looked < 30 {
+		t.Errorf("%d files: this test looks in the wrong place", looked)
 	}
 }
 
