@@ -55,7 +55,9 @@ func newSite(t *testing.T, changes ...func(c *authorize.Config, lax *authorize.C
 	for _, change := range changes {
 		change(&config, &lax)
 	}
-	config.Clients.(*authorize.Memory).PutClient(lax)
+	if err := config.Clients.(*authorize.Memory).PutClient(lax); err != nil {
+		t.Fatal(err)
+	}
 	endpoint, err := authorize.New(config)
 	if err != nil {
 		t.Fatal(err)
