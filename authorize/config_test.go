@@ -17,7 +17,7 @@ import (
 
 // minimal is a configuration with what is required and nothing else.
 func minimal() Config {
-	memory := NewMemory(MemoryConfig{Clients: testClients()})
+	memory := newUncheckedMemory(testClients(), MemoryConfig{})
 	return Config{
 		Issuer:   testIssuer,
 		Clients:  memory,

@@ -398,11 +398,11 @@ func TestAGrantIsOfTheUserWhoSawThePage(t *testing.T) {
 func TestAGrantIsCheckedAgainstTheClientAsItIs(t *testing.T) {
 	for _, c := range []struct {
 		rule   string
-		change func(*Memory)
+		change func(*uncheckedMemory)
 		want   string
 	}{
-		{"gone", func(m *Memory) { m.DeleteClient("web") }, "page Bad Request invalid_client"},
-		{"without the scope", func(m *Memory) {
+		{"gone", func(m *uncheckedMemory) { m.DeleteClient("web") }, "page Bad Request invalid_client"},
+		{"without the scope", func(m *uncheckedMemory) {
 			m.PutClient(Client{ID: "web", RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"profile"}})
 		}, "page Bad Request invalid_scope"},
 	} {

@@ -29,7 +29,7 @@ func withDevices(s *site) {
 	for i := range clients {
 		clients[i].Scopes = slices.Clone(allScopes)
 	}
-	s.memory = NewMemory(MemoryConfig{Clients: clients, Now: s.config.Now})
+	s.memory = newUncheckedMemory(clients, MemoryConfig{Now: s.config.Now})
 	s.config.Clients, s.config.Codes = s.memory, s.memory
 }
 

@@ -340,6 +340,8 @@ func TestMemoryKeepsCopiesOfClients(t *testing.T) {
 				*list = []string{"one", "two"}
 			}
 		}
+		c.RedirectURIs = []string{"https://one.example/cb", "https://two.example/cb"}
+		c.ResponseTypes = []string{"code", "none"}
 		return c
 	}
 	spoil := func(c *authorize.Client) {
@@ -367,8 +369,9 @@ func TestMemoryKeepsCopiesOfClients(t *testing.T) {
 	spoil(&configured)
 	check("after a change to the configuration", m)
 	check("after a change to what was returned", m)
-	m.PutClient(authorize.Client{ID: "wiki"})
-	m.PutClient(put)
+	if err := errors.Join(m.PutClient(authorize.Client{ID: "wiki"}), m.PutClient(put)); err != nil {
+		t.Fatal(err)
+	}
 	spoil(&put)
 	check("after a change to what was put", m)
 	check("after a change to what was returned then", m)
@@ -376,7 +379,9 @@ func TestMemoryKeepsCopiesOfClients(t *testing.T) {
 
 func TestMemoryClients(t *testing.T) {
 	m := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{ID: "a"}, {ID: "A"}}})
-	m.PutClient(authorize.Client{ID: "b"})
+	if err := m.PutClient(authorize.Client{ID: "b"}); err != nil {
+		t.Fatal(err)
+	}
 	m.DeleteClient("a")
 	m.DeleteClient("nobody")
 	for id, want := range map[string]bool{"a": false, "A": true, "b": true, "B": false, "": false, "b ": false} {
@@ -404,13 +409,39 @@ func TestMemoryKeepsNilApartFromEmpty(t *testing.T) {
 	}
 }
 
-func TestNewMemoryPanicsForTwoClientsWithOneID(t *testing.T) {
-	defer func() {
-		if text := fmt.Sprint(recover()); !strings.Contains(text, "wiki") {
-			t.Errorf("the panic says %q, want the id", text)
-		}
-	}()
-	authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{ID: "wiki"}, {ID: "wiki"}}})
+func TestNewMemoryPanicsForMistakes(t *testing.T) {
+	for _, c := range []struct {
+		rule    string
+		clients []authorize.Client
+		want    string
+	}{
+		{"two clients with one ID", []authorize.Client{{ID: "wiki"}, {ID: "wiki"}}, "authorize: two clients have the ID wiki"},
+		{"what CheckClient refuses", []authorize.Client{{ID: "shop"}, {ID: "wiki", RedirectURIs: []string{"cb"}}},
+			`authorize: store the client "wiki": Client.RedirectURIs[0]: redirect URI "cb" `},
+		{"a client without an ID", []authorize.Client{{Name: "The wiki"}}, `authorize: store the client "": Client.ID: is missing`},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			defer func() {
+				if text := fmt.Sprint(recover()); !strings.HasPrefix(text, c.want) {
+					t.Errorf("the panic says %q, want %q", text, c.want)
+				}
+			}()
+			authorize.NewMemory(authorize.MemoryConfig{Clients: c.clients})
+		})
+	}
+}
+
+// What is refused leaves the client that is there as it is.
+func TestMemoryRefusesWhatCheckClientRefuses(t *testing.T) {
+	m := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{ID: "wiki", Name: "The wiki"}}})
+	err := m.PutClient(authorize.Client{ID: "wiki", Name: "Another", Trusted: true, Unvetted: true})
+	var wrong *authorize.ClientError
+	if !errors.As(err, &wrong) || wrong.Field != "Trusted" {
+		t.Errorf("got %v, want an error about Trusted", err)
+	}
+	if c, err := m.Client(t.Context(), "wiki"); err != nil || c == nil || c.Name != "The wiki" {
+		t.Errorf("stored is %+v, %v", c, err)
+	}
 }
 
 // A value of a request is a part of the whole request. What is kept must not keep that.

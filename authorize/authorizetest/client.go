@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/usher-auth/usher/authorize"
 	oautherr "github.com/usher-auth/usher/errors"
@@ -189,6 +190,40 @@ func (f *Flow) CheckURL(answer string) (code string, err error) {
 		return "", fmt.Errorf("the answer is malformed: %w", err)
 	}
 	return f.verify(values)
+}
+
+// Expect ends the test unless the browser leaves this page for the client with the
+// expected answer, as [Flow.Check] reads it. Where want is nil that is a code, which is
+// returned, or nothing for response_type=none. Else it is an error that is want by
+// [errors.Is], such as oautherr.LoginRequired; what is returned then is its description.
+//
+//	flow := client.Start(url.Values{"prompt": {"none"}})
+//	page, err := browser.Open(flow.URL)
+//	...
+//	flow.Expect(t, page, oautherr.LoginRequired)
+func (f *Flow) Expect(t testing.TB, page *Page, want error) (codeOrDescription string) {
+	t.Helper()
+	if !page.Left {
+		t.Fatalf("the browser stays, and the client is to get %s:\n%s", outcome(want), page)
+	}
+	code, err := f.Check(page.Request)
+	var refused *oautherr.Error
+	switch {
+	case want == nil && err == nil:
+		return code
+	case want != nil && errors.Is(err, want) && errors.As(err, &refused):
+		return refused.Description
+	}
+	t.Fatalf("the client gets %s, want %s", outcome(err), outcome(want))
+	return ""
+}
+
+// outcome names an answer without its code.
+func outcome(err error) string {
+	if err == nil {
+		return "an answer that is no error"
+	}
+	return err.Error()
 }
 
 // after returns the query that follows the redirect URI in the address of the

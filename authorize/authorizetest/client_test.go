@@ -2,6 +2,7 @@ package authorizetest
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -268,4 +269,62 @@ func (failing) Read([]byte) (int, error) { return 0, errors.New("reset") }
 func asAnswer(err error) (answer *oautherr.Error, ok bool) {
 	ok = errors.As(err, &answer)
 	return answer, ok
+}
+
+func TestExpect(t *testing.T) {
+	answer := func(query string) *Page {
+		r := httptest.NewRequest(http.MethodGet, "https://wiki.example/cb?state=S&iss=https%3A%2F%2Fas.example&"+query, nil)
+		return &Page{Request: r, URL: r.URL, Left: true}
+	}
+	const refused = "error=login_required&error_description=Sign+in"
+	stays := answer("code=abc")
+	stays.Left = false
+	none := url.Values{"response_type": {"none"}}
+	for _, tt := range []struct {
+		rule   string
+		page   *Page
+		want   error
+		change url.Values
+
+		returns, fails string
+	}{
+		{"a code", answer("code=abc"), nil, nil, "abc", ""},
+		{"no code for none", answer(""), nil, none, "", ""},
+		{"the error", answer(refused), oautherr.LoginRequired, nil, "Sign in", ""},
+		{"another error", answer(refused), oautherr.AccessDenied, nil, "", "the client gets login_required"},
+		{"an error for a code", answer(refused), nil, nil, "", "want an answer that is no error"},
+		{"a code for an error", answer("code=abc"), oautherr.LoginRequired, nil, "", "the client gets an answer that is no error"},
+		{"an answer that is wrong", answer("iss=x&code=abc"), oautherr.LoginRequired, nil, "", "iss 2 times"},
+		{"a page that stays", stays, nil, nil, "", "the browser stays"},
+		{"a page that stays, for an error", stays, oautherr.LoginRequired, nil, "", "the browser stays"},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			flow := wiki.Start(url.Values{"state": {"S"}}, tt.change)
+			ended := &failure{TB: t}
+			got := ended.of(func() string { return flow.Expect(ended, tt.page, tt.want) })
+			if got != tt.returns || !strings.Contains(ended.text, tt.fails) || (ended.text == "") != (tt.fails == "") {
+				t.Errorf("returned %q and failed with %q, want %q and %q", got, ended.text, tt.returns, tt.fails)
+			}
+		})
+	}
+}
+
+// failure is a test that ends with a text instead of failing.
+type failure struct {
+	testing.TB
+	text string
+}
+
+func (f *failure) Fatalf(format string, args ...any) {
+	f.text = fmt.Sprintf(format, args...)
+	panic(f)
+}
+
+func (f *failure) of(do func() string) (returned string) {
+	defer func() {
+		if r := recover(); r != nil && r != f {
+			panic(r)
+		}
+	}()
+	return do()
 }

@@ -992,7 +992,9 @@ func TestSoundStoresPass(t *testing.T) {
 	TestClientStore(t, func(_ *testing.T, clients ...authorize.Client) authorize.ClientStore {
 		opened["clients"]++
 		for _, c := range clients {
-			memory.PutClient(c)
+			if err := memory.PutClient(c); err != nil {
+				t.Fatal(err)
+			}
 		}
 		return memory
 	})

@@ -27,7 +27,8 @@
 //
 // wiki.example needs no handler: the browser stops where it would leave the sites
 // that it knows, and Page.Left says so. An answer that is an error is found with
-// errors.Is(err, oautherr.LoginRequired). To say no, to tick fewer scopes or to
+// errors.Is(err, oautherr.LoginRequired). [Flow.Expect] wants one answer or the other, and
+// ends the test where it is not there. To say no, to tick fewer scopes or to
 // tamper with a form:
 //
 //	page, err = page.Submit(nil, "Deny")

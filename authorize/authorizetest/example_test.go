@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"net/url"
+	"testing"
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
@@ -145,6 +146,32 @@ func ExampleFlow_Check() {
 	// Output:
 	// true
 	// true
+}
+
+// A request that must not show a page, before and after alice has signed in.
+func ExampleFlow_Expect() {
+	var t *testing.T // of the test
+	mux, _ := newProgram()
+	browser := authorizetest.NewBrowser()
+	browser.Handle("https://accounts.example", mux)
+	open := func(flow *authorizetest.Flow) *authorizetest.Page {
+		page, err := browser.Open(flow.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return page
+	}
+
+	silent := wiki.Start(url.Values{"prompt": {"none"}})
+	silent.Expect(t, open(silent), oautherr.LoginRequired)
+
+	page, err := open(wiki.Start()).Submit(url.Values{"username": {"alice"}, "password": {"correct horse"}})
+	if err != nil {
+		t.Fatalf("signing in: %v\n%s", err, page)
+	}
+	silent = wiki.Start(url.Values{"prompt": {"none"}})
+	code := silent.Expect(t, open(silent), nil)
+	fmt.Println(silent.Redemption(code))
 }
 
 // An answer that comes as a form, which a browser with scripts would submit by

@@ -146,29 +146,12 @@ func (w *world) at(page *authorizetest.Page, path string) *authorizetest.Page {
 // neither a code nor a token.
 func (w *world) answered(f *authorizetest.Flow, page *authorizetest.Page) {
 	w.t.Helper()
-	if !page.Left {
-		w.t.Fatalf("the browser stays at %s:\n%s", page.URL, page)
-	}
-	code, err := f.Check(page.Request)
-	if err != nil || code != "" {
-		w.t.Fatalf("code %q, error %v in %s", code, err, page.URL)
-	}
+	f.Expect(w.t, page, nil)
 	query := page.URL.Query()
 	for name := range query {
 		if name != "state" && name != "iss" {
 			w.t.Errorf("the answer has %s=%s", name, query.Get(name))
 		}
-	}
-}
-
-// refused checks that the client gets the error, at once, with state and iss.
-func (w *world) refused(f *authorizetest.Flow, page *authorizetest.Page, code oautherr.Code) {
-	w.t.Helper()
-	if !page.Left {
-		w.t.Fatalf("the browser stays at %s:\n%s", page.URL, page)
-	}
-	if _, err := f.Check(page.Request); oautherr.Of(err).Code != code {
-		w.t.Errorf("the client gets %v, want %s", err, code)
 	}
 }
 

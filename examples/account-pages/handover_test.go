@@ -95,7 +95,7 @@ func (w *world) nobody(ticket func() string) {
 	w.t.Helper()
 	w.at(w.open(with(ticket())), "/login")
 	silent := with(ticket(), url.Values{"prompt": {"none"}})
-	w.refused(silent, w.open(silent), oautherr.LoginRequired)
+	silent.Expect(w.t, w.open(silent), oautherr.LoginRequired)
 }
 
 // is wants to find the user, or nobody, signed in in this browser.
@@ -266,7 +266,7 @@ func TestTokenOfAnotherUserThanTheCookies(t *testing.T) {
 		w.token = w.tokenFor("bob", 0)
 		w.at(w.open(request("client-a")), "/login")
 		f := request("client-a", silent, url.Values{"x_method": nil})
-		w.refused(f, w.open(f), oautherr.LoginRequired)
+		f.Expect(w.t, w.open(f), oautherr.LoginRequired)
 		w.token = w.tokenFor("alice", 0)
 		w.answered(f, w.open(f))
 	})
@@ -277,7 +277,7 @@ func TestTicketsComeByGET(t *testing.T) {
 	w := newWorld(t)
 	w.agree("client-a")
 	f := with(w.ticket(w.tokenFor("alice", 0)), url.Values{userTicket: {"a", "b"}})
-	w.refused(f, w.open(f), oautherr.InvalidRequest)
+	f.Expect(w.t, w.open(f), oautherr.InvalidRequest)
 
 	f = with(w.ticket(w.tokenFor("alice", 0)))
 	address, query, _ := strings.Cut(f.URL, "?")
@@ -291,7 +291,7 @@ func TestTicketsComeByGET(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.refused(f, page, oautherr.InvalidRequest)
+		f.Expect(w.t, page, oautherr.InvalidRequest)
 		form.Del(userTicket)
 	}
 }

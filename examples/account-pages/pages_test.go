@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/authorize/authorizetest"
+	oautherr "github.com/usher-auth/usher/errors"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -140,7 +141,7 @@ func TestCancelOnTheLoginPage(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		w.refused(f, w.submit(page, nil, "Cancel"), "access_denied")
+		f.Expect(w.t, w.submit(page, nil, "Cancel"), oautherr.AccessDenied)
 	}
 }
 

@@ -55,7 +55,7 @@ func TestDescription(t *testing.T) {
 				t.Errorf("the consent page does not say %q:\n%s", want, page)
 			}
 		}
-		w.refused(f, w.submit(page, nil, "Deny"), oautherr.AccessDenied)
+		f.Expect(w.t, w.submit(page, nil, "Deny"), oautherr.AccessDenied)
 		if slices.Contains(w.visited, "/edit-account") {
 			t.Errorf("a user who has not agreed came through %v", w.visited)
 		}
@@ -255,7 +255,7 @@ func TestRequestParameters(t *testing.T) {
 		w := newWorld(t)
 		for _, other := range []string{"code", "token", "id_token", "code none"} {
 			f := request("client-a", url.Values{"response_type": {other}})
-			w.refused(f, w.open(f), oautherr.UnsupportedResponseType)
+			f.Expect(w.t, w.open(f), oautherr.UnsupportedResponseType)
 		}
 	})
 	t.Run("x_method leads to the flow wanted", testMethod)
@@ -322,13 +322,13 @@ func testMethod(t *testing.T) {
 		w := newWorld(t)
 		for _, unknown := range []string{"delete-everything", "Edit-Account", "edit-account newsletters", "login", "consent"} {
 			f := request("client-a", url.Values{"x_method": {unknown}})
-			w.refused(f, w.open(f), oautherr.InvalidRequest)
+			f.Expect(w.t, w.open(f), oautherr.InvalidRequest)
 		}
 	})
 	t.Run("twice is invalid_request", func(t *testing.T) {
 		w := newWorld(t)
 		f := request("client-a", url.Values{"x_method": {"edit-account", "newsletters"}})
-		w.refused(f, w.open(f), oautherr.InvalidRequest)
+		f.Expect(w.t, w.open(f), oautherr.InvalidRequest)
 	})
 	t.Run("without it the client learns that the user is back", func(t *testing.T) {
 		w := newWorld(t)
@@ -371,7 +371,7 @@ func testState(t *testing.T) {
 		w := newWorld(t)
 		f := request("client-a", url.Values{"state": {jsonOfA}, "scope": {"unknown"}})
 		page := w.open(f)
-		w.refused(f, page, oautherr.InvalidScope)
+		f.Expect(w.t, page, oautherr.InvalidScope)
 		if got := page.URL.Query().Get("state"); got != jsonOfA {
 			t.Errorf("state is %q", got)
 		}
@@ -408,7 +408,7 @@ func testScope(t *testing.T) {
 			f := request("client-a", url.Values{"scope": {entry}})
 			page := w.open(f)
 			if refused {
-				w.refused(f, page, oautherr.InvalidScope)
+				f.Expect(w.t, page, oautherr.InvalidScope)
 			} else {
 				w.at(page, "/login")
 			}
@@ -420,7 +420,7 @@ func TestResponse(t *testing.T) {
 	t.Run("the parameters are checked before anything else", func(t *testing.T) {
 		w := newWorld(t)
 		f := request("client-a", url.Values{"scope": {"unknown"}})
-		w.refused(f, w.open(f), oautherr.InvalidScope)
+		f.Expect(w.t, w.open(f), oautherr.InvalidScope)
 		if want := []string{"/oauth2/authorize"}; !slices.Equal(w.visited, want) {
 			t.Errorf("a wrong request leads through %v", w.visited)
 		}
@@ -489,7 +489,7 @@ func TestErrorCodes(t *testing.T) {
 					w.signIn()
 				}
 				f := request(c.client, c.change)
-				w.refused(f, w.open(f), c.code)
+				f.Expect(w.t, w.open(f), c.code)
 			}
 		})
 	}

@@ -97,10 +97,7 @@ func signInWith(t *testing.T, store authorize.SessionStore, signIn func(http.Res
 		if err != nil {
 			t.Fatalf("%s: %v", visit, err)
 		}
-		code, err := flow.Check(page.Request)
-		if err != nil {
-			t.Fatalf("%s: %v", visit, err)
-		}
+		code := flow.Expect(t, page, nil)
 		record, err := endpoint.Redeem(context.Background(), flow.Redemption(code))
 		if err != nil || record.Subject != "alice" || time.Since(record.AuthTime) > time.Minute {
 			t.Errorf("%s: %+v, %v", visit, record, err)

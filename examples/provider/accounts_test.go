@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -119,9 +118,7 @@ func TestNobodyChooses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err = flow.Check(left.Request); !errors.Is(err, oautherr.AccessDenied) {
-		t.Errorf("got %v, want access_denied", err)
-	}
+	flow.Expect(t, left, oautherr.AccessDenied)
 
 	flow, page = p.choice("own")
 	page.Forms[0].Buttons[0].Name = "perhaps"

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -121,9 +120,7 @@ func TestTheUserSaysNo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err = flow.Check(page.Request); !errors.Is(err, oautherr.AccessDenied) {
-		t.Errorf("cancel: got %v, want access_denied", err)
-	}
+	flow.Expect(t, page, oautherr.AccessDenied)
 
 	p.signInAlone("alice")
 	flow = p.client("web").Start()
@@ -132,9 +129,7 @@ func TestTheUserSaysNo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err = flow.Check(page.Request); !errors.Is(err, oautherr.AccessDenied) {
-		t.Errorf("deny: got %v, want access_denied", err)
-	}
+	flow.Expect(t, page, oautherr.AccessDenied)
 }
 
 func TestConsentWithoutADecision(t *testing.T) {
@@ -274,9 +269,7 @@ func TestPromptNone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := flow.Check(page.Request); !errors.Is(err, want) {
-			t.Errorf("%s: got %v, want %v", id, err, want)
-		}
+		flow.Expect(t, page, want)
 	}
 	refused("own", oautherr.LoginRequired)
 	p.signInAlone("alice")
@@ -328,9 +321,7 @@ func TestResponseTypeNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := flow.Check(page.Request); !errors.Is(err, oautherr.UnauthorizedClient) {
-		t.Errorf("got %v, want unauthorized_client", err)
-	}
+	flow.Expect(t, page, oautherr.UnauthorizedClient)
 }
 
 func TestClientSwitchedOff(t *testing.T) {

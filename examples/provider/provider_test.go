@@ -118,14 +118,7 @@ func (p *provider) code(flow *authorizetest.Flow, page *authorizetest.Page, err 
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if !page.Left {
-		p.t.Fatalf("the browser did not get to the client:\n%s", page)
-	}
-	code, err := flow.Check(page.Request)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return code
+	return flow.Expect(p.t, page, nil)
 }
 
 func as(name string) url.Values {

@@ -255,9 +255,7 @@ func TestDefaultScopes(t *testing.T) {
 	if page, err = p.browser.Open(flow.URL); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = flow.Check(page.Request); !errors.Is(err, oautherr.InvalidScope) {
-		t.Errorf("without any: got %v, want invalid_scope", err)
-	}
+	flow.Expect(t, page, oautherr.InvalidScope)
 }
 
 func TestTokenWithoutOpenID(t *testing.T) {

@@ -180,10 +180,7 @@ func TestEachStorageIsOneLine(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			code, err := flow.Check(page.Request)
-			if err != nil {
-				t.Fatalf("%v\n%s", err, page)
-			}
+			code := flow.Expect(t, page, nil)
 			record, err := r.current().Redeem(t.Context(), flow.Redemption(code))
 			if err != nil || record.Subject != "alice" {
 				t.Errorf("got %v, %v", record, err)

@@ -16,12 +16,12 @@ func TestPartnerRequiresMore(t *testing.T) {
 	s := newSite(t)
 	for _, without := range []url.Values{nil, {"max_age": {""}}} {
 		flow := partnerClient.Start(without)
-		if got := s.wantError(flow, s.open(flow), oautherr.InvalidRequest); !strings.Contains(got, "max_age") {
+		if got := flow.Expect(s.t, s.open(flow), oautherr.InvalidRequest); !strings.Contains(got, "max_age") {
 			t.Errorf("the client reads %q", got)
 		}
 	}
 	flow := partnerClient.Start(anHour, url.Values{"state": nil})
-	s.wantError(flow, s.open(flow), oautherr.InvalidRequest)
+	flow.Expect(s.t, s.open(flow), oautherr.InvalidRequest)
 	s.wantAt(s.open(partnerClient.Start(anHour)), "/login")
 	s.wantAt(s.open(appClient.Start()), "/login") // max_age is partner's alone
 }
@@ -29,10 +29,7 @@ func TestPartnerRequiresMore(t *testing.T) {
 func TestToken(t *testing.T) {
 	s := newSite(t)
 	flow := appClient.Start()
-	code, err := flow.Check(s.authorize(flow).Request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	code := flow.Expect(t, s.authorize(flow), nil)
 	for _, c := range []struct {
 		rule   string
 		change url.Values
@@ -170,7 +167,7 @@ func TestLoginPage(t *testing.T) {
 	if got := again.Forms[0].Fields.Get("username"); again.Status != http.StatusForbidden || got != "alicia" || !strings.Contains(again.Body, "is wrong") {
 		t.Errorf("want the user name that was typed, got %q:\n%s", got, again)
 	}
-	s.wantError(flow, s.page(again.Submit(nil, "Cancel")), oautherr.AccessDenied)
+	flow.Expect(s.t, s.page(again.Submit(nil, "Cancel")), oautherr.AccessDenied)
 
 	// Nobody is there to be told of a Cancel if nobody asked.
 	if alone := s.page(s.browser.Open(base + "/login")); strings.Contains(alone.Body, "Cancel") || strings.Contains(alone.Body, "to continue") {

@@ -68,12 +68,12 @@ func TestReferenceFlow(t *testing.T) {
 		s := newSite(t)
 		flow := appClient.Start()
 		consent := s.signIn(s.open(flow))
-		s.wantError(flow, s.page(consent.Submit(nil, "Deny")), oautherr.AccessDenied)
+		flow.Expect(s.t, s.page(consent.Submit(nil, "Deny")), oautherr.AccessDenied)
 
 		silent := appClient.Start(url.Values{"prompt": {"none"}})
-		s.wantError(silent, s.open(silent), oautherr.ConsentRequired)
+		silent.Expect(s.t, s.open(silent), oautherr.ConsentRequired)
 		s = newSite(t)
-		s.wantError(silent, s.open(silent), oautherr.LoginRequired)
+		silent.Expect(s.t, s.open(silent), oautherr.LoginRequired)
 	})
 	t.Run("programs that call it get no more than a browser would", testProgrammaticCalls)
 }
@@ -135,7 +135,7 @@ func TestReferenceResponseType(t *testing.T) {
 		s := newSite(t)
 		for _, value := range []string{"token", "none", "id_token", "code token", "code id_token", "CODE"} {
 			flow := appClient.Start(url.Values{"response_type": {value}})
-			s.wantError(flow, s.open(flow), oautherr.UnsupportedResponseType)
+			flow.Expect(s.t, s.open(flow), oautherr.UnsupportedResponseType)
 		}
 	})
 	t.Run("response_type=code gives a code and nothing else", func(t *testing.T) {
@@ -173,7 +173,7 @@ func TestReferenceScope(t *testing.T) {
 		}
 		for _, scope := range []string{"email,profile", "email\tprofile", "email+profile", "admin", "profile admin"} {
 			flow := appClient.Start(url.Values{"scope": {scope}})
-			s.wantError(flow, s.open(flow), oautherr.InvalidScope)
+			flow.Expect(s.t, s.open(flow), oautherr.InvalidScope)
 		}
 	})
 }
@@ -197,7 +197,7 @@ func TestReferenceState(t *testing.T) {
 		s := newSite(t)
 		first, second, wrong := appClient.Start(), appClient.Start(), appClient.Start(url.Values{"scope": {"admin"}})
 		firstLogin, secondLogin := s.open(first), s.open(second)
-		s.wantError(wrong, s.open(wrong), oautherr.InvalidScope)
+		wrong.Expect(s.t, s.open(wrong), oautherr.InvalidScope)
 		secondAnswer := s.allow(s.signIn(secondLogin))
 		firstAnswer := s.allow(s.signIn(firstLogin))
 		s.redeem(first, firstAnswer)
@@ -213,10 +213,7 @@ func TestReferencePKCE(t *testing.T) {
 	t.Run("code_challenge is the client's, and only its verifier redeems the code", func(t *testing.T) {
 		s := newSite(t)
 		flow := appClient.Start()
-		code, err := flow.Check(s.authorize(flow).Request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		code := flow.Expect(t, s.authorize(flow), nil)
 		for _, verifier := range []string{appClient.Start().Verifier, "", flow.Params.Get("code_challenge")} {
 			redemption := flow.Redemption(code)
 			redemption.Verifier = verifier
@@ -232,12 +229,12 @@ func TestReferencePKCE(t *testing.T) {
 		public := func(_ *authorize.Config, lax *authorize.Client) { lax.Public = true }
 		without := laxClient.Start(url.Values{"code_challenge": nil, "code_challenge_method": nil})
 		s := newSite(t, noPolicy, public)
-		s.wantError(without, s.open(without), oautherr.InvalidRequest)
+		without.Expect(s.t, s.open(without), oautherr.InvalidRequest)
 		s = newSite(t, noPolicy)
 		s.wantAt(s.open(without), "/login")
 		for _, policy := range []func(*authorize.Config, *authorize.Client){serverPolicy, clientPolicy} {
 			s = newSite(t, policy)
-			s.wantError(without, s.open(without), oautherr.InvalidRequest)
+			without.Expect(s.t, s.open(without), oautherr.InvalidRequest)
 		}
 	})
 	t.Run("code_challenge_method is required", func(t *testing.T) { wantRequired(t, "code_challenge_method") })
@@ -245,7 +242,7 @@ func TestReferencePKCE(t *testing.T) {
 		s := newSite(t)
 		for _, method := range []string{"plain", "s256", "S512", "S256 "} {
 			flow := appClient.Start(url.Values{"code_challenge_method": {method}})
-			s.wantError(flow, s.open(flow), oautherr.InvalidRequest)
+			flow.Expect(s.t, s.open(flow), oautherr.InvalidRequest)
 		}
 		s.wantAt(s.open(appClient.Start(url.Values{"code_challenge_method": {"S256"}})), "/login")
 	})
@@ -348,13 +345,13 @@ func wantRequired(t *testing.T, name string) {
 		case "redirect_uri":
 			s.wantErrorPage(s.open(flow), oautherr.InvalidRequest)
 		default:
-			s.wantError(flow, s.open(flow), oautherr.InvalidRequest)
+			flow.Expect(s.t, s.open(flow), oautherr.InvalidRequest)
 		}
 		want := "The parameter " + name + " is missing, and it is required here."
 		for _, policy := range []func(*authorize.Config, *authorize.Client){serverPolicy, clientPolicy} {
 			s := newSite(t, policy)
 			flow := laxClient.Start(without)
-			if got := s.wantError(flow, s.open(flow), oautherr.InvalidRequest); got != want {
+			if got := flow.Expect(s.t, s.open(flow), oautherr.InvalidRequest); got != want {
 				t.Errorf("the client reads %q, want %q", got, want)
 			}
 		}

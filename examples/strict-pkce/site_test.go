@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -55,7 +54,9 @@ func newSite(t *testing.T, changes ...func(c *authorize.Config, lax *authorize.C
 	for _, change := range changes {
 		change(&config, &lax)
 	}
-	config.Clients.(*authorize.Memory).PutClient(lax)
+	if err := config.Clients.(*authorize.Memory).PutClient(lax); err != nil {
+		t.Fatal(err)
+	}
 	endpoint, err := authorize.New(config)
 	if err != nil {
 		t.Fatal(err)
@@ -111,10 +112,7 @@ func (s *site) authorize(flow *authorizetest.Flow) *authorizetest.Page {
 // redeem checks the answer and returns what its code stands for.
 func (s *site) redeem(flow *authorizetest.Flow, answer *authorizetest.Page) *authorize.Code {
 	s.t.Helper()
-	code, err := flow.Check(answer.Request)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	code := flow.Expect(s.t, answer, nil)
 	record, err := s.server.endpoint.Redeem(context.Background(), flow.Redemption(code))
 	if err != nil {
 		s.t.Fatal(err)
@@ -127,17 +125,6 @@ func (s *site) wantAt(page *authorizetest.Page, path string) {
 	if page.Left || page.URL.Path != path || page.Status != http.StatusOK {
 		s.t.Fatalf("want the page %s:\n%s", path, page)
 	}
-}
-
-// wantError wants the error at the client, and returns its description.
-func (s *site) wantError(flow *authorizetest.Flow, answer *authorizetest.Page, want oautherr.Code) string {
-	s.t.Helper()
-	_, err := flow.Check(answer.Request)
-	var refused *oautherr.Error
-	if !errors.As(err, &refused) || refused.Code != want {
-		s.t.Fatalf("got %v, want %s at the client:\n%s", err, want, answer)
-	}
-	return refused.Description
 }
 
 // wantErrorPage wants an error that the user alone is told.

@@ -50,7 +50,7 @@ func TestSessionsAreUnknownElsewhere(t *testing.T) {
 		}
 		w.atLogin(other, w.open(ask(other)))
 		silent := ask(other, url.Values{"prompt": {"none"}})
-		w.refused(silent, w.open(silent), oautherr.LoginRequired)
+		silent.Expect(w.t, w.open(silent), oautherr.LoginRequired)
 	})
 }
 
@@ -61,10 +61,7 @@ func TestCodesAreUnknownElsewhere(t *testing.T) {
 		w.putClient(other, client)
 		flow := ask(on)
 		answer := w.signIn(on, w.open(flow))
-		code, err := flow.Check(answer.Request)
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		code := flow.Expect(w.t, answer, nil)
 		if _, err := other.endpoint.Load().Redeem(context.Background(), flow.Redemption(code)); !errors.Is(err, oautherr.InvalidGrant) {
 			w.t.Errorf("got %v, want invalid_grant", err)
 		}

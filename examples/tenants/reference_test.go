@@ -93,7 +93,7 @@ func TestReferenceResponses(t *testing.T) {
 			if response.StatusCode != http.StatusFound || !strings.HasPrefix(response.Header.Get("Location"), callback+"?error=invalid_scope&") {
 				w.t.Errorf("status %d to %s", response.StatusCode, response.Header.Get("Location"))
 			}
-			w.refused(flow, w.open(flow), oautherr.InvalidScope)
+			flow.Expect(w.t, w.open(flow), oautherr.InvalidScope)
 		})
 	})
 	t.Run("not authenticated, prompt login or not set: the login page", func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestReferenceResponses(t *testing.T) {
 	t.Run("prompt none and not authenticated: an error redirect", func(t *testing.T) {
 		forEachTenant(t, func(w *world, on *tenant) {
 			flow := ask(on, url.Values{"prompt": {"none"}})
-			w.refused(flow, w.open(flow), oautherr.LoginRequired)
+			flow.Expect(w.t, w.open(flow), oautherr.LoginRequired)
 		})
 	})
 	t.Run("authenticated and prompt login: the login page", func(t *testing.T) {
@@ -166,7 +166,7 @@ func TestReferenceResponses(t *testing.T) {
 				}
 				for _, prompt := range []string{"consent", "select_account", "create", "login consent", "none login", "LOGIN"} {
 					flow := ask(on, url.Values{"prompt": {prompt}})
-					w.refused(flow, w.open(flow), oautherr.InvalidRequest)
+					flow.Expect(w.t, w.open(flow), oautherr.InvalidRequest)
 				}
 			}
 		})
@@ -327,7 +327,7 @@ func TestReferenceErrors(t *testing.T) {
 						change.Set("client_id", "backup-"+on.Name)
 					}
 					flow := ask(on, change)
-					w.refused(flow, w.open(flow), c.code)
+					flow.Expect(w.t, w.open(flow), c.code)
 				})
 			})
 		}
@@ -337,7 +337,7 @@ func TestReferenceErrors(t *testing.T) {
 		forEachTenant(t, func(w *world, on *tenant) {
 			flow := ask(on)
 			login := w.open(flow)
-			w.refused(flow, w.page(login.Submit(nil, "deny")), oautherr.AccessDenied)
+			flow.Expect(w.t, w.page(login.Submit(nil, "deny")), oautherr.AccessDenied)
 			w.atLogin(on, w.open(ask(on))) // nobody was signed in by it
 		})
 	})
@@ -347,9 +347,9 @@ func TestReferenceErrors(t *testing.T) {
 			flow := ask(on)
 			login := w.open(flow)
 			who := url.Values{"username": {suspended}, "password": {suspended + "-password"}}
-			w.refused(flow, w.page(login.Submit(who)), oautherr.AccessDenied)
+			flow.Expect(w.t, w.page(login.Submit(who)), oautherr.AccessDenied)
 			silent := ask(on, url.Values{"prompt": {"none"}})
-			w.refused(silent, w.open(silent), oautherr.AccessDenied)
+			silent.Expect(w.t, w.open(silent), oautherr.AccessDenied)
 		})
 	})
 	t.Run("server_error: an unexpected condition", testServerError)
@@ -373,7 +373,7 @@ func testParametersTwice(t *testing.T) {
 				flow = ask(on, url.Values{"state": nil})
 				flow.URL += "&state=1&state=1"
 			}
-			if text := w.refused(flow, w.open(flow), oautherr.InvalidRequest); !strings.Contains(text, name) {
+			if text := flow.Expect(w.t, w.open(flow), oautherr.InvalidRequest); !strings.Contains(text, name) {
 				w.t.Errorf("%s: the client reads %q", name, text)
 			}
 		}
@@ -409,7 +409,7 @@ func testServerError(t *testing.T) {
 				breakIt(on)
 				w.restart(on)
 				flow := ask(on)
-				if text := w.refused(flow, w.open(flow), oautherr.ServerError); strings.Contains(text, "disk") {
+				if text := flow.Expect(w.t, w.open(flow), oautherr.ServerError); strings.Contains(text, "disk") {
 					w.t.Errorf("the client reads %q", text)
 				}
 			})
@@ -429,7 +429,7 @@ func testOverload(t *testing.T) {
 				on.codes = failing{on.codes, busy}
 				w.restart(on)
 				flow := ask(on)
-				if text := w.refused(flow, w.open(flow), oautherr.TemporarilyUnavailable); strings.Contains(text, "connections") {
+				if text := flow.Expect(w.t, w.open(flow), oautherr.TemporarilyUnavailable); strings.Contains(text, "connections") {
 					w.t.Errorf("the client reads %q", text)
 				}
 			})
@@ -445,16 +445,16 @@ func testMaintenance(t *testing.T) {
 		on.maintenance.Store(true)
 		for _, prompt := range []string{"", "none", "login"} {
 			flow := ask(on, url.Values{"prompt": {prompt}})
-			if text := w.refused(flow, w.open(flow), oautherr.TemporarilyUnavailable); !strings.Contains(text, on.Title+" is under maintenance") {
+			if text := flow.Expect(w.t, w.open(flow), oautherr.TemporarilyUnavailable); !strings.Contains(text, on.Title+" is under maintenance") {
 				w.t.Errorf("the client reads %q", text)
 			}
 		}
 		// A wrong request stays wrong, and an unknown client is told nothing.
 		wrong := ask(on, url.Values{"scope": {"everything"}})
-		w.refused(wrong, w.open(wrong), oautherr.InvalidScope)
+		wrong.Expect(w.t, w.open(wrong), oautherr.InvalidScope)
 		w.onErrorPage(on, w.open(ask(on, url.Values{"client_id": {"nobody"}})), oautherr.InvalidClient)
 		// Who comes back from the login page meets it too; other tenants go on.
-		w.refused(waitingFlow, w.signIn(on, login), oautherr.TemporarilyUnavailable)
+		waitingFlow.Expect(w.t, w.signIn(on, login), oautherr.TemporarilyUnavailable)
 		for _, other := range w.server.tenants {
 			if other != on {
 				w.signedIn(other)
@@ -473,7 +473,9 @@ func (w *world) putClient(on *tenant, c authorize.Client) {
 	if !ok {
 		w.t.Fatalf("the clients are in a %T", on.clients)
 	}
-	memory.PutClient(c)
+	if err := memory.PutClient(c); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // restart makes the tenant's endpoint anew, with what has changed.

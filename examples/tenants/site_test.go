@@ -157,10 +157,7 @@ func (w *world) signedIn(on *tenant) {
 // redeem checks the answer and returns what its code stands for.
 func (w *world) redeem(on *tenant, flow *authorizetest.Flow, answer *authorizetest.Page) *authorize.Code {
 	w.t.Helper()
-	code, err := flow.Check(answer.Request)
-	if err != nil {
-		w.t.Fatalf("%v:\n%s", err, answer)
-	}
+	code := flow.Expect(w.t, answer, nil)
 	record, err := on.endpoint.Load().Redeem(context.Background(), flow.Redemption(code))
 	if err != nil {
 		w.t.Fatal(err)
@@ -169,17 +166,6 @@ func (w *world) redeem(on *tenant, flow *authorizetest.Flow, answer *authorizete
 		w.t.Errorf("the code is for %s of %s", record.ClientID, record.Subject)
 	}
 	return record
-}
-
-// refused wants the error at the client, and returns its description.
-func (w *world) refused(flow *authorizetest.Flow, answer *authorizetest.Page, want oautherr.Code) string {
-	w.t.Helper()
-	_, err := flow.Check(answer.Request)
-	var refused *oautherr.Error
-	if !errors.As(err, &refused) || refused.Code != want {
-		w.t.Fatalf("got %v, want %s at the client:\n%s", err, want, answer)
-	}
-	return refused.Description
 }
 
 // onErrorPage wants the tenant's error page, to which the browser was redirected.

@@ -72,7 +72,7 @@ func (w *world) do(step setupStep) error {
 		w.clock.advance(time.Duration(step.Seconds * float64(time.Second)))
 		return nil
 	case "client_delete":
-		w.memory.DeleteClient(step.client(w))
+		w.clients.remove(step.client(w))
 		return nil
 	case "client_set_redirects":
 		return w.doSetRedirects(step)
@@ -181,15 +181,12 @@ func (w *world) doResume(step setupStep) error {
 }
 
 func (w *world) doSetRedirects(step setupStep) error {
-	c, err := w.memory.Client(context.Background(), step.client(w))
-	if err != nil {
-		return err
-	}
-	if c == nil {
+	c, ok := w.clients.find(step.client(w))
+	if !ok {
 		return fmt.Errorf("no client %q", step.client(w))
 	}
 	c.RedirectURIs = step.URIs
-	w.memory.PutClient(*c)
+	w.clients.put(c)
 	return nil
 }
 
