@@ -49,9 +49,9 @@ type Resumed struct {
 	// with which the browser was sent to the login page. There are 8 at most.
 	Found []SignIn
 
-	// FromLogin is true if the page was the login page. Stale is how often in a row
-	// the browser has come back from there before with a sign-in that did not count
-	// as new, Nobody how often with nobody.
+	// FromLogin is true if the page was the login page. Stale is how often the browser
+	// has come back from there before with a sign-in that did not count as new, Nobody
+	// how often with nobody. Both begin again when it was sent to another page.
 	FromLogin bool
 	Stale     int
 	Nobody    int

@@ -169,9 +169,9 @@ func (a answer) uiLocales() []string {
 }
 
 // mayBeElsewhere reports whether the page may be the one at Config.ErrorURL, which cannot
-// have a way back to the client, and which is no answer to what must not be redirected.
+// have a way back to the client that is proven, and which is no answer to a prefetch.
 func (a answer) mayBeElsewhere() bool {
-	return !a.here && a.decision.Reason != ReasonPrefetch && a.destination.URI() == "" && a.pageStatus() == http.StatusBadRequest
+	return a.decision.Reason != ReasonPrefetch && a.destination.URI() == "" && a.pageStatus() == http.StatusBadRequest
 }
 
 // pageStatus is that of the reason, or of the error's code.
