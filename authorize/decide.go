@@ -43,9 +43,9 @@ type resumed struct {
 	// with which the browser was sent to the login page. There are 8 at most.
 	found []signInFound
 
-	// fromLogin is true if the page was the login page. stale is how often in a row
-	// the browser has come back from there before with a sign-in that did not count
-	// as new, nobody how often with nobody.
+	// fromLogin is true if the page was the login page. stale is how often the browser
+	// has come back from there before with a sign-in that did not count as new, nobody
+	// how often with nobody. Both begin again when it was sent to another page.
 	fromLogin bool
 	stale     int
 	nobody    int

@@ -171,9 +171,9 @@ func (v *visit) uiLocales() []string {
 }
 
 // mayBeElsewhere reports whether the page may be the one at Config.ErrorURL, which cannot
-// have a way back to the client, and which is no answer to what must not be redirected.
+// have a way back to the client that is proven, and which is no answer to a prefetch.
 func (v *visit) mayBeElsewhere() bool {
-	return !v.here && v.decision.Reason != ReasonPrefetch && v.destination.URI() == "" && v.pageStatus() == http.StatusBadRequest
+	return v.decision.Reason != ReasonPrefetch && v.destination.URI() == "" && v.pageStatus() == http.StatusBadRequest
 }
 
 // pageStatus is that of the reason, or of the error's code.

@@ -1854,6 +1854,48 @@ func TestTheNinthSignInThatIsFound(t *testing.T) {
 	}
 }
 
+// A return from another page is no round, and the rounds begin again after it.
+func TestReturnsFromOtherPagesAreNoRounds(t *testing.T) {
+	old := &session.Session{ID: "1", Subject: "alice", AuthTime: testStart.Add(-time.Hour)}
+	for _, c := range []struct {
+		rule   string
+		who    *session.Session
+		before int // returns from the login page of no use, as many as there may be
+	}{
+		{"an old sign-in", old, 1},
+		{"nobody", nil, 2},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			v := s.visitor(c.who)
+			at := v.get(ask("prompt=login")).want(t, "asked", "login")
+			rounds := func(when string) {
+				for i := range c.before {
+					at = v.resume(at).want(t, fmt.Sprint(when, ", return ", i+1), "login")
+				}
+			}
+			rounds("at first")
+			s.now = s.now.Add(time.Minute)
+			v.session = s.signIn("alice")
+			at = v.resume(at).want(t, "signed in", "terms")
+			v.session = c.who
+			at = v.resume(at).want(t, "from the page after it", "login")
+			rounds("after that")
+			v.resume(at).want(t, "one too many", "client login_required")
+		})
+	}
+}
+
+// Who is found at the first visit is found, wherever that leads: no time that passes on
+// other pages makes it a new sign-in.
+func TestWhoIsFoundOnTheWayToAnotherPage(t *testing.T) {
+	s := newSite(t, withConsent)
+	v := s.visitor(&session.Session{ID: "1", Subject: "alice", AuthTime: testStart.Add(-2 * time.Second)})
+	at := v.get(ask("max_age=10")).want(t, "young enough, and within the skew of the request", "consent")
+	s.now = s.now.Add(time.Minute)
+	v.grant(at, "openid").want(t, "too old by now", "login")
+}
+
 // A request arrives in a millisecond, and what happened before is told from what follows.
 func TestTimesAreSealedInMilliseconds(t *testing.T) {
 	at := func(ms int) time.Time { return testStart.Add(time.Duration(ms) * time.Millisecond) }

@@ -187,7 +187,7 @@ func TestIntrospectionKnowsTheClient(t *testing.T) {
 		rule     string
 		ask      string
 		change   func(*Client)
-		after    func(*Memory)
+		after    func(*uncheckedMemory)
 		ignore   bool
 		name     string // empty: the request is not active
 		scope    string
@@ -198,13 +198,13 @@ func TestIntrospectionKnowsTheClient(t *testing.T) {
 		{"its default scopes", "-scope", func(c *Client) { c.DefaultScopes = []string{"email", "openid"} }, nil, false, "The Web App", "email openid", nil},
 		{"everybody's default scopes", "-scope", nil, nil, false, "The Web App", "profile", []string{"profile", "admin"}},
 		{"without what is left out", "scope=groups+openid", nil, nil, true, "The Web App", "openid", nil},
-		{"the name as it is now", "scope=openid", nil, func(m *Memory) {
+		{"the name as it is now", "scope=openid", nil, func(m *uncheckedMemory) {
 			client := testClients()[0]
 			client.Name = "Another"
 			m.PutClient(client)
 		}, false, "Another", "openid", nil},
-		{"the client is gone", "scope=openid", nil, func(m *Memory) { m.DeleteClient("web") }, false, "", "", nil},
-		{"its redirect URI is gone", "scope=openid", nil, func(m *Memory) { m.PutClient(Client{ID: "web"}) }, false, "", "", nil},
+		{"the client is gone", "scope=openid", nil, func(m *uncheckedMemory) { m.DeleteClient("web") }, false, "", "", nil},
+		{"its redirect URI is gone", "scope=openid", nil, func(m *uncheckedMemory) { m.PutClient(Client{ID: "web"}) }, false, "", "", nil},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, func(s *site) { s.config.IgnoreUnknownScopes, s.config.DefaultScopes = c.ignore, c.defaults })

@@ -168,7 +168,10 @@ func (w *waiting) find(s *session.Session) {
 	w.Found = append(w.Found, now)
 }
 
-// sentTo notes where the decision sends the browser, and with whom.
+// sentTo notes where the decision sends the browser, and with whom. Returns of no use are
+// counted as long as they come from the login page. One with nobody does not end the row of
+// those with a sign-in that does not count, nor the other way round: taking turns would
+// be a loop.
 func (w *waiting) sentTo(d decision, s *session.Session) {
 	again := d.Interaction == LoginInteraction && w.Page == LoginInteraction
 	switch {
