@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
+	"github.com/usher-auth/usher/authorize/internal/uri"
 )
 
 // maxClientID is the longest client_id that is looked up: long enough for one
@@ -75,9 +76,9 @@ func asksForOpenID(p params, config *Config, c *Client) bool {
 // loopback or a private-use scheme, and have no parameter of an answer in its query.
 // A private-use scheme has a dot in it, or is one of privateUseSchemes, which are the
 // client's PrivateUseSchemes; without them only those with a dot can be registered.
-func CheckRedirectURI(uri string, privateUseSchemes ...string) error {
-	if err := destination.Check(uri, privateUseSchemes...); err != nil {
-		return fmt.Errorf("redirect URI %q %w", uri, err)
+func CheckRedirectURI(redirectURI string, privateUseSchemes ...string) error {
+	if err := uri.Check(redirectURI, privateUseSchemes...); err != nil {
+		return fmt.Errorf("redirect URI %q %w", redirectURI, err)
 	}
 	return nil
 }
@@ -113,18 +114,18 @@ func CheckClient(c Client) error {
 	case !destination.ValidText(c.ID, maxClientID):
 		add("ID", fmt.Errorf("is longer than %d bytes, or is not UTF-8 without control characters", maxClientID))
 	}
-	for i, uri := range c.RedirectURIs {
-		if err := CheckRedirectURI(uri, c.PrivateUseSchemes...); err != nil {
+	for i, redirectURI := range c.RedirectURIs {
+		if err := CheckRedirectURI(redirectURI, c.PrivateUseSchemes...); err != nil {
 			add(fmt.Sprintf("RedirectURIs[%d]", i), err)
 		}
 	}
 	for i, scheme := range c.PrivateUseSchemes {
-		if err := destination.CheckPrivateUse(scheme); err != nil {
+		if err := uri.CheckPrivateUse(scheme); err != nil {
 			add(fmt.Sprintf("PrivateUseSchemes[%d]", i), fmt.Errorf("%.80q %w", scheme, err))
 		}
 	}
 	if c.OutOfBand != "" {
-		if err := destination.CheckName(c.OutOfBand); err != nil {
+		if err := uri.CheckName(c.OutOfBand); err != nil {
 			add("OutOfBand", fmt.Errorf("%.80q %w: set a name such as %s", c.OutOfBand, err, OutOfBandAuto))
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
+	"github.com/usher-auth/usher/authorize/internal/uri"
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
@@ -152,7 +153,7 @@ func (h *Handler) pageError(a answer) PageError {
 		to = a.destination.Answer(h.config.Issuer, a.fields...)
 	}
 	if to.URL != "" {
-		p.Return = &Return{URL: to.URL, Host: destination.Host(to.URL), Form: to.Form != nil, Vetted: !a.client.Unvetted}
+		p.Return = &Return{URL: to.URL, Host: uri.Host(to.URL), Form: to.Form != nil, Vetted: !a.client.Unvetted}
 		for _, f := range to.Form {
 			p.Return.Fields = append(p.Return.Fields, Field(f))
 		}
@@ -201,7 +202,7 @@ func writeFormPost(w http.ResponseWriter, to destination.Answer, silent bool) {
 		Script template.JS
 	}{
 		URL:    to.URL,
-		Host:   destination.Host(to.URL),
+		Host:   uri.Host(to.URL),
 		Fields: to.Form,
 		Silent: silent,
 		Script: submitScript,

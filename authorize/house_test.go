@@ -168,8 +168,12 @@ func TestImportsRunOneWay(t *testing.T) {
 		"errors":                         {},
 		"session":                        {"errors"},
 		"authorize/internal/jose":        {},
-		"authorize/internal/destination": {"errors"},
-		"authorize":                      {"pkce", "errors", "session", "authorize/internal/jose", "authorize/internal/destination"},
+		"authorize/internal/uri":         {},
+		"authorize/internal/destination": {"errors", "authorize/internal/uri"},
+		"authorize": {
+			"pkce", "errors", "session",
+			"authorize/internal/jose", "authorize/internal/destination", "authorize/internal/uri",
+		},
 	}
 	for path, file := range files {
 		dir := filepath.ToSlash(filepath.Dir(path))

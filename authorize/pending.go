@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/usher-auth/usher/authorize/internal/destination"
+	"github.com/usher-auth/usher/authorize/internal/uri"
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
@@ -342,7 +342,7 @@ func appendQuery(target, name, value string) string {
 	if strings.Contains(target, "?") {
 		separator = "&"
 	}
-	target += separator + name + "=" + destination.Escape(value)
+	target += separator + name + "=" + uri.Escape(value)
 	if found {
 		target += "#" + fragment
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/usher-auth/usher/authorize/internal/destination"
+	"github.com/usher-auth/usher/authorize/internal/uri"
 )
 
 // Client is an application that may ask for authorization (RFC 6749 §2). Every
@@ -201,7 +201,7 @@ func (r *Request) Prompts(value string) bool { return slices.Contains(r.Prompt, 
 
 // RedirectHost returns the host of the redirect URI for a person to read, or its
 // scheme where it has none. Consent pages must show it (RFC 8252 §8.6).
-func (r *Request) RedirectHost() string { return destination.Host(r.RedirectURI) }
+func (r *Request) RedirectHost() string { return uri.Host(r.RedirectURI) }
 
 // Parameter returns the value of one of the parameters that [Config].Parameters
 // names, or of any parameter of the protocol; empty when it was not sent.

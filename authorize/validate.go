@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
+	"github.com/usher-auth/usher/authorize/internal/uri"
 	oautherr "github.com/usher-auth/usher/errors"
 	"github.com/usher-auth/usher/pkce"
 )
@@ -170,7 +171,7 @@ func checkResponseMode(s *inspected) error {
 	case mode == destination.Query:
 		return nil
 	case mode == destination.FormPost:
-		if destination.TakesForms(s.request.RedirectURI) {
+		if uri.TakesForms(s.request.RedirectURI) {
 			return nil
 		}
 		return oautherr.InvalidRequest.With("form_post needs a redirect_uri with http or https.")

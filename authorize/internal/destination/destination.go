@@ -1,4 +1,5 @@
-// Package destination holds the proof that an answer may be sent somewhere.
+// Package destination holds the proof that an answer may be sent somewhere, and says how
+// it gets there. The rules about the URI itself are those of package uri.
 //
 // A [Destination] with an address can only come from [Match]. Whoever sends an
 // answer asks for one, so an address that was not proven has no value that could
@@ -8,11 +9,11 @@ package destination
 import (
 	"errors"
 	"fmt"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/usher-auth/usher/authorize/internal/uri"
 )
 
 // Mode is how an answer travels (OAuth 2.0 Multiple Response Type Encoding
@@ -60,7 +61,7 @@ func Match(requested string, reg Registration, mode Mode, state string) (Destina
 		state = ""
 	}
 	if requested != "" && requested == reg.OutOfBand {
-		if err := CheckName(requested); err != nil {
+		if err := uri.CheckName(requested); err != nil {
 			return Destination{}, fmt.Errorf("the name for answers out of band %w", err)
 		}
 		return Destination{uri: requested, mode: body, state: state}, nil
@@ -72,85 +73,37 @@ func Match(requested string, reg Registration, mode Mode, state string) (Destina
 			return Destination{}, err
 		}
 	}
-	if err := Check(registered, reg.PrivateUseSchemes...); err != nil {
+	if err := uri.Check(registered, reg.PrivateUseSchemes...); err != nil {
 		return Destination{}, fmt.Errorf("the registered redirect URI %.200q %w", registered, err)
 	}
 	if requested == "" {
 		requested = registered
 	}
-	if mode != FormPost || !TakesForms(requested) {
+	if mode != FormPost || !uri.TakesForms(requested) {
 		mode = Query
 	}
 	return Destination{uri: requested, mode: mode, state: state}, nil
 }
 
-// refusedCharacters are those in print that no redirect URI may have.
-const refusedCharacters = "\"<>\\^`{|}*#"
-
-// Check reports what makes a registered redirect URI unusable: it must be
-// absolute, without fragment, user information or wildcard, of a safe scheme, and
-// free of the parameters that an answer adds. A private-use scheme without a dot is
-// safe where it is named.
-func Check(uri string, privateUseSchemes ...string) error {
-	for i := range len(uri) {
-		if c := uri[i]; c <= 0x20 || c >= 0x7f || strings.IndexByte(refusedCharacters, c) >= 0 {
-			return fmt.Errorf("has a character that a redirect URI may not have: %q", c)
+// exception returns the registered URI that a request means without naming it byte
+// for byte: the only one, or one on loopback with another port.
+func (reg Registration) exception(requested string) (registered string, err error) {
+	if requested == "" {
+		if !reg.DefaultSingle || len(reg.URIs) != 1 {
+			return "", ErrMissing
+		}
+		return reg.URIs[0], nil
+	}
+	if got, ok := uri.CutPort(requested); ok {
+		for _, registered := range reg.URIs {
+			want, ok := uri.CutPort(registered)
+			same := ok && got.Host == want.Host && got.Rest == want.Rest
+			if same && (want.Port == "" || reg.AnyLoopbackPort) {
+				return registered, nil
+			}
 		}
 	}
-	scheme, rest, found := strings.Cut(uri, ":")
-	if !found {
-		return errors.New("is not an absolute URI")
-	}
-	authority, slashes := strings.CutPrefix(rest, "//")
-	if i := strings.IndexAny(authority, "/?"); i >= 0 {
-		authority = authority[:i]
-	}
-	if slashes && strings.Contains(authority, "@") {
-		return errors.New("has user information")
-	}
-	if strings.ContainsAny(rest, "%?") {
-		if err := checkEncoding(rest); err != nil {
-			return err
-		}
-	}
-	if scheme != "https" && scheme != "http" {
-		return checkPrivateUse(scheme, rest, privateUseSchemes)
-	}
-	if !slashes {
-		return errors.New("has no host")
-	}
-	return checkHost(scheme, authority)
-}
-
-// checkHost accepts a domain name in ASCII, an IPv4 address or an IPv6 literal
-// without a zone, and http on loopback only.
-func checkHost(scheme, authority string) error {
-	host := authority
-	if i := strings.LastIndexByte(authority, ':'); i > strings.LastIndexByte(authority, ']') {
-		if !validPort(authority[i+1:]) {
-			return errors.New("has an invalid port")
-		}
-		host = authority[:i]
-	}
-	valid := host != "" && len(host) <= 253 && host[0] != '.' && host[0] != '-' && !strings.Contains(host, "..")
-	for i := range len(host) {
-		c := host[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '.' && c != '_' {
-			valid = false
-		}
-	}
-	if literal, ok := strings.CutPrefix(host, "["); ok {
-		literal, ok = strings.CutSuffix(literal, "]")
-		addr, err := netip.ParseAddr(literal)
-		valid = ok && err == nil && addr.Is6() && addr.Zone() == ""
-	}
-	switch {
-	case !valid:
-		return errors.New("has no valid host")
-	case scheme == "http" && !IsLoopback(host):
-		return errors.New("uses http on a host that is not loopback")
-	}
-	return nil
+	return "", errors.New("redirect_uri is not registered: " + uri.Explain(requested, reg.URIs))
 }
 
 // URI returns the proven redirect URI or name, empty for the zero value.
@@ -199,16 +152,10 @@ func (d Destination) Answer(issuer string, given ...Field) Answer {
 		location.WriteString(separator)
 		location.WriteString(f.Name)
 		location.WriteByte('=')
-		location.WriteString(Escape(f.Value))
+		location.WriteString(uri.Escape(f.Value))
 		separator = "&"
 	}
 	return Answer{URL: location.String()}
-}
-
-// Escape encodes a value for a query. A space becomes %20, which form decoders
-// and plain percent decoders read alike; a plus only the former.
-func Escape(value string) string {
-	return strings.ReplaceAll(url.QueryEscape(value), "+", "%20")
 }
 
 // ValidText reports whether the text can be returned byte for byte in every response
