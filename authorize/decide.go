@@ -118,7 +118,7 @@ func Decide(f Facts) Decision {
 	if f.Forbidden {
 		return Decision{Outcome: Refuse, Reason: ReasonForbidden, Error: oautherr.AccessDenied}
 	}
-	if f.Request.Prompts("consent") && !f.hasStepFor("consent") {
+	if slices.Contains(f.Request.Prompt, "consent") && !f.hasStepFor("consent") {
 		// There is no page on which the user could agree.
 		return Decision{Outcome: Refuse, Reason: ReasonStep, Error: oautherr.ConsentRequired}
 	}
@@ -206,14 +206,15 @@ func (f Facts) loginPage(reason Reason) Decision {
 
 // newSignInWanted returns why the request asks for a new sign-in, or nothing.
 func (f Facts) newSignInWanted() Reason {
+	prompt := f.Request.Prompt
 	switch {
 	case len(f.Request.EssentialACR) > 0 && !slices.Contains(f.Request.EssentialACR, f.Session.ACR):
 		return ReasonACR
-	case f.Request.Prompts("login"):
+	case slices.Contains(prompt, "login"):
 		return ReasonPromptLogin
-	case f.Request.Prompts("create") && !f.Registered:
+	case slices.Contains(prompt, "create") && !f.Registered:
 		return ReasonPromptCreate
-	case f.Request.Prompts("select_account") && !f.hasStepFor("select_account"):
+	case slices.Contains(prompt, "select_account") && !f.hasStepFor("select_account"):
 		return ReasonPromptSelectAccount
 	case f.Request.MaxAge != nil && f.tooOld(*f.Request.MaxAge):
 		return ReasonMaxAge

@@ -40,10 +40,10 @@ var checks = []check{
 	{"a request object is not supported", "OpenID Connect Core 1.0 §6", []string{"request", "request_uri", "registration"}, checkRequestObjects},
 	{"the response type is known and open to the client", "RFC 6749 §3.1.1", nil, checkResponseType},
 	{"the response mode is known and fits the redirect URI", "OAuth 2.0 Multiple Response Types §2.1", []string{"response_mode"}, checkResponseMode},
-	{"state can be returned", "RFC 6749 §4.1.1", []string{"state"}, checkState},
+	{"state can be returned", "RFC 6749 §4.1.1", []string{"state"}, isText("state", destination.MaxState)},
 	{"every scope is known and open to the client", "RFC 6749 §3.3", nil, checkScope},
 	{"PKCE is there if it must be, whole and with S256", "RFC 7636 §4.4.1", nil, checkPKCE},
-	{"nonce can be stored", "OpenID Connect Core 1.0 §3.1.2.1", []string{"nonce"}, checkNonce},
+	{"nonce can be stored", "OpenID Connect Core 1.0 §3.1.2.1", []string{"nonce"}, isText("nonce", maxNonce)},
 	{"every value of prompt is known, and none stands alone", "OpenID Connect Core 1.0 §3.1.2.1", []string{"prompt"}, checkPrompt},
 	{"max_age is a number", "OpenID Connect Core 1.0 §3.1.2.1", []string{"max_age"}, checkMaxAge},
 	{"claims is an object that is read in one way", "OpenID Connect Core 1.0 §5.5", []string{"claims"}, checkClaims},
@@ -179,11 +179,15 @@ func checkResponseMode(s *inspected) error {
 	return oautherr.InvalidRequest.With("The response_mode is not supported.")
 }
 
-func checkState(s *inspected) error {
-	if !destination.ValidText(s.request.State, destination.MaxState) {
-		return oautherr.InvalidRequest.With("state is longer than 8192 bytes or has control characters.")
+// isText is the rule for a parameter that is returned or stored byte for byte.
+func isText(name string, most int) func(s *inspected) error {
+	return func(s *inspected) error {
+		if !destination.ValidText(s.params.get(name), most) {
+			return oautherr.InvalidRequest.With(fmt.Sprintf(
+				"%s is longer than %d bytes or has control characters.", name, most))
+		}
+		return nil
 	}
-	return nil
 }
 
 func checkScope(s *inspected) error {
@@ -244,13 +248,6 @@ func (s *inspected) withoutPKCE() error {
 	}
 	return errors.New("the client leaves PKCE out: " +
 		"switch PKCE on in the client, or set Client.PKCEOptional")
-}
-
-func checkNonce(s *inspected) error {
-	if !destination.ValidText(s.request.Nonce, maxNonce) {
-		return oautherr.InvalidRequest.With("nonce is longer than 2048 bytes or has control characters.")
-	}
-	return nil
 }
 
 // maxNonce bounds what is stored with every code.
