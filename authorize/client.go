@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
 	"github.com/usher-auth/usher/authorize/internal/uri"
@@ -47,9 +48,10 @@ func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.
 		OutOfBand:         client.OutOfBand,
 		DefaultSingle:     client.DefaultRedirectURI && !asksForOpenID(p, &h.config, client),
 		AnyLoopbackPort:   client.AnyLoopbackPort,
+		Modes:             client.ResponseModes,
 	}
-	mode := destination.Mode(p.get("response_mode"))
-	to, err := destination.Match(p.get("redirect_uri"), registration, mode, p.get("state"))
+	to, err := destination.Match(
+		p.get("redirect_uri"), registration, p.get("response_mode"), p.get("state"))
 	if errors.Is(err, destination.ErrMissing) {
 		return client, nowhere, errNoAddress
 	}
@@ -138,6 +140,12 @@ func CheckClient(c Client) error {
 		if responseType != "code" && responseType != "none" {
 			err := fmt.Errorf(`%.80q is neither "code" nor "none"`, responseType)
 			add(fmt.Sprintf("ResponseTypes[%d]", i), err)
+		}
+	}
+	for i, mode := range c.ResponseModes {
+		if known := destination.Modes(); !slices.Contains(known, mode) {
+			err := fmt.Errorf("%.80q is none of %s", mode, strings.Join(known, ", "))
+			add(fmt.Sprintf("ResponseModes[%d]", i), err)
 		}
 	}
 	if c.Trusted && c.Unvetted {

@@ -145,16 +145,15 @@ func (h *Handler) pageError(a answer) PageError {
 		return p
 	}
 	p.ClientID, p.ClientName = a.client.ID, a.client.DisplayName()
-	to := destination.Answer{}
-	switch {
-	case a.back.URI() != "":
-		to = a.back.Answer(h.config.Issuer, theNo()...)
-	case !a.here:
-		to = a.destination.Answer(h.config.Issuer, a.fields...)
+	to, params := a.back, theNo()
+	if to.URI() == "" && !a.here {
+		to, params = a.destination, a.response
 	}
-	if to.URL != "" {
-		p.Return = &Return{URL: to.URL, Host: uri.Host(to.URL), Form: to.Form != nil, Vetted: !a.client.Unvetted}
-		for _, f := range to.Form {
+	if way := h.deliver(to, params); way.URL != "" {
+		p.Return = &Return{
+			URL: way.URL, Host: uri.Host(way.URL), Form: way.Form != nil, Vetted: !a.client.Unvetted,
+		}
+		for _, f := range way.Form {
 			p.Return.Fields = append(p.Return.Fields, Field(f))
 		}
 	}
@@ -191,13 +190,13 @@ func (a answer) pageStatus() int {
 // Mode). Where its script is blocked, as by a policy that a proxy adds, there is a
 // button. The answer of prompt=none is silent: it may stand in a frame of the client's
 // page, and there is nothing on it that a user could be led to click.
-func writeFormPost(w http.ResponseWriter, to destination.Answer, silent bool) {
+func writeFormPost(w http.ResponseWriter, to destination.Delivery, silent bool) {
 	setPageHeaders(w.Header(), "script-src '"+sourceHash(submitScript)+"'; ", silent)
 	tellOrigin(w.Header())
 	writePage(w, http.StatusOK, formPostTemplate, struct {
 		URL    string
 		Host   string
-		Fields []destination.Field
+		Fields []destination.Param
 		Silent bool
 		Script template.JS
 	}{

@@ -61,7 +61,7 @@ func (h *Handler) approve(ctx context.Context, a answer) answer {
 	if err := inTime(ctx, h.config.Codes.SaveCode(ctx, key, record)); err != nil {
 		return a.refuse(storeFailed("CodeStore.SaveCode", err))
 	}
-	a.granted, a.fields = record.Scopes, []destination.Field{{Name: "code", Value: code}}
+	a.granted, a.response = record.Scopes, []destination.Param{{Name: "code", Value: code}}
 	return a
 }
 

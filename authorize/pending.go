@@ -342,7 +342,7 @@ func appendQuery(target, name, value string) string {
 	if strings.Contains(target, "?") {
 		separator = "&"
 	}
-	target += separator + name + "=" + uri.Escape(value)
+	target += separator + uri.Encode([]uri.Param{{Name: name, Value: value}})
 	if found {
 		target += "#" + fragment
 	}

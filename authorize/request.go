@@ -69,6 +69,18 @@ type Client struct {
 	// Nil: code only. An empty, non-nil list: none at all.
 	ResponseTypes []string
 
+	// ResponseModes are those that a request of the client may name, of "query",
+	// "form_post" and "fragment" (OAuth 2.0 Multiple Response Type Encoding Practices
+	// §2.1). Nil: query and form_post. An empty, non-nil list: none. Another one is
+	// refused with invalid_request.
+	//
+	// Whatever is listed, a request that names none is answered in the query, and so is
+	// the error of one that names a mode that it may not. List fragment only for a
+	// client that reads its answers there, such as a script: anybody can make a link
+	// that names the mode, and a client that looks into its query alone would leave the
+	// code in its address.
+	ResponseModes []string
+
 	// PKCEOptional lets a confidential client leave PKCE out (RFC 9700 §2.1.1
 	// allows it where a nonce does the work). Half or malformed PKCE is refused
 	// all the same.
@@ -133,8 +145,8 @@ type Request struct {
 	RedirectURI string
 	OutOfBand   bool
 
-	// ResponseType is "code" or "none"; ResponseMode is "query" or "form_post",
-	// or empty where the request leaves it to the server, which means query.
+	// ResponseType is "code" or "none"; ResponseMode is "query", "form_post" or
+	// "fragment", or empty where the request leaves it to the server, which means query.
 	ResponseType string
 	ResponseMode string
 

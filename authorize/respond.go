@@ -40,7 +40,7 @@ type answer struct {
 	approved bool
 	granted  []string            // scopes of the code
 	leftOut  []string            // scopes that were asked for and are not in it
-	fields   []destination.Field // of the answer: a code or an error
+	response []destination.Param // to the client: a code or an error
 	page     string              // a URL of the configuration to go on to
 	cookies  []*http.Cookie
 }
@@ -50,7 +50,7 @@ type answer struct {
 func (a answer) refuse(err error) answer {
 	a.err = oautherr.Of(err)
 	a.approved, a.page, a.cookies = false, "", nil
-	a.fields = []destination.Field{
+	a.response = []destination.Param{
 		{Name: "error", Value: string(a.err.Code)},
 		{Name: "error_description", Value: a.err.Text()},
 	}
@@ -68,8 +68,8 @@ func (a answer) offerWayBack(err error) answer {
 }
 
 // theNo is what the link takes along.
-func theNo() []destination.Field {
-	return []destination.Field{
+func theNo() []destination.Param {
+	return []destination.Param{
 		{Name: "error", Value: string(oautherr.AccessDenied)},
 		{Name: "error_description", Value: errDenied.err.Text()},
 	}
@@ -138,7 +138,7 @@ func (h *Handler) respond(w http.ResponseWriter, r *http.Request, a answer) {
 			// Answered: what was decided for the request counts no more.
 			http.SetCookie(w, h.pendingCookie(a.resumed.ID, "", -1))
 		}
-		switch to := a.destination.Answer(h.config.Issuer, a.fields...); {
+		switch to := h.deliver(a.destination, a.response); {
 		case to.Form != nil:
 			writeFormPost(w, to, slices.Equal(list(a.params.get("prompt")), []string{"none"}))
 		case to.Body != nil:
@@ -150,6 +150,12 @@ func (h *Handler) respond(w http.ResponseWriter, r *http.Request, a answer) {
 	if h.observed {
 		h.report(context.WithoutCancel(r.Context()), a.event(h.config.Now()))
 	}
+}
+
+// deliver is the one way of parameters to a client, be it by respond or by a step of the
+// user's on an error page. First it is settled what the response says, then how it travels.
+func (h *Handler) deliver(to destination.Destination, params []destination.Param) destination.Delivery {
+	return to.Deliver(to.Response(h.config.Issuer, params...))
 }
 
 // setHeaders sets what holds for everything that is written: nothing is cached and

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
-	"github.com/usher-auth/usher/authorize/internal/uri"
 	oautherr "github.com/usher-auth/usher/errors"
 	"github.com/usher-auth/usher/pkce"
 )
@@ -39,7 +38,7 @@ type inspected struct {
 var checks = []check{
 	{"a request object is not supported", "OpenID Connect Core 1.0 §6", []string{"request", "request_uri", "registration"}, checkRequestObjects},
 	{"the response type is known and open to the client", "RFC 6749 §3.1.1", nil, checkResponseType},
-	{"the response mode is known and fits the redirect URI", "OAuth 2.0 Multiple Response Types §2.1", []string{"response_mode"}, checkResponseMode},
+	{"the response mode is known, open to the client and fits the redirect URI", "OAuth 2.0 Multiple Response Types §2.1", []string{"response_mode"}, checkResponseMode},
 	{"state can be returned", "RFC 6749 §4.1.1", []string{"state"}, isText("state", destination.MaxState)},
 	{"every scope is known and open to the client", "RFC 6749 §3.3", nil, checkScope},
 	{"PKCE is there if it must be, whole and with S256", "RFC 7636 §4.4.1", nil, checkPKCE},
@@ -165,18 +164,11 @@ func checkResponseType(s *inspected) error {
 }
 
 func checkResponseMode(s *inspected) error {
-	switch mode := destination.Mode(s.request.ResponseMode); {
-	case s.request.OutOfBand:
+	if s.request.OutOfBand {
 		return oautherr.InvalidRequest.With("This redirect_uri leaves no choice of a response_mode.")
-	case mode == destination.Query:
-		return nil
-	case mode == destination.FormPost:
-		if uri.TakesForms(s.request.RedirectURI) {
-			return nil
-		}
-		return oautherr.InvalidRequest.With("form_post needs a redirect_uri with http or https.")
 	}
-	return oautherr.InvalidRequest.With("The response_mode is not supported.")
+	return destination.CheckMode(
+		s.request.ResponseMode, s.request.RedirectURI, s.client.ResponseModes)
 }
 
 // isText is the rule for a parameter that is returned or stored byte for byte.

@@ -10,22 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/usher-auth/usher/authorize/internal/uri"
-)
-
-// Mode is how an answer travels (OAuth 2.0 Multiple Response Type Encoding
-// Practices §2.1, OAuth 2.0 Form Post Response Mode).
-type Mode string
-
-const (
-	Query    Mode = "query"
-	FormPost Mode = "form_post"
-
-	// body is no response_mode that a request could name: an out-of-band name means it.
-	body Mode = "body"
 )
 
 // Registration is what a client has registered.
@@ -35,13 +22,14 @@ type Registration struct {
 	OutOfBand         string   // the name of the delivery in the response's body
 	DefaultSingle     bool     // an absent redirect_uri may mean the only registered one
 	AnyLoopbackPort   bool     // any port for a loopback URI that is registered with one too
+	Modes             []string // that a request may name; nil: those that are open to all
 }
 
 // Destination is a proven redirect URI, or a proven name for answers out of band, with
 // the mode and the state to answer in.
 type Destination struct {
 	uri   string
-	mode  Mode
+	mode  *mode // never nil beside a uri
 	state string
 }
 
@@ -53,10 +41,10 @@ var ErrMissing = errors.New("redirect_uri is missing")
 
 // Match proves that requested is one of the registered redirect URIs, byte for byte
 // but for the exceptions that the registration makes, or the registered out-of-band
-// name, and that the registered value may be used at all. mode falls back to Query
-// where the URI cannot take it, and a state that cannot be returned as it is, is not
-// returned.
-func Match(requested string, reg Registration, mode Mode, state string) (Destination, error) {
+// name, and that the registered value may be used at all. A mode that is none for this
+// client and URI, or empty, is the default one, and a state that cannot be returned as
+// it is, is not returned.
+func Match(requested string, reg Registration, mode, state string) (Destination, error) {
 	if !ValidText(state, MaxState) {
 		state = ""
 	}
@@ -64,7 +52,7 @@ func Match(requested string, reg Registration, mode Mode, state string) (Destina
 		if err := uri.CheckName(requested); err != nil {
 			return Destination{}, fmt.Errorf("the name for answers out of band %w", err)
 		}
-		return Destination{uri: requested, mode: body, state: state}, nil
+		return Destination{uri: requested, mode: &body, state: state}, nil
 	}
 	registered := requested
 	if requested == "" || !slices.Contains(reg.URIs, requested) {
@@ -79,10 +67,13 @@ func Match(requested string, reg Registration, mode Mode, state string) (Destina
 	if requested == "" {
 		requested = registered
 	}
-	if mode != FormPost || !uri.TakesForms(requested) {
-		mode = Query
+	to := Destination{uri: requested, mode: &modes[0], state: state}
+	if mode != "" {
+		if named, err := find(mode, requested, reg.Modes); err == nil {
+			to.mode = named
+		}
 	}
-	return Destination{uri: requested, mode: mode, state: state}, nil
+	return to, nil
 }
 
 // exception returns the registered URI that a request means without naming it byte
@@ -110,52 +101,22 @@ func (reg Registration) exception(requested string) (registered string, err erro
 func (d Destination) URI() string { return d.uri }
 
 // OutOfBand reports whether the answer is the response's body: there is no address.
-func (d Destination) OutOfBand() bool { return d.mode == body }
+func (d Destination) OutOfBand() bool { return d.mode == &body }
 
-// A Field is one parameter of an answer.
-type Field struct{ Name, Value string }
-
-// Answer is where an answer goes: a redirect to URL or, where Form is not nil, these
-// fields posted to URL, or, where Body is not nil, these fields in the response's body
-// and no URL. The zero value means that nothing is proven.
-type Answer struct {
-	URL  string
-	Form []Field
-	Body []Field
+// Response returns what a response says: the parameters given, then state if the request
+// had one, then iss (RFC 9207 §2). Empty values are left out.
+func (d Destination) Response(issuer string, given ...Param) []Param {
+	params := slices.Concat(given, []Param{{Name: "state", Value: d.state}, {Name: "iss", Value: issuer}})
+	return slices.DeleteFunc(params, func(p Param) bool { return p.Value == "" })
 }
 
-// Answer returns how to deliver the fields given, then state if the request had one,
-// then iss (RFC 9207 §2). Empty values are left out. The redirect URI's own bytes
-// stay as they are.
-func (d Destination) Answer(issuer string, given ...Field) Answer {
-	if d.uri == "" {
-		return Answer{}
+// Deliver returns how a response gets to the destination. The redirect URI's own bytes
+// stay as they are. For the zero value there is no way.
+func (d Destination) Deliver(params []Param) Delivery {
+	if d.mode == nil {
+		return Delivery{}
 	}
-	fields := slices.Concat(given, []Field{{"state", d.state}, {"iss", issuer}})
-	fields = slices.DeleteFunc(fields, func(f Field) bool { return f.Value == "" })
-	switch d.mode {
-	case FormPost:
-		return Answer{URL: d.uri, Form: fields}
-	case body:
-		return Answer{Body: fields}
-	}
-	separator := "?"
-	if _, query, found := strings.Cut(d.uri, "?"); found {
-		separator = "&"
-		if query == "" || strings.HasSuffix(query, "&") {
-			separator = ""
-		}
-	}
-	var location strings.Builder
-	location.WriteString(d.uri)
-	for _, f := range fields {
-		location.WriteString(separator)
-		location.WriteString(f.Name)
-		location.WriteByte('=')
-		location.WriteString(uri.Escape(f.Value))
-		separator = "&"
-	}
-	return Answer{URL: location.String()}
+	return d.mode.deliver(d.uri, params)
 }
 
 // ValidText reports whether the text can be returned byte for byte in every response

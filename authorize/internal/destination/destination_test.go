@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/usher-auth/usher/authorize/internal/uri"
+	oautherr "github.com/usher-auth/usher/errors"
 )
 
 func TestMatch(t *testing.T) {
@@ -189,7 +190,7 @@ func TestMatch(t *testing.T) {
 		if strings.Contains(c.flags, "s") {
 			reg.PrivateUseSchemes = []string{"cursor", "javascript"}
 		}
-		to, err := Match(c.requested, reg, Query, "s")
+		to, err := Match(c.requested, reg, "query", "s")
 		if (err == nil) != c.ok {
 			t.Errorf("%s: Match(%q) with %q: %v, want ok=%v", c.rule, c.requested, c.registered, err, c.ok)
 			continue
@@ -208,7 +209,7 @@ func TestMatch(t *testing.T) {
 func TestAMismatchIsExplained(t *testing.T) {
 	registered := []string{"https://app.example/cb", "http://localhost:80/cb"}
 	for _, requested := range []string{"https://app.example/cb/", "http://localhost:81/cb", "/"} {
-		_, err := Match(requested, Registration{URIs: registered}, Query, "")
+		_, err := Match(requested, Registration{URIs: registered}, "query", "")
 		want := "redirect_uri is not registered: " + uri.Explain(requested, registered)
 		if err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", requested, err, want)
@@ -216,26 +217,54 @@ func TestAMismatchIsExplained(t *testing.T) {
 	}
 }
 
+// deliver is what the endpoint does with a response.
+func (d Destination) deliver(issuer string, given ...Param) Delivery {
+	return d.Deliver(d.Response(issuer, given...))
+}
+
+// params is a list of names, each before its value.
+func params(pairs ...string) (list []Param) {
+	for pair := range slices.Chunk(pairs, 2) {
+		list = append(list, Param{Name: pair[0], Value: pair[1]})
+	}
+	return list
+}
+
+// named is a mode of the table.
+func named(t testing.TB, name string) *mode {
+	t.Helper()
+	i := slices.IndexFunc(modes, func(m mode) bool { return m.name == name })
+	if i < 0 {
+		t.Fatalf("there is no mode %s", name)
+	}
+	return &modes[i]
+}
+
 func TestLocationAppendsToTheRegisteredBytes(t *testing.T) {
-	for _, c := range []struct{ rule, uri, want string }{
-		{"no query", "https://a.example/cb", "https://a.example/cb?code=c&state=s&iss=i"},
-		{"no path", "https://a.example", "https://a.example?code=c&state=s&iss=i"},
-		{"a query stays", "https://a.example/cb?x=a+b&y=%2e", "https://a.example/cb?x=a+b&y=%2e&code=c&state=s&iss=i"},
-		{"a question mark at the end", "https://a.example/cb?", "https://a.example/cb?code=c&state=s&iss=i"},
-		{"an ampersand at the end", "https://a.example/cb?x=1&", "https://a.example/cb?x=1&code=c&state=s&iss=i"},
-		{"a value that ends in a question mark", "https://a.example/cb?x=why?", "https://a.example/cb?x=why?&code=c&state=s&iss=i"},
-		{"a query that is a question mark", "https://a.example/cb??", "https://a.example/cb??&code=c&state=s&iss=i"},
-		{"an ampersand at the end of the path", "https://a.example/cb&", "https://a.example/cb&?code=c&state=s&iss=i"},
-		{"an equals sign at the end", "https://a.example/cb?x=", "https://a.example/cb?x=&code=c&state=s&iss=i"},
-		{"a semicolon at the end", "https://a.example/cb?x=1;", "https://a.example/cb?x=1;&code=c&state=s&iss=i"},
-		{"private use", "com.example.app:/cb", "com.example.app:/cb?code=c&state=s&iss=i"},
+	for _, c := range []struct{ rule, mode, uri, want string }{
+		{"no query", "query", "https://a.example/cb", "https://a.example/cb?code=c&state=s&iss=i"},
+		{"no path", "query", "https://a.example", "https://a.example?code=c&state=s&iss=i"},
+		{"a query stays", "query", "https://a.example/cb?x=a+b&y=%2e", "https://a.example/cb?x=a+b&y=%2e&code=c&state=s&iss=i"},
+		{"a question mark at the end", "query", "https://a.example/cb?", "https://a.example/cb?code=c&state=s&iss=i"},
+		{"an ampersand at the end", "query", "https://a.example/cb?x=1&", "https://a.example/cb?x=1&code=c&state=s&iss=i"},
+		{"a value that ends in a question mark", "query", "https://a.example/cb?x=why?", "https://a.example/cb?x=why?&code=c&state=s&iss=i"},
+		{"a query that is a question mark", "query", "https://a.example/cb??", "https://a.example/cb??&code=c&state=s&iss=i"},
+		{"an ampersand at the end of the path", "query", "https://a.example/cb&", "https://a.example/cb&?code=c&state=s&iss=i"},
+		{"an equals sign at the end", "query", "https://a.example/cb?x=", "https://a.example/cb?x=&code=c&state=s&iss=i"},
+		{"a semicolon at the end", "query", "https://a.example/cb?x=1;", "https://a.example/cb?x=1;&code=c&state=s&iss=i"},
+		{"private use", "query", "com.example.app:/cb", "com.example.app:/cb?code=c&state=s&iss=i"},
+		{"a fragment", "fragment", "https://a.example/cb", "https://a.example/cb#code=c&state=s&iss=i"},
+		{"a fragment without a path", "fragment", "https://a.example", "https://a.example#code=c&state=s&iss=i"},
+		{"a fragment behind a query", "fragment", "https://a.example/cb?x=a+b&y=%2e", "https://a.example/cb?x=a+b&y=%2e#code=c&state=s&iss=i"},
+		{"a fragment behind a question mark", "fragment", "https://a.example/cb?", "https://a.example/cb?#code=c&state=s&iss=i"},
+		{"a fragment of a private-use scheme", "fragment", "com.example.app:/cb", "com.example.app:/cb#code=c&state=s&iss=i"},
 	} {
-		to, err := Match(c.uri, Registration{URIs: []string{c.uri}}, Query, "s")
+		to, err := Match(c.uri, Registration{URIs: []string{c.uri}, Modes: Modes()}, c.mode, "s")
 		if err != nil {
 			t.Errorf("%s: %v", c.rule, err)
 			continue
 		}
-		got := to.Answer("i", Field{"code", "c"}).URL
+		got := to.deliver("i", Param{Name: "code", Value: "c"}).URL
 		if got != c.want {
 			t.Errorf("%s: %q, want %q", c.rule, got, c.want)
 		}
@@ -243,21 +272,21 @@ func TestLocationAppendsToTheRegisteredBytes(t *testing.T) {
 }
 
 func TestValuesSurviveTheLocation(t *testing.T) {
+	reg := Registration{URIs: []string{"https://a.example/cb"}, Modes: Modes()}
 	for _, value := range []string{"a b", "a+b", "a&b=c", "a%20b", "a#b", "a?b", "é€𝄞", "<script>", `'"`, "a/b:c@d;e,f$g"} {
-		to, err := Match("https://a.example/cb", Registration{URIs: []string{"https://a.example/cb"}}, Query, value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		location := to.Answer("https://as.example").URL
-		u, err := url.Parse(location)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := u.Query().Get("state"); got != value {
-			t.Errorf("the state %q arrives as %q", value, got)
-		}
-		if strings.ContainsAny(u.RawQuery, "+ \"'<>#") {
-			t.Errorf("the state %q is sent as %q, which readers decode differently", value, u.RawQuery)
+		for mode, separator := range map[string]string{"query": "?", "fragment": "#"} {
+			to, err := Match("https://a.example/cb", reg, mode, value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent, ok := strings.CutPrefix(to.deliver("https://as.example").URL, "https://a.example/cb"+separator)
+			got, err := url.ParseQuery(sent)
+			if !ok || err != nil || got.Get("state") != value || got.Get("iss") != "https://as.example" || len(got) != 2 {
+				t.Errorf("%s: the state %q arrives in %q, %v", mode, value, sent, err)
+			}
+			if strings.ContainsAny(sent, "+ \"'<>#?") {
+				t.Errorf("%s: the state %q is sent as %q, which readers decode differently", mode, value, sent)
+			}
 		}
 	}
 }
@@ -266,27 +295,27 @@ func TestFormFields(t *testing.T) {
 	for _, c := range []struct {
 		rule  string
 		state string
-		given []Field
-		want  []Field
+		given []Param
+		want  []Param
 	}{
-		{"in the order given, then state, then iss", "s", []Field{{"error", "e"}, {"error_description", "d"}}, []Field{{"error", "e"}, {"error_description", "d"}, {"state", "s"}, {"iss", "i"}}},
-		{"no state if there was none", "", []Field{{"code", "c"}}, []Field{{"code", "c"}, {"iss", "i"}}},
-		{"empty values are left out", "s", []Field{{"code", ""}}, []Field{{"state", "s"}, {"iss", "i"}}},
-		{"iss always", "", nil, []Field{{"iss", "i"}}},
+		{"in the order given, then state, then iss", "s", params("error", "e", "error_description", "d"), params("error", "e", "error_description", "d", "state", "s", "iss", "i")},
+		{"no state if there was none", "", params("code", "c"), params("code", "c", "iss", "i")},
+		{"empty values are left out", "s", params("code", ""), params("state", "s", "iss", "i")},
+		{"iss always", "", nil, params("iss", "i")},
 	} {
-		to := Destination{uri: "https://a.example/", mode: FormPost, state: c.state}
-		if diff := cmp.Diff(Answer{URL: "https://a.example/", Form: c.want}, to.Answer("i", c.given...)); diff != "" {
+		to := Destination{uri: "https://a.example/", mode: named(t, "form_post"), state: c.state}
+		if diff := cmp.Diff(Delivery{URL: "https://a.example/", Form: c.want}, to.deliver("i", c.given...)); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", c.rule, diff)
 		}
 	}
 }
 
-func TestAnswerKeepsTheCallersSlice(t *testing.T) {
-	given := make([]Field, 1, 4)
-	given[0] = Field{"code", "c"}
-	Destination{uri: "https://a.example/", state: "s"}.Answer("i", given...)
-	if got := given[:3][1]; got != (Field{}) {
-		t.Errorf("Answer wrote %v behind the slice that it was given", got)
+func TestResponseKeepsTheCallersSlice(t *testing.T) {
+	given := make([]Param, 1, 4)
+	given[0] = Param{Name: "code", Value: "c"}
+	Destination{uri: "https://a.example/", state: "s"}.Response("i", given...)
+	if got := given[:3][1]; got != (Param{}) {
+		t.Errorf("Response wrote %v behind the slice that it was given", got)
 	}
 }
 
@@ -314,7 +343,7 @@ func TestStateIsReturnedOnlyIfItCanBeByteForByte(t *testing.T) {
 		if got := ValidText(c.state, MaxState); got != c.ok {
 			t.Errorf("%s: ValidText is %v, want %v", c.rule, got, c.ok)
 		}
-		to, err := Match("https://a.example/cb", Registration{URIs: []string{"https://a.example/cb"}}, Query, c.state)
+		to, err := Match("https://a.example/cb", Registration{URIs: []string{"https://a.example/cb"}}, "query", c.state)
 		if err != nil {
 			t.Errorf("%s: the state made the redirect URI wrong: %v", c.rule, err)
 		}
@@ -325,23 +354,57 @@ func TestStateIsReturnedOnlyIfItCanBeByteForByte(t *testing.T) {
 }
 
 func TestMode(t *testing.T) {
+	const web, app = "https://a.example/cb", "com.example.app:/cb"
 	for _, c := range []struct {
 		rule, uri string
-		asked     Mode
-		want      Mode
+		asked     string
+		may       []string // that the client lists
+		want      string
+		wrong     string // what the client is told; empty: that mode it is
 	}{
-		{"none asked", "https://a.example/cb", "", Query},
-		{"query", "https://a.example/cb", Query, Query},
-		{"form_post", "https://a.example/cb", FormPost, FormPost},
-		{"form_post on loopback", "http://127.0.0.1/cb", FormPost, FormPost},
-		{"form_post to a private-use scheme", "com.example.app:/cb", FormPost, Query},
-		{"fragment", "https://a.example/cb", "fragment", Query},
-		{"in the other case", "https://a.example/cb", "FORM_POST", Query},
+		{"none asked", web, "", nil, "query", ""},
+		{"none asked, and query is not listed", web, "", []string{"form_post"}, "query", ""},
+		{"none asked, and none is listed", web, "", []string{}, "query", ""},
+		{"none asked, and only fragment is listed", web, "", []string{"fragment"}, "query", ""},
+		{"query", web, "query", nil, "query", ""},
+		{"query that is not listed", web, "query", []string{"fragment"}, "query", "The client is not registered for this response_mode."},
+		{"query when none is listed", web, "query", []string{}, "query", "The client is not registered for this response_mode."},
+		{"form_post", web, "form_post", nil, "form_post", ""},
+		{"form_post that is listed", web, "form_post", []string{"query", "form_post"}, "form_post", ""},
+		{"form_post that is not listed", web, "form_post", []string{"query", "fragment"}, "query", "The client is not registered for this response_mode."},
+		{"form_post when none is listed", web, "form_post", []string{}, "query", "The client is not registered for this response_mode."},
+		{"form_post on loopback", "http://127.0.0.1/cb", "form_post", nil, "form_post", ""},
+		{"form_post to a private-use scheme", app, "form_post", nil, "query", "form_post needs a redirect_uri with http or https."},
+		{"form_post to a private-use scheme, listed", app, "form_post", []string{"form_post"}, "query", "form_post needs a redirect_uri with http or https."},
+		{"fragment", web, "fragment", nil, "query", "The client is not registered for this response_mode."},
+		{"fragment that is not listed", web, "fragment", []string{"query", "form_post"}, "query", "The client is not registered for this response_mode."},
+		{"fragment when none is listed", web, "fragment", []string{}, "query", "The client is not registered for this response_mode."},
+		{"fragment that is listed", web, "fragment", []string{"fragment"}, "fragment", ""},
+		{"fragment to a private-use scheme", app, "fragment", []string{"query", "fragment"}, "fragment", ""},
+		{"fragment on loopback", "http://127.0.0.1/cb", "fragment", Modes(), "fragment", ""},
+		{"in the other case", web, "FORM_POST", nil, "query", "The response_mode is not supported."},
+		{"in the other case, listed", web, "Fragment", []string{"Fragment", "fragment"}, "query", "The response_mode is not supported."},
+		{"an unknown one that is listed", web, "web_message", []string{"web_message"}, "query", "The response_mode is not supported."},
+		{"what out-of-band names have", web, "body", []string{"body"}, "query", "The response_mode is not supported."},
+		{"the name of none, listed", web, "", []string{""}, "query", ""},
 	} {
-		to, err := Match(c.uri, Registration{URIs: []string{c.uri}}, c.asked, "")
-		if err != nil || to.mode != c.want {
-			t.Errorf("%s: %q (%v), want %q", c.rule, to.mode, err, c.want)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			to, err := Match(c.uri, Registration{URIs: []string{c.uri}, Modes: c.may}, c.asked, "")
+			if err != nil || to.mode != named(t, c.want) {
+				t.Errorf("%v (%v), want %q", to.mode, err, c.want)
+			}
+			if c.asked == "" {
+				return // there is nothing to check
+			}
+			err = CheckMode(c.asked, c.uri, c.may)
+			refused := oautherr.Of(err)
+			if (err == nil) != (c.wrong == "") || err != nil && (refused.Code != oautherr.InvalidRequest || refused.Text() != c.wrong) {
+				t.Errorf("%v, want %q", err, c.wrong)
+			}
+		})
+	}
+	if diff := cmp.Diff([]string{"query", "form_post", "fragment"}, Modes()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
 
@@ -374,15 +437,15 @@ func TestOutOfBand(t *testing.T) {
 		{"a brace", "urn:a{b", "urn:a{b", false},
 		{"a slash", "urn:a/b", "urn:a/b", false},
 	} {
-		to, err := Match(c.requested, Registration{OutOfBand: c.registered}, FormPost, "s")
+		to, err := Match(c.requested, Registration{OutOfBand: c.registered}, "form_post", "s")
 		if (err == nil) != c.ok || to.OutOfBand() != c.ok {
 			t.Errorf("%s: %v, out of band: %v", c.rule, err, to.OutOfBand())
 		}
 		if !c.ok {
 			continue
 		}
-		want := Answer{Body: []Field{{"code", "c"}, {"state", "s"}, {"iss", "https://as.example"}}}
-		if diff := cmp.Diff(want, to.Answer("https://as.example", Field{"code", "c"})); diff != "" {
+		want := Delivery{Body: params("code", "c", "state", "s", "iss", "https://as.example")}
+		if diff := cmp.Diff(want, to.deliver("https://as.example", Param{Name: "code", Value: "c"})); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", c.rule, diff)
 		}
 	}
@@ -400,14 +463,14 @@ func TestAnAbsentURIIsMissing(t *testing.T) {
 		{URIs: []string{"", "https://a.example/"}, DefaultSingle: true},
 		{URIs: []string{"https://a.example/", "https://b.example/"}, DefaultSingle: true},
 	} {
-		if to, err := Match("", reg, Query, ""); !errors.Is(err, ErrMissing) || to != (Destination{}) {
+		if to, err := Match("", reg, "query", ""); !errors.Is(err, ErrMissing) || to != (Destination{}) {
 			t.Errorf("%+v: %v, %v", reg, to, err)
 		}
 	}
 }
 
 func TestTheZeroValueHasNoAddress(t *testing.T) {
-	if d := (Destination{}); d.URI() != "" || d.Answer("i", Field{"code", "c"}).URL != "" {
+	if d := (Destination{}); d.URI() != "" || d.deliver("i", Param{Name: "code", Value: "c"}).URL != "" {
 		t.Errorf("%+v", d)
 	}
 	if to, err := Match("https://a.example/", Registration{URIs: []string{"https://a.example/"}}, "", ""); err != nil || to.URI() == "" {
@@ -442,6 +505,7 @@ func FuzzMatch(f *testing.F) {
 			URIs:            []string{other, registered},
 			AnyLoopbackPort: flags&1 != 0,
 			DefaultSingle:   flags&8 != 0,
+			Modes:           Modes(),
 		}
 		if flags&4 != 0 {
 			// Schemes that are named come from the file that names the client, so the worst
@@ -452,7 +516,7 @@ func FuzzMatch(f *testing.F) {
 		if flags&16 != 0 {
 			reg.URIs = reg.URIs[1:]
 		}
-		to, err := Match(requested, reg, Mode([]Mode{"", Query, FormPost}[flags%3]), state)
+		to, err := Match(requested, reg, []string{"", "query", "form_post", "fragment"}[flags%4], state)
 		if err != nil {
 			if to.URI() != "" {
 				t.Fatalf("an error and the destination %q", to.URI())
@@ -472,9 +536,12 @@ func FuzzMatch(f *testing.F) {
 		if err := uri.Check(at, reg.PrivateUseSchemes...); err != nil {
 			t.Fatalf("goes to %q, which cannot be registered: %v", at, err)
 		}
-		byQuery := to
-		byQuery.mode = Query
-		location := byQuery.Answer("https://as.example", Field{"code", "c"}).URL
+		byFragment, byQuery := to, to
+		byFragment.mode, byQuery.mode = named(t, "fragment"), named(t, "query")
+		if url := byFragment.deliver("i", Param{Name: "code", Value: "c"}).URL; !strings.HasPrefix(url, at+"#code=c&") {
+			t.Fatalf("the fragment is not all that %q adds to %q", url, at)
+		}
+		location := byQuery.deliver("https://as.example", Param{Name: "code", Value: "c"}).URL
 		rest, ok := strings.CutPrefix(location, at)
 		if !ok || strings.ContainsAny(rest, "#/\r\n \\") {
 			t.Fatalf("the location %q does not begin with %q and go on with a query", location, at)

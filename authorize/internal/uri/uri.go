@@ -143,8 +143,20 @@ func Host(uri string) string {
 	return scheme + ":"
 }
 
-// Escape encodes a value for a query. A space becomes %20, which form decoders
-// and plain percent decoders read alike; a plus only the former.
-func Escape(value string) string {
-	return strings.ReplaceAll(url.QueryEscape(value), "+", "%20")
+// Param is a name, which needs no encoding, and its value.
+type Param struct{ Name, Value string }
+
+// Encode writes parameters for a query or a fragment. A space becomes %20, which form
+// decoders and plain percent decoders read alike; a plus only the former.
+func Encode(params []Param) string {
+	var text strings.Builder
+	for i, p := range params {
+		if i > 0 {
+			text.WriteByte('&')
+		}
+		text.WriteString(p.Name)
+		text.WriteByte('=')
+		text.WriteString(strings.ReplaceAll(url.QueryEscape(p.Value), "+", "%20"))
+	}
+	return text.String()
 }
