@@ -1,6 +1,7 @@
 package authorize
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
 	"github.com/usher-auth/usher/authorize/internal/uri"
+	oautherr "github.com/usher-auth/usher/errors"
 )
 
 // maxClientID is the longest client_id that is looked up: long enough for one
@@ -31,7 +33,7 @@ func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.
 	}
 	client, err := h.config.Clients.Client(ctx, id)
 	if err = inTime(ctx, err); err != nil {
-		return nil, nowhere, storeFailed("ClientStore.Client", err)
+		return nil, nowhere, clientFailed("ClientStore.Client", err)
 	}
 	switch {
 	case client == nil:
@@ -59,6 +61,25 @@ func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.
 		return client, nowhere, errRedirectURI.because("%w", err)
 	}
 	return client, to, nil
+}
+
+// clientFailed is the error for a ClientStore that returned one: see its contract. That the
+// client cannot be reached comes first, because an unknown client is the worse news.
+func clientFailed(operation string, err error) error {
+	known, refused := (*reasoned)(nil), oautherr.Of(err)
+	switch {
+	case errors.Is(err, ErrClientUnreachable):
+		known = errUnreachable.because("%s: %w", operation, err)
+	case refused.Code == oautherr.InvalidClient:
+		known = errUnknown.because("%s: %w", operation, err)
+	default:
+		return storeFailed(operation, err)
+	}
+	if refused.Code == known.err.Code {
+		known.err.Description = cmp.Or(refused.Description, known.err.Description)
+		known.err.RetryAfter = cmp.Or(refused.RetryAfter, known.err.RetryAfter)
+	}
+	return known
 }
 
 // asksForOpenID reports whether the request is one of OpenID Connect, which has to

@@ -21,7 +21,8 @@ import (
 // and ErrorID must be escaped.
 type PageError struct {
 	// Status is the HTTP status: 400 for a wrong request or an unknown client, 405,
-	// 413, 414 or 415 for one that cannot be read, 503 if a store failed. The header
+	// 413, 414 or 415 for one that cannot be read, 503 if a store failed or the client
+	// cannot be reached (see [ErrClientUnreachable]). The header
 	// Retry-After is set already where the error says when to come back.
 	Status int
 
@@ -77,14 +78,17 @@ func newErrorID() string { return rand.Text()[:12] }
 
 // ShowError shows the error page for err, with all that belongs to it: the headers,
 // the log line and the event. It is for the host's own pages, above all for an error
-// of [Handler.Pending]. An error without a code is that of a store: see [ClientStore] and
-// its neighbours for what becomes of it.
+// of [Handler.Pending]. An error without a code, and [ErrClientUnreachable], are those of a
+// store: see [ClientStore] and its neighbours for what becomes of them.
 func (h *Handler) ShowError(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		err = errors.New("ShowError was called without an error")
 	}
-	if code := oautherr.Code(""); !errors.As(err, &code) {
-		err = storeFailed("a page", err)
+	code, known := oautherr.Code(""), (*reasoned)(nil)
+	switch {
+	case errors.As(err, &known):
+	case !errors.As(err, &code), errors.Is(err, ErrClientUnreachable):
+		err = clientFailed("a page", err)
 	}
 	refused := oautherr.Of(err)
 	if refused.Code == oautherr.InvalidClient && refused.Description == "" {
