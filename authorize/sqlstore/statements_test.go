@@ -204,12 +204,12 @@ func TestCloseEndsAPurge(t *testing.T) {
 // What is in databases stays readable when a field of the structure gets another name.
 func TestTheRecordOfAClient(t *testing.T) {
 	const kept = `{"ID":"wiki","Name":"Wiki","Public":true,"RedirectURIs":["https://wiki.example/cb"],"PrivateUseSchemes":["wiki"],"OutOfBand":"urn:x","DefaultRedirectURI":true,` +
-		`"AnyLoopbackPort":true,"Scopes":["openid","profile"],"DefaultScopes":["openid"],"ResponseTypes":[],"PKCEOptional":true,` +
+		`"AnyLoopbackPort":true,"Scopes":["openid","profile"],"DefaultScopes":["openid"],"ResponseTypes":[],"ResponseModes":["fragment"],"PKCEOptional":true,` +
 		`"Require":["state"],"RequirePushed":true,"Trusted":true,"Unvetted":true,"Disabled":true,"OfALaterVersion":1}`
 	want := &authorize.Client{
 		ID: "wiki", Name: "Wiki", Public: true, RedirectURIs: []string{"https://wiki.example/cb"}, OutOfBand: "urn:x", DefaultRedirectURI: true,
 		PrivateUseSchemes: []string{"wiki"}, AnyLoopbackPort: true, Scopes: []string{"openid", "profile"}, DefaultScopes: []string{"openid"}, ResponseTypes: []string{},
-		PKCEOptional: true, Require: []string{"state"}, RequirePushed: true, Trusted: true, Unvetted: true, Disabled: true,
+		ResponseModes: []string{"fragment"}, PKCEOptional: true, Require: []string{"state"}, RequirePushed: true, Trusted: true, Unvetted: true, Disabled: true,
 	}
 	got, err := decodeClient([]byte(kept))
 	if err != nil {
