@@ -107,6 +107,7 @@ func (c *Client) members() []binary.Member {
 		binary.Texts("scopes", &c.Scopes),
 		binary.Texts("default_scopes", &c.DefaultScopes),
 		binary.Texts("response_types", &c.ResponseTypes),
+		binary.Texts("response_modes", &c.ResponseModes),
 		binary.Flag("pkce_optional", &c.PKCEOptional),
 		binary.Texts("require", &c.Require),
 		binary.Flag("require_pushed", &c.RequirePushed),

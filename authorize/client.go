@@ -1,12 +1,16 @@
 package authorize
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
+	"github.com/usher-auth/usher/authorize/internal/uri"
+	oautherr "github.com/usher-auth/usher/errors"
 )
 
 // maxClientID is the longest client_id that is looked up: long enough for one
@@ -30,8 +34,11 @@ func (h *Handler) clientOf(ctx context.Context, p params) (*Client, error) {
 		return nil, errUnknown.because("client_id is longer than %d bytes or has control characters", maxClientID)
 	}
 	client, err := h.config.Clients.Client(ctx, id)
-	if err = answered(ctx, "ClientStore.Client", err); err != nil {
-		return nil, err
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return nil, clientFailed("ClientStore.Client", err)
 	}
 	switch {
 	case client == nil:
@@ -42,6 +49,25 @@ func (h *Handler) clientOf(ctx context.Context, p params) (*Client, error) {
 		return client, errClientOff
 	}
 	return client, nil
+}
+
+// clientFailed is the error for a ClientStore that returned one: see its contract. That the
+// client cannot be reached comes first, because an unknown client is the worse news.
+func clientFailed(call string, err error) error {
+	known, refused := (*reasoned)(nil), oautherr.Of(err)
+	switch {
+	case errors.Is(err, ErrClientUnreachable):
+		known = errUnreachable.because("%s: %w", call, err)
+	case refused.Code == oautherr.InvalidClient:
+		known = errUnknown.because("%s: %w", call, err)
+	default:
+		return hostFailed(call, err)
+	}
+	if refused.Code == known.err.Code {
+		known.err.Description = cmp.Or(refused.Description, known.err.Description)
+		known.err.RetryAfter = cmp.Or(refused.RetryAfter, known.err.RetryAfter)
+	}
+	return known
 }
 
 // identify is what the endpoint does in two stages, for what only reads a request: the
@@ -61,9 +87,9 @@ func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.
 // loopback or a private-use scheme, and have no parameter of an answer in its query.
 // A private-use scheme has a dot in it, or is one of privateUseSchemes, which are the
 // client's PrivateUseSchemes; without them only those with a dot can be registered.
-func CheckRedirectURI(uri string, privateUseSchemes ...string) error {
-	if err := destination.Check(uri, privateUseSchemes...); err != nil {
-		return fmt.Errorf("redirect URI %q %w", uri, err)
+func CheckRedirectURI(redirectURI string, privateUseSchemes ...string) error {
+	if err := uri.Check(redirectURI, privateUseSchemes...); err != nil {
+		return fmt.Errorf("redirect URI %q %w", redirectURI, err)
 	}
 	return nil
 }
@@ -99,18 +125,18 @@ func CheckClient(c Client) error {
 	case !destination.ValidText(c.ID, maxClientID):
 		add("ID", fmt.Errorf("is longer than %d bytes, or is not UTF-8 without control characters", maxClientID))
 	}
-	for i, uri := range c.RedirectURIs {
-		if err := CheckRedirectURI(uri, c.PrivateUseSchemes...); err != nil {
+	for i, redirectURI := range c.RedirectURIs {
+		if err := CheckRedirectURI(redirectURI, c.PrivateUseSchemes...); err != nil {
 			add(fmt.Sprintf("RedirectURIs[%d]", i), err)
 		}
 	}
 	for i, scheme := range c.PrivateUseSchemes {
-		if err := destination.CheckPrivateUse(scheme); err != nil {
+		if err := uri.CheckPrivateUse(scheme); err != nil {
 			add(fmt.Sprintf("PrivateUseSchemes[%d]", i), fmt.Errorf("%.80q %w", scheme, err))
 		}
 	}
 	if c.OutOfBand != "" {
-		if err := destination.CheckName(c.OutOfBand); err != nil {
+		if err := uri.CheckName(c.OutOfBand); err != nil {
 			add("OutOfBand", fmt.Errorf("%.80q %w: set a name such as %s", c.OutOfBand, err, OutOfBandAuto))
 		}
 	}
@@ -123,6 +149,12 @@ func CheckClient(c Client) error {
 		if responseType != "code" && responseType != "none" {
 			err := fmt.Errorf(`%.80q is neither "code" nor "none"`, responseType)
 			add(fmt.Sprintf("ResponseTypes[%d]", i), err)
+		}
+	}
+	for i, mode := range c.ResponseModes {
+		if known := destination.Modes(); !slices.Contains(known, mode) {
+			err := fmt.Errorf("%.80q is none of %s", mode, strings.Join(known, ", "))
+			add(fmt.Sprintf("ResponseModes[%d]", i), err)
 		}
 	}
 	if c.Trusted && c.Unvetted {

@@ -20,6 +20,8 @@ func TestCheckClient(t *testing.T) {
 		{"all that a client can have", func(*Client) {}, ""},
 		{"an ID of 2,048 bytes", func(c *Client) { c.ID = strings.Repeat("a", 2048) }, ""},
 		{"no response type at all", func(c *Client) { c.ResponseTypes = []string{} }, ""},
+		{"no response mode at all", func(c *Client) { c.ResponseModes = []string{} }, ""},
+		{"fragment alone", func(c *Client) { c.ResponseModes = []string{"fragment"} }, ""},
 		{"trusted", func(c *Client) { c.Trusted, c.Unvetted = true, false }, ""},
 
 		{"no ID", func(c *Client) { c.ID = "" }, "ID"},
@@ -40,19 +42,23 @@ func TestCheckClient(t *testing.T) {
 		{"a default scope without scopes", func(c *Client) { c.Scopes = nil }, "DefaultScopes[0]"},
 		{"an unknown response type", func(c *Client) { c.ResponseTypes = []string{"code", "token"} }, "ResponseTypes[1]"},
 		{"a response type in the other case", func(c *Client) { c.ResponseTypes = []string{"Code"} }, "ResponseTypes[0]"},
+		{"an unknown response mode", func(c *Client) { c.ResponseModes = []string{"query", "web_message"} }, "ResponseModes[1]"},
+		{"a response mode in the other case", func(c *Client) { c.ResponseModes = []string{"Fragment", "query"} }, "ResponseModes[0]"},
+		{"an empty response mode", func(c *Client) { c.ResponseModes = []string{""} }, "ResponseModes[0]"},
+		{"how answers out of band travel", func(c *Client) { c.ResponseModes = []string{"body"} }, "ResponseModes[0]"},
 		{"trusted and unvetted", func(c *Client) { c.Trusted = true }, "Trusted"},
 		{"all at once", func(c *Client) {
 			*c = Client{
 				RedirectURIs: []string{"x"}, PrivateUseSchemes: []string{"file"}, OutOfBand: "urn:", DefaultScopes: []string{"openid"},
-				ResponseTypes: []string{"token"}, Trusted: true, Unvetted: true,
+				ResponseTypes: []string{"token"}, ResponseModes: []string{"jwt"}, Trusted: true, Unvetted: true,
 			}
-		}, "ID RedirectURIs[0] PrivateUseSchemes[0] OutOfBand DefaultScopes[0] ResponseTypes[0] Trusted"},
+		}, "ID RedirectURIs[0] PrivateUseSchemes[0] OutOfBand DefaultScopes[0] ResponseTypes[0] ResponseModes[0] Trusted"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			client := Client{
 				ID: "a", RedirectURIs: []string{"http://127.0.0.1/cb", "cursor://cb"}, PrivateUseSchemes: []string{"cursor"},
 				OutOfBand: OutOfBandAuto, AnyLoopbackPort: true, Scopes: []string{"openid", "profile"}, DefaultScopes: []string{"openid"},
-				ResponseTypes: []string{"none", "code"}, Unvetted: true,
+				ResponseTypes: []string{"none", "code"}, ResponseModes: []string{"fragment", "form_post", "query"}, Unvetted: true,
 			}
 			c.change(&client)
 			err := CheckClient(client)

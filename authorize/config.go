@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/usher-auth/usher/authorize/internal/destination"
 	"github.com/usher-auth/usher/authorize/internal/jose"
+	"github.com/usher-auth/usher/authorize/internal/uri"
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
@@ -93,7 +93,7 @@ func checkURL(field, text string) (*url.URL, error) {
 		return nil, wrong(field, "is %q: set an https URL", text)
 	case strings.ContainsAny(text, "#@\\ ") || u.Opaque != "":
 		return nil, wrong(field, "is %q: remove fragment, user and anything unusual", text)
-	case u.Scheme == "http" && !destination.IsLoopback(hostOf(u)):
+	case u.Scheme == "http" && !uri.IsLoopback(hostOf(u)):
 		return nil, wrong(field, "is %q: http is allowed on loopback only, use https", text)
 	}
 	return u, nil
@@ -117,7 +117,7 @@ func (h *Handler) absolute(page string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if u.Hostname() == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !destination.IsLoopback(hostOf(u))) {
+	if u.Hostname() == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !uri.IsLoopback(hostOf(u))) {
 		return "", fmt.Errorf("%.80q is neither a path nor an https URL", page)
 	}
 	return page, nil

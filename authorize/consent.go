@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/usher-auth/usher/authorize/internal/destination"
+	"github.com/usher-auth/usher/authorize/internal/uri"
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
@@ -199,7 +199,7 @@ func rememberable(r *Request) bool {
 	case r.OutOfBand:
 		return !r.Client.Public
 	}
-	return !destination.Impersonable(r.RedirectURI)
+	return !uri.Impersonable(r.RedirectURI)
 }
 
 // remember stores what the user grants. Scopes that were asked for and are not

@@ -116,12 +116,12 @@ func (f *facts) rest() decision {
 	if f.forbidden {
 		return decision{Outcome: refuse, Reason: ReasonForbidden, Error: oautherr.AccessDenied}
 	}
-	if f.request.Prompts("consent") && !f.hasPageFor("consent") {
+	if slices.Contains(f.request.Prompt, "consent") && !f.hasPageFor("consent") {
 		// There is no page on which the user could agree.
 		return decision{Outcome: refuse, Reason: ReasonStep, Error: oautherr.ConsentRequired}
 	}
 	for _, step := range f.steps {
-		asked := step.prompt != "" && f.request.Prompts(step.prompt)
+		asked := step.prompt != "" && slices.Contains(f.request.Prompt, step.prompt)
 		if (step.needed || asked) && !step.done {
 			d := decision{Outcome: interact, Reason: ReasonStep, Interaction: step.name}
 			return f.ifPagesMayBeShown(d, step.error)
@@ -150,7 +150,7 @@ func (f *facts) ifPagesMayBeShown(d decision, code oautherr.Code) decision {
 }
 
 // mayShowPages reports whether the user can be asked anything.
-func mayShowPages(r *Request) bool { return !r.Prompts("none") && !r.OutOfBand }
+func mayShowPages(r *Request) bool { return !slices.Contains(r.Prompt, "none") && !r.OutOfBand }
 
 // login reports whether the sign-in is what the request asks for, and if not what
 // to do.
@@ -215,14 +215,15 @@ func (f *facts) loginPage(reason Reason) decision {
 
 // newSignInWanted returns why the request asks for a new sign-in, or nothing.
 func (f *facts) newSignInWanted() Reason {
+	prompt := f.request.Prompt
 	switch {
 	case len(f.request.EssentialACR) > 0 && !slices.Contains(f.request.EssentialACR, f.session.ACR):
 		return ReasonACR
-	case f.request.Prompts("login"):
+	case slices.Contains(prompt, "login"):
 		return ReasonPromptLogin
-	case f.request.Prompts("create") && !f.registered:
+	case slices.Contains(prompt, "create") && !f.registered:
 		return ReasonPromptCreate
-	case f.request.Prompts("select_account") && !f.hasPageFor("select_account"):
+	case slices.Contains(prompt, "select_account") && !f.hasPageFor("select_account"):
 		return ReasonPromptSelectAccount
 	case f.request.MaxAge != nil && f.tooOld(*f.request.MaxAge):
 		return ReasonMaxAge

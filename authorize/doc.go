@@ -26,7 +26,7 @@
 // A request goes through these files from top to bottom; the method answer in
 // authorize.go lists the steps.
 //
-//	params.go     1  read the query or the body, strictly and once
+//	params.go     1  read the query or the body, strictly and once, into a Request
 //	pending.go       if it comes back from a page: open what was sealed
 //	client.go     2  identify the client and prove where the answer may go
 //	validate.go   3  a table of checks, each with its RFC

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
+	"github.com/usher-auth/usher/authorize/internal/uri"
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
@@ -20,7 +21,8 @@ import (
 // and ErrorID must be escaped.
 type PageError struct {
 	// Status is the HTTP status: 400 for a wrong request or an unknown client, 405,
-	// 413, 414 or 415 for one that cannot be read, 503 if a store failed. The header
+	// 413, 414 or 415 for one that cannot be read, 503 if a store failed or the client
+	// cannot be reached (see [ErrClientUnreachable]). The header
 	// Retry-After is set already where the error says when to come back.
 	Status int
 
@@ -76,14 +78,17 @@ func newErrorID() string { return rand.Text()[:12] }
 
 // ShowError shows the error page for err, with all that belongs to it: the headers,
 // the log line and the event. It is for the host's own pages, above all for an error
-// of [Handler.Pending]. An error without a code is that of a store: see [ClientStore] and
-// its neighbours for what becomes of it.
+// of [Handler.Pending]. An error without a code, and [ErrClientUnreachable], are those of a
+// store: see [ClientStore] and its neighbours for what becomes of them.
 func (h *Handler) ShowError(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		err = errors.New("ShowError was called without an error")
 	}
-	if code := oautherr.Code(""); !errors.As(err, &code) {
-		err = hostFailed("a page", err)
+	code, known := oautherr.Code(""), (*reasoned)(nil)
+	switch {
+	case errors.As(err, &known):
+	case !errors.As(err, &code), errors.Is(err, ErrClientUnreachable):
+		err = clientFailed("a page", err)
 	}
 	refused := oautherr.Of(err)
 	if refused.Code == oautherr.InvalidClient && refused.Description == "" {
@@ -145,16 +150,15 @@ func (h *Handler) pageError(v *visit) PageError {
 		return p
 	}
 	p.ClientID, p.ClientName = v.client.ID, v.client.DisplayName()
-	to := destination.Answer{}
-	switch {
-	case v.back.URI() != "":
-		to = v.back.Answer(h.config.Issuer, theNo()...)
-	case !v.here:
-		to = v.destination.Answer(h.config.Issuer, v.fields...)
+	to, params := v.back, theNo()
+	if to.URI() == "" && !v.here {
+		to, params = v.destination, v.response
 	}
-	if to.URL != "" {
-		p.Return = &Return{URL: to.URL, Host: destination.Host(to.URL), Form: to.Form != nil, Vetted: !v.client.Unvetted}
-		for _, f := range to.Form {
+	if way := h.deliver(to, params); way.URL != "" {
+		p.Return = &Return{
+			URL: way.URL, Host: uri.Host(way.URL), Form: way.Form != nil, Vetted: !v.client.Unvetted,
+		}
+		for _, f := range way.Form {
 			p.Return.Fields = append(p.Return.Fields, Field(f))
 		}
 	}
@@ -191,18 +195,18 @@ func (v *visit) pageStatus() int {
 // Mode). Where its script is blocked, as by a policy that a proxy adds, there is a
 // button. The answer of prompt=none is silent: it may stand in a frame of the client's
 // page, and there is nothing on it that a user could be led to click.
-func writeFormPost(w http.ResponseWriter, to destination.Answer, silent bool) {
+func writeFormPost(w http.ResponseWriter, to destination.Delivery, silent bool) {
 	setPageHeaders(w.Header(), "script-src '"+sourceHash(submitScript)+"'; ", silent)
 	tellOrigin(w.Header())
 	writePage(w, http.StatusOK, formPostTemplate, struct {
 		URL    string
 		Host   string
-		Fields []destination.Field
+		Fields []destination.Param
 		Silent bool
 		Script template.JS
 	}{
 		URL:    to.URL,
-		Host:   destination.Host(to.URL),
+		Host:   uri.Host(to.URL),
 		Fields: to.Form,
 		Silent: silent,
 		Script: submitScript,

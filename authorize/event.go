@@ -111,6 +111,8 @@ func (e Event) level() slog.Level {
 		return slog.LevelInfo // the browser went away, which anybody can do at will
 	case e.saidByTheHost():
 		return slog.LevelInfo
+	case e.Reason == ReasonClientUnreachable:
+		return slog.LevelWarn // it is the client's server that does not answer
 	case e.Code == oautherr.ServerError || e.Code == oautherr.TemporarilyUnavailable:
 		return slog.LevelError
 	case e.Kind == EventReplayed || e.Kind == EventErrorPage || e.Kind == EventNotRedeemed:

@@ -103,6 +103,7 @@ func TestLevels(t *testing.T) {
 		{"maintenance", Event{Kind: EventRefused, Code: oautherr.TemporarilyUnavailable, Err: oautherr.TemporarilyUnavailable.With("Back at noon.")}, slog.LevelInfo},
 		{"too slow", Event{Kind: EventRefused, Code: oautherr.TemporarilyUnavailable, Err: oautherr.TemporarilyUnavailable.Because(context.DeadlineExceeded)}, slog.LevelError},
 		{"a failure on a page", Event{Kind: EventErrorPage, Code: oautherr.TemporarilyUnavailable}, slog.LevelError},
+		{"a client whose server is down", Event{Kind: EventErrorPage, Reason: ReasonClientUnreachable, Code: oautherr.TemporarilyUnavailable, Err: oautherr.TemporarilyUnavailable.Because(context.DeadlineExceeded)}, slog.LevelWarn},
 		{"a failure at redemption", Event{Kind: EventNotRedeemed, Code: oautherr.ServerError}, slog.LevelError},
 	} {
 		if got := c.e.level(); got != c.want {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+
+	oautherr "github.com/usher-auth/usher/errors"
 )
 
 // introspection is what [Handler.Introspection] answers.
@@ -31,7 +33,8 @@ type introspection struct {
 // the defaults filled in, separated by spaces), "subject" (the user asked for, if any),
 // "interaction", "reason", "iat", "exp", "resume_url" and "deny_url". A request that is
 // expired, damaged or of another endpoint, or whose client or redirect URI is gone, is
-// {"active":false}. If the ClientStore fails the status is 503.
+// {"active":false}. If the ClientStore fails the status is 503, with Retry-After where it
+// says when to come back.
 //
 // It tells nothing of the user, and nothing that the holder of req could not learn. Mount
 // it where only the host's own pages reach it all the same, behind whatever they
@@ -52,6 +55,9 @@ func (h *Handler) Introspection() http.Handler {
 		answer, err := h.introspect(ctx, p.get("req"))
 		if err != nil {
 			h.log.ErrorContext(ctx, "authorize: introspection", "error", err)
+			if after := oautherr.Of(err).RetryAfterHeader(); after != "" {
+				w.Header().Set("Retry-After", after)
+			}
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 		json.NewEncoder(w).Encode(answer)
@@ -66,7 +72,8 @@ func (h *Handler) introspect(ctx context.Context, req string) (introspection, er
 	}
 	p := pendingOf(w, req, h.config.Endpoint)
 	client, to, err := h.identify(ctx, p.Request.params)
-	if failed := (*reasoned)(nil); errors.As(err, &failed) && failed.reason == ReasonStoreFailed {
+	if failed := (*reasoned)(nil); errors.As(err, &failed) &&
+		(failed.reason == ReasonStoreFailed || failed.reason == ReasonClientUnreachable) {
 		return introspection{}, err
 	}
 	if err != nil {

@@ -61,7 +61,7 @@ func (h *Handler) approve(v *visit) error {
 	if err := answered(ctx, "CodeStore.SaveCode", h.config.Codes.SaveCode(ctx, key, record)); err != nil {
 		return err
 	}
-	v.granted, v.fields = record.Scopes, []destination.Field{{Name: "code", Value: code}}
+	v.granted, v.response = record.Scopes, []destination.Param{{Name: "code", Value: code}}
 	return nil
 }
 

@@ -30,16 +30,16 @@ const OutOfBandAuto = "urn:ietf:wg:oauth:2.0:oob:auto"
 // caching and sniffing. It is a [Config].ErrorPage for endpoints that only programs use, and can
 // be used for errors of the host's own in front of one.
 func ErrorJSON(w http.ResponseWriter, _ *http.Request, p PageError) {
-	writeJSON(w, cmp.Or(p.Status, http.StatusBadRequest), []destination.Field{
+	writeJSON(w, cmp.Or(p.Status, http.StatusBadRequest), []destination.Param{
 		{Name: "error", Value: string(p.Code)},
 		{Name: "error_description", Value: p.Description},
 	})
 }
 
-func writeJSON(w http.ResponseWriter, status int, fields []destination.Field) {
-	object := make(map[string]string, len(fields))
-	for _, field := range fields {
-		object[field.Name] = field.Value
+func writeJSON(w http.ResponseWriter, status int, params []destination.Param) {
+	object := make(map[string]string, len(params))
+	for _, p := range params {
+		object[p.Name] = p.Value
 	}
 	header := w.Header()
 	setHeaders(header)

@@ -120,6 +120,7 @@ func (c *Client) clone() *Client {
 	clone.Scopes = slices.Clone(c.Scopes)
 	clone.DefaultScopes = slices.Clone(c.DefaultScopes)
 	clone.ResponseTypes = slices.Clone(c.ResponseTypes)
+	clone.ResponseModes = slices.Clone(c.ResponseModes)
 	clone.Require = slices.Clone(c.Require)
 	return &clone
 }

@@ -342,6 +342,7 @@ func TestMemoryKeepsCopiesOfClients(t *testing.T) {
 		}
 		c.RedirectURIs = []string{"https://one.example/cb", "https://two.example/cb"}
 		c.ResponseTypes = []string{"code", "none"}
+		c.ResponseModes = []string{"query", "fragment"}
 		return c
 	}
 	spoil := func(c *authorize.Client) {
@@ -399,12 +400,13 @@ func TestMemoryClients(t *testing.T) {
 
 func TestMemoryKeepsNilApartFromEmpty(t *testing.T) {
 	m := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
-		{ID: "nil"}, {ID: "empty", ResponseTypes: []string{}},
+		{ID: "nil"}, {ID: "empty", ResponseTypes: []string{}, ResponseModes: []string{}},
 	}})
 	for id, want := range map[string]bool{"nil": true, "empty": false} {
-		// Nil means code only, an empty list nothing at all.
-		if c, err := m.Client(t.Context(), id); err != nil || (c.ResponseTypes == nil) != want {
-			t.Errorf("%s: ResponseTypes is %#v, %v", id, c.ResponseTypes, err)
+		// Nil means the default, an empty list nothing at all.
+		c, err := m.Client(t.Context(), id)
+		if err != nil || (c.ResponseTypes == nil) != want || (c.ResponseModes == nil) != want {
+			t.Errorf("%s: %#v, %#v, %v", id, c.ResponseTypes, c.ResponseModes, err)
 		}
 	}
 }

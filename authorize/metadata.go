@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+
+	"github.com/usher-auth/usher/authorize/internal/destination"
 )
 
 // Metadata returns the members of the server metadata (RFC 8414 §2, OpenID Connect
@@ -16,7 +18,7 @@ func (h *Handler) Metadata() map[string]any {
 		"issuer":                                         h.config.Issuer,
 		"authorization_endpoint":                         h.config.Endpoint,
 		"response_types_supported":                       slices.Clone(h.config.ResponseTypes),
-		"response_modes_supported":                       []string{"query", "form_post"},
+		"response_modes_supported":                       destination.Modes(),
 		"code_challenge_methods_supported":               []string{"S256"},
 		"authorization_response_iss_parameter_supported": true,
 		"claims_parameter_supported":                     true,

@@ -44,7 +44,7 @@ func TestMetadata(t *testing.T) {
 		}
 		want := map[string]any{
 			"issuer": testIssuer, "authorization_endpoint": testEndpoint, "response_types_supported": []string{"code"},
-			"response_modes_supported": []string{"query", "form_post"}, "code_challenge_methods_supported": []string{"S256"},
+			"response_modes_supported": []string{"query", "form_post", "fragment"}, "code_challenge_methods_supported": []string{"S256"},
 			"authorization_response_iss_parameter_supported": true, "claims_parameter_supported": true,
 			"request_parameter_supported": false, "request_uri_parameter_supported": false,
 			"prompt_values_supported": []string{"none", "login", "select_account"},
@@ -69,6 +69,9 @@ func TestTheMetadataIsTrue(t *testing.T) {
 	} {
 		s := newSite(t, change, withStep(Interaction{Name: "new", Prompt: "terms", Page: "/new"}))
 		m := s.handler.Metadata()
+		web := testClients()[0]
+		web.ResponseModes = []string{"query", "form_post", "fragment"}
+		s.memory.PutClient(web)
 		for _, dimension := range []struct {
 			member, parameter string
 			candidates        []string

@@ -2,12 +2,14 @@ package authorize
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
@@ -303,4 +305,102 @@ func appendOnce(list []string, name string) []string {
 		return list
 	}
 	return append(list, name)
+}
+
+// newRequest reads the parameters into a Request. It does not judge: what cannot
+// be read stays at its zero value, and a check in validate.go refuses it.
+func newRequest(p params) *Request {
+	r := &Request{
+		ClientID:            p.get("client_id"),
+		RedirectURI:         p.get("redirect_uri"),
+		ResponseType:        p.get("response_type"),
+		ResponseMode:        p.get("response_mode"),
+		Scopes:              list(p.get("scope")),
+		State:               p.get("state"),
+		Nonce:               p.get("nonce"),
+		CodeChallenge:       p.get("code_challenge"),
+		CodeChallengeMethod: p.get("code_challenge_method"),
+		Prompt:              list(p.get("prompt")),
+		LoginHint:           p.get("login_hint"),
+		UILocales:           list(p.get("ui_locales")),
+		ClaimsLocales:       list(p.get("claims_locales")),
+		ACRValues:           list(p.get("acr_values")),
+		redirectURISent:     p.get("redirect_uri") != "",
+		params:              p,
+	}
+	if strings.Contains(r.ResponseType, " ") && len(r.ResponseType) <= maxList {
+		// The order of the values does not matter (RFC 6749 §3.1.1).
+		values := strings.FieldsFunc(r.ResponseType, func(c rune) bool { return c == ' ' })
+		slices.Sort(values)
+		r.ResponseType = strings.Join(values, " ")
+	}
+	if text := p.get("max_age"); text != "" {
+		r.MaxAge, _ = maxAge(text)
+	}
+	switch display := p.get("display"); display {
+	case "page", "popup", "touch", "wap":
+		r.Display = display
+	}
+	if p.get("resource") != "" {
+		r.Resources = p.all("resource")
+	}
+	if claims := p.get("claims"); claims != "" {
+		r.Claims = json.RawMessage(claims)
+	}
+	return r
+}
+
+// A space-separated list may have so many bytes and so many values. A longer one is
+// not split: it stays one text, which the rule of its parameter refuses, so that
+// nobody can make us compare thousands of values.
+const (
+	maxList   = 4096
+	maxValues = 100
+)
+
+// list splits a space-separated list and drops what is there twice. Blanks at its
+// ends, and two in the place of one, are no values. Only the space separates: any
+// other white space stays in the value and is refused there.
+func list(text string) []string {
+	if text == "" {
+		return nil
+	}
+	if len(text) > maxList {
+		return []string{text}
+	}
+	values, read := make([]string, 0, 4), 0
+	for value := range strings.SplitSeq(text, " ") {
+		if value == "" {
+			continue
+		}
+		if read++; read > maxValues {
+			return []string{text}
+		}
+		if !slices.Contains(values, value) {
+			values = append(values, value)
+		}
+	}
+	return values
+}
+
+// tooManyValues reports whether a list stays one text for what is in it: a value of a
+// list that was split has no space.
+func tooManyValues(text string) bool {
+	values := list(text)
+	return len(values) == 1 && strings.Contains(values[0], " ")
+}
+
+// maxAge reads ASCII digits that fit an int64. Anything else is an error, never
+// "no limit".
+func maxAge(text string) (*int64, error) {
+	for i := range len(text) {
+		if text[i] < '0' || text[i] > '9' {
+			return nil, strconv.ErrSyntax
+		}
+	}
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return nil, err
+	}
+	return &seconds, nil
 }

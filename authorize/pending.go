@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/usher-auth/usher/authorize/internal/destination"
+	"github.com/usher-auth/usher/authorize/internal/uri"
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
@@ -70,8 +70,9 @@ func (p Pending) String() string { return p.LogValue().String() }
 // process. It records nothing; whether this browser began the request is in
 // [Pending].Anew.
 // An error means that req is missing, expired or not of this endpoint's making, that
-// the client or its redirect URI is gone since, or that the ClientStore failed:
-// [Handler.ShowError] tells the user what to do.
+// the client or its redirect URI is gone since, that the ClientStore failed, or that the
+// client cannot be reached ([ErrClientUnreachable]): [Handler.ShowError] tells the user
+// what to do.
 func (h *Handler) Pending(r *http.Request) (*Pending, error) {
 	req := reqOf(r)
 	w, err := h.reader().open(req)
@@ -348,7 +349,7 @@ func appendQuery(target, name, value string) string {
 	if strings.Contains(target, "?") {
 		separator = "&"
 	}
-	target += separator + name + "=" + destination.Escape(value)
+	target += separator + uri.Encode([]uri.Param{{Name: name, Value: value}})
 	if found {
 		target += "#" + fragment
 	}

@@ -288,6 +288,7 @@ func TestWhatChangedMeanwhileCounts(t *testing.T) {
 		{"the redirect URI is gone", func(_ *site, web *Client) { web.RedirectURIs = []string{"https://app.example/new"} }, "page Bad Request redirect_uri_mismatch"},
 		{"the scope is gone", func(_ *site, web *Client) { web.Scopes = []string{"profile"} }, "client invalid_scope"},
 		{"the response type is gone", func(_ *site, web *Client) { web.ResponseTypes = []string{"none"} }, "client unauthorized_client"},
+		{"the response mode is another's now", func(_ *site, web *Client) { web.ResponseModes = []string{"query"} }, "client invalid_request"},
 		{"it has to push now", func(_ *site, web *Client) { web.RequirePushed = true }, "client invalid_request"},
 		{"the policy says no", func(s *site, _ *Client) {
 			s.config.Allow = func(context.Context, *session.Session, *Request) (bool, error) { return false, nil }
@@ -296,7 +297,7 @@ func TestWhatChangedMeanwhileCounts(t *testing.T) {
 	} {
 		s := newSite(t)
 		v := s.visitor(nil)
-		at := v.get(ask())
+		at := v.get(ask("response_mode=form_post"))
 		web, err := s.memory.Client(context.Background(), "web")
 		if err != nil {
 			t.Fatal(err)

@@ -31,9 +31,9 @@ func (h *Handler) destinationOf(c *Client, p params) (destination.Destination, e
 		OutOfBand:         c.OutOfBand,
 		DefaultSingle:     c.DefaultRedirectURI && !asksForOpenID(p, &h.config, c),
 		AnyLoopbackPort:   c.AnyLoopbackPort,
+		Modes:             c.ResponseModes,
 	}
-	mode := destination.Mode(p.get("response_mode"))
-	to, err := destination.Match(p.get("redirect_uri"), registration, mode, p.get("state"))
+	to, err := destination.Match(p.get("redirect_uri"), registration, p.get("response_mode"), p.get("state"))
 	switch {
 	case errors.Is(err, destination.ErrMissing):
 		return to, errNoAddress

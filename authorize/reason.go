@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	oautherr "github.com/usher-auth/usher/errors"
 )
@@ -46,6 +47,9 @@ const (
 	ReasonNothingChosen Reason = "nothing_chosen" // consent to nothing, or to what was not asked
 	ReasonStoreFailed   Reason = "store_failed"   // a store or function of the host failed
 	ReasonBrowser       Reason = "browser"        // a browser sent what only a program may ask for
+
+	// ReasonClientUnreachable: what the client says of itself cannot be fetched.
+	ReasonClientUnreachable Reason = "client_unreachable"
 )
 
 // reasoned is an error whose reason is known where it arises.
@@ -96,6 +100,13 @@ var (
 	errURITooLong           = &reasoned{ReasonUnreadable, http.StatusRequestURITooLong, oautherr.InvalidRequest.With("The address is too long.")}
 	errUnsupportedMediaType = &reasoned{ReasonUnreadable, http.StatusUnsupportedMediaType, oautherr.InvalidRequest.With("A POST has to be of type application/x-www-form-urlencoded.")}
 )
+
+// errUnreachable says when to come back, unless the error of the ClientStore does.
+var errUnreachable = &reasoned{ReasonClientUnreachable, http.StatusServiceUnavailable, &oautherr.Error{
+	Code:        oautherr.TemporarilyUnavailable,
+	Description: "The details of the application cannot be fetched at the moment. Try again later.",
+	RetryAfter:  time.Minute,
+}}
 
 // errNoConsentPage is a mistake of the host's, and the page says no more than that.
 var errNoConsentPage = &reasoned{ReasonNoConsentPage, 0, oautherr.ServerError.Because(errors.New(

@@ -4,11 +4,10 @@ import (
 	"encoding/json"
 	"log/slog"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/usher-auth/usher/authorize/internal/destination"
+	"github.com/usher-auth/usher/authorize/internal/uri"
 )
 
 // Client is an application that may ask for authorization (RFC 6749 §2). Every
@@ -69,6 +68,18 @@ type Client struct {
 	// ResponseTypes are those that the client may ask for, of "code" and "none".
 	// Nil: code only. An empty, non-nil list: none at all.
 	ResponseTypes []string
+
+	// ResponseModes are those that a request of the client may name, of "query",
+	// "form_post" and "fragment" (OAuth 2.0 Multiple Response Type Encoding Practices
+	// §2.1). Nil: query and form_post. An empty, non-nil list: none. Another one is
+	// refused with invalid_request.
+	//
+	// Whatever is listed, a request that names none is answered in the query, and so is
+	// the error of one that names a mode that it may not. List fragment only for a
+	// client that reads its answers there, such as a script: anybody can make a link
+	// that names the mode, and a client that looks into its query alone would leave the
+	// code in its address.
+	ResponseModes []string
 
 	// PKCEOptional lets a confidential client leave PKCE out (RFC 9700 §2.1.1
 	// allows it where a nonce does the work). Half or malformed PKCE is refused
@@ -134,8 +145,8 @@ type Request struct {
 	RedirectURI string
 	OutOfBand   bool
 
-	// ResponseType is "code" or "none"; ResponseMode is "query" or "form_post",
-	// or empty where the request leaves it to the server, which means query.
+	// ResponseType is "code" or "none"; ResponseMode is "query", "form_post" or
+	// "fragment", or empty where the request leaves it to the server, which means query.
 	ResponseType string
 	ResponseMode string
 
@@ -201,7 +212,7 @@ func (r *Request) Prompts(value string) bool { return slices.Contains(r.Prompt, 
 
 // RedirectHost returns the host of the redirect URI for a person to read, or its
 // scheme where it has none. Consent pages must show it (RFC 8252 §8.6).
-func (r *Request) RedirectHost() string { return destination.Host(r.RedirectURI) }
+func (r *Request) RedirectHost() string { return uri.Host(r.RedirectURI) }
 
 // Parameter returns the value of one of the parameters that [Config].Parameters
 // names, or of any parameter of the protocol; empty when it was not sent.
@@ -224,104 +235,6 @@ func (r Request) LogValue() slog.Value {
 		slog.String("scope", strings.Join(r.Scopes, " ")),
 		slog.String("prompt", strings.Join(r.Prompt, " ")),
 	)
-}
-
-// newRequest reads the parameters into a Request. It does not judge: what cannot
-// be read stays at its zero value, and a check in validate.go refuses it.
-func newRequest(p params) *Request {
-	r := &Request{
-		ClientID:            p.get("client_id"),
-		RedirectURI:         p.get("redirect_uri"),
-		ResponseType:        p.get("response_type"),
-		ResponseMode:        p.get("response_mode"),
-		Scopes:              list(p.get("scope")),
-		State:               p.get("state"),
-		Nonce:               p.get("nonce"),
-		CodeChallenge:       p.get("code_challenge"),
-		CodeChallengeMethod: p.get("code_challenge_method"),
-		Prompt:              list(p.get("prompt")),
-		LoginHint:           p.get("login_hint"),
-		UILocales:           list(p.get("ui_locales")),
-		ClaimsLocales:       list(p.get("claims_locales")),
-		ACRValues:           list(p.get("acr_values")),
-		redirectURISent:     p.get("redirect_uri") != "",
-		params:              p,
-	}
-	if strings.Contains(r.ResponseType, " ") && len(r.ResponseType) <= maxList {
-		// The order of the values does not matter (RFC 6749 §3.1.1).
-		values := strings.FieldsFunc(r.ResponseType, func(c rune) bool { return c == ' ' })
-		slices.Sort(values)
-		r.ResponseType = strings.Join(values, " ")
-	}
-	if text := p.get("max_age"); text != "" {
-		r.MaxAge, _ = maxAge(text)
-	}
-	switch display := p.get("display"); display {
-	case "page", "popup", "touch", "wap":
-		r.Display = display
-	}
-	if p.get("resource") != "" {
-		r.Resources = p.all("resource")
-	}
-	if claims := p.get("claims"); claims != "" {
-		r.Claims = json.RawMessage(claims)
-	}
-	return r
-}
-
-// A space-separated list may have so many bytes and so many values. A longer one is
-// not split: it stays one text, which the rule of its parameter refuses, so that
-// nobody can make us compare thousands of values.
-const (
-	maxList   = 4096
-	maxValues = 100
-)
-
-// list splits a space-separated list and drops what is there twice. Blanks at its
-// ends, and two in the place of one, are no values. Only the space separates: any
-// other white space stays in the value and is refused there.
-func list(text string) []string {
-	if text == "" {
-		return nil
-	}
-	if len(text) > maxList {
-		return []string{text}
-	}
-	values, read := make([]string, 0, 4), 0
-	for value := range strings.SplitSeq(text, " ") {
-		if value == "" {
-			continue
-		}
-		if read++; read > maxValues {
-			return []string{text}
-		}
-		if !slices.Contains(values, value) {
-			values = append(values, value)
-		}
-	}
-	return values
-}
-
-// tooManyValues reports whether a list stays one text for what is in it: a value of a
-// list that was split has no space.
-func tooManyValues(text string) bool {
-	values := list(text)
-	return len(values) == 1 && strings.Contains(values[0], " ")
-}
-
-// maxAge reads ASCII digits that fit an int64. Anything else is an error, never
-// "no limit".
-func maxAge(text string) (*int64, error) {
-	for i := range len(text) {
-		if text[i] < '0' || text[i] > '9' {
-			return nil, strconv.ErrSyntax
-		}
-	}
-	seconds, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return nil, err
-	}
-	return &seconds, nil
 }
 
 // Code is what an authorization code stands for (RFC 6749 §4.1.2): the record

@@ -44,6 +44,7 @@ func TestTheHeadersOfEveryAnswer(t *testing.T) {
 	redirected := map[string]string{"Location": "*"}
 	s := newSite(t, withConsent)
 	s.remember("web", "openid")
+	s.remember("browser", "openid")
 	as := func(who *session.Session) *visitor { return s.visitor(who) }
 	for _, c := range []struct {
 		rule   string
@@ -65,6 +66,9 @@ func TestTheHeadersOfEveryAnswer(t *testing.T) {
 		{"an error for prompt=none, by form_post", as(nil).get(ask("response_mode=form_post", "prompt=none")), 200, silent},
 		{"a wrong request with prompt=none, by form_post", as(alice()).get(ask("scope=unknown", "response_mode=form_post", "prompt=none")), 200, silent},
 		{"an error for prompt=none, by redirect", as(nil).get(ask("prompt=none")), 302, redirected},
+		{"an error for prompt=none, by fragment", as(nil).get(ask("client_id=browser", "response_mode=fragment", "prompt=none")), 302, redirected},
+		{"a code, by fragment", as(alice()).get(ask("client_id=browser", "response_mode=fragment")), 302, redirected},
+		{"a code, by fragment for a POST", as(alice()).post(ask("client_id=browser", "response_mode=fragment")), 303, redirected},
 		{"none and another value of prompt, by form_post", as(alice()).get(ask("response_mode=form_post", "prompt=none+login")), 200, form},
 		{"prompt=none twice, by form_post", as(alice()).get(ask("response_mode=form_post", "prompt=none", "+prompt=none")), 200, form},
 		{"an error page for prompt=none", as(nil).get(ask("client_id=unknown", "response_mode=form_post", "prompt=none")), 400, page},
@@ -149,6 +153,9 @@ func TestAnAnswerByRedirect(t *testing.T) {
 		{"a code without state", []string{"-state"}, "https://app.example/cb?code=CODE&iss=https%3A%2F%2Fas.example"},
 		{"a query stays in front", []string{"client_id=query"}, "https://q.example/cb?tenant=1&x=a+b&code=CODE&state=st-1&iss=https%3A%2F%2Fas.example"},
 		{"a private-use scheme", []string{"client_id=native", "redirect_uri=com.example.app%3A%2Fcb"}, "com.example.app:/cb?code=CODE&state=st-1&iss=https%3A%2F%2Fas.example"},
+		{"a code by fragment", []string{"client_id=browser", "response_mode=fragment"}, "https://browser.example/cb#code=CODE&state=st-1&iss=https%3A%2F%2Fas.example"},
+		{"a private-use scheme, by fragment", []string{"client_id=browser", "response_mode=fragment", "redirect_uri=com.example.browser%3A%2Fcb", "state=%26code%3Dx%23+%2B%25"}, "com.example.browser:/cb#code=CODE&state=%26code%3Dx%23%20%2B%25&iss=https%3A%2F%2Fas.example"},
+		{"an error by fragment", []string{"client_id=browser", "response_mode=fragment", "scope=openid+scope", "prompt=foo"}, "https://browser.example/cb#error=invalid_scope&error_description=A%20requested%20scope%20is%20missing%2C%20unknown%20or%20not%20open%20to%20this%20client.&state=st-1&iss=https%3A%2F%2Fas.example"},
 		{"an error", []string{"scope=unknown"}, "https://app.example/cb?error=invalid_scope&error_description=A%20requested%20scope%20is%20missing%2C%20unknown%20or%20not%20open%20to%20this%20client.&state=st-1&iss=https%3A%2F%2Fas.example"},
 		{"a state that needs escaping", []string{"response_type=none", "state=%26code%3Dx%23+%2B%25"}, "https://app.example/cb?state=%26code%3Dx%23%20%2B%25&iss=https%3A%2F%2Fas.example"},
 	} {
@@ -394,7 +401,14 @@ func TestOtherMethodsAreNotRedirectedToErrorURL(t *testing.T) {
 
 func TestErrorPageHook(t *testing.T) {
 	var page PageError
-	s := newSite(t, keeping(&page))
+	s := newSite(t, keeping(&page), func(s *site) {
+		unvetted, err := s.memory.Client(context.Background(), "new")
+		if err != nil {
+			t.Fatal(err)
+		}
+		unvetted.ResponseModes = []string{"query", "form_post", "fragment"}
+		s.memory.PutClient(*unvetted)
+	})
 	for _, c := range []struct {
 		rule string
 		ask  []string
@@ -412,6 +426,14 @@ func TestErrorPageHook(t *testing.T) {
 			Status: 400, Reason: ReasonNotSignedIn, Code: oautherr.LoginRequired, Description: "The user has to sign in, and no page can be shown for that.", ClientID: "new", ClientName: "Totally <b>Real</b>",
 			Return: &Return{Host: "new.example", URL: "https://new.example/cb", Form: true, Fields: []Field{
 				{"error", "login_required"}, {"error_description", "The user has to sign in, and no page can be shown for that."}, {"state", "st-1"}, {"iss", testIssuer}}},
+		}},
+		{"an unvetted client with fragment", []string{"client_id=new", "prompt=none", "response_mode=fragment"}, PageError{
+			Status: 400, Reason: ReasonNotSignedIn, Code: oautherr.LoginRequired, Description: "The user has to sign in, and no page can be shown for that.", ClientID: "new", ClientName: "Totally <b>Real</b>",
+			Return: &Return{Host: "new.example", URL: "https://new.example/cb#error=login_required&error_description=The%20user%20has%20to%20sign%20in%2C%20and%20no%20page%20can%20be%20shown%20for%20that.&state=st-1&iss=https%3A%2F%2Fas.example"},
+		}},
+		{"an unvetted client with a mode that nobody knows", []string{"client_id=new", "response_mode=jwt"}, PageError{
+			Status: 400, Code: oautherr.InvalidRequest, Description: "The response_mode is not supported.", ClientID: "new", ClientName: "Totally <b>Real</b>",
+			Return: &Return{Host: "new.example", URL: "https://new.example/cb?error=invalid_request&error_description=The%20response_mode%20is%20not%20supported.&state=st-1&iss=https%3A%2F%2Fas.example"},
 		}},
 	} {
 		got := s.visitor(nil).get(ask(c.ask...))
@@ -556,6 +578,131 @@ func TestTheClientStoreFails(t *testing.T) {
 	}
 }
 
+// An error of the ClientStore is one of three things, wherever a user comes upon it.
+func TestWhatTheClientStoreSays(t *testing.T) {
+	const unknown = "The application is not known here."
+	const unreachable = "The details of the application cannot be fetched at the moment. Try again later."
+	const failed, unavailable = "The server met an unexpected condition.", "The server cannot answer at the moment. Try again later."
+	down := &net.OpError{Op: "dial", Err: errors.New("SECRET")}
+	for _, c := range []struct {
+		rule   string
+		err    error
+		status int
+		code   oautherr.Code
+		reason Reason
+		text   string
+		after  string
+	}{
+		{"no client", oautherr.InvalidClient, 400, oautherr.InvalidClient, ReasonUnknownClient, unknown, ""},
+		{"no client, wrapped", fmt.Errorf("SECRET: %w", oautherr.InvalidClient), 400, oautherr.InvalidClient, ReasonUnknownClient, unknown, ""},
+		{"no client, with a cause", oautherr.InvalidClient.Because(down), 400, oautherr.InvalidClient, ReasonUnknownClient, unknown, ""},
+		{"no client, joined with a cause", errors.Join(down, oautherr.InvalidClient), 400, oautherr.InvalidClient, ReasonUnknownClient, unknown, ""},
+		{"no client, with a text", fmt.Errorf("SECRET: %w", oautherr.InvalidClient.With("This is no document of an application.")),
+			400, oautherr.InvalidClient, ReasonUnknownClient, "This is no document of an application.", ""},
+		{"unreachable", ErrClientUnreachable, 503, oautherr.TemporarilyUnavailable, ReasonClientUnreachable, unreachable, "60"},
+		{"unreachable, wrapped with its cause", fmt.Errorf("%w: %w", ErrClientUnreachable, down), 503, oautherr.TemporarilyUnavailable, ReasonClientUnreachable, unreachable, "60"},
+		{"unreachable, behind its cause", fmt.Errorf("%w: %w", down, ErrClientUnreachable), 503, oautherr.TemporarilyUnavailable, ReasonClientUnreachable, unreachable, "60"},
+		{"unreachable, and when to come back", &oautherr.Error{Code: oautherr.TemporarilyUnavailable, Cause: ErrClientUnreachable, RetryAfter: 5 * time.Second},
+			503, oautherr.TemporarilyUnavailable, ReasonClientUnreachable, unreachable, "5"},
+		{"unreachable, with a text", &oautherr.Error{Code: oautherr.TemporarilyUnavailable, Description: "wiki.example does not answer.", Cause: ErrClientUnreachable},
+			503, oautherr.TemporarilyUnavailable, ReasonClientUnreachable, "wiki.example does not answer.", "60"},
+		{"unreachable, called unknown", oautherr.InvalidClient.Because(ErrClientUnreachable), 503, oautherr.TemporarilyUnavailable, ReasonClientUnreachable, unreachable, "60"},
+		{"unreachable, joined with unknown", errors.Join(oautherr.InvalidClient, ErrClientUnreachable), 503, oautherr.TemporarilyUnavailable, ReasonClientUnreachable, unreachable, "60"},
+		{"unreachable, called a fault of the server", oautherr.ServerError.Because(ErrClientUnreachable), 503, oautherr.TemporarilyUnavailable, ReasonClientUnreachable, unreachable, "60"},
+		{"anything else", errors.New("SECRET"), 503, oautherr.ServerError, ReasonStoreFailed, failed, ""},
+		{"the network", down, 503, oautherr.TemporarilyUnavailable, ReasonStoreFailed, unavailable, ""},
+		{"another code", oautherr.AccessDenied.With("SECRET"), 503, oautherr.ServerError, ReasonStoreFailed, failed, ""},
+		{"a store that is down because of an unknown client", oautherr.TemporarilyUnavailable.Because(oautherr.InvalidClient), 503, oautherr.TemporarilyUnavailable, ReasonStoreFailed, unavailable, ""},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			for place, do := range map[string]func(v *visitor, at *reply) *reply{
+				"a first visit":     func(v *visitor, _ *reply) *reply { return v.get(ask("prompt=none", "response_mode=form_post")) },
+				"a return":          func(v *visitor, at *reply) *reply { return v.resume(at) },
+				"the user's no":     func(v *visitor, at *reply) *reply { return v.deny(at) },
+				"Grant":             func(v *visitor, at *reply) *reply { return v.grant(at, "openid") },
+				"Pending":           func(v *visitor, at *reply) *reply { return v.showPending(at, "") },
+				"Pending, and more": func(v *visitor, at *reply) *reply { return v.showPending(at, "my page: ") },
+			} {
+				s := newSite(t, withConsent)
+				v := s.visitor(alice())
+				at := v.get(ask()).want(t, "asked", "consent")
+				s.config.Clients = clientFunc(func(context.Context, string) (*Client, error) { return nil, c.err })
+				s.restart()
+				var page PageError
+				s.handler.config.ErrorPage = func(w http.ResponseWriter, r *http.Request, p PageError) {
+					page = p
+					writePage(w, p.Status, errorTemplate, p)
+				}
+				got := do(v, at).want(t, place, "page "+http.StatusText(c.status)+" "+string(c.code))
+				if after := got.header.Get("Retry-After"); page.Reason != c.reason || page.Description != c.text || page.Return != nil || after != c.after {
+					t.Errorf("%s: %+v, Retry-After %q", place, page, after)
+				}
+				if e := s.lastEvent(); e.Reason != c.reason || !errors.Is(e.Err, c.err) || strings.Contains(got.body, "SECRET") {
+					t.Errorf("%s: reported as %s: %v\n%s", place, e.Reason, e.Err, got.body)
+				}
+				w := httptest.NewRecorder()
+				s.handler.Introspection().ServeHTTP(w, formPost("/introspect", "req="+at.req))
+				want := map[int]int{400: 200, 503: 503}[c.status]
+				if w.Code != want || w.Body.String() != "{\"active\":false}\n" || w.Header().Get("Retry-After") != c.after {
+					t.Errorf("Introspection: %d %s %v", w.Code, w.Body, w.Header())
+				}
+			}
+		})
+	}
+}
+
+// showPending is a page of the host that cannot read its request, and shows why.
+func (v *visitor) showPending(at *reply, text string) *reply {
+	v.site.t.Helper()
+	return v.page(func(w http.ResponseWriter, r *http.Request) {
+		_, err := v.site.handler.Pending(r)
+		if err == nil {
+			v.site.t.Error("Pending succeeds")
+		}
+		if text != "" {
+			err = fmt.Errorf("%s%w", text, err)
+		}
+		v.site.handler.ShowError(w, r, err)
+	}, httptest.NewRequest("GET", "/login?req="+at.req, nil))
+}
+
+// The way back from a page is the way that the answer would have taken.
+func TestTheWayBackIsInTheModeThatWasAskedFor(t *testing.T) {
+	for _, mode := range []string{"", "query", "form_post", "fragment"} {
+		for rule, do := range map[string]func(s *site, at *reply) *reply{
+			"another browser's no": func(s *site, at *reply) *reply { return s.visitor(nil).deny(at) },
+			"too late": func(s *site, at *reply) *reply {
+				s.now = s.now.Add(time.Hour)
+				return s.visitor(nil).resume(at)
+			},
+		} {
+			s := newSite(t)
+			web := testClients()[0]
+			web.ResponseModes = []string{"query", "form_post", "fragment"}
+			s.memory.PutClient(web)
+			var back *Return
+			s.config.ErrorPage = func(w http.ResponseWriter, r *http.Request, p PageError) {
+				back = p.Return
+				writePage(w, p.Status, errorTemplate, p)
+			}
+			s.restart()
+			do(s, s.visitor(nil).get(ask("response_mode="+mode)))
+			const no = "error=access_denied&error_description=The%20user%20refused%20the%20request.&state=st-1&iss=https%3A%2F%2Fas.example"
+			want := &Return{Host: "app.example", Vetted: true, URL: "https://app.example/cb?" + no}
+			switch mode {
+			case "fragment":
+				want.URL = "https://app.example/cb#" + no
+			case "form_post":
+				want.URL, want.Form = "https://app.example/cb", true
+				want.Fields = []Field{{"error", "access_denied"}, {"error_description", "The user refused the request."}, {"state", "st-1"}, {"iss", testIssuer}}
+			}
+			if diff := cmp.Diff(want, back); diff != "" {
+				t.Errorf("%s, response_mode=%s: (-want +got)\n%s", rule, mode, diff)
+			}
+		}
+	}
+}
+
 // RFC 6749 §4.1.2.1: a 5xx cannot travel by redirect.
 func TestStatusOfPages(t *testing.T) {
 	for _, c := range []struct {
@@ -585,6 +732,7 @@ func TestAPageThatMetAFailingStore(t *testing.T) {
 		{"too slow", context.DeadlineExceeded, "temporarily_unavailable: store_failed"},
 		{"something else", io.EOF, "server_error: store_failed"},
 		{"an error with a code", oautherr.LoginRequired.With("Who are you?"), "login_required: "},
+		{"a client that cannot be reached", fmt.Errorf("list: %w", ErrClientUnreachable), "temporarily_unavailable: client_unreachable"},
 	} {
 		s := newSite(t)
 		s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, c.err) }, httptest.NewRequest("GET", "/x", nil))

@@ -50,6 +50,7 @@ func testClients() []Client {
 		{ID: "pushed", RequirePushed: true, RedirectURIs: []string{"https://pushed.example/cb"}},
 		{ID: "none", ResponseTypes: []string{}, RedirectURIs: []string{"https://none.example/cb"}},
 		{ID: "query", RedirectURIs: []string{"https://q.example/cb?tenant=1&x=a+b"}},
+		{ID: "browser", Public: true, RedirectURIs: []string{"https://browser.example/cb", "com.example.browser:/cb"}, ResponseModes: []string{"query", "fragment"}},
 		{ID: "off", Disabled: true, RedirectURIs: []string{"https://off.example/cb"}},
 		{ID: "nowhere", Public: true},
 		{ID: "unsafe", RedirectURIs: []string{"javascript:alert(1)"}},
@@ -334,8 +335,9 @@ type reply struct {
 	// host, "endpoint", or "page" for an error page in place.
 	kind string
 	// target is the redirect URI that a client's answer went to; params is the
-	// answer, by redirect or by form.
+	// answer, and mode how it travels: query, fragment or form_post.
 	target string
+	mode   string
 	params map[string]string
 	req    string // what a page was given
 }
@@ -359,10 +361,10 @@ func (s *site) read(r *http.Request, w *httptest.ResponseRecorder) *reply {
 		got.kind, got.req = path, values.Get("req")
 	case got.location != "":
 		got.kind = "client"
-		uri, query := s.splitClient(got.location)
-		got.target, got.params = uri, s.once(query)
+		uri, mode, query := s.splitClient(got.location)
+		got.target, got.mode, got.params = uri, mode, s.once(query)
 	case strings.Contains(got.body, "submit()"):
-		got.kind = "client"
+		got.kind, got.mode = "client", "form_post"
 		got.target, got.params = s.readForm(got.body)
 	default:
 		got.kind = "page"
@@ -381,13 +383,17 @@ func (s *site) cutHost(location string) (page string, ok bool) {
 }
 
 // splitClient cuts the answer off the registered redirect URI, whose own query must
-// still be there in front of it.
-func (s *site) splitClient(location string) (uri, query string) {
+// still be there in front of it, and says where it stands: in the query or the fragment.
+func (s *site) splitClient(location string) (uri, mode, query string) {
 	s.t.Helper()
+	mode = "query"
+	if strings.Contains(location, "#") {
+		mode = "fragment"
+	}
 	for _, c := range testClients() {
 		for _, registered := range c.RedirectURIs {
 			if rest, ok := strings.CutPrefix(location, registered); ok && rest != "" {
-				return registered, rest[1:]
+				return registered, mode, rest[1:]
 			}
 		}
 	}
@@ -396,7 +402,7 @@ func (s *site) splitClient(location string) (uri, query string) {
 	if !regexp.MustCompile(`^http://(127\.0\.0\.1|\[::1\]):[1-9][0-9]{0,4}/cb$`).MatchString(uri) {
 		s.t.Fatalf("Location is no registered redirect URI: %s", location)
 	}
-	return uri, query
+	return uri, mode, query
 }
 
 // once reads a query in which nothing may come twice.

@@ -23,12 +23,40 @@ import (
 // ClientStore knows the applications that may ask (RFC 6749 §2).
 type ClientStore interface {
 	// Client returns the client with this id, byte for byte. The id is hostile
-	// input: up to 2,048 bytes of UTF-8 without control characters. Nil means that there is no
-	// such client, which the user sees as an error page. An error is a page with
-	// status 503, because without the client there is nowhere to send an error.
+	// input: up to 2,048 bytes of UTF-8 without control characters. Nil means that there
+	// is no such client.
 	// What is returned is not trusted: every value in it is checked again.
+	//
+	// Without the client there is nowhere to send an error, so the user sees a page. It
+	// says one of three things, and the rest of the error is for the log:
+	//
+	//   - An error whose code is oautherr.InvalidClient (see oautherr.Of) says that the
+	//     id cannot be that of a client, such as the address of a document that is none.
+	//     It is what nil is, status 400 and [ReasonUnknownClient], with the text of
+	//     oautherr.InvalidClient.With where it has one.
+	//   - One that wraps [ErrClientUnreachable] says that the client could not be asked
+	//     about itself: status 503 and [ReasonClientUnreachable].
+	//   - Any other says that the store failed: status 503 and [ReasonStoreFailed].
+	//
+	// The same errors come back from [Handler.Pending], and [Handler.Complete] and
+	// [Handler.Grant] show the same pages. For [Handler.Introspection] an unknown client
+	// is {"active":false}, and both others are status 503.
+	//
+	// A host that asks its ClientStore at the token endpoint too answers invalid_client
+	// for nil and for the first kind only. Both others are status 503 with Retry-After
+	// there: a client that reads invalid_client may throw its registration away.
 	Client(ctx context.Context, id string) (*Client, error)
 }
+
+// ErrClientUnreachable says that what a client publishes about itself could not be fetched,
+// because its server does not answer or answers with an error of its own: the host is
+// well, and so may the client be in a moment. It is for a [ClientStore] that fetches.
+// Wrap it, with the cause: fmt.Errorf("%w: %w", authorize.ErrClientUnreachable, err).
+//
+// It is an *oautherr.Error of the code temporarily_unavailable with a RetryAfter of one
+// minute. A store that knows better puts it into an oautherr.Error as the Cause, whose
+// Description and RetryAfter count then. Test for it with [errors.Is].
+var ErrClientUnreachable error = errUnreachable.err
 
 // SessionStore knows who is signed in.
 type SessionStore interface {

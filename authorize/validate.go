@@ -46,11 +46,11 @@ var rules = []rule{
 	{"the request comes from where it may", "OpenID Connect Core 1.0 §6", nil, false, func(c *checked) error { return c.source }},
 	{"every parameter that is required is there", "RFC 6749 §4.1.1", nil, false, keptRequired},
 	{"the response type is known and open to the client", "RFC 6749 §3.1.1", nil, false, checkResponseType},
-	{"the response mode is known and fits the redirect URI", "OAuth 2.0 Multiple Response Types §2.1", []string{"response_mode"}, false, checkResponseMode},
-	{"state can be returned", "RFC 6749 §4.1.1", []string{"state"}, false, checkState},
+	{"the response mode is known, open to the client and fits the redirect URI", "OAuth 2.0 Multiple Response Types §2.1", []string{"response_mode"}, false, checkResponseMode},
+	{"state can be returned", "RFC 6749 §4.1.1", []string{"state"}, false, isText("state", destination.MaxState)},
 	{"every scope is known and open to the client", "RFC 6749 §3.3", nil, false, checkScope},
 	{"PKCE is there if it must be, whole and with S256", "RFC 7636 §4.4.1", nil, false, checkPKCE},
-	{"nonce can be stored", "OpenID Connect Core 1.0 §3.1.2.1", []string{"nonce"}, false, checkNonce},
+	{"nonce can be stored", "OpenID Connect Core 1.0 §3.1.2.1", []string{"nonce"}, false, isText("nonce", maxNonce)},
 	{"every value of prompt is known, and none stands alone", "OpenID Connect Core 1.0 §3.1.2.1", []string{"prompt"}, false, checkPrompt},
 	{"max_age is a number", "OpenID Connect Core 1.0 §3.1.2.1", []string{"max_age"}, false, checkMaxAge},
 	{"claims is an object that is read in one way", "OpenID Connect Core 1.0 §5.5", []string{"claims"}, false, checkClaims},
@@ -166,25 +166,21 @@ func checkResponseType(c *checked) error {
 }
 
 func checkResponseMode(c *checked) error {
-	switch mode := destination.Mode(c.request.ResponseMode); {
-	case c.request.OutOfBand:
+	if c.request.OutOfBand {
 		return oautherr.InvalidRequest.With("This redirect_uri leaves no choice of a response_mode.")
-	case mode == destination.Query:
-		return nil
-	case mode == destination.FormPost:
-		if destination.TakesForms(c.request.RedirectURI) {
-			return nil
-		}
-		return oautherr.InvalidRequest.With("form_post needs a redirect_uri with http or https.")
 	}
-	return oautherr.InvalidRequest.With("The response_mode is not supported.")
+	return destination.CheckMode(c.request.ResponseMode, c.request.RedirectURI, c.client.ResponseModes)
 }
 
-func checkState(c *checked) error {
-	if !destination.ValidText(c.request.State, destination.MaxState) {
-		return oautherr.InvalidRequest.With("state is longer than 8192 bytes or has control characters.")
+// isText is the rule for a parameter that is returned or stored byte for byte.
+func isText(name string, most int) func(c *checked) error {
+	return func(c *checked) error {
+		if !destination.ValidText(c.params.get(name), most) {
+			return oautherr.InvalidRequest.With(fmt.Sprintf(
+				"%s is longer than %d bytes or has control characters.", name, most))
+		}
+		return nil
 	}
-	return nil
 }
 
 func checkScope(c *checked) error {
@@ -245,13 +241,6 @@ func (c *checked) withoutPKCE() error {
 	}
 	return errors.New("the client leaves PKCE out: " +
 		"switch PKCE on in the client, or set Client.PKCEOptional")
-}
-
-func checkNonce(c *checked) error {
-	if !destination.ValidText(c.request.Nonce, maxNonce) {
-		return oautherr.InvalidRequest.With("nonce is longer than 2048 bytes or has control characters.")
-	}
-	return nil
 }
 
 // maxNonce bounds what is stored with every code.

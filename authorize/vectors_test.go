@@ -30,6 +30,7 @@ type vector struct {
 	As      string            `json:"as"` // who is signed in: alice (also if empty), bob, nobody
 
 	Want        string  `json:"want"` // see reply.String
+	Mode        string  `json:"mode"` // in which the client gets its answer; absent: any
 	Status      int     `json:"status"`
 	State       *string `json:"state"` // that the client gets; absent: st-1
 	Description string  `json:"description"`
@@ -104,6 +105,9 @@ func (v vector) check(t *testing.T, got *reply) {
 	got.want(t, v.Rule, v.Want)
 	if v.Status != 0 && got.status != v.Status {
 		t.Errorf("%s: the status is %d, want %d", v.Rule, got.status, v.Status)
+	}
+	if v.Mode != "" && got.mode != v.Mode {
+		t.Errorf("%s: the answer comes by %s, want %s", v.Rule, got.mode, v.Mode)
 	}
 	if v.Description != "" && got.params["error_description"] != v.Description {
 		t.Errorf("%s: error_description is %q, want %q", v.Rule, got.params["error_description"], v.Description)

@@ -43,7 +43,7 @@ type visit struct {
 	approved bool
 	granted  []string            // scopes of the code
 	leftOut  []string            // scopes that were asked for and are not in it
-	fields   []destination.Field // of the response: a code or an error
+	response []destination.Param // to the client: a code or an error
 	page     string              // a URL of the configuration to go on to
 	cookies  []*http.Cookie
 	shown    bool // the error was a page
@@ -55,7 +55,7 @@ type visit struct {
 func (v *visit) refuse(err error) {
 	v.err = oautherr.Of(err)
 	v.approved, v.page, v.cookies = false, "", nil
-	v.fields = []destination.Field{
+	v.response = []destination.Param{
 		{Name: "error", Value: string(v.err.Code)},
 		{Name: "error_description", Value: v.err.Text()},
 	}
@@ -78,8 +78,8 @@ func (v *visit) withWayBack(err error) error {
 }
 
 // theNo is what the link takes along.
-func theNo() []destination.Field {
-	return []destination.Field{
+func theNo() []destination.Param {
+	return []destination.Param{
 		{Name: "error", Value: string(oautherr.AccessDenied)},
 		{Name: "error_description", Value: errDenied.err.Text()},
 	}

@@ -141,6 +141,41 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
+// A fragment stays in the browser: no site sees it, and redirects pass it on.
+func TestFragments(t *testing.T) {
+	for _, tt := range []struct{ rule, location, want string }{
+		{"a redirect without a fragment", "/to?x=1", "https://as.example/to?x=1#a=b%26c"},
+		{"a redirect to another site", "https://app.example/to", "https://app.example/to#a=b%26c"},
+		{"a redirect with a fragment", "/to#d=%26", "https://as.example/to#d=%26"},
+		{"a redirect with an empty fragment", "/to#", "https://as.example/to"},
+		{"a redirect that leaves", "https://wiki.example/cb?x=1", "https://wiki.example/cb?x=1#a=b%26c"},
+	} {
+		s := newSite(t)
+		s.redirects("/from", 302, tt.location)
+		s.shows("/to", "")
+		if got := s.open("https://as.example/from#a=b%26c").Request.URL.String(); got != tt.want {
+			t.Errorf("%s: at %s, want %s", tt.rule, got, tt.want)
+		}
+		if trail := s.trail(); strings.Contains(trail, "#") || strings.Contains(trail, "%23") {
+			t.Errorf("%s: a site was sent the fragment: %s", tt.rule, trail)
+		}
+	}
+	s := newSite(t)
+	s.redirects("/loop", 302, "/loop")
+	if _, err := s.Open("https://as.example/loop#code=SECRET"); err == nil || strings.Contains(err.Error(), "SECRET") {
+		t.Errorf("the error tells a code: %v", err)
+	}
+	// A page of the client's own that is a site of the browser.
+	s = newSite(t)
+	flow := (&Client{Issuer: "https://as.example", ID: "app", RedirectURI: "https://app.example/cb"}).Start(url.Values{"response_mode": {"fragment"}})
+	s.redirects("/authorize", 302, "https://app.example/cb#code=abc&iss=https%3A%2F%2Fas.example&state="+flow.State)
+	s.shows("/cb", "")
+	page := s.open(flow.URL)
+	if code, err := flow.Check(page.Request); code != "abc" || err != nil || page.Left {
+		t.Errorf("%q, %v at %s", code, err, page)
+	}
+}
+
 func TestARedirectWithoutLocationIsAPage(t *testing.T) {
 	s := newSite(t)
 	s.redirects("/", 302, "")

@@ -60,7 +60,7 @@ type Flow struct {
 	sentURI      string // redirect_uri as sent, empty if it was not
 	destination  string
 	responseType string
-	formPost     bool
+	responseMode string // "query" where none was asked for
 }
 
 // Start makes a new request for a code: with a state, S256 PKCE and the rest of
@@ -109,7 +109,7 @@ func (c *Client) Start(changes ...url.Values) *Flow {
 		sentURI:      p.Get("redirect_uri"),
 		destination:  cmp.Or(p.Get("redirect_uri"), c.RedirectURI),
 		responseType: p.Get("response_type"),
-		formPost:     p.Get("response_mode") == "form_post",
+		responseMode: cmp.Or(p.Get("response_mode"), "query"),
 	}
 	separator := "?"
 	if strings.Contains(f.Endpoint, "?") {
@@ -126,16 +126,20 @@ func (f *Flow) Redemption(code string) authorize.Redemption {
 
 // Check returns the code of the answer that r brings to the redirect URI: in the
 // query of a GET or, if form_post was asked for, in the body of a POST, which can
-// still be read afterwards. r is the Request of a [Page] that left, or what the
-// handler of a client is called with.
+// still be read afterwards, or, if fragment was asked for, in the fragment of r.URL. r is
+// the Request of a [Page] that the browser has come to or left for, or what the handler
+// of a client is called with; but a handler never sees a fragment, which browsers keep.
 //
-// The answer must come to the redirect URI, in the mode asked for and without a
+// The answer must come to the redirect URI, in the mode asked for and with no other
 // fragment, with no parameter twice, and with the state and the issuer of this
 // flow (RFC 6749 §4.1.2, RFC 9207 §2.4). Then it holds either exactly one code,
 // which is returned, or an error, which comes back as an *oautherr.Error and so
 // is found with errors.Is(err, oautherr.AccessDenied). An error that is not an
 // *oautherr.Error says what is wrong with the answer. For response_type=none the
 // code is empty.
+//
+// A mode that the client may not ask for, or that nobody knows, is refused in the default
+// mode: invalid_request may come in the query whatever was asked for.
 func (f *Flow) Check(r *http.Request) (code string, err error) {
 	at := *r.URL
 	if at.Scheme == "" { // as in a server
@@ -145,7 +149,7 @@ func (f *Flow) Check(r *http.Request) (code string, err error) {
 	if r.Method != http.MethodPost {
 		return f.CheckURL(at.String())
 	}
-	if !f.formPost {
+	if f.responseMode != "form_post" {
 		return "", errors.New("the answer came as a POST, which was not asked for")
 	}
 	rest, err := f.after(at.String())
@@ -166,26 +170,38 @@ func (f *Flow) Check(r *http.Request) (code string, err error) {
 		return "", fmt.Errorf("reading the answer: %w", err)
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	values, err := url.ParseQuery(string(body))
-	if err != nil {
-		return "", fmt.Errorf("the answer is malformed: %w", err)
-	}
-	return f.verify(values)
+	return f.parse(string(body))
 }
 
 // CheckURL is Check for an answer in a URL, such as a Location header.
 func (f *Flow) CheckURL(answer string) (code string, err error) {
-	if strings.Contains(answer, "#") {
+	address, fragment, found := strings.Cut(answer, "#")
+	if found && f.responseMode != "fragment" {
 		return "", errors.New("the answer has a fragment")
 	}
-	rest, err := f.after(answer)
+	query, err := f.after(address)
 	if err != nil {
 		return "", err
 	}
-	if f.formPost {
-		return "", errors.New("the answer came in the query, though form_post was asked for")
+	if found {
+		if query != "" {
+			return "", errors.New("the answer has a fragment, and a query too")
+		}
+		return f.parse(fragment)
 	}
-	values, err := url.ParseQuery(rest)
+	if f.responseMode == "query" {
+		return f.parse(query)
+	}
+	_, err = f.parse(query)
+	if refused := (*oautherr.Error)(nil); errors.As(err, &refused) && refused.Code == oautherr.InvalidRequest {
+		return "", err
+	}
+	return "", fmt.Errorf("the answer came in the query, though %s was asked for", f.responseMode)
+}
+
+// parse reads the parameters of an answer.
+func (f *Flow) parse(answer string) (code string, err error) {
+	values, err := url.ParseQuery(answer)
 	if err != nil {
 		return "", fmt.Errorf("the answer is malformed: %w", err)
 	}
@@ -267,8 +283,11 @@ func normalURL(text string) (string, error) {
 	return u.String(), nil
 }
 
+// withoutQuery leaves out the fragment too: each may hold a code.
 func withoutQuery(address string) string {
-	address, _, _ = strings.Cut(address, "?")
+	if i := strings.IndexAny(address, "?#"); i >= 0 {
+		return address[:i]
+	}
 	return address
 }
 

@@ -222,6 +222,14 @@ func TestCheck(t *testing.T) {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		return r
 	}
+	get := func(address string) *http.Request { // as a browser has it
+		r, err := http.NewRequest(http.MethodGet, address, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	refused := strings.Replace(sound, "code=abc", "error=invalid_request", 1)
 	server := httptest.NewRequest(http.MethodGet, "/cb?"+answer, nil)
 	server.Host = "wiki.example"
 	parsed := post("https://wiki.example/cb", answer)
@@ -245,6 +253,25 @@ func TestCheck(t *testing.T) {
 		{"a body that has been parsed", "form_post", parsed, ""},
 		{"a query to form_post", "form_post", httptest.NewRequest(http.MethodGet, sound, nil), "though form_post was asked for"},
 		{"a body to a query", "", post("https://wiki.example/cb", answer), "which was not asked for"},
+		{"a fragment to fragment", "fragment", get("https://wiki.example/cb#" + answer), ""},
+		{"a fragment with an encoded separator", "fragment", get("https://wiki.example/cb#" + answer + "&x=a%26b%3Dc%23"), ""},
+		{"an error in a fragment", "fragment", get("https://wiki.example/cb#" + strings.Replace(answer, "code=abc", "error=access_denied", 1)), "access_denied"},
+		{"a query to fragment", "fragment", get(sound), "though fragment was asked for"},
+		{"a query and a fragment to fragment", "fragment", get(sound + "#" + answer), "and a query too"},
+		{"a handler, which sees no fragment", "fragment", httptest.NewRequest(http.MethodGet, "https://wiki.example/cb", nil), "though fragment was asked for"},
+		{"a fragment to a query", "", get("https://wiki.example/cb#" + answer), "has a fragment"},
+		{"a fragment to query", "query", get(sound + "#x"), "has a fragment"},
+		{"a fragment to form_post", "form_post", get("https://wiki.example/cb#" + answer), "has a fragment"},
+		{"a body to fragment", "fragment", post("https://wiki.example/cb", answer), "which was not asked for"},
+		{"a fragment to another address", "fragment", get("https://wiki.example/cb2#" + answer), "not the redirect URI"},
+		{"a parameter twice in a fragment", "fragment", get("https://wiki.example/cb#" + answer + "&code=abc"), "code 2 times"},
+		{"a malformed fragment", "fragment", get("https://wiki.example/cb#" + answer + ";x=1"), "malformed"},
+		{"fragment is refused in the query", "fragment", get(refused), "invalid_request"},
+		{"form_post is refused in the query", "form_post", get(refused), "invalid_request"},
+		{"what nobody knows is refused in the query", "web_message", get(refused), "invalid_request"},
+		{"a code in the query for what nobody knows", "web_message", get(sound), "though web_message was asked for"},
+		{"fragment is refused in the query, with another state", "fragment", get(strings.Replace(refused, "=S", "=T", 1)), "though fragment was asked for"},
+		{"another error in the query", "fragment", get(strings.Replace(sound, "code=abc", "error=access_denied", 1)), "though fragment was asked for"},
 		{"a body to another address", "form_post", post("https://wiki.example/cb2", answer), "not the redirect URI"},
 		{"a body and a query", "form_post", post("https://wiki.example/cb?x=1", answer), "more than the redirect URI"},
 		{"a malformed body", "form_post", post("https://wiki.example/cb", answer+"&x=%zz"), "malformed"},

@@ -39,7 +39,7 @@ var clientRules = []rule[clientsOpener]{
 	{"a client is found with every field", clientRoundTrip},
 	{"each flag is kept by itself", clientFlags},
 	{"a client with the least in it is found as it is", clientRoundTripOfLittle},
-	{"no list of response types is not an empty one", clientResponseTypes},
+	{"no list of response types or modes is not an empty one", clientNilLists},
 	{"a hundred redirect URIs and scopes are kept in order", clientRoundTripOfMuch},
 	{"an unknown id is nil without an error", clientUnknown},
 	{"ids are compared as bytes", clientSimilar},
@@ -61,6 +61,7 @@ func sampleClient() *authorize.Client {
 		Scopes:        []string{"openid", "a,b", "{c}", "https://api.example/read", "'"},
 		DefaultScopes: []string{"{c}", "a,b"},
 		ResponseTypes: []string{"none", "code"},
+		ResponseModes: []string{"fragment", "query"},
 		Require:       []string{"state", "nonce"},
 	}
 	eachClientField(c, func(name string, field any) {
@@ -132,6 +133,7 @@ func compareClients(got, want *authorize.Client) error {
 		}
 	})
 	d.flag("ResponseTypes is nil", got.ResponseTypes == nil, want.ResponseTypes == nil)
+	d.flag("ResponseModes is nil", got.ResponseModes == nil, want.ResponseModes == nil)
 	return d.error()
 }
 
@@ -183,10 +185,13 @@ func clientRoundTripOfLittle(ctx context.Context, open clientsOpener) error {
 	return wantClients(ctx, open(none, empty), none, empty)
 }
 
-func clientResponseTypes(ctx context.Context, open clientsOpener) error {
+// clientNilLists has the lists in which nil means a default and empty means none.
+func clientNilLists(ctx context.Context, open clientsOpener) error {
 	code, none := sampleClient(), sampleClient()
 	code.ResponseTypes, none.ResponseTypes = nil, []string{}
-	return wantClients(ctx, open(code, none), code, none)
+	some, silent := sampleClient(), sampleClient()
+	some.ResponseModes, silent.ResponseModes = nil, []string{}
+	return wantClients(ctx, open(code, none, some, silent), code, none, some, silent)
 }
 
 func clientRoundTripOfMuch(ctx context.Context, open clientsOpener) error {

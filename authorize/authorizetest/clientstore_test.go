@@ -65,6 +65,14 @@ func (s *clients) put(c *authorize.Client) {
 		if len(c.ResponseTypes) == 0 {
 			c.ResponseTypes = nil
 		}
+	case "takes an empty list of modes for none":
+		if len(c.ResponseModes) == 0 {
+			c.ResponseModes = nil
+		}
+	case "takes no list of modes for an empty one":
+		if c.ResponseModes == nil {
+			c.ResponseModes = []string{}
+		}
 	case "takes none for an empty list":
 		if c.ResponseTypes == nil {
 			c.ResponseTypes = []string{}
@@ -125,6 +133,7 @@ func TestTheClientRulesFindEveryFault(t *testing.T) {
 	}
 	const (
 		everyField = "a client is found with every field"
+		nilLists   = "no list of response types or modes is not an empty one"
 		unknown    = "an unknown id is nil without an error"
 		bytes      = "ids are compared as bytes"
 		hostile    = "hostile ids are unknown"
@@ -139,8 +148,10 @@ func TestTheClientRulesFindEveryFault(t *testing.T) {
 		{"has one flag for two", "each flag is kept by itself"},
 		{"makes nothing one", "a client with the least in it is found as it is"},
 		{"has a default", "a client with the least in it is found as it is"},
-		{"takes an empty list for none", "no list of response types is not an empty one"},
-		{"takes none for an empty list", "no list of response types is not an empty one"},
+		{"takes an empty list for none", nilLists},
+		{"takes none for an empty list", nilLists},
+		{"takes an empty list of modes for none", nilLists},
+		{"takes no list of modes for an empty one", nilLists},
 		{"keeps fifty", "a hundred redirect URIs and scopes are kept in order"},
 		{"cuts off what is long", "a hundred redirect URIs and scopes are kept in order"},
 		{"finds an error", unknown},

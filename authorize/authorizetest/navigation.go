@@ -187,6 +187,10 @@ func (n *navigation) follow(res *http.Response) (*navigation, error) {
 	if noBrowserFollows[to.Scheme] {
 		return nil, fmt.Errorf("%s redirects to a %s: URL, which no browser follows", n.url.Redacted(), to.Scheme)
 	}
+	if !strings.Contains(location, "#") {
+		// The fragment goes along (RFC 9110 §10.2.2).
+		to.Fragment, to.RawFragment = n.url.Fragment, n.url.RawFragment
+	}
 	next.url = to
 	next.policy = policyOf(res.Header, n.policy)
 	if n.from != nil && originOf(n.url) != originOf(to) && originOf(n.url) != originOf(n.from) {

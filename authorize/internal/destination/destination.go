@@ -1,4 +1,5 @@
-// Package destination holds the proof that an answer may be sent somewhere.
+// Package destination holds the proof that an answer may be sent somewhere, and says how
+// it gets there. The rules about the URI itself are those of package uri.
 //
 // A [Destination] with an address can only come from [Match]. Whoever sends an
 // answer asks for one, so an address that was not proven has no value that could
@@ -8,23 +9,10 @@ package destination
 import (
 	"errors"
 	"fmt"
-	"net/netip"
-	"net/url"
 	"slices"
-	"strings"
 	"unicode/utf8"
-)
 
-// Mode is how an answer travels (OAuth 2.0 Multiple Response Type Encoding
-// Practices §2.1, OAuth 2.0 Form Post Response Mode).
-type Mode string
-
-const (
-	Query    Mode = "query"
-	FormPost Mode = "form_post"
-
-	// body is no response_mode that a request could name: an out-of-band name means it.
-	body Mode = "body"
+	"github.com/usher-auth/usher/authorize/internal/uri"
 )
 
 // Registration is what a client has registered.
@@ -34,13 +22,14 @@ type Registration struct {
 	OutOfBand         string   // the name of the delivery in the response's body
 	DefaultSingle     bool     // an absent redirect_uri may mean the only registered one
 	AnyLoopbackPort   bool     // any port for a loopback URI that is registered with one too
+	Modes             []string // that a request may name; nil: those that are open to all
 }
 
 // Destination is a proven redirect URI, or a proven name for answers out of band, with
 // the mode and the state to answer in.
 type Destination struct {
 	uri   string
-	mode  Mode
+	mode  *mode // never nil beside a uri
 	state string
 }
 
@@ -52,18 +41,18 @@ var ErrMissing = errors.New("redirect_uri is missing")
 
 // Match proves that requested is one of the registered redirect URIs, byte for byte
 // but for the exceptions that the registration makes, or the registered out-of-band
-// name, and that the registered value may be used at all. mode falls back to Query
-// where the URI cannot take it, and a state that cannot be returned as it is, is not
-// returned.
-func Match(requested string, reg Registration, mode Mode, state string) (Destination, error) {
+// name, and that the registered value may be used at all. A mode that is none for this
+// client and URI, or empty, is the default one, and a state that cannot be returned as
+// it is, is not returned.
+func Match(requested string, reg Registration, mode, state string) (Destination, error) {
 	if !ValidText(state, MaxState) {
 		state = ""
 	}
 	if requested != "" && requested == reg.OutOfBand {
-		if err := CheckName(requested); err != nil {
+		if err := uri.CheckName(requested); err != nil {
 			return Destination{}, fmt.Errorf("the name for answers out of band %w", err)
 		}
-		return Destination{uri: requested, mode: body, state: state}, nil
+		return Destination{uri: requested, mode: &body, state: state}, nil
 	}
 	registered := requested
 	if requested == "" || !slices.Contains(reg.URIs, requested) {
@@ -72,143 +61,62 @@ func Match(requested string, reg Registration, mode Mode, state string) (Destina
 			return Destination{}, err
 		}
 	}
-	if err := Check(registered, reg.PrivateUseSchemes...); err != nil {
+	if err := uri.Check(registered, reg.PrivateUseSchemes...); err != nil {
 		return Destination{}, fmt.Errorf("the registered redirect URI %.200q %w", registered, err)
 	}
 	if requested == "" {
 		requested = registered
 	}
-	if mode != FormPost || !TakesForms(requested) {
-		mode = Query
+	to := Destination{uri: requested, mode: &modes[0], state: state}
+	if mode != "" {
+		if named, err := find(mode, requested, reg.Modes); err == nil {
+			to.mode = named
+		}
 	}
-	return Destination{uri: requested, mode: mode, state: state}, nil
+	return to, nil
 }
 
-// refusedCharacters are those in print that no redirect URI may have.
-const refusedCharacters = "\"<>\\^`{|}*#"
-
-// Check reports what makes a registered redirect URI unusable: it must be
-// absolute, without fragment, user information or wildcard, of a safe scheme, and
-// free of the parameters that an answer adds. A private-use scheme without a dot is
-// safe where it is named.
-func Check(uri string, privateUseSchemes ...string) error {
-	for i := range len(uri) {
-		if c := uri[i]; c <= 0x20 || c >= 0x7f || strings.IndexByte(refusedCharacters, c) >= 0 {
-			return fmt.Errorf("has a character that a redirect URI may not have: %q", c)
+// exception returns the registered URI that a request means without naming it byte
+// for byte: the only one, or one on loopback with another port.
+func (reg Registration) exception(requested string) (registered string, err error) {
+	if requested == "" {
+		if !reg.DefaultSingle || len(reg.URIs) != 1 {
+			return "", ErrMissing
+		}
+		return reg.URIs[0], nil
+	}
+	if got, ok := uri.CutPort(requested); ok {
+		for _, registered := range reg.URIs {
+			want, ok := uri.CutPort(registered)
+			same := ok && got.Host == want.Host && got.Rest == want.Rest
+			if same && (want.Port == "" || reg.AnyLoopbackPort) {
+				return registered, nil
+			}
 		}
 	}
-	scheme, rest, found := strings.Cut(uri, ":")
-	if !found {
-		return errors.New("is not an absolute URI")
-	}
-	authority, slashes := strings.CutPrefix(rest, "//")
-	if i := strings.IndexAny(authority, "/?"); i >= 0 {
-		authority = authority[:i]
-	}
-	if slashes && strings.Contains(authority, "@") {
-		return errors.New("has user information")
-	}
-	if strings.ContainsAny(rest, "%?") {
-		if err := checkEncoding(rest); err != nil {
-			return err
-		}
-	}
-	if scheme != "https" && scheme != "http" {
-		return checkPrivateUse(scheme, rest, privateUseSchemes)
-	}
-	if !slashes {
-		return errors.New("has no host")
-	}
-	return checkHost(scheme, authority)
-}
-
-// checkHost accepts a domain name in ASCII, an IPv4 address or an IPv6 literal
-// without a zone, and http on loopback only.
-func checkHost(scheme, authority string) error {
-	host := authority
-	if i := strings.LastIndexByte(authority, ':'); i > strings.LastIndexByte(authority, ']') {
-		if !validPort(authority[i+1:]) {
-			return errors.New("has an invalid port")
-		}
-		host = authority[:i]
-	}
-	valid := host != "" && len(host) <= 253 && host[0] != '.' && host[0] != '-' && !strings.Contains(host, "..")
-	for i := range len(host) {
-		c := host[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '.' && c != '_' {
-			valid = false
-		}
-	}
-	if literal, ok := strings.CutPrefix(host, "["); ok {
-		literal, ok = strings.CutSuffix(literal, "]")
-		addr, err := netip.ParseAddr(literal)
-		valid = ok && err == nil && addr.Is6() && addr.Zone() == ""
-	}
-	switch {
-	case !valid:
-		return errors.New("has no valid host")
-	case scheme == "http" && !IsLoopback(host):
-		return errors.New("uses http on a host that is not loopback")
-	}
-	return nil
+	return "", errors.New("redirect_uri is not registered: " + uri.Explain(requested, reg.URIs))
 }
 
 // URI returns the proven redirect URI or name, empty for the zero value.
 func (d Destination) URI() string { return d.uri }
 
 // OutOfBand reports whether the answer is the response's body: there is no address.
-func (d Destination) OutOfBand() bool { return d.mode == body }
+func (d Destination) OutOfBand() bool { return d.mode == &body }
 
-// A Field is one parameter of an answer.
-type Field struct{ Name, Value string }
-
-// Answer is where an answer goes: a redirect to URL or, where Form is not nil, these
-// fields posted to URL, or, where Body is not nil, these fields in the response's body
-// and no URL. The zero value means that nothing is proven.
-type Answer struct {
-	URL  string
-	Form []Field
-	Body []Field
+// Response returns what a response says: the parameters given, then state if the request
+// had one, then iss (RFC 9207 §2). Empty values are left out.
+func (d Destination) Response(issuer string, given ...Param) []Param {
+	params := slices.Concat(given, []Param{{Name: "state", Value: d.state}, {Name: "iss", Value: issuer}})
+	return slices.DeleteFunc(params, func(p Param) bool { return p.Value == "" })
 }
 
-// Answer returns how to deliver the fields given, then state if the request had one,
-// then iss (RFC 9207 §2). Empty values are left out. The redirect URI's own bytes
-// stay as they are.
-func (d Destination) Answer(issuer string, given ...Field) Answer {
-	if d.uri == "" {
-		return Answer{}
+// Deliver returns how a response gets to the destination. The redirect URI's own bytes
+// stay as they are. For the zero value there is no way.
+func (d Destination) Deliver(params []Param) Delivery {
+	if d.mode == nil {
+		return Delivery{}
 	}
-	fields := slices.Concat(given, []Field{{"state", d.state}, {"iss", issuer}})
-	fields = slices.DeleteFunc(fields, func(f Field) bool { return f.Value == "" })
-	switch d.mode {
-	case FormPost:
-		return Answer{URL: d.uri, Form: fields}
-	case body:
-		return Answer{Body: fields}
-	}
-	separator := "?"
-	if _, query, found := strings.Cut(d.uri, "?"); found {
-		separator = "&"
-		if query == "" || strings.HasSuffix(query, "&") {
-			separator = ""
-		}
-	}
-	var location strings.Builder
-	location.WriteString(d.uri)
-	for _, f := range fields {
-		location.WriteString(separator)
-		location.WriteString(f.Name)
-		location.WriteByte('=')
-		location.WriteString(Escape(f.Value))
-		separator = "&"
-	}
-	return Answer{URL: location.String()}
-}
-
-// Escape encodes a value for a query. A space becomes %20, which form decoders
-// and plain percent decoders read alike; a plus only the former.
-func Escape(value string) string {
-	return strings.ReplaceAll(url.QueryEscape(value), "+", "%20")
+	return d.mode.deliver(d.uri, params)
 }
 
 // ValidText reports whether the text can be returned byte for byte in every response

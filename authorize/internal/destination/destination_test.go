@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/usher-auth/usher/authorize/internal/uri"
+	oautherr "github.com/usher-auth/usher/errors"
 )
 
 func TestMatch(t *testing.T) {
@@ -16,7 +18,7 @@ func TestMatch(t *testing.T) {
 		rule       string
 		requested  string
 		registered string
-		flags      string // a: any port on loopback, s: the scheme cursor, d: default to the single one
+		flags      string // a: any port on loopback, s: two schemes are named, d: default to the single one
 		ok         bool
 	}{
 		{"the same bytes", "https://app.example/cb", "https://app.example/cb", "", true},
@@ -175,6 +177,7 @@ func TestMatch(t *testing.T) {
 		{"a named scheme in the other case", "CURSOR://a.b/cb", "cursor://a.b/cb", "s", false},
 		{"a named scheme, registered in the other case", "CURSOR://a.b/cb", "CURSOR://a.b/cb", "s", false},
 		{"a named scheme has no port", "cursor://localhost:80/cb", "cursor://localhost/cb", "sa", false},
+		{"a named scheme that nobody can have", "javascript:alert(1)", "javascript:alert(1)", "s", false},
 		{"a name is no permission to ask for more", "cursor://a.b/cb", "https://app.example/cb", "s", false},
 		{"the second of several", "http://[::1]:80/cb", "http://127.0.0.1/cb http://[::1]/cb", "", true},
 		{"the path of one and the host of another", "http://[::1]:80/a", "http://127.0.0.1/a http://[::1]/b", "", false},
@@ -185,9 +188,9 @@ func TestMatch(t *testing.T) {
 			DefaultSingle:   strings.Contains(c.flags, "d"),
 		}
 		if strings.Contains(c.flags, "s") {
-			reg.PrivateUseSchemes = []string{"cursor"}
+			reg.PrivateUseSchemes = []string{"cursor", "javascript"}
 		}
-		to, err := Match(c.requested, reg, Query, "s")
+		to, err := Match(c.requested, reg, "query", "s")
 		if (err == nil) != c.ok {
 			t.Errorf("%s: Match(%q) with %q: %v, want ok=%v", c.rule, c.requested, c.registered, err, c.ok)
 			continue
@@ -202,335 +205,66 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-func TestCheck(t *testing.T) {
-	for _, c := range []struct {
-		rule, uri string
-		ok        bool
-	}{
-		{"https", "https://app.example/cb", true},
-		{"no path", "https://app.example", true},
-		{"a port", "https://app.example:8443/cb", true},
-		{"a query", "https://app.example/cb?tenant=1&x=a+b", true},
-		{"an encoded query with a semicolon", "https://q.example/odd?d=%2e%2e&s=1;2", true},
-		{"an address", "https://192.0.2.1/cb", true},
-		{"an IPv6 address", "https://[2001:db8::1]:8443/cb", true},
-		{"an underscore in the host", "https://my_app.example/cb", true},
-		{"an IDN in ASCII", "https://xn--bcher-kva.example/cb", true},
-		{"an apostrophe in the path", "https://app.example/it's", true},
-
-		{"empty", "", false},
-		{"relative path", "/cb", false},
-		{"relative to the scheme", "//app.example/cb", false},
-		{"no scheme", "app.example/cb", false},
-		{"nothing before the colon", "://app.example/cb", false},
-		{"a scheme that begins with a digit", "1a.example:/cb", false},
-		{"a scheme with a space", "https ://app.example/cb", false},
-		{"no host", "https:///cb", false},
-		{"no authority", "https:/cb", false},
-		{"opaque", "https:app.example", false},
-		{"only the scheme", "https://", false},
-		{"scheme in upper case", "HTTPS://app.example/cb", false},
-		{"fragment", "https://app.example/cb#f", false},
-		{"empty fragment", "https://app.example/cb#", false},
-		{"user information", "https://user@app.example/cb", false},
-		{"user and password", "https://user:pw@app.example/cb", false},
-		{"empty user information", "https://@app.example/cb", false},
-		{"several at signs", "https://a@b@app.example/cb", false},
-		{"an at sign in the path is none", "https://app.example/@me", true},
-		{"wildcard host", "https://*.app.example/cb", false},
-		{"wildcard path", "https://app.example/*", false},
-		{"wildcard query", "https://app.example/cb?x=*", false},
-		{"wildcard scheme", "*://app.example/cb", false},
-		{"only a wildcard", "*", false},
-		{"http", "http://app.example/cb", false},
-		{"http on an address of the private network", "http://192.168.0.1/cb", false},
-		{"http on a host that begins like loopback", "http://127.0.0.1.evil.example/cb", false},
-		{"http on a host that begins like localhost", "http://localhost.evil.example/cb", false},
-		{"http on a host that ends like localhost", "http://evillocalhost/cb", false},
-		{"http on 0.0.0.0", "http://0.0.0.0/cb", false},
-		{"http on an unfinished address", "http://127.1/cb", false},
-		{"http on localhost with a trailing dot", "http://localhost./cb", false},
-		{"http on LOCALHOST", "http://LOCALHOST/cb", false},
-		{"http on loopback", "http://127.0.0.1/cb", true},
-		{"http on loopback, elsewhere in the network", "http://127.8.9.10:80/cb", true},
-		{"http on loopback IPv6", "http://[::1]/cb", true},
-		{"http on loopback IPv6 with a zone", "http://[::1%25lo]/cb", false},
-		{"http on loopback IPv6, mapped", "http://[::ffff:127.0.0.1]/cb", false},
-		{"http on loopback IPv6 without brackets", "http://::1/cb", false},
-		{"http on IPv4 with brackets", "http://[127.0.0.1]/cb", false},
-		{"http on localhost", "http://localhost:8080/cb", true},
-		{"http below localhost", "http://app.localhost/cb", true},
-		{"an open bracket", "https://[::1/cb", false},
-		{"brackets of nothing", "https://[]/cb", false},
-		{"a host of dots", "https://../cb", false},
-		{"a host with two dots", "https://app..example/cb", false},
-		{"a host that begins with a dot", "https://.app.example/cb", false},
-		{"a host that begins with a hyphen", "https://-app.example/cb", false},
-		{"a host with a percent", "https://app%2eexample/cb", false},
-		{"capitals in the host, the first and the last", "https://AZ.example/cb", true},
-		{"the last letters and digits in the host", "https://az09.example/cb", true},
-		{"a semicolon in the host", "https://a;b/cb", false},
-		{"an equals sign in the host", "https://a=b/cb", false},
-		{"a colon in the host", "https://a:b:80/cb", false},
-		{"a letter for a port", "https://app.example:x8/cb", false},
-		{"a letter behind a port", "https://app.example:8x/cb", false},
-		{"a bracket in the host", "https://a]b/cb", false},
-		{"an open bracket in the host", "https://a[b/cb", false},
-		{"a tilde in the host", "https://a~b/cb", false},
-		{"an apostrophe in the host", "https://a'b/cb", false},
-		{"an exclamation mark in the host", "https://a!b/cb", false},
-		{"a comma in the host", "https://a,b/cb", false},
-		{"brackets around an IPv4 address", "https://[127.0.0.1]/cb", false},
-		{"an IPv6 address with a zone", "https://[fe80::1%25eth0]/cb", false},
-		{"an IPv6 address without its last bracket", "https://[::1:80/cb", false},
-		{"an IPv6 address with something behind it", "https://[::1]x/cb", false},
-		{"no IPv6 address in brackets", "https://[::x]/cb", false},
-		{"a host of 253 bytes", "https://" + strings.Repeat("a", 253) + "/cb", true},
-		{"a host that is too long", "https://" + strings.Repeat("a", 254) + "/cb", false},
-		{"port 0", "https://app.example:0/cb", false},
-		{"port 65536", "https://app.example:65536/cb", false},
-		{"an empty port", "https://app.example:/cb", false},
-		{"a backslash", `https://app.example\cb`, false},
-		{"a backslash for the authority", `https:\\app.example/cb`, false},
-		{"a space", "https://app.example/c b", false},
-		{"a tab", "https://app.example/c\tb", false},
-		{"a line break", "https://app.example/c\r\nb", false},
-		{"a NUL", "https://app.example/c\x00b", false},
-		{"DEL", "https://app.example/c\x7fb", false},
-		{"not ASCII", "https://bücher.example/cb", false},
-		{"a quote", `https://app.example/c"b`, false},
-		{"an angle bracket", "https://app.example/<b>", false},
-		{"a template", "https://app.example/${x}", false},
-		{"half an escape", "https://app.example/%2", false},
-		{"an escape that is none", "https://app.example/%zz", false},
-		{"a lone percent", "https://app.example/%", false},
-
-		{"javascript", "javascript:alert(1)", false},
-		{"javascript in mixed case", "JaVaScRiPt:alert(1)", false},
-		{"javascript with an authority", "javascript://app.example/%0aalert(1)", false},
-		{"data", "data:text/html,x", false},
-		{"vbscript", "vbscript:x", false},
-		{"file", "file:///etc/passwd", false},
-		{"blob", "blob:https://app.example/x", false},
-		{"about", "about:blank", false},
-		{"view-source", "view-source:https://app.example", false},
-		{"intent", "intent://x", false},
-		{"mailto", "mailto:a@b.example", false},
-		{"urn", "urn:ietf:wg:oauth:2.0:oob", false},
-		{"ftp", "ftp://app.example/cb", false},
-		{"ws", "wss://app.example/cb", false},
-		{"a scheme without a dot", "myapp:/cb", false},
-		{"any scheme, a name that has a dot", "cursor.app:/cb", true},
-		{"private use", "com.example.app:/cb", true},
-		{"private use with a host", "com.example.app://cb", true},
-		{"private use with a path alone", "com.example.app:cb", true},
-		{"private use with capitals", "com.someapp.App:/cb", true},
-		{"private use that begins with a capital", "Com.example.app:/cb", true},
-		{"private use with a digit", "com.example.app2:/cb", true},
-		{"private use with a plus sign", "web+app.example:/cb", true},
-		{"private use with a hyphen and a digit at its end", "com.my-app.z0:/cb", true},
-		{"private use with the last and first letters", "az.AZ.09:/cb", true},
-		{"private use with a tilde", "com.ex~mple:/cb", false},
-		{"private use with an underscore", "com.ex_mple:/cb", false},
-		{"private use with a slash", "com.ex/mple:/cb", false},
-		{"private use that begins with a digit", "0com.example:/cb", false},
-		{"private use that begins with a plus sign", "+com.example:/cb", false},
-		{"private use that begins with a hyphen", "-com.example:/cb", false},
-		{"private use that begins with a dot", ".example:/cb", false},
-		{"private use that begins with ms-", "ms-foo.example:/cb", false},
-		{"private use that ends in -extension", "com.example.my-extension:/cb", true},
-		{"private use of a maker called ms", "com.ms-soft.app:/cb", true},
-		{"private use with nothing behind it", "com.example.app:", false},
-		{"private use with a slash behind it", "com.example.app:/", false},
-		{"private use with two slashes behind it", "com.example.app://", false},
-		{"private use with a slash for its path", "com.example.app:///", true},
-		{"private use with one letter behind it", "com.example.app:x", true},
-		{"private use, an at sign and no host", "com.example.app:me@home", true},
-		{"private use, an at sign behind an empty host", "com.example.app:///me@home", true},
-		{"private use with a fragment", "com.example.app:/cb#f", false},
-		{"private use with user information", "com.example.app://user@host/cb", false},
-		{"private use, an at sign in the path", "com.example.app:/@me", true},
-		{"private use with code in the query", "com.example.app:/cb?code=x", false},
-
-		{"code in the query", "https://app.example/cb?code=x", false},
-		{"code without a value", "https://app.example/cb?code", false},
-		{"code with an empty value", "https://app.example/cb?a=1&code=", false},
-		{"state", "https://app.example/cb?state=x", false},
-		{"iss", "https://app.example/cb?iss=x", false},
-		{"error", "https://app.example/cb?error=x", false},
-		{"error_description", "https://app.example/cb?error_description=x", false},
-		{"error_uri", "https://app.example/cb?error_uri=x", false},
-		{"response", "https://app.example/cb?response=x", false},
-		{"id_token", "https://app.example/cb?id_token=x", false},
-		{"access_token", "https://app.example/cb?access_token=x", false},
-		{"session_state", "https://app.example/cb?session_state=x", false},
-		{"code, encoded", "https://app.example/cb?%63ode=x", false},
-		{"code, encoded in full", "https://app.example/cb?%63%6F%64%65=x", false},
-		{"code behind a semicolon", "https://app.example/cb?a=1;code=x", false},
-		{"code behind an encoded separator is a value", "https://app.example/cb?a=1%26code=x", true},
-		{"a name that begins like code", "https://app.example/cb?code2=x", true},
-		{"code as a value", "https://app.example/cb?a=code", true},
-		{"code behind a second question mark is a value", "https://app.example/cb?a=1?code=x", true},
-		{"code as a path", "https://app.example/code=x", true},
-	} {
-		if err := Check(c.uri); (err == nil) != c.ok {
-			t.Errorf("%s: Check(%q): %v, want ok=%v", c.rule, c.uri, err, c.ok)
+// Whoever reads the log is told what to do about a mismatch.
+func TestAMismatchIsExplained(t *testing.T) {
+	registered := []string{"https://app.example/cb", "http://localhost:80/cb"}
+	for _, requested := range []string{"https://app.example/cb/", "http://localhost:81/cb", "/"} {
+		_, err := Match(requested, Registration{URIs: registered}, "query", "")
+		want := "redirect_uri is not registered: " + uri.Explain(requested, registered)
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", requested, err, want)
 		}
 	}
 }
 
-// Each scheme is written out here again, so that none can get lost.
-func TestSchemesThatNobodyCanHave(t *testing.T) {
-	for _, scheme := range strings.Fields(`http https urn javascript data vbscript file filesystem blob about
-		view-source intent jar ws wss ftp mailto tel sms search-ms android-app chrome res smb ldap
-		ms- ms-settings ms-word ms-a.b moz-extension chrome-extension -extension`) {
-		for _, written := range []string{scheme, strings.ToUpper(scheme), strings.ToUpper(scheme[:1]) + scheme[1:]} {
-			for _, named := range [][]string{nil, {written}, {scheme, written, strings.ToLower(written)}} {
-				uri := written + "://x.example/cb"
-				if written == "https" || written == "http" {
-					uri = written + ":x.example/cb"
-				}
-				err := Check(uri, named...)
-				if err == nil {
-					t.Errorf("%s is accepted with the names %q", uri, named)
-				}
-				if _, err := Match(uri, Registration{URIs: []string{uri}, PrivateUseSchemes: named}, Query, ""); err == nil {
-					t.Errorf("%s is answered with the names %q", uri, named)
-				}
-			}
-			if CheckPrivateUse(written) == nil {
-				t.Errorf("%s can be named", written)
-			}
-		}
-	}
+// deliver is what the endpoint does with a response.
+func (d Destination) deliver(issuer string, given ...Param) Delivery {
+	return d.Deliver(d.Response(issuer, given...))
 }
 
-func TestTheErrorSaysWhatToDoAboutAScheme(t *testing.T) {
-	for uri, want := range map[string]string{
-		"HTTPS://app.example/cb":      "lower case",
-		"Http://127.0.0.1/cb":         "lower case",
-		"URN:ietf:wg:oauth:2.0:oob":   "Client.OutOfBand",
-		"file://app.example/cb":       "is always refused",
-		"ms-word:x":                   "is always refused",
-		"moz-extension://x":           "is always refused",
-		"cursor://cb":                 "Client.PrivateUseSchemes",
-		"://cb":                       "does not begin with a scheme",
-		"app_1.example:x":             "does not begin with a scheme",
-		"com.example.app:":            "nothing after its scheme",
-		"https://app.example/cb?iss=": `"iss"`,
-	} {
-		if err := Check(uri); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %s", uri, err, want)
-		}
+// params is a list of names, each before its value.
+func params(pairs ...string) (list []Param) {
+	for pair := range slices.Chunk(pairs, 2) {
+		list = append(list, Param{Name: pair[0], Value: pair[1]})
 	}
+	return list
 }
 
-func TestSchemesThatAreNamed(t *testing.T) {
-	for _, c := range []struct {
-		rule, uri, named string
-		ok               bool
-	}{
-		{"an editor", "cursor://anysphere.cursor-mcp/oauth/callback", "cursor", true},
-		{"one of several", "vscode://vendor.extension/cb", "cursor vscode", true},
-		{"a path alone", "claude:cb", "claude", true},
-		{"one letter", "x:/cb", "x", true},
-		{"capitals", "MyApp://cb", "MyApp", true},
-		{"a digit, a plus sign and a hyphen", "a1+b-c:/cb", "a1+b-c", true},
-		{"begins like one that is refused", "javascripts:/cb", "javascripts", true},
-		{"ends like one that is refused", "xfile:/cb", "xfile", true},
-		{"begins with ms", "msapp:/cb", "msapp", true},
-		{"ends with extension", "extension:/cb", "extension", true},
-
-		{"not named", "cursor://cb", "", false},
-		{"another one is named", "cursor://cb", "vscode", false},
-		{"named in other letters", "Cursor://cb", "cursor", false},
-		{"registered in other letters", "cursor://cb", "Cursor", false},
-		{"named with its colon", "cursor://cb", "cursor:", false},
-		{"a name that it begins with", "cursor2://cb", "cursor", false},
-		{"a name that begins with it", "cursor://cb", "cursor2", false},
-		{"a wildcard for a name", "cursor://cb", "*", false},
-		{"no scheme", "://cb", "://cb", false},
-		{"no colon", "cursor", "cursor", false},
-		{"nothing behind it", "cursor:", "cursor", false},
-		{"two slashes behind it", "cursor://", "cursor", false},
-		{"a fragment", "cursor://cb#x", "cursor", false},
-		{"user information", "cursor://user@cb", "cursor", false},
-		{"a response parameter", "cursor://cb?code=x", "cursor", false},
-		{"begins with a digit", "1cursor://cb", "1cursor", false},
-		{"a tilde", "cur~sor://cb", "cur~sor", false},
-		{"not ASCII", "c\u00fcrsor://cb", "c\u00fcrsor", false},
-	} {
-		t.Run(c.rule, func(t *testing.T) {
-			named := strings.Fields(c.named)
-			if err := Check(c.uri, named...); (err == nil) != c.ok {
-				t.Errorf("Check(%q, %q): %v, want ok=%v", c.uri, named, err, c.ok)
-			}
-			if !Impersonable(c.uri) {
-				t.Errorf("%q counts as an address of one program only", c.uri)
-			}
-		})
+// named is a mode of the table.
+func named(t testing.TB, name string) *mode {
+	t.Helper()
+	i := slices.IndexFunc(modes, func(m mode) bool { return m.name == name })
+	if i < 0 {
+		t.Fatalf("there is no mode %s", name)
 	}
-	if Check("://cb", "") == nil {
-		t.Error("the empty scheme can be named")
-	}
-	if err := Check("cursor://cb"); err == nil || !strings.Contains(err.Error(), `"cursor"`) || !strings.Contains(err.Error(), "Client.PrivateUseSchemes") {
-		t.Errorf("the error does not say what to put where: %v", err)
-	}
-}
-
-func TestNamesOfSchemes(t *testing.T) {
-	for _, c := range []struct {
-		rule, name string
-		ok         bool
-	}{
-		{"letters", "cursor", true},
-		{"capitals", "Cursor", true},
-		{"digits, plus and hyphen", "a1+b-c", true},
-		{"empty", "", false},
-		{"a colon", "cursor:", false},
-		{"a whole URI", "cursor://cb", false},
-		{"a dot", "com.example.app", false},
-		{"a space", "cursor ", false},
-		{"a wildcard", "*", false},
-		{"a digit first", "1a", false},
-	} {
-		if err := CheckPrivateUse(c.name); (err == nil) != c.ok {
-			t.Errorf("%s: CheckPrivateUse(%q): %v, want ok=%v", c.rule, c.name, err, c.ok)
-		}
-	}
-}
-
-func TestNoResponseParameterMayBeInARegisteredQuery(t *testing.T) {
-	for _, name := range []string{
-		"code", "state", "iss", "error", "error_description", "error_uri", "response",
-		"access_token", "id_token", "token_type", "expires_in", "scope", "session_state",
-	} {
-		if Check("https://app.example/cb?"+name+"=x") == nil {
-			t.Errorf("%s is accepted in a registered query", name)
-		}
-	}
+	return &modes[i]
 }
 
 func TestLocationAppendsToTheRegisteredBytes(t *testing.T) {
-	for _, c := range []struct{ rule, uri, want string }{
-		{"no query", "https://a.example/cb", "https://a.example/cb?code=c&state=s&iss=i"},
-		{"no path", "https://a.example", "https://a.example?code=c&state=s&iss=i"},
-		{"a query stays", "https://a.example/cb?x=a+b&y=%2e", "https://a.example/cb?x=a+b&y=%2e&code=c&state=s&iss=i"},
-		{"a question mark at the end", "https://a.example/cb?", "https://a.example/cb?code=c&state=s&iss=i"},
-		{"an ampersand at the end", "https://a.example/cb?x=1&", "https://a.example/cb?x=1&code=c&state=s&iss=i"},
-		{"a value that ends in a question mark", "https://a.example/cb?x=why?", "https://a.example/cb?x=why?&code=c&state=s&iss=i"},
-		{"a query that is a question mark", "https://a.example/cb??", "https://a.example/cb??&code=c&state=s&iss=i"},
-		{"an ampersand at the end of the path", "https://a.example/cb&", "https://a.example/cb&?code=c&state=s&iss=i"},
-		{"an equals sign at the end", "https://a.example/cb?x=", "https://a.example/cb?x=&code=c&state=s&iss=i"},
-		{"a semicolon at the end", "https://a.example/cb?x=1;", "https://a.example/cb?x=1;&code=c&state=s&iss=i"},
-		{"private use", "com.example.app:/cb", "com.example.app:/cb?code=c&state=s&iss=i"},
+	for _, c := range []struct{ rule, mode, uri, want string }{
+		{"no query", "query", "https://a.example/cb", "https://a.example/cb?code=c&state=s&iss=i"},
+		{"no path", "query", "https://a.example", "https://a.example?code=c&state=s&iss=i"},
+		{"a query stays", "query", "https://a.example/cb?x=a+b&y=%2e", "https://a.example/cb?x=a+b&y=%2e&code=c&state=s&iss=i"},
+		{"a question mark at the end", "query", "https://a.example/cb?", "https://a.example/cb?code=c&state=s&iss=i"},
+		{"an ampersand at the end", "query", "https://a.example/cb?x=1&", "https://a.example/cb?x=1&code=c&state=s&iss=i"},
+		{"a value that ends in a question mark", "query", "https://a.example/cb?x=why?", "https://a.example/cb?x=why?&code=c&state=s&iss=i"},
+		{"a query that is a question mark", "query", "https://a.example/cb??", "https://a.example/cb??&code=c&state=s&iss=i"},
+		{"an ampersand at the end of the path", "query", "https://a.example/cb&", "https://a.example/cb&?code=c&state=s&iss=i"},
+		{"an equals sign at the end", "query", "https://a.example/cb?x=", "https://a.example/cb?x=&code=c&state=s&iss=i"},
+		{"a semicolon at the end", "query", "https://a.example/cb?x=1;", "https://a.example/cb?x=1;&code=c&state=s&iss=i"},
+		{"private use", "query", "com.example.app:/cb", "com.example.app:/cb?code=c&state=s&iss=i"},
+		{"a fragment", "fragment", "https://a.example/cb", "https://a.example/cb#code=c&state=s&iss=i"},
+		{"a fragment without a path", "fragment", "https://a.example", "https://a.example#code=c&state=s&iss=i"},
+		{"a fragment behind a query", "fragment", "https://a.example/cb?x=a+b&y=%2e", "https://a.example/cb?x=a+b&y=%2e#code=c&state=s&iss=i"},
+		{"a fragment behind a question mark", "fragment", "https://a.example/cb?", "https://a.example/cb?#code=c&state=s&iss=i"},
+		{"a fragment of a private-use scheme", "fragment", "com.example.app:/cb", "com.example.app:/cb#code=c&state=s&iss=i"},
 	} {
-		to, err := Match(c.uri, Registration{URIs: []string{c.uri}}, Query, "s")
+		to, err := Match(c.uri, Registration{URIs: []string{c.uri}, Modes: Modes()}, c.mode, "s")
 		if err != nil {
 			t.Errorf("%s: %v", c.rule, err)
 			continue
 		}
-		got := to.Answer("i", Field{"code", "c"}).URL
+		got := to.deliver("i", Param{Name: "code", Value: "c"}).URL
 		if got != c.want {
 			t.Errorf("%s: %q, want %q", c.rule, got, c.want)
 		}
@@ -538,21 +272,21 @@ func TestLocationAppendsToTheRegisteredBytes(t *testing.T) {
 }
 
 func TestValuesSurviveTheLocation(t *testing.T) {
+	reg := Registration{URIs: []string{"https://a.example/cb"}, Modes: Modes()}
 	for _, value := range []string{"a b", "a+b", "a&b=c", "a%20b", "a#b", "a?b", "é€𝄞", "<script>", `'"`, "a/b:c@d;e,f$g"} {
-		to, err := Match("https://a.example/cb", Registration{URIs: []string{"https://a.example/cb"}}, Query, value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		location := to.Answer("https://as.example").URL
-		u, err := url.Parse(location)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := u.Query().Get("state"); got != value {
-			t.Errorf("the state %q arrives as %q", value, got)
-		}
-		if strings.ContainsAny(u.RawQuery, "+ \"'<>#") {
-			t.Errorf("the state %q is sent as %q, which readers decode differently", value, u.RawQuery)
+		for mode, separator := range map[string]string{"query": "?", "fragment": "#"} {
+			to, err := Match("https://a.example/cb", reg, mode, value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent, ok := strings.CutPrefix(to.deliver("https://as.example").URL, "https://a.example/cb"+separator)
+			got, err := url.ParseQuery(sent)
+			if !ok || err != nil || got.Get("state") != value || got.Get("iss") != "https://as.example" || len(got) != 2 {
+				t.Errorf("%s: the state %q arrives in %q, %v", mode, value, sent, err)
+			}
+			if strings.ContainsAny(sent, "+ \"'<>#?") {
+				t.Errorf("%s: the state %q is sent as %q, which readers decode differently", mode, value, sent)
+			}
 		}
 	}
 }
@@ -561,27 +295,27 @@ func TestFormFields(t *testing.T) {
 	for _, c := range []struct {
 		rule  string
 		state string
-		given []Field
-		want  []Field
+		given []Param
+		want  []Param
 	}{
-		{"in the order given, then state, then iss", "s", []Field{{"error", "e"}, {"error_description", "d"}}, []Field{{"error", "e"}, {"error_description", "d"}, {"state", "s"}, {"iss", "i"}}},
-		{"no state if there was none", "", []Field{{"code", "c"}}, []Field{{"code", "c"}, {"iss", "i"}}},
-		{"empty values are left out", "s", []Field{{"code", ""}}, []Field{{"state", "s"}, {"iss", "i"}}},
-		{"iss always", "", nil, []Field{{"iss", "i"}}},
+		{"in the order given, then state, then iss", "s", params("error", "e", "error_description", "d"), params("error", "e", "error_description", "d", "state", "s", "iss", "i")},
+		{"no state if there was none", "", params("code", "c"), params("code", "c", "iss", "i")},
+		{"empty values are left out", "s", params("code", ""), params("state", "s", "iss", "i")},
+		{"iss always", "", nil, params("iss", "i")},
 	} {
-		to := Destination{uri: "https://a.example/", mode: FormPost, state: c.state}
-		if diff := cmp.Diff(Answer{URL: "https://a.example/", Form: c.want}, to.Answer("i", c.given...)); diff != "" {
+		to := Destination{uri: "https://a.example/", mode: named(t, "form_post"), state: c.state}
+		if diff := cmp.Diff(Delivery{URL: "https://a.example/", Form: c.want}, to.deliver("i", c.given...)); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", c.rule, diff)
 		}
 	}
 }
 
-func TestAnswerKeepsTheCallersSlice(t *testing.T) {
-	given := make([]Field, 1, 4)
-	given[0] = Field{"code", "c"}
-	Destination{uri: "https://a.example/", state: "s"}.Answer("i", given...)
-	if got := given[:3][1]; got != (Field{}) {
-		t.Errorf("Answer wrote %v behind the slice that it was given", got)
+func TestResponseKeepsTheCallersSlice(t *testing.T) {
+	given := make([]Param, 1, 4)
+	given[0] = Param{Name: "code", Value: "c"}
+	Destination{uri: "https://a.example/", state: "s"}.Response("i", given...)
+	if got := given[:3][1]; got != (Param{}) {
+		t.Errorf("Response wrote %v behind the slice that it was given", got)
 	}
 }
 
@@ -609,7 +343,7 @@ func TestStateIsReturnedOnlyIfItCanBeByteForByte(t *testing.T) {
 		if got := ValidText(c.state, MaxState); got != c.ok {
 			t.Errorf("%s: ValidText is %v, want %v", c.rule, got, c.ok)
 		}
-		to, err := Match("https://a.example/cb", Registration{URIs: []string{"https://a.example/cb"}}, Query, c.state)
+		to, err := Match("https://a.example/cb", Registration{URIs: []string{"https://a.example/cb"}}, "query", c.state)
 		if err != nil {
 			t.Errorf("%s: the state made the redirect URI wrong: %v", c.rule, err)
 		}
@@ -620,23 +354,57 @@ func TestStateIsReturnedOnlyIfItCanBeByteForByte(t *testing.T) {
 }
 
 func TestMode(t *testing.T) {
+	const web, app = "https://a.example/cb", "com.example.app:/cb"
 	for _, c := range []struct {
 		rule, uri string
-		asked     Mode
-		want      Mode
+		asked     string
+		may       []string // that the client lists
+		want      string
+		wrong     string // what the client is told; empty: that mode it is
 	}{
-		{"none asked", "https://a.example/cb", "", Query},
-		{"query", "https://a.example/cb", Query, Query},
-		{"form_post", "https://a.example/cb", FormPost, FormPost},
-		{"form_post on loopback", "http://127.0.0.1/cb", FormPost, FormPost},
-		{"form_post to a private-use scheme", "com.example.app:/cb", FormPost, Query},
-		{"fragment", "https://a.example/cb", "fragment", Query},
-		{"in the other case", "https://a.example/cb", "FORM_POST", Query},
+		{"none asked", web, "", nil, "query", ""},
+		{"none asked, and query is not listed", web, "", []string{"form_post"}, "query", ""},
+		{"none asked, and none is listed", web, "", []string{}, "query", ""},
+		{"none asked, and only fragment is listed", web, "", []string{"fragment"}, "query", ""},
+		{"query", web, "query", nil, "query", ""},
+		{"query that is not listed", web, "query", []string{"fragment"}, "query", "The client is not registered for this response_mode."},
+		{"query when none is listed", web, "query", []string{}, "query", "The client is not registered for this response_mode."},
+		{"form_post", web, "form_post", nil, "form_post", ""},
+		{"form_post that is listed", web, "form_post", []string{"query", "form_post"}, "form_post", ""},
+		{"form_post that is not listed", web, "form_post", []string{"query", "fragment"}, "query", "The client is not registered for this response_mode."},
+		{"form_post when none is listed", web, "form_post", []string{}, "query", "The client is not registered for this response_mode."},
+		{"form_post on loopback", "http://127.0.0.1/cb", "form_post", nil, "form_post", ""},
+		{"form_post to a private-use scheme", app, "form_post", nil, "query", "form_post needs a redirect_uri with http or https."},
+		{"form_post to a private-use scheme, listed", app, "form_post", []string{"form_post"}, "query", "form_post needs a redirect_uri with http or https."},
+		{"fragment", web, "fragment", nil, "query", "The client is not registered for this response_mode."},
+		{"fragment that is not listed", web, "fragment", []string{"query", "form_post"}, "query", "The client is not registered for this response_mode."},
+		{"fragment when none is listed", web, "fragment", []string{}, "query", "The client is not registered for this response_mode."},
+		{"fragment that is listed", web, "fragment", []string{"fragment"}, "fragment", ""},
+		{"fragment to a private-use scheme", app, "fragment", []string{"query", "fragment"}, "fragment", ""},
+		{"fragment on loopback", "http://127.0.0.1/cb", "fragment", Modes(), "fragment", ""},
+		{"in the other case", web, "FORM_POST", nil, "query", "The response_mode is not supported."},
+		{"in the other case, listed", web, "Fragment", []string{"Fragment", "fragment"}, "query", "The response_mode is not supported."},
+		{"an unknown one that is listed", web, "web_message", []string{"web_message"}, "query", "The response_mode is not supported."},
+		{"what out-of-band names have", web, "body", []string{"body"}, "query", "The response_mode is not supported."},
+		{"the name of none, listed", web, "", []string{""}, "query", ""},
 	} {
-		to, err := Match(c.uri, Registration{URIs: []string{c.uri}}, c.asked, "")
-		if err != nil || to.mode != c.want {
-			t.Errorf("%s: %q (%v), want %q", c.rule, to.mode, err, c.want)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			to, err := Match(c.uri, Registration{URIs: []string{c.uri}, Modes: c.may}, c.asked, "")
+			if err != nil || to.mode != named(t, c.want) {
+				t.Errorf("%v (%v), want %q", to.mode, err, c.want)
+			}
+			if c.asked == "" {
+				return // there is nothing to check
+			}
+			err = CheckMode(c.asked, c.uri, c.may)
+			refused := oautherr.Of(err)
+			if (err == nil) != (c.wrong == "") || err != nil && (refused.Code != oautherr.InvalidRequest || refused.Text() != c.wrong) {
+				t.Errorf("%v, want %q", err, c.wrong)
+			}
+		})
+	}
+	if diff := cmp.Diff([]string{"query", "form_post", "fragment"}, Modes()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
 
@@ -669,36 +437,20 @@ func TestOutOfBand(t *testing.T) {
 		{"a brace", "urn:a{b", "urn:a{b", false},
 		{"a slash", "urn:a/b", "urn:a/b", false},
 	} {
-		to, err := Match(c.requested, Registration{OutOfBand: c.registered}, FormPost, "s")
+		to, err := Match(c.requested, Registration{OutOfBand: c.registered}, "form_post", "s")
 		if (err == nil) != c.ok || to.OutOfBand() != c.ok {
 			t.Errorf("%s: %v, out of band: %v", c.rule, err, to.OutOfBand())
 		}
 		if !c.ok {
 			continue
 		}
-		want := Answer{Body: []Field{{"code", "c"}, {"state", "s"}, {"iss", "https://as.example"}}}
-		if diff := cmp.Diff(want, to.Answer("https://as.example", Field{"code", "c"})); diff != "" {
+		want := Delivery{Body: params("code", "c", "state", "s", "iss", "https://as.example")}
+		if diff := cmp.Diff(want, to.deliver("https://as.example", Param{Name: "code", Value: "c"})); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", c.rule, diff)
 		}
 	}
-	if err := Check(auto); err == nil || !strings.Contains(err.Error(), "Client.OutOfBand") {
+	if err := uri.Check(auto); err == nil || !strings.Contains(err.Error(), "Client.OutOfBand") {
 		t.Errorf("registering it as an address: %v", err)
-	}
-}
-
-func TestIsLoopback(t *testing.T) {
-	for _, c := range []struct {
-		host string
-		want bool
-	}{
-		{"127.0.0.1", true}, {"127.255.255.254", true}, {"[::1]", true}, {"localhost", true}, {"app.localhost", true},
-		{"::1", false}, {"[127.0.0.1]", false}, {"[::1%25lo]", false}, {"[::1%lo]", false}, {"[::ffff:127.0.0.1]", false},
-		{"126.255.255.255", false}, {"128.0.0.1", false}, {"0.0.0.0", false}, {"[::]", false}, {"[::2]", false},
-		{"localhost.", false}, {"LOCALHOST", false}, {"notlocalhost", false}, {"localhost.example", false}, {"127.1", false}, {"", false},
-	} {
-		if got := IsLoopback(c.host); got != c.want {
-			t.Errorf("IsLoopback(%q) is %v, want %v", c.host, got, c.want)
-		}
 	}
 }
 
@@ -711,77 +463,18 @@ func TestAnAbsentURIIsMissing(t *testing.T) {
 		{URIs: []string{"", "https://a.example/"}, DefaultSingle: true},
 		{URIs: []string{"https://a.example/", "https://b.example/"}, DefaultSingle: true},
 	} {
-		if to, err := Match("", reg, Query, ""); !errors.Is(err, ErrMissing) || to != (Destination{}) {
+		if to, err := Match("", reg, "query", ""); !errors.Is(err, ErrMissing) || to != (Destination{}) {
 			t.Errorf("%+v: %v, %v", reg, to, err)
 		}
 	}
 }
 
 func TestTheZeroValueHasNoAddress(t *testing.T) {
-	if d := (Destination{}); d.URI() != "" || d.Answer("i", Field{"code", "c"}).URL != "" {
+	if d := (Destination{}); d.URI() != "" || d.deliver("i", Param{Name: "code", Value: "c"}).URL != "" {
 		t.Errorf("%+v", d)
 	}
 	if to, err := Match("https://a.example/", Registration{URIs: []string{"https://a.example/"}}, "", ""); err != nil || to.URI() == "" {
 		t.Errorf("a proven destination is zero: %v", err)
-	}
-}
-
-func TestImpersonable(t *testing.T) {
-	for _, c := range []struct {
-		rule, uri string
-		want      bool
-	}{
-		{"https", "https://app.example/cb", false},
-		{"a host that begins like localhost", "https://localhost.example/cb", false},
-		{"a host that ends like localhost", "https://notlocalhost/cb", false},
-		{"private use", "com.example.app:/cb", true},
-		{"IPv4 loopback", "http://127.0.0.1:80/cb", true},
-		{"IPv4 loopback, elsewhere in the network", "http://127.3.2.1/cb", true},
-		{"IPv6 loopback", "http://[::1]:80/cb", true},
-		{"localhost", "http://localhost/cb", true},
-		{"below localhost", "http://app.localhost/cb", true},
-		{"https on loopback", "https://127.0.0.1/cb", true},
-		{"https on localhost", "https://localhost/cb", true},
-		{"https on localhost in the other case", "https://LocalHost/cb", true},
-		{"https on localhost with a trailing dot", "https://localhost./cb", true},
-		{"https on loopback, mapped", "https://[::ffff:127.0.0.1]/cb", true},
-		{"no URL at all", "https://[", true},
-		{"another address", "https://192.0.2.1/cb", false},
-		{"another IPv6 address", "https://[2001:db8::1]/cb", false},
-		{"no particular address, which is this machine", "https://0.0.0.0/cb", true},
-		{"no particular IPv6 address", "https://[::]/cb", true},
-		{"a short spelling", "https://127.1/cb", true},
-		{"a decimal spelling", "https://2130706433/cb", true},
-		{"a hexadecimal spelling", "https://0x7f000001/cb", true},
-		{"an octal spelling", "https://0177.0.0.1/cb", true},
-		{"a last part that is a nine", "https://127.9/cb", true},
-		{"a last part that is a zero", "https://127.0/cb", true},
-		{"no host", "https:///cb", true},
-		{"another host with a trailing dot", "https://app.example./cb", false},
-		{"a last part that begins with a hyphen", "https://app.-x/cb", false},
-		{"digits in a name", "https://9app0.example/cb", false},
-		{"a scheme that is named", "cursor://app.example/cb", true},
-		{"capitals", "HTTPS://app.example/cb", true},
-	} {
-		if got := Impersonable(c.uri); got != c.want {
-			t.Errorf("%s: Impersonable(%q) is %v, want %v", c.rule, c.uri, got, c.want)
-		}
-	}
-}
-
-func TestHostIsForAPersonToRead(t *testing.T) {
-	for _, c := range []struct{ rule, uri, want string }{
-		{"https", "https://app.example/cb?a=1", "app.example"},
-		{"a port belongs to it", "http://127.0.0.1:8080/cb", "127.0.0.1:8080"},
-		{"private use: the scheme", "com.example.app:/cb", "com.example.app:"},
-		{"private use with a host: the scheme all the same", "com.example.app://bank.example/cb", "com.example.app:"},
-		{"private use that is no URL: the scheme all the same", "com.example.app://x:y/cb", "com.example.app:"},
-		{"no URL", "https://[", ""},
-		{"empty", "", ""},
-	} {
-		if got := Host(c.uri); got != c.want {
-			t.Errorf("%s: Host(%q) is %q, want %q", c.rule, c.uri, got, c.want)
-		}
 	}
 }
 
@@ -812,6 +505,7 @@ func FuzzMatch(f *testing.F) {
 			URIs:            []string{other, registered},
 			AnyLoopbackPort: flags&1 != 0,
 			DefaultSingle:   flags&8 != 0,
+			Modes:           Modes(),
 		}
 		if flags&4 != 0 {
 			// Schemes that are named come from the file that names the client, so the worst
@@ -822,43 +516,38 @@ func FuzzMatch(f *testing.F) {
 		if flags&16 != 0 {
 			reg.URIs = reg.URIs[1:]
 		}
-		to, err := Match(requested, reg, Mode([]Mode{"", Query, FormPost}[flags%3]), state)
+		to, err := Match(requested, reg, []string{"", "query", "form_post", "fragment"}[flags%4], state)
 		if err != nil {
 			if to.URI() != "" {
 				t.Fatalf("an error and the destination %q", to.URI())
 			}
 			return
 		}
-		uri := to.URI()
-		if requested != "" && uri != requested {
-			t.Fatalf("asked for %q, goes to %q", requested, uri)
+		at := to.URI()
+		if requested != "" && at != requested {
+			t.Fatalf("asked for %q, goes to %q", requested, at)
 		}
-		exact := slices.Contains(reg.URIs, uri)
+		exact := slices.Contains(reg.URIs, at)
 		if !exact && !slices.ContainsFunc(reg.URIs, func(r string) bool {
-			return differsInPortAlone(uri, r) && (reg.AnyLoopbackPort || withoutPort(r) == r)
+			return differsInPortAlone(at, r) && (reg.AnyLoopbackPort || withoutPort(r) == r)
 		}) {
-			t.Fatalf("%q is not one of %q", uri, reg.URIs)
+			t.Fatalf("%q is not one of %q", at, reg.URIs)
 		}
-		if err := Check(uri, reg.PrivateUseSchemes...); err != nil {
-			t.Fatalf("goes to %q, which cannot be registered: %v", uri, err)
+		if err := uri.Check(at, reg.PrivateUseSchemes...); err != nil {
+			t.Fatalf("goes to %q, which cannot be registered: %v", at, err)
 		}
-		byQuery := to
-		byQuery.mode = Query
-		location := byQuery.Answer("https://as.example", Field{"code", "c"}).URL
-		rest, ok := strings.CutPrefix(location, uri)
+		byFragment, byQuery := to, to
+		byFragment.mode, byQuery.mode = named(t, "fragment"), named(t, "query")
+		if url := byFragment.deliver("i", Param{Name: "code", Value: "c"}).URL; !strings.HasPrefix(url, at+"#code=c&") {
+			t.Fatalf("the fragment is not all that %q adds to %q", url, at)
+		}
+		location := byQuery.deliver("https://as.example", Param{Name: "code", Value: "c"}).URL
+		rest, ok := strings.CutPrefix(location, at)
 		if !ok || strings.ContainsAny(rest, "#/\r\n \\") {
-			t.Fatalf("the location %q does not begin with %q and go on with a query", location, uri)
-		}
-		scheme, _, _ := strings.Cut(uri, ":")
-		switch lower := strings.ToLower(scheme); {
-		case TakesForms(uri):
-		case slices.Contains(refusedSchemes, lower) || strings.HasPrefix(lower, "ms-"):
-			t.Fatalf("goes to %q, whose scheme is always refused", uri)
-		case !strings.Contains(scheme, ".") && !slices.Contains(reg.PrivateUseSchemes, scheme):
-			t.Fatalf("goes to %q, whose scheme nobody named", uri)
+			t.Fatalf("the location %q does not begin with %q and go on with a query", location, at)
 		}
 		// What follows a private-use scheme is the app's own affair.
-		if _, err := url.Parse(location); err != nil && TakesForms(uri) {
+		if _, err := url.Parse(location); err != nil && uri.TakesForms(at) {
 			t.Fatalf("the location is no URL: %v", err)
 		}
 		_, query, _ := strings.Cut(location, "?")

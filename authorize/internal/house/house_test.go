@@ -168,8 +168,12 @@ func TestImportsRunOneWay(t *testing.T) {
 		"session/internal/binary":        {},
 		"authorize/internal/binary":      {},
 		"authorize/internal/jose":        {},
-		"authorize/internal/destination": {"errors"},
-		"authorize":                      {"pkce", "errors", "session", "authorize/internal/binary", "authorize/internal/jose", "authorize/internal/destination"},
+		"authorize/internal/uri":         {},
+		"authorize/internal/destination": {"errors", "authorize/internal/uri"},
+		"authorize": {
+			"pkce", "errors", "session", "authorize/internal/binary",
+			"authorize/internal/jose", "authorize/internal/destination", "authorize/internal/uri",
+		},
 	}
 	for path, file := range files {
 		dir := filepath.ToSlash(filepath.Dir(path))

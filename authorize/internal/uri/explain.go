@@ -1,4 +1,4 @@
-package destination
+package uri
 
 import (
 	"fmt"
@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// explain says for the log in what the requested redirect URI differs from the nearest
+// Explain says for the log in what the requested redirect URI differs from the nearest
 // of the registered ones. Of what was requested it tells no query, no fragment and no
 // user information, and of each other part at most 80 characters, quoted. The work is
 // linear in the bytes of all.
-func explain(requested string, registered []string) string {
+func Explain(requested string, registered []string) string {
 	got := cutURI(requested)
 	if len(registered) == 0 {
 		return "the client has none in RedirectURIs"

@@ -1,0 +1,431 @@
+package uri
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestCheck(t *testing.T) {
+	for _, c := range []struct {
+		rule, uri string
+		ok        bool
+	}{
+		{"https", "https://app.example/cb", true},
+		{"no path", "https://app.example", true},
+		{"a port", "https://app.example:8443/cb", true},
+		{"a query", "https://app.example/cb?tenant=1&x=a+b", true},
+		{"an encoded query with a semicolon", "https://q.example/odd?d=%2e%2e&s=1;2", true},
+		{"an address", "https://192.0.2.1/cb", true},
+		{"an IPv6 address", "https://[2001:db8::1]:8443/cb", true},
+		{"an underscore in the host", "https://my_app.example/cb", true},
+		{"an IDN in ASCII", "https://xn--bcher-kva.example/cb", true},
+		{"an apostrophe in the path", "https://app.example/it's", true},
+
+		{"empty", "", false},
+		{"relative path", "/cb", false},
+		{"relative to the scheme", "//app.example/cb", false},
+		{"no scheme", "app.example/cb", false},
+		{"nothing before the colon", "://app.example/cb", false},
+		{"a scheme that begins with a digit", "1a.example:/cb", false},
+		{"a scheme with a space", "https ://app.example/cb", false},
+		{"no host", "https:///cb", false},
+		{"no authority", "https:/cb", false},
+		{"opaque", "https:app.example", false},
+		{"only the scheme", "https://", false},
+		{"scheme in upper case", "HTTPS://app.example/cb", false},
+		{"fragment", "https://app.example/cb#f", false},
+		{"empty fragment", "https://app.example/cb#", false},
+		{"user information", "https://user@app.example/cb", false},
+		{"user and password", "https://user:pw@app.example/cb", false},
+		{"empty user information", "https://@app.example/cb", false},
+		{"several at signs", "https://a@b@app.example/cb", false},
+		{"an at sign in the path is none", "https://app.example/@me", true},
+		{"wildcard host", "https://*.app.example/cb", false},
+		{"wildcard path", "https://app.example/*", false},
+		{"wildcard query", "https://app.example/cb?x=*", false},
+		{"wildcard scheme", "*://app.example/cb", false},
+		{"only a wildcard", "*", false},
+		{"http", "http://app.example/cb", false},
+		{"http on an address of the private network", "http://192.168.0.1/cb", false},
+		{"http on a host that begins like loopback", "http://127.0.0.1.evil.example/cb", false},
+		{"http on a host that begins like localhost", "http://localhost.evil.example/cb", false},
+		{"http on a host that ends like localhost", "http://evillocalhost/cb", false},
+		{"http on 0.0.0.0", "http://0.0.0.0/cb", false},
+		{"http on an unfinished address", "http://127.1/cb", false},
+		{"http on localhost with a trailing dot", "http://localhost./cb", false},
+		{"http on LOCALHOST", "http://LOCALHOST/cb", false},
+		{"http on loopback", "http://127.0.0.1/cb", true},
+		{"http on loopback, elsewhere in the network", "http://127.8.9.10:80/cb", true},
+		{"http on loopback IPv6", "http://[::1]/cb", true},
+		{"http on loopback IPv6 with a zone", "http://[::1%25lo]/cb", false},
+		{"http on loopback IPv6, mapped", "http://[::ffff:127.0.0.1]/cb", false},
+		{"http on loopback IPv6 without brackets", "http://::1/cb", false},
+		{"http on IPv4 with brackets", "http://[127.0.0.1]/cb", false},
+		{"http on localhost", "http://localhost:8080/cb", true},
+		{"http below localhost", "http://app.localhost/cb", true},
+		{"an open bracket", "https://[::1/cb", false},
+		{"brackets of nothing", "https://[]/cb", false},
+		{"a host of dots", "https://../cb", false},
+		{"a host with two dots", "https://app..example/cb", false},
+		{"a host that begins with a dot", "https://.app.example/cb", false},
+		{"a host that begins with a hyphen", "https://-app.example/cb", false},
+		{"a host with a percent", "https://app%2eexample/cb", false},
+		{"capitals in the host, the first and the last", "https://AZ.example/cb", true},
+		{"the last letters and digits in the host", "https://az09.example/cb", true},
+		{"a semicolon in the host", "https://a;b/cb", false},
+		{"an equals sign in the host", "https://a=b/cb", false},
+		{"a colon in the host", "https://a:b:80/cb", false},
+		{"a letter for a port", "https://app.example:x8/cb", false},
+		{"a letter behind a port", "https://app.example:8x/cb", false},
+		{"a bracket in the host", "https://a]b/cb", false},
+		{"an open bracket in the host", "https://a[b/cb", false},
+		{"a tilde in the host", "https://a~b/cb", false},
+		{"an apostrophe in the host", "https://a'b/cb", false},
+		{"an exclamation mark in the host", "https://a!b/cb", false},
+		{"a comma in the host", "https://a,b/cb", false},
+		{"brackets around an IPv4 address", "https://[127.0.0.1]/cb", false},
+		{"an IPv6 address with a zone", "https://[fe80::1%25eth0]/cb", false},
+		{"an IPv6 address without its last bracket", "https://[::1:80/cb", false},
+		{"an IPv6 address with something behind it", "https://[::1]x/cb", false},
+		{"no IPv6 address in brackets", "https://[::x]/cb", false},
+		{"a host of 253 bytes", "https://" + strings.Repeat("a", 253) + "/cb", true},
+		{"a host that is too long", "https://" + strings.Repeat("a", 254) + "/cb", false},
+		{"port 0", "https://app.example:0/cb", false},
+		{"port 65536", "https://app.example:65536/cb", false},
+		{"an empty port", "https://app.example:/cb", false},
+		{"a backslash", `https://app.example\cb`, false},
+		{"a backslash for the authority", `https:\\app.example/cb`, false},
+		{"a space", "https://app.example/c b", false},
+		{"a tab", "https://app.example/c\tb", false},
+		{"a line break", "https://app.example/c\r\nb", false},
+		{"a NUL", "https://app.example/c\x00b", false},
+		{"DEL", "https://app.example/c\x7fb", false},
+		{"not ASCII", "https://bücher.example/cb", false},
+		{"a quote", `https://app.example/c"b`, false},
+		{"an angle bracket", "https://app.example/<b>", false},
+		{"a template", "https://app.example/${x}", false},
+		{"half an escape", "https://app.example/%2", false},
+		{"an escape that is none", "https://app.example/%zz", false},
+		{"a lone percent", "https://app.example/%", false},
+
+		{"javascript", "javascript:alert(1)", false},
+		{"javascript in mixed case", "JaVaScRiPt:alert(1)", false},
+		{"javascript with an authority", "javascript://app.example/%0aalert(1)", false},
+		{"data", "data:text/html,x", false},
+		{"vbscript", "vbscript:x", false},
+		{"file", "file:///etc/passwd", false},
+		{"blob", "blob:https://app.example/x", false},
+		{"about", "about:blank", false},
+		{"view-source", "view-source:https://app.example", false},
+		{"intent", "intent://x", false},
+		{"mailto", "mailto:a@b.example", false},
+		{"urn", "urn:ietf:wg:oauth:2.0:oob", false},
+		{"ftp", "ftp://app.example/cb", false},
+		{"ws", "wss://app.example/cb", false},
+		{"a scheme without a dot", "myapp:/cb", false},
+		{"any scheme, a name that has a dot", "cursor.app:/cb", true},
+		{"private use", "com.example.app:/cb", true},
+		{"private use with a host", "com.example.app://cb", true},
+		{"private use with a path alone", "com.example.app:cb", true},
+		{"private use with capitals", "com.someapp.App:/cb", true},
+		{"private use that begins with a capital", "Com.example.app:/cb", true},
+		{"private use with a digit", "com.example.app2:/cb", true},
+		{"private use with a plus sign", "web+app.example:/cb", true},
+		{"private use with a hyphen and a digit at its end", "com.my-app.z0:/cb", true},
+		{"private use with the last and first letters", "az.AZ.09:/cb", true},
+		{"private use with a tilde", "com.ex~mple:/cb", false},
+		{"private use with an underscore", "com.ex_mple:/cb", false},
+		{"private use with a slash", "com.ex/mple:/cb", false},
+		{"private use that begins with a digit", "0com.example:/cb", false},
+		{"private use that begins with a plus sign", "+com.example:/cb", false},
+		{"private use that begins with a hyphen", "-com.example:/cb", false},
+		{"private use that begins with a dot", ".example:/cb", false},
+		{"private use that begins with ms-", "ms-foo.example:/cb", false},
+		{"private use that ends in -extension", "com.example.my-extension:/cb", true},
+		{"private use of a maker called ms", "com.ms-soft.app:/cb", true},
+		{"private use with nothing behind it", "com.example.app:", false},
+		{"private use with a slash behind it", "com.example.app:/", false},
+		{"private use with two slashes behind it", "com.example.app://", false},
+		{"private use with a slash for its path", "com.example.app:///", true},
+		{"private use with one letter behind it", "com.example.app:x", true},
+		{"private use, an at sign and no host", "com.example.app:me@home", true},
+		{"private use, an at sign behind an empty host", "com.example.app:///me@home", true},
+		{"private use with a fragment", "com.example.app:/cb#f", false},
+		{"private use with user information", "com.example.app://user@host/cb", false},
+		{"private use, an at sign in the path", "com.example.app:/@me", true},
+		{"private use with code in the query", "com.example.app:/cb?code=x", false},
+
+		{"code in the query", "https://app.example/cb?code=x", false},
+		{"code without a value", "https://app.example/cb?code", false},
+		{"code with an empty value", "https://app.example/cb?a=1&code=", false},
+		{"state", "https://app.example/cb?state=x", false},
+		{"iss", "https://app.example/cb?iss=x", false},
+		{"error", "https://app.example/cb?error=x", false},
+		{"error_description", "https://app.example/cb?error_description=x", false},
+		{"error_uri", "https://app.example/cb?error_uri=x", false},
+		{"response", "https://app.example/cb?response=x", false},
+		{"id_token", "https://app.example/cb?id_token=x", false},
+		{"access_token", "https://app.example/cb?access_token=x", false},
+		{"session_state", "https://app.example/cb?session_state=x", false},
+		{"code, encoded", "https://app.example/cb?%63ode=x", false},
+		{"code, encoded in full", "https://app.example/cb?%63%6F%64%65=x", false},
+		{"code behind a semicolon", "https://app.example/cb?a=1;code=x", false},
+		{"code behind an encoded separator is a value", "https://app.example/cb?a=1%26code=x", true},
+		{"a name that begins like code", "https://app.example/cb?code2=x", true},
+		{"code as a value", "https://app.example/cb?a=code", true},
+		{"code behind a second question mark is a value", "https://app.example/cb?a=1?code=x", true},
+		{"code as a path", "https://app.example/code=x", true},
+	} {
+		if err := Check(c.uri); (err == nil) != c.ok {
+			t.Errorf("%s: Check(%q): %v, want ok=%v", c.rule, c.uri, err, c.ok)
+		}
+	}
+}
+
+// Each scheme is written out here again, so that none can get lost.
+func TestSchemesThatNobodyCanHave(t *testing.T) {
+	for _, scheme := range strings.Fields(`http https urn javascript data vbscript file filesystem blob about
+		view-source intent jar ws wss ftp mailto tel sms search-ms android-app chrome res smb ldap
+		ms- ms-settings ms-word ms-a.b moz-extension chrome-extension -extension`) {
+		for _, written := range []string{scheme, strings.ToUpper(scheme), strings.ToUpper(scheme[:1]) + scheme[1:]} {
+			for _, named := range [][]string{nil, {written}, {scheme, written, strings.ToLower(written)}} {
+				uri := written + "://x.example/cb"
+				if written == "https" || written == "http" {
+					uri = written + ":x.example/cb"
+				}
+				if Check(uri, named...) == nil {
+					t.Errorf("%s is accepted with the names %q", uri, named)
+				}
+			}
+			if CheckPrivateUse(written) == nil {
+				t.Errorf("%s can be named", written)
+			}
+		}
+	}
+}
+
+func TestTheErrorSaysWhatToDoAboutAScheme(t *testing.T) {
+	for uri, want := range map[string]string{
+		"HTTPS://app.example/cb":      "lower case",
+		"Http://127.0.0.1/cb":         "lower case",
+		"URN:ietf:wg:oauth:2.0:oob":   "Client.OutOfBand",
+		"file://app.example/cb":       "is always refused",
+		"ms-word:x":                   "is always refused",
+		"moz-extension://x":           "is always refused",
+		"cursor://cb":                 "Client.PrivateUseSchemes",
+		"://cb":                       "does not begin with a scheme",
+		"app_1.example:x":             "does not begin with a scheme",
+		"com.example.app:":            "nothing after its scheme",
+		"https://app.example/cb?iss=": `"iss"`,
+	} {
+		if err := Check(uri); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", uri, err, want)
+		}
+	}
+}
+
+func TestSchemesThatAreNamed(t *testing.T) {
+	for _, c := range []struct {
+		rule, uri, named string
+		ok               bool
+	}{
+		{"an editor", "cursor://anysphere.cursor-mcp/oauth/callback", "cursor", true},
+		{"one of several", "vscode://vendor.extension/cb", "cursor vscode", true},
+		{"a path alone", "claude:cb", "claude", true},
+		{"one letter", "x:/cb", "x", true},
+		{"capitals", "MyApp://cb", "MyApp", true},
+		{"a digit, a plus sign and a hyphen", "a1+b-c:/cb", "a1+b-c", true},
+		{"begins like one that is refused", "javascripts:/cb", "javascripts", true},
+		{"ends like one that is refused", "xfile:/cb", "xfile", true},
+		{"begins with ms", "msapp:/cb", "msapp", true},
+		{"ends with extension", "extension:/cb", "extension", true},
+
+		{"not named", "cursor://cb", "", false},
+		{"another one is named", "cursor://cb", "vscode", false},
+		{"named in other letters", "Cursor://cb", "cursor", false},
+		{"registered in other letters", "cursor://cb", "Cursor", false},
+		{"named with its colon", "cursor://cb", "cursor:", false},
+		{"a name that it begins with", "cursor2://cb", "cursor", false},
+		{"a name that begins with it", "cursor://cb", "cursor2", false},
+		{"a wildcard for a name", "cursor://cb", "*", false},
+		{"no scheme", "://cb", "://cb", false},
+		{"no colon", "cursor", "cursor", false},
+		{"nothing behind it", "cursor:", "cursor", false},
+		{"two slashes behind it", "cursor://", "cursor", false},
+		{"a fragment", "cursor://cb#x", "cursor", false},
+		{"user information", "cursor://user@cb", "cursor", false},
+		{"a response parameter", "cursor://cb?code=x", "cursor", false},
+		{"begins with a digit", "1cursor://cb", "1cursor", false},
+		{"a tilde", "cur~sor://cb", "cur~sor", false},
+		{"not ASCII", "c\u00fcrsor://cb", "c\u00fcrsor", false},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			named := strings.Fields(c.named)
+			if err := Check(c.uri, named...); (err == nil) != c.ok {
+				t.Errorf("Check(%q, %q): %v, want ok=%v", c.uri, named, err, c.ok)
+			}
+			if !Impersonable(c.uri) {
+				t.Errorf("%q counts as an address of one program only", c.uri)
+			}
+		})
+	}
+	if Check("://cb", "") == nil {
+		t.Error("the empty scheme can be named")
+	}
+	if err := Check("cursor://cb"); err == nil || !strings.Contains(err.Error(), `"cursor"`) || !strings.Contains(err.Error(), "Client.PrivateUseSchemes") {
+		t.Errorf("the error does not say what to put where: %v", err)
+	}
+}
+
+func TestNamesOfSchemes(t *testing.T) {
+	for _, c := range []struct {
+		rule, name string
+		ok         bool
+	}{
+		{"letters", "cursor", true},
+		{"capitals", "Cursor", true},
+		{"digits, plus and hyphen", "a1+b-c", true},
+		{"empty", "", false},
+		{"a colon", "cursor:", false},
+		{"a whole URI", "cursor://cb", false},
+		{"a dot", "com.example.app", false},
+		{"a space", "cursor ", false},
+		{"a wildcard", "*", false},
+		{"a digit first", "1a", false},
+	} {
+		if err := CheckPrivateUse(c.name); (err == nil) != c.ok {
+			t.Errorf("%s: CheckPrivateUse(%q): %v, want ok=%v", c.rule, c.name, err, c.ok)
+		}
+	}
+}
+
+func TestNoResponseParameterMayBeInARegisteredQuery(t *testing.T) {
+	for _, name := range []string{
+		"code", "state", "iss", "error", "error_description", "error_uri", "response",
+		"access_token", "id_token", "token_type", "expires_in", "scope", "session_state",
+	} {
+		if Check("https://app.example/cb?"+name+"=x") == nil {
+			t.Errorf("%s is accepted in a registered query", name)
+		}
+	}
+}
+
+func TestIsLoopback(t *testing.T) {
+	for _, c := range []struct {
+		host string
+		want bool
+	}{
+		{"127.0.0.1", true}, {"127.255.255.254", true}, {"[::1]", true}, {"localhost", true}, {"app.localhost", true},
+		{"::1", false}, {"[127.0.0.1]", false}, {"[::1%25lo]", false}, {"[::1%lo]", false}, {"[::ffff:127.0.0.1]", false},
+		{"126.255.255.255", false}, {"128.0.0.1", false}, {"0.0.0.0", false}, {"[::]", false}, {"[::2]", false},
+		{"localhost.", false}, {"LOCALHOST", false}, {"notlocalhost", false}, {"localhost.example", false}, {"127.1", false}, {"", false},
+	} {
+		if got := IsLoopback(c.host); got != c.want {
+			t.Errorf("IsLoopback(%q) is %v, want %v", c.host, got, c.want)
+		}
+	}
+}
+
+func TestImpersonable(t *testing.T) {
+	for _, c := range []struct {
+		rule, uri string
+		want      bool
+	}{
+		{"https", "https://app.example/cb", false},
+		{"a host that begins like localhost", "https://localhost.example/cb", false},
+		{"a host that ends like localhost", "https://notlocalhost/cb", false},
+		{"private use", "com.example.app:/cb", true},
+		{"IPv4 loopback", "http://127.0.0.1:80/cb", true},
+		{"IPv4 loopback, elsewhere in the network", "http://127.3.2.1/cb", true},
+		{"IPv6 loopback", "http://[::1]:80/cb", true},
+		{"localhost", "http://localhost/cb", true},
+		{"below localhost", "http://app.localhost/cb", true},
+		{"https on loopback", "https://127.0.0.1/cb", true},
+		{"https on localhost", "https://localhost/cb", true},
+		{"https on localhost in the other case", "https://LocalHost/cb", true},
+		{"https on localhost with a trailing dot", "https://localhost./cb", true},
+		{"https on loopback, mapped", "https://[::ffff:127.0.0.1]/cb", true},
+		{"no URL at all", "https://[", true},
+		{"another address", "https://192.0.2.1/cb", false},
+		{"another IPv6 address", "https://[2001:db8::1]/cb", false},
+		{"no particular address, which is this machine", "https://0.0.0.0/cb", true},
+		{"no particular IPv6 address", "https://[::]/cb", true},
+		{"a short spelling", "https://127.1/cb", true},
+		{"a decimal spelling", "https://2130706433/cb", true},
+		{"a hexadecimal spelling", "https://0x7f000001/cb", true},
+		{"an octal spelling", "https://0177.0.0.1/cb", true},
+		{"a last part that is a nine", "https://127.9/cb", true},
+		{"a last part that is a zero", "https://127.0/cb", true},
+		{"no host", "https:///cb", true},
+		{"another host with a trailing dot", "https://app.example./cb", false},
+		{"a last part that begins with a hyphen", "https://app.-x/cb", false},
+		{"digits in a name", "https://9app0.example/cb", false},
+		{"a scheme that is named", "cursor://app.example/cb", true},
+		{"capitals", "HTTPS://app.example/cb", true},
+	} {
+		if got := Impersonable(c.uri); got != c.want {
+			t.Errorf("%s: Impersonable(%q) is %v, want %v", c.rule, c.uri, got, c.want)
+		}
+	}
+}
+
+func TestHostIsForAPersonToRead(t *testing.T) {
+	for _, c := range []struct{ rule, uri, want string }{
+		{"https", "https://app.example/cb?a=1", "app.example"},
+		{"a port belongs to it", "http://127.0.0.1:8080/cb", "127.0.0.1:8080"},
+		{"private use: the scheme", "com.example.app:/cb", "com.example.app:"},
+		{"private use with a host: the scheme all the same", "com.example.app://bank.example/cb", "com.example.app:"},
+		{"private use that is no URL: the scheme all the same", "com.example.app://x:y/cb", "com.example.app:"},
+		{"no URL", "https://[", ""},
+		{"empty", "", ""},
+	} {
+		if got := Host(c.uri); got != c.want {
+			t.Errorf("%s: Host(%q) is %q, want %q", c.rule, c.uri, got, c.want)
+		}
+	}
+}
+
+// FuzzCheck holds whatever is accepted to rules that are written another way here.
+func FuzzCheck(f *testing.F) {
+	for _, seed := range []struct{ uri, named string }{
+		{"https://a.example/cb?x=1", ""},
+		{"http://127.0.0.1:5/cb", ""},
+		{"http://[::1]/", ""},
+		{"com.example.app:/cb", ""},
+		{"Cursor://a.b:x/cb?x=1", "Cursor"},
+		{"JavaScript:alert(1)", "JavaScript"},
+		{"ms-word:x", "ms-word"},
+		{"https://user@a.example/", ""},
+		{"https://a.example/?x=1&code=1", ""},
+	} {
+		f.Add(seed.uri, seed.named)
+	}
+	f.Fuzz(func(t *testing.T, uri, named string) {
+		if Check(uri, named) != nil {
+			return
+		}
+		u, err := url.Parse(uri)
+		if err != nil && TakesForms(uri) {
+			t.Fatalf("%q is accepted and is no URL: %v", uri, err)
+		}
+		if err != nil {
+			return // what follows a private-use scheme is the app's own affair
+		}
+		if u.User != nil || strings.Contains(uri, "#") || u.Query().Has("code") {
+			t.Fatalf("%q is accepted", uri)
+		}
+		if u.Scheme == "http" && !IsLoopback(strings.TrimSuffix(u.Host, ":"+u.Port())) {
+			t.Fatalf("%q is accepted: http on another machine", uri)
+		}
+		scheme, _, _ := strings.Cut(uri, ":")
+		switch lower := strings.ToLower(scheme); {
+		case scheme == "https", scheme == "http":
+		case slices.Contains(refusedSchemes, lower), strings.HasPrefix(lower, "ms-"):
+			t.Fatalf("%q is accepted: nobody can have its scheme", uri)
+		case !strings.Contains(scheme, ".") && scheme != named:
+			t.Fatalf("%q is accepted: nobody named its scheme", uri)
+		}
+	})
+}
