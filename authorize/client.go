@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -18,37 +19,32 @@ import (
 const maxClientID = 2048
 
 // findClient finds out who asks (RFC 6749 §2.2).
-func (h *Handler) findClient(v *visit) (err error) {
-	v.client, err = h.clientOf(v.http.Context(), v.params)
-	return err
-}
-
-// clientOf returns the client that the parameters name. A client that is disabled is
-// returned with the error, for the page that says so.
-func (h *Handler) clientOf(ctx context.Context, p params) (*Client, error) {
-	id := p.get("client_id")
+func (h *Handler) findClient(v *visit) error {
+	ctx, id := v.http.Context(), v.params.get("client_id")
 	if id == "" {
-		return nil, errNobodyAsks
+		return errNobodyAsks
 	}
 	if !destination.ValidText(id, maxClientID) {
-		return nil, errUnknown.because("client_id is longer than %d bytes or has control characters", maxClientID)
+		return errUnknown.because("client_id is longer than %d bytes or has control characters", maxClientID)
 	}
 	client, err := h.config.Clients.Client(ctx, id)
 	if err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
-		return nil, clientFailed("ClientStore.Client", err)
+		return clientFailed("ClientStore.Client", err)
 	}
 	switch {
 	case client == nil:
-		return nil, errUnknown.because("the ClientStore has no client %.80q", id)
+		return errUnknown.because("the ClientStore has no client %.80q", id)
 	case client.ID != id:
-		return nil, hostFailed("ClientStore.Client", fmt.Errorf("it returned the client %q when asked for %q", client.ID, id))
+		return hostFailed("ClientStore.Client", fmt.Errorf("it returned the client %q when asked for %q", client.ID, id))
 	case client.Disabled:
-		return client, errClientOff
+		v.client = client // for the page that says so
+		return errClientOff
 	}
-	return client, nil
+	v.client = client
+	return nil
 }
 
 // clientFailed is the error for a ClientStore that returned one: see its contract. That the
@@ -70,15 +66,53 @@ func clientFailed(call string, err error) error {
 	return known
 }
 
-// identify is what the endpoint does in two stages, for what only reads a request: the
-// client, and where its answer may go.
-func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.Destination, error) {
-	client, err := h.clientOf(ctx, p)
-	if err != nil {
-		return client, destination.Destination{}, err
+// prove proves where the answer may go (RFC 6749 §3.1.2.4). Without a destination every
+// error is a page; from here on it goes to the client.
+func (h *Handler) prove(v *visit) error {
+	if slices.Contains(v.params.repeated, "redirect_uri") {
+		return errTwoAddresses
 	}
-	to, err := h.destinationOf(client, p)
-	return client, to, err
+	c, p := v.client, v.params
+	registration := destination.Registration{
+		URIs:              c.RedirectURIs,
+		PrivateUseSchemes: c.PrivateUseSchemes,
+		OutOfBand:         c.OutOfBand,
+		DefaultSingle:     c.DefaultRedirectURI && !asksForOpenID(p, &h.config, c),
+		AnyLoopbackPort:   c.AnyLoopbackPort,
+		Modes:             c.ResponseModes,
+	}
+	to, err := destination.Match(p.get("redirect_uri"), registration, p.get("response_mode"), p.get("state"))
+	switch {
+	case errors.Is(err, destination.ErrMissing):
+		return errNoAddress
+	case err != nil:
+		return errRedirectURI.because("%w", err)
+	}
+	if v.destination = to; v.denied && v.resumed == nil {
+		return v.withWayBack(errDenied)
+	}
+	return nil
+}
+
+// asksForOpenID reports whether the request is one of OpenID Connect, which has to
+// have a redirect_uri (OpenID Connect Core 1.0 §3.1.2.1). A scope that came twice
+// may be.
+func asksForOpenID(p params, config *Config, c *Client) bool {
+	scopes := list(p.get("scope"))
+	if len(scopes) == 0 {
+		scopes = config.defaultScopes(c)
+	}
+	return slices.Contains(scopes, "openid") || slices.Contains(p.repeated, "scope")
+}
+
+// identify is both stages, for what only reads a request.
+func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.Destination, error) {
+	v := &visit{http: (&http.Request{}).WithContext(ctx), params: p}
+	err := h.findClient(v)
+	if err == nil {
+		err = h.prove(v)
+	}
+	return v.client, v.destination, err
 }
 
 // CheckRedirectURI says why a redirect URI cannot be registered; nil means that it

@@ -259,8 +259,11 @@ func validName(name string) bool {
 
 // validScope reports whether the text is a scope-token (RFC 6749 §3.3).
 func validScope(scope string) bool {
-	return scope != "" && !strings.ContainsFunc(scope, func(c rune) bool { return c <= 0x20 || c > 0x7e || c == '"' || c == '\\' })
+	return scope != "" && !strings.ContainsFunc(scope, noScopeCharacter)
 }
+
+// noScopeCharacter reports what a scope may not have: all but NQCHAR (RFC 6749 App. A).
+var noScopeCharacter = func(c rune) bool { return c <= 0x20 || c > 0x7e || c == '"' || c == '\\' }
 
 func (h *Handler) setUpParameters() error {
 	c := &h.config

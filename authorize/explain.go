@@ -102,9 +102,11 @@ func (h *Handler) Explain(ctx context.Context, query string, s *session.Session)
 	ctx, cancel := context.WithTimeout(ctx, h.config.Timeout)
 	defer cancel()
 	r := (&http.Request{Method: http.MethodGet, URL: &url.URL{RawQuery: query}, Header: http.Header{}}).WithContext(ctx)
-	v := &visit{http: r, started: h.config.Now(), session: s}
+	v := &visit{http: r, started: h.config.Now()}
 	e := &Explanation{}
-	if err := h.explain(v, e); err != nil {
+	asked := *h // by somebody who knows who is signed in
+	asked.config.Sessions = SessionFunc(func(*http.Request) (*session.Session, error) { return s, nil })
+	if err := asked.explain(v, e); err != nil {
 		v.refuse(err)
 	}
 	e.conclude(v)
@@ -133,10 +135,9 @@ func (h *Handler) explain(v *visit, e *Explanation) (err error) {
 	if err := h.explainRules(v, e); err != nil {
 		return err
 	}
-	if v.session, err = checkSession(v.session); err != nil {
-		return e.check("the session is one that can be used", "OpenID Connect Core 1.0 §2", err)
+	if err := e.check("the session is one that can be used", "OpenID Connect Core 1.0 §2", h.whoIsSignedIn(v)); err != nil {
+		return err
 	}
-	h.gatherFacts(v)
 	if err := h.whatElseIsNeeded(v); err != nil {
 		return e.check("the host could be asked", "", err)
 	}
@@ -157,17 +158,21 @@ func (h *Handler) explain(v *visit, e *Explanation) (err error) {
 
 // explainRules looks at every rule that it can look at, and returns the first error.
 func (h *Handler) explainRules(v *visit, e *Explanation) (first error) {
-	c := h.checkedOf(v)
-	for i := range rules {
-		if rules[i].asks && first != nil {
+	asked := h.eachRule(v, func(r *rule, c *checked) error {
+		if r.asks && first != nil {
 			return first
 		}
-		if !rules[i].concerns(v.params) {
-			continue
-		}
-		if err := e.check(rules[i].name, rules[i].section, rules[i].kept(c)); first == nil {
+		err := e.check(r.name, r.section, r.kept(c))
+		if first == nil {
 			first = err
 		}
+		if r.asks {
+			return err
+		}
+		return nil
+	})
+	if first == nil {
+		return asked
 	}
 	return first
 }

@@ -56,15 +56,6 @@ func (h *Handler) whoIsSignedIn(v *visit) (err error) {
 		v.destination = destination.Destination{} // it is the user who can mend it
 		return errNoCookies
 	}
-	h.gatherFacts(v)
-	if v.resumed != nil {
-		h.warnOfNobody(v)
-	}
-	return nil
-}
-
-// gatherFacts gathers what the first half of the decision depends on.
-func (h *Handler) gatherFacts(v *visit) {
 	v.facts = facts{
 		request:      v.request,
 		session:      v.session,
@@ -76,7 +67,9 @@ func (h *Handler) gatherFacts(v *visit) {
 	if v.resumed != nil {
 		v.facts.denied, v.facts.resumed = v.denied, v.resumed.facts()
 		v.facts.registered = v.resumed.Registered
+		h.warnOfNobody(v)
 	}
+	return nil
 }
 
 // signedIn asks the SessionStore. What it returns is never nil: nobody is one thing,
@@ -86,11 +79,6 @@ func (h *Handler) signedIn(r *http.Request) (*session.Session, error) {
 	if err = answered(r.Context(), "SessionStore.Session", err); err != nil {
 		return nobody, err
 	}
-	return checkSession(s)
-}
-
-// checkSession makes nobody one thing, and refuses a subject that cannot be.
-func checkSession(s *session.Session) (*session.Session, error) {
 	switch {
 	case s.SignedIn() && validSubject(s.Subject):
 		return s, nil

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/usher-auth/usher/authorize/internal/destination"
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
@@ -69,7 +68,7 @@ func (h *Handler) respond(w http.ResponseWriter, v *visit) {
 			// Answered: what was decided for the request counts no more.
 			http.SetCookie(w, h.pendingCookie(v.resumed.ID, "", -1))
 		}
-		switch to := h.deliver(v.destination, v.response); {
+		switch to := v.destination.Deliver(v.destination.Response(h.config.Issuer, v.response...)); {
 		case to.Form != nil:
 			writeFormPost(w, to, slices.Equal(list(v.params.get("prompt")), []string{"none"}))
 		case to.Body != nil:
@@ -81,12 +80,6 @@ func (h *Handler) respond(w http.ResponseWriter, v *visit) {
 	if h.observed {
 		h.report(context.WithoutCancel(v.http.Context()), v.event(h.config.Now()))
 	}
-}
-
-// deliver is the one way of parameters to a client, be it by respond or by a step of the
-// user's on an error page. First it is settled what the response says, then how it travels.
-func (h *Handler) deliver(to destination.Destination, params []destination.Param) destination.Delivery {
-	return to.Deliver(to.Response(h.config.Issuer, params...))
 }
 
 // setHeaders sets what holds for everything that is written: nothing is cached and

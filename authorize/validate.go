@@ -37,79 +37,303 @@ type checked struct {
 	client  *Client
 	request *Request
 	params  params
-	source  error // see source.go
+	source  error // see settleSource
 }
 
 // rules are looked at in this order, and the first error is the answer.
 var rules = []rule{
-	{"no parameter came twice or in the wrong place", "RFC 6749 §3.1", nil, false, keptOnce},
-	{"the request comes from where it may", "OpenID Connect Core 1.0 §6", nil, false, func(c *checked) error { return c.source }},
-	{"every parameter that is required is there", "RFC 6749 §4.1.1", nil, false, keptRequired},
-	{"the response type is known and open to the client", "RFC 6749 §3.1.1", nil, false, checkResponseType},
-	{"the response mode is known, open to the client and fits the redirect URI", "OAuth 2.0 Multiple Response Types §2.1", []string{"response_mode"}, false, checkResponseMode},
-	{"state can be returned", "RFC 6749 §4.1.1", []string{"state"}, false, isText("state", destination.MaxState)},
-	{"every scope is known and open to the client", "RFC 6749 §3.3", nil, false, checkScope},
-	{"PKCE is there if it must be, whole and with S256", "RFC 7636 §4.4.1", nil, false, checkPKCE},
-	{"nonce can be stored", "OpenID Connect Core 1.0 §3.1.2.1", []string{"nonce"}, false, isText("nonce", maxNonce)},
-	{"every value of prompt is known, and none stands alone", "OpenID Connect Core 1.0 §3.1.2.1", []string{"prompt"}, false, checkPrompt},
-	{"max_age is a number", "OpenID Connect Core 1.0 §3.1.2.1", []string{"max_age"}, false, checkMaxAge},
-	{"claims is an object that is read in one way", "OpenID Connect Core 1.0 §5.5", []string{"claims"}, false, checkClaims},
-	{"what host pages show is text", "OpenID Connect Core 1.0 §3.1.2.1", shownOnPages, false, checkShown},
-	{"what only the host reads is text", "RFC 6749 §B", readByHosts, false, checkText},
-	{"the host's own parameters are short", "RFC 6749 §8.2", nil, false, checkParameters},
-	{"the request is short enough to wait for the user", "RFC 7519 §8", nil, false, checkLength},
-	{"every resource is one of this server's", "RFC 8707 §2", []string{"resource"}, true, checkResources},
-	{"id_token_hint and claims mean one user", "OpenID Connect Core 1.0 §3.1.2.1", nil, true, checkSubject},
-	{"the host's own rules", "RFC 6749 §4.1.2.1", nil, true, checkOwnRules},
+	{
+		name:    "no parameter came twice or in the wrong place",
+		section: "RFC 6749 §3.1",
+		kept: func(c *checked) error {
+			if len(c.params.repeated) == 0 {
+				return nil
+			}
+			return oautherr.InvalidRequest.With("The parameter " + c.params.repeated[0] + " came more than once or in the query of a POST.")
+		},
+	},
+	{
+		name:    "the request comes from where it may",
+		section: "OpenID Connect Core 1.0 §6",
+		kept:    func(c *checked) error { return c.source },
+	},
+	{
+		name:    "every parameter that is required is there",
+		section: "RFC 6749 §4.1.1",
+		kept: func(c *checked) error {
+			for _, required := range [][]string{c.config.Require, c.client.Require} {
+				for _, name := range required {
+					if !c.params.sent(name) {
+						return oautherr.InvalidRequest.With("The parameter " + name + " is missing, and it is required here.")
+					}
+				}
+			}
+			return nil
+		},
+	},
+	{
+		name:    "the response type is known and open to the client",
+		section: "RFC 6749 §3.1.1",
+		kept: func(c *checked) error {
+			switch want := c.request.ResponseType; {
+			case want == "":
+				return oautherr.InvalidRequest.With("response_type is missing.")
+			case !slices.Contains(c.config.ResponseTypes, want):
+				return oautherr.UnsupportedResponseType.Because(
+					fmt.Errorf("the response_type %.40q is not among Config.ResponseTypes", want))
+			case c.client.ResponseTypes == nil && want != "code",
+				c.client.ResponseTypes != nil && !slices.Contains(c.client.ResponseTypes, want):
+				return &oautherr.Error{
+					Code:        oautherr.UnauthorizedClient,
+					Description: "The client is not registered for this response_type.",
+					Cause:       fmt.Errorf("the response_type %.40q is not among the client's ResponseTypes", want),
+				}
+			}
+			return nil
+		},
+	},
+	{
+		name:    "the response mode is known, open to the client and fits the redirect URI",
+		section: "OAuth 2.0 Multiple Response Types §2.1",
+		of:      []string{"response_mode"},
+		kept: func(c *checked) error {
+			if c.request.OutOfBand {
+				return oautherr.InvalidRequest.With("This redirect_uri leaves no choice of a response_mode.")
+			}
+			return destination.CheckMode(c.request.ResponseMode, c.request.RedirectURI, c.client.ResponseModes)
+		},
+	},
+	{
+		name:    "state can be returned",
+		section: "RFC 6749 §4.1.1",
+		of:      []string{"state"},
+		kept: func(c *checked) error {
+			if !destination.ValidText(c.request.State, destination.MaxState) {
+				return textError("state", destination.MaxState)
+			}
+			return nil
+		},
+	},
+	{
+		name:    "every scope is known and open to the client",
+		section: "RFC 6749 §3.3",
+		kept: func(c *checked) error {
+			switch {
+			case len(c.request.Scopes) == 0 && len(c.request.LeftOut) > 0:
+				return oautherr.InvalidScope.Because(fmt.Errorf("%.80q and all others asked for are unknown or not the client's", c.request.LeftOut[0]))
+			case len(c.request.Scopes) == 0:
+				return &oautherr.Error{
+					Code: oautherr.InvalidScope, Description: "scope is missing.",
+					Cause: errors.New("for clients that send none set Client.DefaultScopes or Config.DefaultScopes"),
+				}
+			}
+			for _, scope := range c.request.Scopes {
+				if c.config.Scopes != nil && !slices.Contains(c.config.Scopes, scope) {
+					return oautherr.InvalidScope.Because(fmt.Errorf("%.80q is not among Config.Scopes", scope))
+				}
+				if !slices.Contains(c.client.Scopes, scope) {
+					return oautherr.InvalidScope.Because(fmt.Errorf("%.80q is not among the client's Scopes", scope))
+				}
+				if strings.ContainsFunc(scope, noScopeCharacter) { // it must not get into a token
+					return oautherr.InvalidScope.Because(fmt.Errorf("%.80q is registered, and has a character that no scope may have", scope))
+				}
+			}
+			return nil
+		},
+	},
+	{
+		name:    "PKCE is there if it must be, whole and with S256",
+		section: "RFC 7636 §4.4.1",
+		kept: func(c *checked) error {
+			challenge, method := c.request.CodeChallenge, c.request.CodeChallengeMethod
+			required := c.request.ResponseType == "code" && (c.client.Public || !c.client.PKCEOptional)
+			switch {
+			case challenge == "" && method == "" && !required:
+				return nil
+			case challenge == "":
+				return &oautherr.Error{
+					Code: oautherr.InvalidRequest, Description: "code_challenge is missing.", Cause: c.withoutPKCE(),
+				}
+			case method == "":
+				return oautherr.InvalidRequest.With("code_challenge_method is missing: send S256.")
+			case method != pkce.MethodS256:
+				return oautherr.InvalidRequest.With("The code_challenge_method is not supported: send S256.")
+			case !pkce.ValidChallenge(challenge):
+				return oautherr.InvalidRequest.With("code_challenge is not 43 characters of base64url.")
+			}
+			return nil
+		},
+	},
+	{
+		name:    "nonce can be stored",
+		section: "OpenID Connect Core 1.0 §3.1.2.1",
+		of:      []string{"nonce"},
+		kept: func(c *checked) error {
+			if !destination.ValidText(c.request.Nonce, maxNonce) {
+				return textError("nonce", maxNonce)
+			}
+			return nil
+		},
+	},
+	{
+		name:    "every value of prompt is known, and none stands alone",
+		section: "OpenID Connect Core 1.0 §3.1.2.1",
+		of:      []string{"prompt"},
+		kept:    checkPrompt,
+	},
+	{
+		name:    "max_age is a number",
+		section: "OpenID Connect Core 1.0 §3.1.2.1",
+		of:      []string{"max_age"},
+		kept: func(c *checked) error {
+			if _, err := maxAge(c.params.get("max_age")); err != nil {
+				return oautherr.InvalidRequest.With("max_age is not a number of seconds.")
+			}
+			return nil
+		},
+	},
+	{
+		name:    "claims is an object that is read in one way",
+		section: "OpenID Connect Core 1.0 §5.5",
+		of:      []string{"claims"},
+		kept:    checkClaims,
+	},
+	{
+		name:    "what host pages show is text",
+		section: "OpenID Connect Core 1.0 §3.1.2.1",
+		of:      shownOnPages,
+		kept:    checkShown,
+	},
+	{
+		name:    "what only the host reads is text",
+		section: "RFC 6749 §B",
+		of:      readByHosts,
+		kept:    checkText,
+	},
+	{
+		name:    "the host's own parameters are short",
+		section: "RFC 6749 §8.2",
+		kept: func(c *checked) error {
+			length := 0
+			for _, name := range c.config.Parameters {
+				length += len(c.params.get(name))
+			}
+			if length > maxParameters {
+				return oautherr.InvalidRequest.With("The parameters of this server's own have more than 2048 bytes together.")
+			}
+			return nil
+		},
+	},
+	{
+		name:    "the request is short enough to wait for the user",
+		section: "RFC 7519 §8",
+		// It looks at the longest that a waiting request can become, with all scopes
+		// granted, so that nothing fails after the user has agreed. It is the same whether
+		// somebody is signed in or not, so that a client that works for one user works for all.
+		kept: func(c *checked) error {
+			if c.request.OutOfBand {
+				return nil // it never waits
+			}
+			atMost := 0 // no byte takes more than six in JSON
+			for _, x := range c.params.list {
+				atMost += len(x.name) + 6*len(x.value) + len(`"":[""],`)
+			}
+			for _, scope := range c.request.Scopes {
+				atMost += 6*len(scope) + len(`"",`)
+			}
+			if atMost <= c.handler.room/2 {
+				return nil
+			}
+			if n := jsonLength(c.params, c.request.Scopes); n > c.handler.room {
+				return &oautherr.Error{
+					Code: errTooLong.Code, Description: errTooLong.Description,
+					Cause: fmt.Errorf("its parameters take %d bytes as JSON, and %d are left for them", n, c.handler.room),
+				}
+			}
+			return nil
+		},
+	},
+	{
+		name:    "every resource is one of this server's",
+		section: "RFC 8707 §2",
+		of:      []string{"resource"},
+		asks:    true,
+		kept:    checkResources,
+	},
+	{
+		name:    "id_token_hint and claims mean one user",
+		section: "OpenID Connect Core 1.0 §3.1.2.1",
+		asks:    true,
+		// It finds out which user the client wants an answer for: the one of
+		// its id_token_hint, which is verified once and never carried across the login,
+		// or the one that claims names.
+		kept: func(c *checked) error {
+			r := c.request
+			if r.Claims == nil && !c.params.hinted {
+				return nil
+			}
+			claimed, err := readClaims(r.Claims)
+			if err != nil {
+				return err
+			}
+			if err := readHint(c); err != nil {
+				return err
+			}
+			if r.hintSubject != "" && claimed.subject != "" && r.hintSubject != claimed.subject {
+				return oautherr.InvalidRequest.With("id_token_hint and claims name different users.")
+			}
+			r.Subject, r.EssentialACR = claimed.subject, claimed.acr
+			if r.hintSubject != "" {
+				r.Subject = r.hintSubject
+			}
+			return nil
+		},
+	},
+	{
+		name:    "the host's own rules",
+		section: "RFC 6749 §4.1.2.1",
+		asks:    true,
+		// It asks the host. Its refusal is a code; without one, it failed.
+		kept: func(c *checked) error {
+			if c.config.Check == nil {
+				return nil
+			}
+			err := c.config.Check(c.ctx, c.request)
+			if code := oautherr.Code(""); errors.As(err, &code) && validCode(code) {
+				return err
+			}
+			return answered(c.ctx, "Config.Check", err)
+		},
+	},
 }
 
 // validate reads the request and looks at every rule. A request that comes back from the
 // login page goes through all of it again, against the client as it is now.
 func (h *Handler) validate(v *visit) error {
-	c := h.checkedOf(v)
-	for i := range rules {
-		if rules[i].concerns(v.params) {
-			if err := rules[i].kept(c); err != nil {
-				if !rules[i].asks {
-					v.request = nil // what breaks a rule is not for the log
-				}
-				return err
-			}
+	return h.eachRule(v, func(r *rule, c *checked) error {
+		err := r.kept(c)
+		if err != nil && !r.asks {
+			v.request = nil // what breaks a rule is not for the log
 		}
-	}
-	return nil
+		return err
+	})
 }
 
-// checkedOf reads the request.
-func (h *Handler) checkedOf(v *visit) *checked {
+// eachRule reads the request and hands over the rules that concern it, until one is enough.
+func (h *Handler) eachRule(v *visit, look func(*rule, *checked) error) error {
 	v.request = newRequest(v.params)
 	v.request.fillIn(&h.config, v.client, v.destination.URI())
-	return &checked{h, &h.config, v.http.Context(), v.client, v.request, v.params, v.source}
-}
-
-// concerns reports whether the request has to do with the rule.
-func (r *rule) concerns(p params) bool {
-	for _, name := range r.of {
-		if p.get(name) != "" {
-			return true
+	c := &checked{h, &h.config, v.http.Context(), v.client, v.request, v.params, v.source}
+	for i := range rules {
+		concerned := rules[i].of == nil
+		for _, name := range rules[i].of {
+			concerned = concerned || v.params.get(name) != ""
 		}
-	}
-	return r.of == nil
-}
-
-func keptOnce(c *checked) error {
-	if len(c.params.repeated) == 0 {
-		return nil
-	}
-	return oautherr.InvalidRequest.With("The parameter " + c.params.repeated[0] + " came more than once or in the query of a POST.")
-}
-
-func keptRequired(c *checked) error {
-	for _, required := range [][]string{c.config.Require, c.client.Require} {
-		for _, name := range required {
-			if !c.params.sent(name) {
-				return oautherr.InvalidRequest.With("The parameter " + name + " is missing, and it is required here.")
-			}
+		if !concerned {
+			continue
+		}
+		if err := look(&rules[i], c); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -147,89 +371,6 @@ func (config *Config) defaultScopes(c *Client) []string {
 	return slices.DeleteFunc(slices.Clone(config.DefaultScopes), func(scope string) bool { return !config.knows(scope, c) })
 }
 
-func checkResponseType(c *checked) error {
-	switch want := c.request.ResponseType; {
-	case want == "":
-		return oautherr.InvalidRequest.With("response_type is missing.")
-	case !slices.Contains(c.config.ResponseTypes, want):
-		return oautherr.UnsupportedResponseType.Because(
-			fmt.Errorf("the response_type %.40q is not among Config.ResponseTypes", want))
-	case c.client.ResponseTypes == nil && want != "code",
-		c.client.ResponseTypes != nil && !slices.Contains(c.client.ResponseTypes, want):
-		return &oautherr.Error{
-			Code:        oautherr.UnauthorizedClient,
-			Description: "The client is not registered for this response_type.",
-			Cause:       fmt.Errorf("the response_type %.40q is not among the client's ResponseTypes", want),
-		}
-	}
-	return nil
-}
-
-func checkResponseMode(c *checked) error {
-	if c.request.OutOfBand {
-		return oautherr.InvalidRequest.With("This redirect_uri leaves no choice of a response_mode.")
-	}
-	return destination.CheckMode(c.request.ResponseMode, c.request.RedirectURI, c.client.ResponseModes)
-}
-
-// isText is the rule for a parameter that is returned or stored byte for byte.
-func isText(name string, most int) func(c *checked) error {
-	return func(c *checked) error {
-		if !destination.ValidText(c.params.get(name), most) {
-			return oautherr.InvalidRequest.With(fmt.Sprintf(
-				"%s is longer than %d bytes or has control characters.", name, most))
-		}
-		return nil
-	}
-}
-
-func checkScope(c *checked) error {
-	switch {
-	case len(c.request.Scopes) == 0 && len(c.request.LeftOut) > 0:
-		return oautherr.InvalidScope.Because(fmt.Errorf("%.80q and all others asked for are unknown or not the client's", c.request.LeftOut[0]))
-	case len(c.request.Scopes) == 0:
-		return &oautherr.Error{
-			Code: oautherr.InvalidScope, Description: "scope is missing.",
-			Cause: errors.New("for clients that send none set Client.DefaultScopes or Config.DefaultScopes"),
-		}
-	}
-	for _, scope := range c.request.Scopes {
-		if c.config.Scopes != nil && !slices.Contains(c.config.Scopes, scope) {
-			return oautherr.InvalidScope.Because(fmt.Errorf("%.80q is not among Config.Scopes", scope))
-		}
-		if !slices.Contains(c.client.Scopes, scope) {
-			return oautherr.InvalidScope.Because(fmt.Errorf("%.80q is not among the client's Scopes", scope))
-		}
-		for i := range len(scope) {
-			// A registered scope with such a character must not get into a token.
-			if c := scope[i]; c <= 0x20 || c > 0x7e || c == '"' || c == '\\' {
-				return oautherr.InvalidScope.Because(fmt.Errorf("%.80q is registered, and has a character that no scope may have", scope))
-			}
-		}
-	}
-	return nil
-}
-
-func checkPKCE(c *checked) error {
-	challenge, method := c.request.CodeChallenge, c.request.CodeChallengeMethod
-	required := c.request.ResponseType == "code" && (c.client.Public || !c.client.PKCEOptional)
-	switch {
-	case challenge == "" && method == "" && !required:
-		return nil
-	case challenge == "":
-		return &oautherr.Error{
-			Code: oautherr.InvalidRequest, Description: "code_challenge is missing.", Cause: c.withoutPKCE(),
-		}
-	case method == "":
-		return oautherr.InvalidRequest.With("code_challenge_method is missing: send S256.")
-	case method != pkce.MethodS256:
-		return oautherr.InvalidRequest.With("The code_challenge_method is not supported: send S256.")
-	case !pkce.ValidChallenge(challenge):
-		return oautherr.InvalidRequest.With("code_challenge is not 43 characters of base64url.")
-	}
-	return nil
-}
-
 // withoutPKCE says for the log what to do with a client that leaves PKCE out. Half of
 // it is another fault: nothing but the client mends that.
 func (c *checked) withoutPKCE() error {
@@ -254,13 +395,6 @@ func checkPrompt(c *checked) error {
 		case !slices.Contains(c.handler.prompts, value):
 			return oautherr.InvalidRequest.With("A value of prompt is not supported.")
 		}
-	}
-	return nil
-}
-
-func checkMaxAge(c *checked) error {
-	if _, err := maxAge(c.params.get("max_age")); err != nil {
-		return oautherr.InvalidRequest.With("max_age is not a number of seconds.")
 	}
 	return nil
 }
@@ -307,43 +441,6 @@ func checkText(c *checked) error {
 // maxParameters is how many bytes the values of Config.Parameters may have together.
 const maxParameters = 2048
 
-func checkParameters(c *checked) error {
-	length := 0
-	for _, name := range c.config.Parameters {
-		length += len(c.params.get(name))
-	}
-	if length > maxParameters {
-		return oautherr.InvalidRequest.With("The parameters of this server's own have more than 2048 bytes together.")
-	}
-	return nil
-}
-
-// checkLength looks at the longest that a waiting request can become, with all scopes
-// granted, so that nothing fails after the user has agreed. It is the same whether
-// somebody is signed in or not, so that a client that works for one user works for all.
-func checkLength(c *checked) error {
-	if c.request.OutOfBand {
-		return nil // it never waits
-	}
-	atMost := 0 // no byte takes more than six in JSON
-	for _, x := range c.params.list {
-		atMost += len(x.name) + 6*len(x.value) + len(`"":[""],`)
-	}
-	for _, scope := range c.request.Scopes {
-		atMost += 6*len(scope) + len(`"",`)
-	}
-	if atMost <= c.handler.room/2 {
-		return nil
-	}
-	if n := jsonLength(c.params, c.request.Scopes); n > c.handler.room {
-		return &oautherr.Error{
-			Code: errTooLong.Code, Description: errTooLong.Description,
-			Cause: fmt.Errorf("its parameters take %d bytes as JSON, and %d are left for them", n, c.handler.room),
-		}
-	}
-	return nil
-}
-
 // maxResources bounds how often the host is asked in one request.
 const maxResources = 20
 
@@ -369,45 +466,8 @@ func checkResources(c *checked) error {
 	return nil
 }
 
-// checkOwnRules asks the host. Its refusal is a code; without one, it failed.
-func checkOwnRules(c *checked) error {
-	if c.config.Check == nil {
-		return nil
-	}
-	err := c.config.Check(c.ctx, c.request)
-	if code := oautherr.Code(""); errors.As(err, &code) && validCode(code) {
-		return err
-	}
-	return answered(c.ctx, "Config.Check", err)
-}
-
 // validCode accepts what RFC 6749 §4.1.2.1 allows, without spaces.
 func validCode(code oautherr.Code) bool { return validScope(string(code)) }
-
-// checkSubject finds out which user the client wants an answer for: the one of
-// its id_token_hint, which is verified once and never carried across the login,
-// or the one that claims names.
-func checkSubject(c *checked) error {
-	r := c.request
-	if r.Claims == nil && !c.params.hinted {
-		return nil
-	}
-	claimed, err := readClaims(r.Claims)
-	if err != nil {
-		return err
-	}
-	if err := readHint(c); err != nil {
-		return err
-	}
-	if r.hintSubject != "" && claimed.subject != "" && r.hintSubject != claimed.subject {
-		return oautherr.InvalidRequest.With("id_token_hint and claims name different users.")
-	}
-	r.Subject, r.EssentialACR = claimed.subject, claimed.acr
-	if r.hintSubject != "" {
-		r.Subject = r.hintSubject
-	}
-	return nil
-}
 
 // readHint asks the host whom the id_token_hint proves, unless that is known from an
 // earlier visit. One that cannot be verified is no proof that nobody else was meant,
@@ -438,4 +498,9 @@ func readHint(c *checked) error {
 	}
 	r.hintSubject = subject
 	return nil
+}
+
+// textError is for a parameter that cannot be returned or stored byte for byte.
+func textError(name string, most int) error {
+	return oautherr.InvalidRequest.With(fmt.Sprintf("%s is longer than %d bytes or has control characters.", name, most))
 }

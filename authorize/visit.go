@@ -24,7 +24,7 @@ type visit struct {
 
 	// What the stages have found, each from the one before.
 	client      *Client
-	source      error                   // why it may not come from where it comes; see source.go
+	source      error                   // why it may not come from where it comes
 	destination destination.Destination // zero: nothing is proven, so only a page
 	request     *Request
 	session     *session.Session // never nil once the host was asked
