@@ -208,9 +208,9 @@ func (f *Flow) parse(answer string) (code string, err error) {
 	return f.verify(values)
 }
 
-// Expect ends the test unless the browser leaves this page for the client with the
-// expected answer, as [Flow.Check] reads it. Where want is nil that is a code, which is
-// returned, or nothing for response_type=none. Else it is an error that is want by
+// Expect ends the test unless the browser has come to the redirect URI, or would leave for
+// it, with the expected answer, as [Flow.Check] reads it. Where want is nil that is a code,
+// which is returned, or nothing for response_type=none. Else it is an error that is want by
 // [errors.Is], such as oautherr.LoginRequired; what is returned then is its description.
 //
 //	flow := client.Start(url.Values{"prompt": {"none"}})
@@ -219,9 +219,6 @@ func (f *Flow) parse(answer string) (code string, err error) {
 //	flow.Expect(t, page, oautherr.LoginRequired)
 func (f *Flow) Expect(t testing.TB, page *Page, want error) (codeOrDescription string) {
 	t.Helper()
-	if !page.Left {
-		t.Fatalf("the browser stays, and the client is to get %s:\n%s", outcome(want), page)
-	}
 	code, err := f.Check(page.Request)
 	var refused *oautherr.Error
 	switch {
@@ -230,7 +227,7 @@ func (f *Flow) Expect(t testing.TB, page *Page, want error) (codeOrDescription s
 	case want != nil && errors.Is(err, want) && errors.As(err, &refused):
 		return refused.Description
 	}
-	t.Fatalf("the client gets %s, want %s", outcome(err), outcome(want))
+	t.Fatalf("got %s, want %s:\n%s", outcome(err), outcome(want), page)
 	return ""
 }
 

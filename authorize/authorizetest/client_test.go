@@ -304,8 +304,9 @@ func TestExpect(t *testing.T) {
 		return &Page{Request: r, URL: r.URL, Left: true}
 	}
 	const refused = "error=login_required&error_description=Sign+in"
-	stays := answer("code=abc")
-	stays.Left = false
+	arrived, stays := answer("code=abc"), answer("code=abc")
+	arrived.Left, stays.Left = false, false
+	stays.Request = httptest.NewRequest(http.MethodGet, "https://as.example/login?code=abc", nil)
 	none := url.Values{"response_type": {"none"}}
 	for _, tt := range []struct {
 		rule   string
@@ -318,12 +319,13 @@ func TestExpect(t *testing.T) {
 		{"a code", answer("code=abc"), nil, nil, "abc", ""},
 		{"no code for none", answer(""), nil, none, "", ""},
 		{"the error", answer(refused), oautherr.LoginRequired, nil, "Sign in", ""},
-		{"another error", answer(refused), oautherr.AccessDenied, nil, "", "the client gets login_required"},
+		{"another error", answer(refused), oautherr.AccessDenied, nil, "", "got login_required"},
 		{"an error for a code", answer(refused), nil, nil, "", "want an answer that is no error"},
-		{"a code for an error", answer("code=abc"), oautherr.LoginRequired, nil, "", "the client gets an answer that is no error"},
+		{"a code for an error", answer("code=abc"), oautherr.LoginRequired, nil, "", "got an answer that is no error"},
 		{"an answer that is wrong", answer("iss=x&code=abc"), oautherr.LoginRequired, nil, "", "iss 2 times"},
-		{"a page that stays", stays, nil, nil, "", "the browser stays"},
-		{"a page that stays, for an error", stays, oautherr.LoginRequired, nil, "", "the browser stays"},
+		{"a page of the client itself", arrived, nil, nil, "abc", ""},
+		{"another page", stays, nil, nil, "", "got this is not the redirect URI"},
+		{"another page, for an error", stays, oautherr.LoginRequired, nil, "", "got this is not the redirect URI"},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
 			flow := wiki.Start(url.Values{"state": {"S"}}, tt.change)

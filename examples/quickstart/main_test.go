@@ -2,16 +2,14 @@ package main
 
 import (
 	"bufio"
-	"html"
-	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"os"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/usher-auth/usher/authorize/authorizetest"
 )
 
 // start runs main once for all tests and returns the address that it prints.
@@ -31,121 +29,102 @@ var start = sync.OnceValue(func() string {
 	return strings.TrimSuffix(strings.TrimPrefix(line, "listening on "), "\n")
 })
 
-func newBrowser(t *testing.T) *http.Client {
-	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &http.Client{Jar: jar}
+// newBrowser is one that reaches the program through t.
+func newBrowser(t http.RoundTripper) *authorizetest.Browser {
+	browser := authorizetest.NewBrowser()
+	browser.Connect(start(), t)
+	return browser
 }
 
-// read returns the status, the text and the last URL of a response.
-func read(t *testing.T, response *http.Response, err error) (status int, body string, at *url.URL) {
+// page wants a page with this status.
+func page(t *testing.T, status int) func(*authorizetest.Page, error) *authorizetest.Page {
 	t.Helper()
-	if err != nil {
-		t.Fatal(err)
+	return func(page *authorizetest.Page, err error) *authorizetest.Page {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page.Status != status {
+			t.Fatalf("want status %d:\n%s", status, page)
+		}
+		return page
 	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response.StatusCode, string(text), response.Request.URL
 }
 
-var href = regexp.MustCompile(`href="([^"]*)"`)
-
-// open loads the client's page, follows its link and returns where that leads.
-func open(t *testing.T, browser *http.Client, base string) *url.URL {
+// login opens the client's page and follows its link, to the login page.
+func login(t *testing.T, browser *authorizetest.Browser) *authorizetest.Page {
 	t.Helper()
-	response, err := browser.Get(base)
-	_, page, _ := read(t, response, err)
-	link := href.FindStringSubmatch(page)
-	if link == nil {
-		t.Fatalf("no link on the client's page: %s", page)
+	at := page(t, http.StatusOK)(page(t, http.StatusOK)(browser.Open(start())).Click("Sign in"))
+	if at.URL.Path != "/login" {
+		t.Fatalf("the link led to %s, want /login", at)
 	}
-	response, err = browser.Get(base + html.UnescapeString(link[1]))
-	_, _, at := read(t, response, err)
 	return at
 }
 
+var alice = url.Values{"username": {"alice"}, "password": {"alice-password"}}
+
 func TestSignIn(t *testing.T) {
-	base := start()
-	browser := newBrowser(t)
-	login := open(t, browser, base)
-	if login.Path != "/login" {
-		t.Fatalf("the link led to %s, want /login", login)
+	browser := newBrowser(nil)
+	form := login(t, browser)
+	again := page(t, http.StatusOK)(form.Submit(url.Values{"username": {"alice"}, "password": {"wrong"}}))
+	if again.URL.Path != "/login" || !strings.Contains(again.Body, `name="password"`) {
+		t.Fatalf("wrong password: want the form again:\n%s", again)
 	}
-
-	response, err := browser.PostForm(login.String(), url.Values{"username": {"alice"}, "password": {"wrong"}})
-	status, page, at := read(t, response, err)
-	if status != http.StatusOK || at.Path != "/login" || !strings.Contains(page, `name="password"`) {
-		t.Fatalf("wrong password: status %d at %s, want the form again:\n%s", status, at, page)
+	done := page(t, http.StatusOK)(form.Submit(alice))
+	if done.URL.Path != "/" || done.Body != "Signed in as alice" {
+		t.Fatalf("want the subject on the client's page:\n%s", done)
 	}
-
-	response, err = browser.PostForm(login.String(), url.Values{"username": {"alice"}, "password": {"alice-password"}})
-	status, page, at = read(t, response, err)
-	if status != http.StatusOK || at.Path != "/" || page != "Signed in as alice" {
-		t.Fatalf("status %d at %s, want the subject on the client's page:\n%s", status, at, page)
-	}
-
 	// Loaded again, the same address is a replay.
-	response, err = browser.Get(at.String())
-	status, page, _ = read(t, response, err)
-	if status != http.StatusForbidden || !strings.Contains(page, "invalid_grant") {
-		t.Fatalf("replay: status %d, want 403 invalid_grant:\n%s", status, page)
+	replay := page(t, http.StatusForbidden)(browser.Open(done.URL.String()))
+	if !strings.Contains(replay.Body, "invalid_grant") {
+		t.Fatalf("replay: want invalid_grant:\n%s", replay)
 	}
+}
+
+// beforeTheAnswer keeps answers from the client, so that nobody has taken them.
+type beforeTheAnswer struct{}
+
+func (beforeTheAnswer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Query().Has("code") {
+		return &http.Response{StatusCode: http.StatusNoContent, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	}
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 // The client takes an answer from the right issuer in the browser that asked, and
 // shows its first page for any other.
 func TestClientChecksItsAnswer(t *testing.T) {
-	base := start()
-	answer := func(t *testing.T, browser *http.Client) *url.URL {
-		t.Helper()
-		var answer *url.URL
-		browser.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
-			if !r.URL.Query().Has("code") {
-				return nil
-			}
-			answer = r.URL
-			return http.ErrUseLastResponse
-		}
-		login := open(t, browser, base)
-		form := url.Values{"username": {"alice"}, "password": {"alice-password"}}
-		response, err := browser.PostForm(login.String(), form)
-		read(t, response, err)
-		browser.CheckRedirect = nil
-		return answer
-	}
-	for name, change := range map[string]func(query url.Values){
-		"state of another request": func(query url.Values) { query.Set("state", "other") },
-		"no state":                 func(query url.Values) { query.Del("state") },
-		"iss of another server":    func(query url.Values) { query.Set("iss", "https://other.example") },
-		"no iss":                   func(query url.Values) { query.Del("iss") },
+	for _, c := range []struct {
+		name    string
+		another bool // browser
+		change  func(query url.Values)
+		taken   bool
+	}{
+		{"as it is", false, func(url.Values) {}, true},
+		{"state of another request", false, func(query url.Values) { query.Set("state", "other") }, false},
+		{"no state", false, func(query url.Values) { query.Del("state") }, false},
+		{"iss of another server", false, func(query url.Values) { query.Set("iss", "https://other.example") }, false},
+		{"no iss", false, func(query url.Values) { query.Del("iss") }, false},
+		{"another browser", true, func(url.Values) {}, false},
 	} {
-		t.Run(name, func(t *testing.T) {
-			browser := newBrowser(t)
-			at := answer(t, browser)
+		t.Run(c.name, func(t *testing.T) {
+			asked := newBrowser(beforeTheAnswer{})
+			at := page(t, http.StatusNoContent)(login(t, asked).Submit(alice)).URL
 			query := at.Query()
-			change(query)
+			c.change(query)
 			at.RawQuery = query.Encode()
-			response, err := browser.Get(at.String())
-			_, page, _ := read(t, response, err)
-			if !href.MatchString(page) || strings.Contains(page, "alice") {
-				t.Errorf("the answer was taken:\n%s", page)
+			browser := newBrowser(nil)
+			if !c.another {
+				if err := browser.SetCookies(start(), asked.Cookies(start())...); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := page(t, http.StatusOK)(browser.Open(at.String()))
+			if taken := got.Body == "Signed in as alice"; taken != c.taken || taken == (len(got.Links) == 1) {
+				t.Errorf("the answer was taken: %v, want %v:\n%s", taken, c.taken, got)
 			}
 		})
 	}
-	t.Run("another browser", func(t *testing.T) {
-		at := answer(t, newBrowser(t))
-		response, err := newBrowser(t).Get(at.String())
-		_, page, _ := read(t, response, err)
-		if !href.MatchString(page) || strings.Contains(page, "alice") {
-			t.Errorf("the answer was taken:\n%s", page)
-		}
-	})
 }
 
 func TestOtherSitesCannotSignIn(t *testing.T) {
@@ -157,8 +136,11 @@ func TestOtherSitesCannotSignIn(t *testing.T) {
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.Header.Set("Sec-Fetch-Site", "cross-site")
 	response, err := http.DefaultTransport.RoundTrip(request)
-	status, _, _ := read(t, response, err)
-	if status != http.StatusForbidden || response.Header.Get("Set-Cookie") != "" {
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if status := response.StatusCode; status != http.StatusForbidden || response.Header.Get("Set-Cookie") != "" {
 		t.Errorf("status %d with cookie %q, want 403 and none", status, response.Header.Get("Set-Cookie"))
 	}
 }

@@ -107,7 +107,8 @@ func TestProgram(t *testing.T) {
 			page = p.page("has written this page")(page.Click("Sign in anew"))
 			page = p.page("The demo application")(page.Submit(alice))
 			p.page("access_denied")(page.Submit(nil, "Deny"))
-			page = home(p.browser.Open(p.base + "/sign-in")) // nothing is left to ask
+			page = p.page("The demo application")(p.browser.Open(p.base + "/sign-in")) // nobody signs in again
+			page = home(page.Submit(nil, "Allow"))
 			p.page("signed in as alice")(page, nil)
 			page = p.page("on to /")(page.Submit(nil, "Sign out at the provider"))
 			p.page("has written this page")(page.Click("Sign in"))

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -25,7 +26,18 @@ const (
 // house is every Go file, parsed, by its path from the repository's root.
 func house(t *testing.T) (*token.FileSet, map[string]*ast.File) {
 	t.Helper()
-	set, files := token.NewFileSet(), map[string]*ast.File{}
+	files, err := parsed()
+	if err != nil || len(files) < 40 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	return fileSet, files
+}
+
+var fileSet = token.NewFileSet()
+
+// parsed reads them once for all tests, which change nothing in them.
+var parsed = sync.OnceValues(func() (map[string]*ast.File, error) {
+	files := map[string]*ast.File{}
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -36,7 +48,7 @@ func house(t *testing.T) (*token.FileSet, map[string]*ast.File) {
 		if !strings.HasSuffix(path, ".go") {
 			return nil
 		}
-		file, err := parser.ParseFile(set, path, nil, parser.ParseComments|parser.SkipObjectResolution)
+		file, err := parser.ParseFile(fileSet, path, nil, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			return err
 		}
@@ -45,11 +57,8 @@ func house(t *testing.T) (*token.FileSet, map[string]*ast.File) {
 		}
 		return err
 	})
-	if err != nil || len(files) < 40 {
-		t.Fatalf("%d files, %v", len(files), err)
-	}
-	return set, files
-}
+	return files, err
+})
 
 func isTest(path string) bool { return strings.HasSuffix(path, "_test.go") }
 
