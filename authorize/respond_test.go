@@ -1153,6 +1153,7 @@ func TestErrorPagesKnowTheRequest(t *testing.T) {
 		{"unreadable, with two clients", get(good + "&x=%zz&client_id=spa"), ReasonUnreadable, "", "", locales},
 		{"unreadable, with the languages twice", get(good + "&x=%zz&ui_locales=fr"), ReasonUnreadable, web, name, ""},
 		{"unreadable, with an unknown client", get(ask("client_id=gone", "ui_locales=sv+de") + "&x=%zz"), ReasonUnreadable, "", "", locales},
+		{"unreadable, with a req of the client's own", get(good + "&x=%zz&req=7"), ReasonUnreadable, web, name, locales},
 		{"unreadable, by POST", func(v *visitor, _ *reply) *reply { return v.post(good + "&x=%zz") }, ReasonUnreadable, web, name, locales},
 		{"unreadable, in the query of a POST", with("POST", "/authorize?x=%zz&"+good, "", "X", ""), ReasonUnreadable, web, name, locales},
 		{"the languages twice", get(ask("client_id=gone", "ui_locales=sv") + "&ui_locales=de"), ReasonUnknownClient, "", "", ""},
