@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -30,6 +31,14 @@ func minimal() Config {
 // Each row has one thing wrong; the error begins with the field's name.
 func TestNewNamesTheFieldThatIsWrong(t *testing.T) {
 	step := func(i Interaction) func(*Config) { return func(c *Config) { c.Interactions = []Interaction{i} } }
+	interactions := func(n int) func(*Config) {
+		return func(c *Config) {
+			for i := range n {
+				name := fmt.Sprintf("%032d", i)
+				c.Interactions = append(c.Interactions, Interaction{Name: name, Page: "/page", Needed: always})
+			}
+		}
+	}
 	key := func(k Key) func(*Config) { return func(c *Config) { c.Keys = []Key{k} } }
 	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	if err != nil {
@@ -119,12 +128,22 @@ func TestNewNamesTheFieldThatIsWrong(t *testing.T) {
 		{"an interaction for prompt=login", step(Interaction{Name: "terms", Page: "/terms", Prompt: "login"}), "Interactions"},
 		{"an interaction for two prompts", step(Interaction{Name: "terms", Page: "/terms", Prompt: "a b"}), "Interactions"},
 
+		{"ten interactions", interactions(10), ""},
+		{"so many interactions that no request could wait", interactions(60), "Interactions"},
+		{"an issuer so long that no request could wait", func(c *Config) { c.Issuer += "/" + strings.Repeat("a", 2000) }, "Interactions"},
+
 		{"response types code and none", func(c *Config) { c.ResponseTypes = []string{"code", "none"} }, ""},
 		{"response type token", func(c *Config) { c.ResponseTypes = []string{"code", "token"} }, "ResponseTypes"},
 		{"no response type", func(c *Config) { c.ResponseTypes = []string{} }, "ResponseTypes"},
 		{"a malformed scope", func(c *Config) { c.Scopes = []string{"openid", `a"b`} }, "Scopes"},
 		{"an empty scope", func(c *Config) { c.Scopes = []string{""} }, "Scopes"},
 		{"two scopes in one", func(c *Config) { c.Scopes = []string{"openid profile"} }, "Scopes"},
+		{"default scopes", func(c *Config) { c.DefaultScopes = []string{"openid", "api:read"} }, ""},
+		{"default scopes that exist", func(c *Config) { c.Scopes, c.DefaultScopes = []string{"openid"}, []string{"openid"} }, ""},
+		{"a default scope that does not exist", func(c *Config) { c.Scopes, c.DefaultScopes = []string{"openid"}, []string{"openid", "email"} }, "DefaultScopes"},
+		{"default scopes where none exist", func(c *Config) { c.Scopes, c.DefaultScopes = []string{}, []string{"openid"} }, "DefaultScopes"},
+		{"a malformed default scope", func(c *Config) { c.DefaultScopes = []string{"openid profile"} }, "DefaultScopes"},
+		{"an empty default scope", func(c *Config) { c.DefaultScopes = []string{""} }, "DefaultScopes"},
 		{"a further parameter", func(c *Config) { c.Parameters = []string{"x_method"} }, ""},
 		{"a further parameter that is the protocol's", func(c *Config) { c.Parameters = []string{"state"} }, "Parameters"},
 		{"a further parameter req", func(c *Config) { c.Parameters = []string{"req"} }, "Parameters"},
@@ -216,7 +235,7 @@ func TestNewCopiesItsConfiguration(t *testing.T) {
 	config.Consent = &Consent{Page: "/consent"}
 	config.Interactions = []Interaction{{Name: "terms", Page: "/terms", Needed: always}}
 	config.ResponseTypes = []string{"code"}
-	config.Scopes = []string{"openid"}
+	config.Scopes, config.DefaultScopes = []string{"openid"}, []string{"openid"}
 	config.Parameters = []string{"x_one"}
 	config.Keys = []Key{{ID: "a", Secret: []byte(strings.Repeat("k", 32))}}
 	h, err := New(config)
@@ -230,6 +249,7 @@ func TestNewCopiesItsConfiguration(t *testing.T) {
 	config.Consent.Page = "https://evil.example/"
 	config.Interactions[0].Page, config.Interactions[0].Needed = "https://evil.example/", nil
 	config.ResponseTypes[0], config.Scopes[0], config.Parameters[0] = "token", "admin", "state"
+	config.DefaultScopes[0] = "admin"
 	clear(config.Keys[0].Secret)
 	config.Keys[0].ID = "b"
 	after, err := h.keys.Sign("x", 1)
@@ -241,7 +261,7 @@ func TestNewCopiesItsConfiguration(t *testing.T) {
 			t.Errorf("the page of %s is %q", h.interactions[i].Name, h.interactions[i].Page)
 		}
 	}
-	if h.config.ResponseTypes[0] != "code" || h.config.Scopes[0] != "openid" || h.config.Parameters[0] != "x_one" || h.config.Consent.Page != "/consent" {
+	if h.config.ResponseTypes[0] != "code" || h.config.Scopes[0] != "openid" || h.config.DefaultScopes[0] != "openid" || h.config.Parameters[0] != "x_one" || h.config.Consent.Page != "/consent" {
 		t.Errorf("%+v", h.config)
 	}
 }

@@ -19,8 +19,9 @@ const ConsentInteraction = "consent"
 // 1.0 §3.1.2.4). Clients that are Trusted are exempt.
 type Consent struct {
 	// Page is the URL of the consent page, absolute or a path on the endpoint's
-	// own origin. It shows at least the client's name, where the answer goes and
-	// each scope, and ends with [Handler.Grant] or [Handler.Deny].
+	// own origin. It shows at least the client's name, where the answer goes, each
+	// scope and each claim of [Request.ClaimsBeyondScopes], and ends with
+	// [Handler.Grant] or [Handler.Deny].
 	Page string
 
 	// Store remembers what was agreed to. Nil: the user is asked every time. So is
@@ -105,8 +106,9 @@ type ConsentStore interface {
 	DeleteConsent(ctx context.Context, subject, clientID string) error
 }
 
-// Grant records that the user agrees to these of the scopes asked for and sends
-// the browser back, like [Handler.Complete]. No scopes, or others than were asked
+// Grant records that the user agrees to these of the scopes asked for, and to the claims
+// asked for that no refused scope would have released, and sends the browser back, like
+// [Handler.Complete]. A scope that is there twice counts once. No scopes, or others than were asked
 // for, are an error page with status 400: a user who wants none says no, which is
 // [Handler.Deny]. If there was a new sign-in since the page was shown, even of the same
 // user, nothing is recorded and the page is shown once more.

@@ -30,6 +30,16 @@ func TestWhatIsReported(t *testing.T) {
 		want Event
 	}{
 		{"approved", func(s *site) { s.visitor(alice()).get(ask()) }, with(signedIn, func(e *Event) { e.Kind, e.Reason = EventApproved, ReasonSatisfied })},
+		{"approved, without a scope that nobody agreed to", func(s *site) { s.visitor(alice()).get(ask("scope=openid+offline_access")) }, with(signedIn, func(e *Event) {
+			e.Kind, e.Reason, e.LeftOut = EventApproved, ReasonSatisfied, []string{"offline_access"}
+		})},
+		{"refused, without a scope that does not exist", func(s *site) {
+			s.config.IgnoreUnknownScopes = true
+			s.restart()
+			s.visitor(nil).get(ask("scope=openid+groups", "prompt=none"))
+		}, with(web, func(e *Event) {
+			e.Kind, e.Reason, e.Code, e.LeftOut = EventRefused, ReasonNotSignedIn, oautherr.LoginRequired, []string{"groups"}
+		})},
 		{"approved by form_post", func(s *site) { s.visitor(alice()).get(ask("response_mode=form_post")) }, with(signedIn, func(e *Event) { e.Kind, e.Reason, e.ResponseMode = EventApproved, ReasonSatisfied, "form_post" })},
 		{"nothing", func(s *site) { s.visitor(alice()).get(ask("response_type=none")) }, with(signedIn, func(e *Event) { e.Kind, e.Reason, e.ResponseType = EventApproved, ReasonSatisfied, "none" })},
 		{"refused by the decision", func(s *site) { s.visitor(nil).get(ask("prompt=none")) }, with(web, func(e *Event) { e.Kind, e.Reason, e.Code = EventRefused, ReasonNotSignedIn, oautherr.LoginRequired })},

@@ -80,7 +80,7 @@ func TestTheMetadataIsTrue(t *testing.T) {
 			{"response_modes_supported", "response_mode", []string{"query", "form_post", "fragment", "jwt", "web_message"}},
 			{"code_challenge_methods_supported", "code_challenge_method", []string{"S256", "plain", "S512"}},
 			{"prompt_values_supported", "prompt", []string{"none", "login", "consent", "select_account", "terms", "foo"}},
-			{"scopes_supported", "scope", []string{"openid", "profile", "email", "api:read", "api:write", "unknown"}},
+			{"scopes_supported", "scope", []string{"openid", "profile", "email", "api:read", "api:write", "offline_access", "unknown"}},
 		} {
 			for _, candidate := range dimension.candidates {
 				got := s.visitor(alice()).get(ask(dimension.parameter + "=" + candidate))

@@ -21,6 +21,7 @@ type accessToken struct {
 	clientID string
 	subject  string
 	scopes   []string
+	claims   []string // that userinfo tells beyond those of the scopes
 
 	token   string // its hash
 	revoked bool

@@ -50,7 +50,7 @@ type clientConfig struct {
 
 	// ClaimsInIDToken puts what userinfo tells about the user into the ID token too,
 	// for clients that look for a name or an email address there and nowhere else.
-	// Absent or false: the ID token has, of these, only what the parameter claims asks
+	// Absent or false: the ID token has of the user only what the parameter claims asks
 	// for, as OpenID Connect Core 1.0 §5.4 has it where there is an access token.
 	ClaimsInIDToken bool `json:"claims_in_id_token"`
 }

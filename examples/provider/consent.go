@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/usher-auth/usher/authorize"
@@ -14,11 +15,12 @@ type consentPage struct {
 	Subject string
 	Host    string // where the answer goes
 	Local   bool   // to a program on the user's own device
-	Scopes  []scopeLine
+	Asks    []askLine
 	Req     string
 }
 
-type scopeLine struct{ Name, Meaning string }
+// askLine is a scope or a claim.
+type askLine struct{ Name, Meaning string }
 
 // meanings are for people. A scope that is not here belongs to an API that this
 // provider knows nothing of.
@@ -29,6 +31,30 @@ var meanings = map[string]string{
 	"address":        "See your postal address",
 	"phone":          "See your phone number",
 	"offline_access": "Keep its access while you are away",
+}
+
+// claimMeanings are for claims that are asked for one by one (OpenID Connect Core 1.0
+// §5.1).
+var claimMeanings = map[string]string{
+	"name":                  "See your name",
+	"given_name":            "See your given name",
+	"family_name":           "See your family name",
+	"middle_name":           "See your middle name",
+	"nickname":              "See your nickname",
+	"preferred_username":    "See the name by which you like to be called",
+	"profile":               "See the address of your profile page",
+	"picture":               "See your picture",
+	"website":               "See the address of your website",
+	"gender":                "See your gender",
+	"birthdate":             "See your date of birth",
+	"zoneinfo":              "See your time zone",
+	"locale":                "See your language",
+	"updated_at":            "See when your profile was last changed",
+	"email":                 "See your email address",
+	"email_verified":        "See whether your email address is verified",
+	"address":               "See your postal address",
+	"phone_number":          "See your phone number",
+	"phone_number_verified": "See whether your phone number is verified",
 }
 
 // showConsent asks whether the client may have what it asks for.
@@ -97,7 +123,17 @@ func consentPageFor(pending *authorize.Pending, current *session.Session) consen
 		if meaning == "" {
 			meaning = "Use another service on your behalf"
 		}
-		page.Scopes = append(page.Scopes, scopeLine{Name: scope, Meaning: meaning})
+		page.Asks = append(page.Asks, askLine{Name: scope, Meaning: meaning})
+	}
+	idToken, userInfo := request.ClaimsBeyondScopes()
+	claims := append(idToken, userInfo...)
+	slices.Sort(claims)
+	for _, claim := range slices.Compact(claims) {
+		meaning := claimMeanings[claim]
+		if meaning == "" {
+			meaning = "See something else about you"
+		}
+		page.Asks = append(page.Asks, askLine{Name: claim, Meaning: meaning})
 	}
 	return page
 }

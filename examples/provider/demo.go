@@ -87,7 +87,7 @@ func (s *server) demoResult(r *http.Request, sent, verifier string) demoPage {
 		return demoPage{Error: string(refused.Code), Text: refused.Text()}
 	}
 	page := demoPage{Subject: code.Subject}
-	claims := s.users[code.Subject].released(code.Scopes)
+	claims := s.users[code.Subject].released(code.Scopes, nil)
 	for _, name := range slices.Sorted(maps.Keys(claims)) {
 		var value any
 		if err := json.Unmarshal(claims[name], &value); err == nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -26,6 +27,7 @@ func TestSignInConsentTokensUserinfo(t *testing.T) {
 	for _, want := range []string{
 		"The &lt;web&gt; &amp; more", "<strong>web.example</strong>", "<strong>alice</strong>",
 		"<code>openid</code>", "<code>email</code>", "<code>api:read</code>", meanings["email"], meanings["openid"],
+		claimMeanings["name"] + " <code>name</code>",
 	} {
 		if !strings.Contains(consent.Body, want) {
 			t.Errorf("the consent page lacks %s:\n%s", want, consent)
@@ -44,7 +46,7 @@ func TestSignInConsentTokensUserinfo(t *testing.T) {
 	checkIDToken(t, p, flow, a)
 
 	user := p.userinfoWith("Bearer " + a.json["access_token"].(string))
-	want := map[string]any{"sub": "alice", "email": "alice@example.com", "email_verified": true, "api:read": "all"}
+	want := map[string]any{"sub": "alice", "email": "alice@example.com", "email_verified": true, "api:read": "all", "name": "Alice"}
 	if user.status != http.StatusOK || !equalJSON(user.json, want) {
 		t.Errorf("userinfo is %d %v, want %v", user.status, user.json, want)
 	}
@@ -60,6 +62,7 @@ func checkIDToken(t *testing.T, p *provider, flow *authorizetest.Flow, a answer)
 		"acr":       "1",
 		"amr":       []any{"pwd"},
 		"email":     "alice@example.com", // asked for by claims, covered by a scope; ID_TOKEN is nothing
+		"name":      "Alice",             // asked for by claims, and agreed to
 		"at_hash":   halfHash(a.json["access_token"].(string)),
 		"iat":       float64(p.clock.Unix()),
 		"auth_time": float64(p.clock.Unix()),
@@ -428,7 +431,7 @@ func TestScopesReleaseTheirClaims(t *testing.T) {
 	} {
 		t.Run(scopes, func(t *testing.T) {
 			names := []string{}
-			for name := range p.users["alice"].released(strings.Fields(scopes)) {
+			for name := range p.users["alice"].released(strings.Fields(scopes), nil) {
 				names = append(names, name)
 			}
 			slices.Sort(names)
@@ -438,10 +441,78 @@ func TestScopesReleaseTheirClaims(t *testing.T) {
 		})
 	}
 	// A number keeps all its digits.
-	if got := string(p.users["alice"].released([]string{"profile"})["updated_at"]); got != "9007199254740993" {
+	if got := string(p.users["alice"].released([]string{"profile"}, nil)["updated_at"]); got != "9007199254740993" {
 		t.Errorf("updated_at is %s", got)
 	}
-	if got := p.users["bob"].released([]string{"profile"}); len(got) != 0 {
+	if got := p.users["bob"].released([]string{"profile"}, nil); len(got) != 0 {
 		t.Errorf("a user without claims has %v", got)
 	}
+}
+
+// What a client asks for one by one is on the consent page, and the user's agreement to it
+// is for the place where it was asked for.
+func TestClaimsThatAreAskedForOneByOne(t *testing.T) {
+	secrets := map[string]string{"web": "web s3cret:%+é", "own": "own-secret", "named": "named-secret"}
+	for _, c := range []struct {
+		rule     string
+		client   string
+		claims   string
+		lines    string // of the consent page, beside openid
+		idToken  string // names of the user's claims in it
+		userInfo string
+	}{
+		{"in the ID token", "web", `{"id_token":{"name":null}}`, "name", "name", ""},
+		{"from userinfo", "web", `{"userinfo":{"email":{"essential":true},"name":null}}`, "email name", "", "email name"},
+		{"each at its place", "web", `{"id_token":{"email":null},"userinfo":{"name":null}}`, "email name", "email", "name"},
+		{"at both places, on one line", "web", `{"id_token":{"name":null},"userinfo":{"name":null,"name#de":null}}`, "name", "name", "name"},
+		{"what nobody has", "web", `{"userinfo":{"<b>shoe":null,"gender":null}}`, "&lt;b&gt;shoe gender", "", ""},
+		{"a place in the other case", "web", `{"UserInfo":{"name":null}}`, "", "", ""},
+		{"all in the ID token", "named", `{"userinfo":{"name":null}}`, "", "name", "name"},
+		{"of the provider's own client", "own", `{"userinfo":{"name":null}}`, "", "", "name"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			p := newProvider(t)
+			p.signInAlone("alice")
+			flow := p.client(c.client).Start(url.Values{"claims": {c.claims}})
+			page, err := p.browser.Open(flow.URL)
+			if c.client == "web" {
+				consent := p.page(page, err)("Allow access?")
+				var lines []string
+				for _, found := range regexp.MustCompile(`<li>(.+) <code>(.*)</code>`).FindAllStringSubmatch(consent.Body, -1)[1:] {
+					want := claimMeanings[found[2]]
+					if want == "" {
+						want = "See something else about you"
+					}
+					if found[1] != want {
+						t.Errorf("%s means %q", found[2], found[1])
+					}
+					lines = append(lines, found[2])
+				}
+				if strings.Join(lines, " ") != c.lines {
+					t.Errorf("the page has the lines %q", lines)
+				}
+				page, err = consent.Submit(nil, "allow")
+			}
+			a := p.redeem(flow, p.code(flow, page, err), basic(c.client, secrets[c.client]))
+			user := p.userinfoWith("Bearer " + a.json["access_token"].(string))
+			if got := namesOf(p.idTokenOf(a)); got != c.idToken {
+				t.Errorf("the ID token has %q", got)
+			}
+			if got := namesOf(user.json); got != c.userInfo {
+				t.Errorf("userinfo has %q", got)
+			}
+		})
+	}
+}
+
+// namesOf are those of claims about a user.
+func namesOf(claims map[string]any) string {
+	names := []string{}
+	for name := range claims {
+		if !slices.Contains(protocolClaims, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
 }

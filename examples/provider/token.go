@@ -77,7 +77,9 @@ func (s *server) exchange(w http.ResponseWriter, r *http.Request) (*tokenRespons
 }
 
 func (s *server) issue(grant string, code *authorize.Code) (*tokenResponse, error) {
-	access, err := s.tokens.issue(grant, accessToken{clientID: code.ClientID, subject: code.Subject, scopes: code.Scopes})
+	access, err := s.tokens.issue(grant, accessToken{
+		clientID: code.ClientID, subject: code.Subject, scopes: code.Scopes, claims: agreedClaims(code, "userinfo"),
+	})
 	if err != nil {
 		return nil, err
 	}

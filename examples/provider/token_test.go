@@ -203,15 +203,15 @@ func TestClaimsInIDToken(t *testing.T) {
 		ask    url.Values
 		want   string
 	}{
-		"none of a client that is not set so":   {"web", everything, nil, ""},
-		"but what claims asks for":              {"web", everything, name, "email name"},
-		"and a scope releases":                  {"web", "openid email", name, "email"},
-		"what the scopes release, where set":    {"named", everything, nil, "email email_verified name updated_at"},
-		"and no more":                           {"named", "openid profile", nil, "name updated_at"},
-		"and nothing where they release none":   {"named", "openid", nil, ""},
-		"by the default scopes":                 {"named", "", nil, "email email_verified"},
-		"where set, claims takes nothing away":  {"named", "openid email", name, "email email_verified"},
-		"where set, claims adds nothing either": {"named", "openid", name, ""},
+		"none of a client that is not set so":  {"web", everything, nil, ""},
+		"but what claims asks for":             {"web", everything, name, "email name"},
+		"whether a scope releases it or not":   {"web", "openid email", name, "email name"},
+		"what the scopes release, where set":   {"named", everything, nil, "email email_verified name updated_at"},
+		"and no more":                          {"named", "openid profile", nil, "name updated_at"},
+		"and nothing where they release none":  {"named", "openid", nil, ""},
+		"by the default scopes":                {"named", "", nil, "email email_verified"},
+		"where set, claims takes nothing away": {"named", "openid email", name, "email email_verified name"},
+		"where set, claims adds what it asks":  {"named", "openid", name, "email name"},
 	} {
 		t.Run(rule, func(t *testing.T) {
 			p := newProvider(t)

@@ -39,36 +39,35 @@ func scopeOf(claim string) string {
 	return claim
 }
 
-// released are the claims of a user that the scopes cover.
-func (u user) released(scopes []string) map[string]json.RawMessage {
+// released are the claims of a user that the scopes cover, and those that the user agreed
+// to by name.
+func (u user) released(scopes, agreed []string) map[string]json.RawMessage {
 	released := maps.Clone(u.claims)
 	maps.DeleteFunc(released, func(claim string, _ json.RawMessage) bool {
-		return !slices.Contains(scopes, scopeOf(claim))
+		return !slices.Contains(scopes, scopeOf(claim)) && !slices.Contains(agreed, claim)
 	})
 	return released
 }
 
-// claimsInIDToken are those that the parameter claims wants in the ID token (OpenID
-// Connect Core 1.0 §5.5), and for some clients all that userinfo tells. Neither is more
-// than the user agreed to: the scopes release them. It is read into maps because names
-// compare by case: a struct would take "ID_Token" for id_token.
+// agreedClaims are the names of what the parameter claims wants at a place, "id_token" or
+// "userinfo" (OpenID Connect Core 1.0 §5.5). The code has only those that the user agreed
+// to. They are read into maps because names compare by case.
+func agreedClaims(code *authorize.Code, place string) []string {
+	var places map[string]map[string]json.RawMessage
+	if code.Claims == nil || json.Unmarshal(code.Claims, &places) != nil {
+		return nil
+	}
+	return slices.Collect(maps.Keys(places[place]))
+}
+
+// claimsInIDToken are those that the parameter claims wants there, and for some clients
+// all that userinfo tells.
 func (s *server) claimsInIDToken(code *authorize.Code) map[string]json.RawMessage {
-	released := s.users[code.Subject].released(code.Scopes)
+	user, agreed := s.users[code.Subject], agreedClaims(code, "id_token")
 	if s.clients[code.ClientID].claimsInIDToken {
-		return released
+		return user.released(code.Scopes, append(agreed, agreedClaims(code, "userinfo")...))
 	}
-	var places, wanted map[string]json.RawMessage
-	if code.Claims == nil || json.Unmarshal(code.Claims, &places) != nil || places["id_token"] == nil {
-		return nil
-	}
-	if json.Unmarshal(places["id_token"], &wanted) != nil {
-		return nil
-	}
-	maps.DeleteFunc(released, func(claim string, _ json.RawMessage) bool {
-		_, asked := wanted[claim]
-		return !asked
-	})
-	return released
+	return user.released(nil, agreed)
 }
 
 // userinfo tells a client about the user (OpenID Connect Core 1.0 §5.3).
@@ -89,7 +88,7 @@ func (s *server) userinfo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := map[string]any{"sub": access.subject}
-	for claim, value := range s.users[access.subject].released(access.scopes) {
+	for claim, value := range s.users[access.subject].released(access.scopes, access.claims) {
 		answer[claim] = value
 	}
 	writeJSON(w, http.StatusOK, answer)
