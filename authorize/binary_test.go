@@ -31,7 +31,8 @@ var forms = []struct {
 		`"client_id":"wiki","redirect_uri":"https://wiki.example/cb?a=1&b=2","redirect_uri_sent":true,` +
 		`"code_challenge":"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM","scopes":["openid","profile"],` +
 		`"resources":["https://api.example/"],"sub":"alice","auth_time_ms":1770000000000,` +
-		`"acr":"urn:acr","amr":["pwd","otp"],"nonce":"n","claims":"{ \"id_token\": {} }","parameters":[["device","tv"]],` +
+		`"acr":"urn:acr","amr":["pwd","otp"],"nonce":"n",` +
+		`"claims":"{ \"id_token\": {} }","parameters":[["device","tv"]],` +
 		`"session_id":"s","session_data":"AP8=","issued_at_ms":1770000001000,` +
 		`"expires_at_ms":1770000061000,"used_at_ms":1770000002000}`},
 	{"consent", func() binaryRecord { return &authorize.ConsentRecord{} }, `{"type":"consent","version":1,` +
@@ -41,7 +42,8 @@ var forms = []struct {
 		`"client_id":"wiki","client_name":"Wiki","public":true,"redirect_uris":["https://wiki.example/cb"],` +
 		`"private_use_schemes":["wiki"],"out_of_band":"urn:x","default_redirect_uri":true,"any_loopback_port":true,` +
 		`"scopes":["openid","profile"],"default_scopes":["openid"],"response_types":[],` +
-		`"pkce_optional":true,"require":["state"],"require_pushed":true,"offline_access":true,"first_party":true,"unvetted":true,"disabled":true}`},
+		`"pkce_optional":true,"require":["state"],"require_pushed":true,` +
+		`"offline_access":true,"first_party":true,"unvetted":true,"disabled":true}`},
 }
 
 func fieldsOf(r binaryRecord) (fields []reflect.Value, names []string) {
