@@ -5,7 +5,6 @@ import (
 	"encoding"
 	"encoding/gob"
 	"encoding/json"
-	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -31,17 +30,20 @@ var forms = []struct {
 	{"code", func() binaryRecord { return &authorize.Code{} }, `{"type":"code","version":1,` +
 		`"client_id":"wiki","redirect_uri":"https://wiki.example/cb?a=1&b=2","redirect_uri_sent":true,` +
 		`"code_challenge":"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM","scopes":["openid","profile"],` +
-		`"resources":["https://api.example/"],"sub":"alice","auth_time_ms":1770000000000,"acr":"urn:acr","amr":["pwd","otp"],` +
-		`"nonce":"n","claims":"{ \"id_token\": {} }","parameters":[["device","tv"]],` +
-		`"session_id":"s","session_data":"AP8=","issued_at_ms":1770000001000,"expires_at_ms":1770000061000,"used_at_ms":1770000002000}`},
+		`"resources":["https://api.example/"],"sub":"alice","auth_time_ms":1770000000000,` +
+		`"acr":"urn:acr","amr":["pwd","otp"],"nonce":"n",` +
+		`"claims":"{ \"id_token\": {} }","parameters":[["device","tv"]],` +
+		`"session_id":"s","session_data":"AP8=","issued_at_ms":1770000001000,` +
+		`"expires_at_ms":1770000061000,"used_at_ms":1770000002000}`},
 	{"consent", func() binaryRecord { return &authorize.ConsentRecord{} }, `{"type":"consent","version":1,` +
 		`"sub":"alice","client_id":"wiki","scopes":["openid"],"resources":[],"id_token_claims":["name"],` +
 		`"userinfo_claims":["email"],"granted_at_ms":1770000000000}`},
 	{"client", func() binaryRecord { return &authorize.Client{} }, `{"type":"client","version":1,` +
 		`"client_id":"wiki","client_name":"Wiki","public":true,"redirect_uris":["https://wiki.example/cb"],` +
 		`"private_use_schemes":["wiki"],"out_of_band":"urn:x","default_redirect_uri":true,"any_loopback_port":true,` +
-		`"scopes":["openid","profile"],"default_scopes":["openid"],"response_types":[],"response_modes":["fragment"],"pkce_optional":true,"require":["state"],` +
-		`"require_pushed":true,"offline_access":true,"first_party":true,"unvetted":true,"disabled":true}`},
+		`"scopes":["openid","profile"],"default_scopes":["openid"],"response_types":[],"response_modes":["fragment"],` +
+		`"pkce_optional":true,"require":["state"],"require_pushed":true,` +
+		`"offline_access":true,"first_party":true,"unvetted":true,"disabled":true}`},
 }
 
 func fieldsOf(r binaryRecord) (fields []reflect.Value, names []string) {
@@ -100,7 +102,8 @@ func TestEveryFieldIsInTheRecord(t *testing.T) {
 				one := kind.new()
 				for _, r := range []binaryRecord{one, all} {
 					fields, _ := fieldsOf(r)
-					set(fields[i], fmt.Sprint(name, " \x00\xff\"'\\<>&é状\u2028\U0001F600\r\n"), at.Add(time.Duration(i)*time.Second))
+					text := name + " \x00\xff\"'\\<>&é状\u2028\U0001F600\r\n"
+					set(fields[i], text, at.Add(time.Duration(i)*time.Second))
 				}
 				throughBinary(t, name+" alone is set", one, kind.new())
 				fields, _ := fieldsOf(empty)
@@ -192,8 +195,10 @@ func TestRecordsGoThroughGob(t *testing.T) {
 		Session *session.Record
 	}
 	in, out := all{
-		authorize.Code{Subject: "alice", Scopes: []string{}}, &authorize.ConsentRecord{Subject: "bob", Scopes: []string{}},
-		authorize.Client{ID: "wiki", ResponseTypes: []string{}}, &session.Record{Session: session.Session{Subject: "carol"}},
+		authorize.Code{Subject: "alice", Scopes: []string{}},
+		&authorize.ConsentRecord{Subject: "bob", Scopes: []string{}},
+		authorize.Client{ID: "wiki", ResponseTypes: []string{}},
+		&session.Record{Session: session.Session{Subject: "carol"}},
 	}, all{}
 	var b bytes.Buffer
 	if err := gob.NewEncoder(&b).Encode(in); err != nil {
@@ -212,7 +217,8 @@ func TestRecordsGoThroughGob(t *testing.T) {
 func FuzzBinary(f *testing.F) {
 	for i, kind := range forms {
 		f.Add(byte(i), []byte(kind.form), "a\xff", int64(1_770_000_000_000), uint32(1<<i))
-		f.Add(byte(i), []byte(strings.Replace(kind.form, `"sub":"alice"`, `"sub":{"base64":"/w=="},"later":[]`, 1)), "[]", int64(-1), ^uint32(0))
+		other := strings.Replace(kind.form, `"sub":"alice"`, `"sub":{"base64":"/w=="},"later":[]`, 1)
+		f.Add(byte(i), []byte(other), "[]", int64(-1), ^uint32(0))
 	}
 	f.Fuzz(func(t *testing.T, which byte, hostile []byte, text string, ms int64, fields uint32) {
 		kind := forms[int(which)%len(forms)]

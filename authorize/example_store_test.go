@@ -21,8 +21,8 @@ type keyValueStore struct {
 
 var errThere = errors.New("the key is there already")
 
-func (s *keyValueStore) put(ctx context.Context, key string, record encoding.BinaryMarshaler) error {
-	value, err := record.MarshalBinary()
+func (s *keyValueStore) put(ctx context.Context, key string, from encoding.BinaryMarshaler) error {
+	value, err := from.MarshalBinary()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -35,14 +35,14 @@ func (s *keyValueStore) put(ctx context.Context, key string, record encoding.Bin
 	return nil
 }
 
-func (s *keyValueStore) get(ctx context.Context, key string, record encoding.BinaryUnmarshaler) (bool, error) {
+func (s *keyValueStore) get(ctx context.Context, key string, to encoding.BinaryUnmarshaler) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	value := s.values[key]
 	if value == nil || ctx.Err() != nil {
 		return false, ctx.Err()
 	}
-	return true, record.UnmarshalBinary(value)
+	return true, to.UnmarshalBinary(value)
 }
 
 func (s *keyValueStore) SaveCode(ctx context.Context, hash string, code *authorize.Code) error {
@@ -77,7 +77,7 @@ func (s *keyValueStore) TakeCode(ctx context.Context, hash string, at time.Time)
 func Example_store() {
 	ctx, at := context.Background(), time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	store := &keyValueStore{values: map[string][]byte{}}
-	code := &authorize.Code{ClientID: "wiki", Subject: "alice", Scopes: []string{"openid"}, ExpiresAt: at.Add(time.Minute)}
+	code := &authorize.Code{ClientID: "wiki", Subject: "alice", ExpiresAt: at.Add(time.Minute)}
 	if err := store.SaveCode(ctx, "hash", code); err != nil {
 		log.Fatal(err)
 	}
@@ -87,10 +87,10 @@ func Example_store() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Println(code.Subject, code.Scopes, taken, code.UsedAt)
+		fmt.Println(code.Subject, taken, code.UsedAt)
 	}
 	// Output:
-	// {"type":"code","version":1,"client_id":"wiki","scopes":["openid"],"sub":"alice","expires_at_ms":1772366460000}
-	// alice [openid] true 2026-03-01 12:00:00 +0000 UTC
-	// alice [openid] false 2026-03-01 12:00:00 +0000 UTC
+	// {"type":"code","version":1,"client_id":"wiki","sub":"alice","expires_at_ms":1772366460000}
+	// alice true 2026-03-01 12:00:00 +0000 UTC
+	// alice false 2026-03-01 12:00:00 +0000 UTC
 }

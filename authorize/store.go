@@ -19,6 +19,8 @@ import (
 //     and returns its error.
 //   - Methods are called from many goroutines at once. Values are handed over:
 //     neither side changes one afterwards, so a store that keeps one keeps a copy.
+//   - A store that keeps bytes keeps what MarshalBinary gives: see [Code.MarshalBinary].
+//     The form is the same in every release, and the Store example is such a store.
 
 // ClientStore knows the applications that may ask (RFC 6749 §2).
 type ClientStore interface {

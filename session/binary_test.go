@@ -66,7 +66,8 @@ func TestEveryFieldOfARecordIsWritten(t *testing.T) {
 	for i := range fields(all) {
 		one := &session.Record{}
 		for _, rec := range []*session.Record{one, all} {
-			set(t, fields(rec)[i], strings.Repeat("a\xff", i+1), time.UnixMicro(1_770_000_000_000_001+int64(i)).UTC())
+			at := time.UnixMicro(1_770_000_000_000_001 + int64(i)).UTC()
+			set(t, fields(rec)[i], strings.Repeat("a\xff", i+1), at)
 		}
 		throughBinary(t, "one field is set", one)
 	}
@@ -105,7 +106,8 @@ func TestWhatIsNoRecordChangesNothing(t *testing.T) {
 // written as the same again; whatever is in a record survives.
 func FuzzBinary(f *testing.F) {
 	f.Add([]byte(form), "a\xff", int64(1_770_000_000_000_000), uint32(0x5555))
-	f.Add([]byte(strings.Replace(form, `"sub":"alice"`, `"sub":{"base64":"/w=="},"later":[]`, 1)), "[]", int64(-1), ^uint32(0))
+	other := strings.Replace(form, `"sub":"alice"`, `"sub":{"base64":"/w=="},"later":[]`, 1)
+	f.Add([]byte(other), "[]", int64(-1), ^uint32(0))
 	f.Fuzz(func(t *testing.T, hostile []byte, text string, us int64, which uint32) {
 		var read, written session.Record
 		if err := read.UnmarshalBinary(hostile); err == nil {

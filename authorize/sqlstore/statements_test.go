@@ -219,6 +219,8 @@ func TestRecordsAreBinary(t *testing.T) {
 	at := time.UnixMicro(1_770_000_000_000_000).UTC()
 	client := authorize.Client{ID: "wiki", Name: "\xff", RedirectURIs: []string{"https://wiki.example/cb"}, ResponseTypes: []string{}}
 	code := &authorize.Code{ClientID: "wiki", Subject: "\xff", Scopes: []string{}, IssuedAt: at, ExpiresAt: at, UsedAt: at}
+	usedLater := code.Clone()
+	usedLater.UsedAt = at.Add(time.Second)
 	consent := &authorize.ConsentRecord{Subject: "\xff", ClientID: "wiki", GrantedAt: at}
 	rec := &session.Record{Session: session.Session{ID: "k", Subject: "\xff", Data: []byte{}}, LastSeenAt: at, ExpiresAt: at}
 	r, s := newRecorder(t, Config{Dialect: SQLite})
@@ -233,7 +235,7 @@ func TestRecordsAreBinary(t *testing.T) {
 		{"client", func() error { return s.PutClient(t.Context(), client) }, client,
 			func() (any, error) { return s.Client(t.Context(), "wiki") }, nil, &client},
 		{"code", func() error { return s.SaveCode(t.Context(), "hash", code) }, code,
-			func() (any, error) { return s.FindCode(t.Context(), "hash") }, []driver.Value{at.UnixMilli()}, code},
+			func() (any, error) { return s.FindCode(t.Context(), "hash") }, []driver.Value{usedLater.UsedAt.UnixMilli()}, usedLater},
 		{"consent", func() error { return s.SaveConsent(t.Context(), consent) }, consent,
 			func() (any, error) { return s.FindConsent(t.Context(), "\xff", "wiki") }, nil, consent},
 		{"session", func() error { return s.SaveSession(t.Context(), "k", rec) }, rec,

@@ -37,8 +37,9 @@ type record struct {
 
 func (r *record) members() []Member {
 	return []Member{
-		Text("text", &r.Text), Texts("texts", &r.Texts), Flag("flag", &r.Flag), Bytes("bytes", &r.Bytes),
-		Millis("ms", &r.Millis), Micros("us", &r.Micros), JSON("json", &r.JSON), Pairs("pairs", &r.Pairs),
+		Text("text", &r.Text), Texts("texts", &r.Texts), Flag("flag", &r.Flag),
+		Bytes("bytes", &r.Bytes), Millis("ms", &r.Millis), Micros("us", &r.Micros),
+		JSON("json", &r.JSON), Pairs("pairs", &r.Pairs),
 	}
 }
 
@@ -57,7 +58,8 @@ func TestTheForm(t *testing.T) {
 	}{
 		{"what is zero is left out", record{}, ``},
 		{"a text", record{Text: "é \u2028\x00\"\ufffd"}, `,"text":"é \u2028\u0000\"` + "\ufffd" + `"`},
-		{"an address can be read", record{Text: "https://a.example/?b=<c>&d"}, `,"text":"https://a.example/?b=<c>&d"`},
+		{"an address can be read", record{Text: "https://a.example/?b=<c>&d"},
+			`,"text":"https://a.example/?b=<c>&d"`},
 		{"what is not UTF-8", record{Text: "a\xff"}, `,"text":{"base64":"Yf8="}`},
 		{"no texts", record{Texts: []string{}}, `,"texts":[]`},
 		{"texts", record{Texts: []string{"b", "", "\xff", "<"}}, `,"texts":["b","",{"base64":"/w=="},"<"]`},
@@ -130,7 +132,8 @@ func TestTimesAreCutOff(t *testing.T) {
 // A name is one name, not one in any case; of a later release's members none matters.
 func TestUnknownMembersAreIgnored(t *testing.T) {
 	for _, rest := range []string{
-		`,"later":{"text":"b"}`, `,"later":null`, `,"Text":"b"`, `,"TEXT":1`, `,"flag\u0000":true`, `,"":[[[]]]`, `,"flag":false`,
+		`,"later":{"text":"b"}`, `,"later":null`, `,"Text":"b"`, `,"TEXT":1`, `,"flag\u0000":true`,
+		`,"":[[[]]]`, `,"flag":false`,
 	} {
 		got, err := read(` {"version":1 , "text":"a"` + rest + `,"type":"test"} `)
 		if want := (record{Text: "a"}); err != nil || !reflect.DeepEqual(got, want) {
@@ -142,33 +145,71 @@ func TestUnknownMembersAreIgnored(t *testing.T) {
 func TestWhatIsNoRecord(t *testing.T) {
 	with := func(members string) string { return `{"type":"test","version":1,` + members + `}` }
 	for _, row := range []struct{ rule, text string }{
-		{"nothing", ""}, {"spaces", "  "}, {"null", "null"}, {"a list", "[]"}, {"a list that reads like an object", `["type","test","version",1]`}, {"a string", `"a"`}, {"a number", "1"},
-		{"two objects", with(`"text":"a"`) + "{}"}, {"more behind it", with(`"text":"a"`) + "x"}, {"a comma at the end", with(``)},
-		{"no type", `{"version":1}`}, {"another type", `{"type":"code","version":1}`}, {"the type in capitals", `{"type":"Test","version":1}`},
-		{"a type that is null", `{"type":null,"version":1}`}, {"a type under another name", `{"Type":"test","version":1}`},
-		{"no version", `{"type":"test"}`}, {"version null", `{"type":"test","version":null}`}, {"version 0", `{"type":"test","version":0}`},
-		{"version -1", `{"type":"test","version":-1}`}, {"version 1.5", `{"type":"test","version":1.5}`},
-		{"a version in quotes", `{"type":"test","version":"1"}`}, {"a later version", `{"type":"test","version":2}`},
+		{"nothing", ""},
+		{"spaces", "  "},
+		{"null", "null"},
+		{"a list", "[]"},
+		{"a list that reads like an object", `["type","test","version",1]`},
+		{"a string", `"a"`},
+		{"a number", "1"},
+		{"two objects", with(`"text":"a"`) + "{}"},
+		{"more behind it", with(`"text":"a"`) + "x"},
+		{"a comma at the end", with(``)},
+		{"no type", `{"version":1}`},
+		{"another type", `{"type":"code","version":1}`},
+		{"the type in capitals", `{"type":"Test","version":1}`},
+		{"a type that is null", `{"type":null,"version":1}`},
+		{"a type under another name", `{"Type":"test","version":1}`},
+		{"no version", `{"type":"test"}`},
+		{"version null", `{"type":"test","version":null}`},
+		{"version 0", `{"type":"test","version":0}`},
+		{"version -1", `{"type":"test","version":-1}`},
+		{"version 1.5", `{"type":"test","version":1.5}`},
+		{"a version in quotes", `{"type":"test","version":"1"}`},
+		{"a later version", `{"type":"test","version":2}`},
 		{"a version that is too large", `{"type":"test","version":18446744073709551617}`},
-		{"a member twice", with(`"text":"a","text":"a"`)}, {"a member twice, once escaped", with(`"flag":true,"\u0066lag":false`)},
-		{"an unknown member twice", with(`"x":1,"x":1`)}, {"the version twice", with(`"version":1`)},
-		{"what is not UTF-8", with("\"text\":\"\xff\"")}, {"a member's name that is not UTF-8", with("\"\xff\":1")},
-		{"a text that is null", with(`"text":null`)}, {"a text that is a number", with(`"text":1`)}, {"a text that is a list", with(`"text":["a"]`)},
-		{"a text with two members", with(`"text":{"base64":"","x":1}`)}, {"a text with another member", with(`"text":{"Base64":""}`)},
-		{"a text with base64 twice", with(`"text":{"base64":"","base64":""}`)}, {"a text with base64 that is null", with(`"text":{"base64":null}`)},
-		{"a text with base64 that is none", with(`"text":{"base64":"%"}`)}, {"base64 with bits at the end", with(`"text":{"base64":"/x=="}`)},
-		{"texts that are null", with(`"texts":null`)}, {"texts that are a text", with(`"texts":"a"`)}, {"null among texts", with(`"texts":["a",null]`)},
+		{"a member twice", with(`"text":"a","text":"a"`)},
+		{"a member twice, once escaped", with(`"flag":true,"\u0066lag":false`)},
+		{"an unknown member twice", with(`"x":1,"x":1`)},
+		{"the version twice", with(`"version":1`)},
+		{"what is not UTF-8", with("\"text\":\"\xff\"")},
+		{"a member's name that is not UTF-8", with("\"\xff\":1")},
+		{"a text that is null", with(`"text":null`)},
+		{"a text that is a number", with(`"text":1`)},
+		{"a text that is a list", with(`"text":["a"]`)},
+		{"a text with two members", with(`"text":{"base64":"","x":1}`)},
+		{"a text with another member", with(`"text":{"Base64":""}`)},
+		{"a text with base64 twice", with(`"text":{"base64":"","base64":""}`)},
+		{"a text with base64 that is null", with(`"text":{"base64":null}`)},
+		{"a text with base64 that is none", with(`"text":{"base64":"%"}`)},
+		{"base64 with bits at the end", with(`"text":{"base64":"/x=="}`)},
+		{"texts that are null", with(`"texts":null`)},
+		{"texts that are a text", with(`"texts":"a"`)},
+		{"null among texts", with(`"texts":["a",null]`)},
 		{"a list among texts", with(`"texts":[["a"]]`)},
-		{"a flag that is null", with(`"flag":null`)}, {"a flag that is a number", with(`"flag":1`)}, {"a flag in quotes", with(`"flag":"true"`)},
-		{"bytes that are null", with(`"bytes":null`)}, {"bytes that are a list", with(`"bytes":[1]`)}, {"bytes that are no base64", with(`"bytes":"a"`)},
-		{"a time that is null", with(`"ms":null`)}, {"a time in quotes", with(`"ms":"1"`)}, {"a time with a fraction", with(`"ms":1.0`)},
-		{"a time with an exponent", with(`"us":1e3`)}, {"a time that is too large", with(`"us":9223372036854775808`)},
+		{"a flag that is null", with(`"flag":null`)},
+		{"a flag that is a number", with(`"flag":1`)},
+		{"a flag in quotes", with(`"flag":"true"`)},
+		{"bytes that are null", with(`"bytes":null`)},
+		{"bytes that are a list", with(`"bytes":[1]`)},
+		{"bytes that are no base64", with(`"bytes":"a"`)},
+		{"a time that is null", with(`"ms":null`)},
+		{"a time in quotes", with(`"ms":"1"`)},
+		{"a time with a fraction", with(`"ms":1.0`)},
+		{"a time with an exponent", with(`"us":1e3`)},
+		{"a time that is too large", with(`"us":9223372036854775808`)},
 		{"a time that is zero", with(`"ms":-62135596800000`)},
-		{"JSON that is null", with(`"json":null`)}, {"JSON that is an object", with(`"json":{"a":1}`)},
-		{"pairs that are null", with(`"pairs":null`)}, {"pairs that are an object", with(`"pairs":{"a":"b"}`)}, {"a pair of one", with(`"pairs":[["a"]]`)},
-		{"a pair of three", with(`"pairs":[["a","b","c"]]`)}, {"a pair that is null", with(`"pairs":[null]`)}, {"a pair with null", with(`"pairs":[["a",null]]`)},
+		{"JSON that is null", with(`"json":null`)},
+		{"JSON that is an object", with(`"json":{"a":1}`)},
+		{"pairs that are null", with(`"pairs":null`)},
+		{"pairs that are an object", with(`"pairs":{"a":"b"}`)},
+		{"a pair of one", with(`"pairs":[["a"]]`)},
+		{"a pair of three", with(`"pairs":[["a","b","c"]]`)},
+		{"a pair that is null", with(`"pairs":[null]`)},
+		{"a pair with null", with(`"pairs":[["a",null]]`)},
 		{"a name twice", with(`"pairs":[["a","b"],["a","b"]]`)},
-		{"more depth than anybody needs", with(`"x":` + strings.Repeat("[", 1<<16) + strings.Repeat("]", 1<<16))},
+		{"more depth than anybody needs",
+			with(`"x":` + strings.Repeat("[", 1<<16) + strings.Repeat("]", 1<<16))},
 	} {
 		t.Run(row.rule, func(t *testing.T) {
 			got, err := read(row.text)
@@ -221,7 +262,8 @@ func TestVersions(t *testing.T) {
 }
 
 func TestNothingIsShared(t *testing.T) {
-	text := []byte(`{"type":"test","version":1,"text":"aaaa","texts":["bbbb"],"bytes":"AAAA","json":"cccc","pairs":[["dddd","eeee"]]}`)
+	text := []byte(`{"type":"test","version":1,"text":"aaaa","texts":["bbbb"],"bytes":"AAAA",` +
+		`"json":"cccc","pairs":[["dddd","eeee"]]}`)
 	var got record
 	if err := Unmarshal("test", text, got.members()); err != nil {
 		t.Fatal(err)
@@ -229,7 +271,10 @@ func TestNothingIsShared(t *testing.T) {
 	for i := range text {
 		text[i] = 'x'
 	}
-	want := record{Text: "aaaa", Texts: []string{"bbbb"}, Bytes: []byte{0, 0, 0}, JSON: json.RawMessage("cccc"), Pairs: map[string]string{"dddd": "eeee"}}
+	want := record{
+		Text: "aaaa", Texts: []string{"bbbb"}, Bytes: []byte{0, 0, 0},
+		JSON: json.RawMessage("cccc"), Pairs: map[string]string{"dddd": "eeee"},
+	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("what was read has changed: %v", got)
 	}

@@ -3,7 +3,7 @@
 //
 // A record is one JSON object that a person can read:
 //
-//	{"type":"session","version":1,"id":"…","sub":"alice","auth_time_us":1770000000000000,"amr":["pwd"]}
+//	{"type":"session","version":1,"id":"…","sub":"alice","auth_time_us":1770000000000000}
 //
 // Each type has a table, one line for each of its fields, by which it is written and read.
 // A field that has its zero value is no member, so that nil can be told from empty. What is
@@ -74,7 +74,8 @@ func Marshal(recordType string, members []Member) ([]byte, error) {
 		}
 		value, err := m.field.MarshalJSON()
 		if err != nil {
-			return nil, fmt.Errorf("the record of a %s cannot be written: %s: %w", recordType, m.name, err)
+			return nil, fmt.Errorf("the record of a %s cannot be written: %s: %w",
+				recordType, m.name, err)
 		}
 		fmt.Fprintf(&body, ",%q:%s", m.name, value)
 		version = max(version, m.needs)
@@ -162,7 +163,8 @@ func (t *text) IsZero() bool { return *t == "" }
 
 func (t *text) MarshalJSON() ([]byte, error) {
 	if !utf8.ValidString(string(*t)) {
-		return fmt.Appendf(nil, `{"base64":"%s"}`, base64.StdEncoding.EncodeToString([]byte(*t))), nil
+		encoded := base64.StdEncoding.EncodeToString([]byte(*t))
+		return fmt.Appendf(nil, `{"base64":"%s"}`, encoded), nil
 	}
 	// Not json.Marshal, which makes \u0026 of the & in a URL.
 	var b bytes.Buffer

@@ -1,4 +1,4 @@
--- Keys and ids are bytes. A record is JSON, as bytes too. Times are whole numbers since
+-- Keys and ids are bytes. A record is what MarshalBinary writes: JSON, as bytes. Times are whole numbers since
 -- 1970 in UTC: milliseconds (_ms) or microseconds (_us).
 
 CREATE TABLE usher_clients (

@@ -33,7 +33,9 @@ func (d *document) UnmarshalJSON(value []byte) error {
 
 // Pairs are the entries of a map as lists of two, in the order of their names: the name of a
 // JSON member could not have any bytes in it. Nil and empty are two things.
-func Pairs(name string, m *map[string]string) Member { return Member{name: name, field: (*pairs)(m)} }
+func Pairs(name string, m *map[string]string) Member {
+	return Member{name: name, field: (*pairs)(m)}
+}
 
 type pairs map[string]string
 
