@@ -23,7 +23,7 @@ func TestMetadata(t *testing.T) {
 			"userinfo_endpoint":                              `"https://as.example/userinfo"`,
 			"jwks_uri":                                       `"https://as.example/jwks"`,
 			"response_types_supported":                       `["code","none"]`,
-			"response_modes_supported":                       `["query","form_post"]`,
+			"response_modes_supported":                       `["query","form_post","fragment"]`,
 			"grant_types_supported":                          `["authorization_code"]`,
 			"subject_types_supported":                        `["public"]`,
 			"id_token_signing_alg_values_supported":          `["RS256"]`,
