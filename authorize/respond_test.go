@@ -675,6 +675,11 @@ func TestTheWayBackIsInTheModeThatWasAskedFor(t *testing.T) {
 				s.now = s.now.Add(time.Hour)
 				return s.visitor(nil).resume(at)
 			},
+			"a script, which is led nowhere": func(s *site, at *reply) *reply {
+				r := httptest.NewRequest("GET", "/authorize?req="+at.req, nil)
+				r.Header.Set("Sec-Fetch-Mode", "cors")
+				return s.visitor(nil).send(s.handler, r)
+			},
 		} {
 			s := newSite(t)
 			web := testClients()[0]
@@ -695,6 +700,9 @@ func TestTheWayBackIsInTheModeThatWasAskedFor(t *testing.T) {
 			case "form_post":
 				want.URL, want.Form = "https://app.example/cb", true
 				want.Fields = []Field{{"error", "access_denied"}, {"error_description", "The user refused the request."}, {"state", "st-1"}, {"iss", testIssuer}}
+			}
+			if strings.HasPrefix(rule, "a script") {
+				want = nil
 			}
 			if diff := cmp.Diff(want, back); diff != "" {
 				t.Errorf("%s, response_mode=%s: (-want +got)\n%s", rule, mode, diff)

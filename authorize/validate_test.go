@@ -104,8 +104,9 @@ func TestScopesOfTheRequest(t *testing.T) {
 func TestWhatPagesRead(t *testing.T) {
 	r := newRequest(params{list: []param{
 		{"ui_locales", " de  fr de "}, {"claims_locales", "it"}, {"acr_values", "gold silver"}, {"login_hint", " a b "},
+		{"state", " s "}, {"nonce", "n"}, {"response_mode", "fragment"},
 	}})
-	want := &Request{UILocales: []string{"de", "fr"}, ClaimsLocales: []string{"it"}, ACRValues: []string{"gold", "silver"}, LoginHint: " a b "}
+	want := &Request{State: " s ", Nonce: "n", ResponseMode: "fragment", UILocales: []string{"de", "fr"}, ClaimsLocales: []string{"it"}, ACRValues: []string{"gold", "silver"}, LoginHint: " a b "}
 	if diff := cmp.Diff(want, r, cmp.AllowUnexported(Request{}), cmpopts.IgnoreFields(Request{}, "params")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

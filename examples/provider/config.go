@@ -44,6 +44,12 @@ type clientConfig struct {
 	Trusted           bool     `json:"trusted"`
 	Disabled          bool     `json:"disabled"`
 
+	// ResponseModes are what a request may name as its response_mode, of "query",
+	// "form_post" and "fragment". Absent: query and form_post. An empty list: none. List
+	// fragment for a client that reads its answers there, as some libraries for browsers
+	// do, and for no other.
+	ResponseModes []string `json:"response_modes"`
+
 	// DefaultScopes are what a request without scope asks for, some of Scopes. Absent
 	// or empty: such a request is refused with invalid_scope.
 	DefaultScopes []string `json:"default_scopes"`
@@ -98,6 +104,7 @@ func (p *problems) add(field, format string, values ...any) {
 var inFile = strings.NewReplacer(
 	"Client.PrivateUseSchemes", "private_use_schemes", "PrivateUseSchemes", "private_use_schemes",
 	"RedirectURIs", "redirect_uris", "ResponseTypes", "response_types",
+	"ResponseModes", "response_modes",
 	"DefaultScopes", "default_scopes", "Trusted", "trusted",
 )
 
@@ -286,6 +293,7 @@ func (c *clientConfig) registration() authorize.Client {
 		Scopes:            c.Scopes,
 		DefaultScopes:     c.DefaultScopes,
 		ResponseTypes:     responseTypes,
+		ResponseModes:     c.ResponseModes,
 		PKCEOptional:      c.PKCE != nil && *c.PKCE == "optional",
 		Require:           require,
 		Trusted:           c.Trusted,

@@ -97,6 +97,9 @@ func TestConfigIsRefusedWithTheFieldNamed(t *testing.T) {
 		"default scopes as text":        {client1("default_scopes", "openid"), "clients.default_scopes: "},
 		"claims_in_id_token as a list":  {client1("claims_in_id_token", []any{"name"}), "clients.claims_in_id_token: "},
 		"unknown response type":         {client1("response_types", []any{"token"}), "clients[0].response_types[0]: "},
+		"unknown response mode":         {client1("response_modes", []any{"fragment", "web_message"}), "clients[0].response_modes[1]: \"web_message\" is none of query, form_post, fragment"},
+		"response mode in capitals":     {client1("response_modes", []any{"Query"}), "clients[0].response_modes[0]: "},
+		"response modes as text":        {client1("response_modes", "fragment"), "clients.response_modes: "},
 		"unknown pkce":                  {client1("pkce", "maybe"), "clients[0].pkce: "},
 		"empty pkce":                    {client1("pkce", ""), "clients[0].pkce: "},
 		"public without pkce":           {all(client1("public", true), without("clients", "secret"), client1("pkce", "optional")), "clients[0].pkce: "},
@@ -207,16 +210,22 @@ func TestRegistration(t *testing.T) {
 		"all that a public client can have": {
 			`{"id":"a","name":"A","public":true,"native":true,"localhost_any_port":true,"pkce":"required","require_state":true,
 				"trusted":true,"disabled":true,"redirect_uris":["http://localhost/","cursor://cb"],"private_use_schemes":["cursor"],
-				"scopes":["openid"],"default_scopes":["openid"],"claims_in_id_token":true,"response_types":["none"]}`,
+				"scopes":["openid"],"default_scopes":["openid"],"claims_in_id_token":true,"response_types":["none"],
+				"response_modes":["fragment","query"]}`,
 			authorize.Client{
 				ID: "a", Name: "A", Public: true, AnyLoopbackPort: true, Require: []string{"state"}, Trusted: true, Disabled: true,
 				RedirectURIs: []string{"http://localhost/", "cursor://cb"}, PrivateUseSchemes: []string{"cursor"},
 				Scopes: []string{"openid"}, DefaultScopes: []string{"openid"}, ResponseTypes: []string{"none"},
+				ResponseModes: []string{"fragment", "query"},
 			},
 		},
 		"the least that a confidential client can have": {
 			`{"id":"a","secret":"s","redirect_uris":[],"scopes":[]}`,
 			authorize.Client{ID: "a", RedirectURIs: []string{}, Scopes: []string{}, ResponseTypes: []string{"code"}},
+		},
+		"no response mode": {
+			`{"id":"a","secret":"s","redirect_uris":[],"scopes":[],"response_modes":[]}`,
+			authorize.Client{ID: "a", RedirectURIs: []string{}, Scopes: []string{}, ResponseTypes: []string{"code"}, ResponseModes: []string{}},
 		},
 		"native": {
 			`{"id":"a","public":true,"native":true,"redirect_uris":[],"scopes":[]}`,

@@ -312,6 +312,28 @@ func TestFormPost(t *testing.T) {
 	p.redeem(flow, p.code(flow, page, err), basic("own", "own-secret"))
 }
 
+// Some libraries for browsers ask for it by default.
+func TestFragment(t *testing.T) {
+	p := newProvider(t)
+	p.signInAlone("alice")
+	fragment := url.Values{"response_mode": {"fragment"}}
+	flow := p.client("own").Start(fragment)
+	page, err := p.browser.Open(flow.URL)
+	code := p.code(flow, page, err)
+	if page.URL.RawQuery != "" {
+		t.Errorf("the answer is at %s", page.URL)
+	}
+	p.redeem(flow, code, basic("own", "own-secret"))
+
+	flow = p.client("named").Start(fragment) // not registered for it
+	if page, err = p.browser.Open(flow.URL); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := flow.Check(page.Request); !errors.Is(err, oautherr.InvalidRequest) || page.URL.Fragment != "" {
+		t.Errorf("%v at %s", err, page.URL)
+	}
+}
+
 func TestResponseTypeNone(t *testing.T) {
 	p := newProvider(t)
 	p.signInAlone("alice")

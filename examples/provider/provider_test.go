@@ -26,7 +26,7 @@ const testConfig = `{
 		{"id": "web", "secret": "web s3cret:%+é", "name": "The <web> & more", "redirect_uris": ["https://web.example/cb"],
 			"scopes": ["openid", "profile", "email", "api:read"]},
 		{"id": "own", "secret": "own-secret", "redirect_uris": ["https://own.example/cb"], "scopes": ["openid", "email"],
-			"response_types": ["code", "none"], "trusted": true},
+			"response_types": ["code", "none"], "response_modes": ["query", "form_post", "fragment"], "trusted": true},
 		{"id": "app", "public": true, "native": true, "redirect_uris": ["http://127.0.0.1/cb"], "scopes": ["openid", "profile"]},
 		{"id": "named", "secret": "named-secret", "redirect_uris": ["https://named.example/cb"], "trusted": true,
 			"scopes": ["openid", "profile", "email"], "default_scopes": ["openid", "email"], "claims_in_id_token": true},

@@ -424,18 +424,7 @@ func TestOutOfBand(t *testing.T) {
 		{"the name in the other case", "URN:ietf:wg:oauth:2.0:oob:auto", auto, false},
 		{"an address registered as a name", "https://app.example/cb", "https://app.example/cb", false},
 		{"a script registered as a name", "javascript:alert(1)", "javascript:alert(1)", false},
-		{"nothing after urn", "urn:", "urn:", false},
-		{"characters that mean something elsewhere", "urn:a?b", "urn:a?b", false},
-		{"a line break", "urn:a\r\nb", "urn:a\r\nb", false},
-		{"the first and last of the letters and digits", "urn:azAZ09", "urn:azAZ09", true},
-		{"a scheme of another kind", "com.example:here", "com.example:here", false},
-		{"a name that only ends so", "x-urn:here", "x-urn:here", false},
-		{"a semicolon", "urn:a;b", "urn:a;b", false},
-		{"an at sign", "urn:a@b", "urn:a@b", false},
-		{"an open bracket", "urn:a[b", "urn:a[b", false},
-		{"a backquote", "urn:a`b", "urn:a`b", false},
-		{"a brace", "urn:a{b", "urn:a{b", false},
-		{"a slash", "urn:a/b", "urn:a/b", false},
+		{"a registered name that is none", "urn:a?b", "urn:a?b", false},
 	} {
 		to, err := Match(c.requested, Registration{OutOfBand: c.registered}, "form_post", "s")
 		if (err == nil) != c.ok || to.OutOfBand() != c.ok {

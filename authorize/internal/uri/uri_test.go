@@ -93,7 +93,15 @@ func TestCheck(t *testing.T) {
 		{"a host of 253 bytes", "https://" + strings.Repeat("a", 253) + "/cb", true},
 		{"a host that is too long", "https://" + strings.Repeat("a", 254) + "/cb", false},
 		{"port 0", "https://app.example:0/cb", false},
+		{"port 1", "https://app.example:1/cb", true},
+		{"port 65535", "https://app.example:65535/cb", true},
 		{"port 65536", "https://app.example:65536/cb", false},
+		{"port 99999", "https://app.example:99999/cb", false},
+		{"port of six digits", "https://app.example:100000/cb", false},
+		{"port that overflows", "https://app.example:18446744073709551617/cb", false},
+		{"port with a leading zero", "https://app.example:080/cb", false},
+		{"port with a sign", "https://app.example:+80/cb", false},
+		{"port that ends in a sign", "https://app.example:80+/cb", false},
 		{"an empty port", "https://app.example:/cb", false},
 		{"a backslash", `https://app.example\cb`, false},
 		{"a backslash for the authority", `https:\\app.example/cb`, false},
@@ -308,6 +316,80 @@ func TestNoResponseParameterMayBeInARegisteredQuery(t *testing.T) {
 	} {
 		if Check("https://app.example/cb?"+name+"=x") == nil {
 			t.Errorf("%s is accepted in a registered query", name)
+		}
+	}
+}
+
+func TestCheckName(t *testing.T) {
+	for _, c := range []struct {
+		rule, name string
+		ok         bool
+	}{
+		{"a usual one", "urn:ietf:wg:oauth:2.0:oob:auto", true},
+		{"one of the host's own", "urn:example:in_body-1", true},
+		{"empty", "", false},
+		{"an address", "https://app.example/cb", false},
+		{"a script", "javascript:alert(1)", false},
+		{"nothing after urn", "urn:", false},
+		{"characters that mean something elsewhere", "urn:a?b", false},
+		{"a line break", "urn:a\r\nb", false},
+		{"the first and last of the letters and digits", "urn:azAZ09", true},
+		{"a scheme of another kind", "com.example:here", false},
+		{"a name that only ends so", "x-urn:here", false},
+		{"a semicolon", "urn:a;b", false},
+		{"an at sign", "urn:a@b", false},
+		{"an open bracket", "urn:a[b", false},
+		{"a backquote", "urn:a`b", false},
+		{"a brace", "urn:a{b", false},
+		{"a slash", "urn:a/b", false},
+	} {
+		if err := CheckName(c.name); (err == nil) != c.ok {
+			t.Errorf("%s: CheckName(%q): %v, want ok=%v", c.rule, c.name, err, c.ok)
+		}
+	}
+}
+
+func TestCutPort(t *testing.T) {
+	for _, c := range []struct {
+		rule, uri string
+		want      Loopback
+		ok        bool
+	}{
+		{"a port", "http://127.0.0.1:5000/cb?a=1", Loopback{"127.0.0.1", "5000", "/cb?a=1"}, true},
+		{"no port", "http://[::1]/cb", Loopback{"[::1]", "", "/cb"}, true},
+		{"no path", "http://localhost:1", Loopback{"localhost", "1", ""}, true},
+		{"a query alone", "http://localhost?x", Loopback{"localhost", "", "?x"}, true},
+		{"a colon without a port", "http://localhost:/cb", Loopback{}, false},
+		{"digits behind the host are no port", "http://127.0.0.180/cb", Loopback{}, false},
+		{"more behind the host", "http://127.0.0.1x:80/cb", Loopback{}, false},
+		{"user information", "http://127.0.0.1:80@evil.example/", Loopback{}, false},
+		{"another host", "http://a.example:80/cb", Loopback{}, false},
+		{"another loopback address", "http://127.0.0.2:80/cb", Loopback{}, false},
+		{"https", "https://127.0.0.1:80/cb", Loopback{}, false},
+		{"only a path", "/cb", Loopback{}, false},
+		{"only a query", "?x", Loopback{}, false},
+		{"only a port", ":80/cb", Loopback{}, false},
+		{"empty", "", Loopback{}, false},
+	} {
+		if got, ok := CutPort(c.uri); got != c.want || ok != c.ok {
+			t.Errorf("%s: CutPort(%q) is %v, %t, want %v, %t", c.rule, c.uri, got, ok, c.want, c.ok)
+		}
+	}
+}
+
+func TestEncode(t *testing.T) {
+	for _, c := range []struct {
+		rule, want string
+		params     []Param
+	}{
+		{"nothing", "", nil},
+		{"in their order", "b=1&a=2&b=3", []Param{{"b", "1"}, {"a", "2"}, {"b", "3"}}},
+		{"an empty value", "a=&b=", []Param{{"a", ""}, {"b", ""}}},
+		{"what separates", "a=x%26b%3D%23%3F%2B%25%20y", []Param{{"a", "x&b=#?+% y"}}},
+		{"beyond ASCII", "a=%C3%A9", []Param{{"a", "é"}}},
+	} {
+		if got := Encode(c.params); got != c.want {
+			t.Errorf("%s: %s, want %s", c.rule, got, c.want)
 		}
 	}
 }
