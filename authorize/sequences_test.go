@@ -641,6 +641,8 @@ func (w *world) goOn(b *testBrowser, t *ticket, s dice) {
 	switch {
 	case t == nil:
 		w.ask(b, t, s)
+	case slices.ContainsFunc(t.done, func(d doneStep) bool { return d.page == t.page }):
+		w.resume(b, t, dice{})
 	case t.visit.browser == nil, t.atLogin():
 		switch n := s.of(4, 8); {
 		case t.visit.browser == nil || n == 0:
@@ -680,7 +682,11 @@ func (w *world) pass(b *testBrowser, t *ticket, s dice) {
 	case n == 4 && s.of(3, 4) == 0:
 		scopes = slices.Concat(scopes, []string{"api:write"})
 	}
-	if next := w.complete(b, t, page, slices.Clone(scopes)); next != nil && s.of(1, 4) > 0 {
+	next := w.complete(b, t, page, slices.Clone(scopes))
+	if next != nil && s.of(4, 6) == 0 {
+		w.revoke(b, t, dice{5: 1, 6: 1}) // what may just have been granted
+	}
+	if next != nil && s.of(1, 2) > 0 {
 		w.resume(b, next, dice{})
 	}
 }
@@ -731,6 +737,7 @@ func (w *world) complete(b *testBrowser, t *ticket, page string, scopes []string
 		}
 		passed.done = append(passed.done, doneStep{page, s, scopes})
 		next = w.issue(&passed)
+		b.last = next
 	}
 	w.compareStore(a.client)
 	if got.kind != "endpoint" {
