@@ -225,7 +225,7 @@ func (w *world) build(input []byte) {
 
 // stores note what is saved, and fail where the step says so.
 type stores struct {
-	*Memory
+	*uncheckedMemory
 	w *world
 }
 
