@@ -108,9 +108,9 @@ type ConsentStore interface {
 
 // Grant records that the user agrees to these of the scopes asked for, and to the claims
 // asked for that no refused scope would have released, and sends the browser back, like
-// [Handler.Complete]. A scope that is there twice counts once. No scopes, or others than were asked
-// for, are an error page with status 400: a user who wants none says no, which is
-// [Handler.Deny]. If there was a new sign-in since the page was shown, even of the same
+// [Handler.Complete]. A scope that is there twice counts once. No scopes, or others than
+// were asked for, are an error page with status 400: a user who wants none says no, which
+// is [Handler.Deny]. If there was a new sign-in since the page was shown, even of the same
 // user, nothing is recorded and the page is shown once more.
 func (h *Handler) Grant(w http.ResponseWriter, r *http.Request, scopes []string) {
 	h.complete(w, r, ConsentInteraction, eachOnce(scopes))

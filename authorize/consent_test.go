@@ -580,7 +580,7 @@ func TestWhatIsRememberedOfClaims(t *testing.T) {
 	}{
 		{"more are added", "email", "shoe", `{"userinfo":{"hat":null},"id_token":{"shoe":null}}`, "openid", "openid", "email shoe", "hat shoe"},
 		{"fewer take nothing away", "email", "shoe", `{}`, "openid", "openid", "email", "shoe"},
-		{"the same are there once", "email", "shoe", `{"userinfo":{"shoe":null}}`, "openid", "openid", "email", "shoe"},
+		{"the same are there once", "email", "shoe", `{"userinfo":{"shoe":null},"id_token":{"email":null}}`, "openid", "openid", "email", "shoe"},
 		{"a refused scope takes its claims along", "email email_verified shoe", "email name phone_number", `{}`, "openid email", "openid", "shoe", "name phone_number"},
 		{"a scope that is granted takes nothing away", "email", "shoe", `{}`, "openid email", "openid email", "email", "shoe"},
 		{"a scope that is left out takes its claims along", "phone_number", "shoe phone_number_verified", `{}`, "openid phone", "openid", "", "shoe"},
