@@ -330,7 +330,7 @@ func TestFragment(t *testing.T) {
 	if page, err = p.browser.Open(flow.URL); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := flow.Check(page.Request); !errors.Is(err, oautherr.InvalidRequest) || page.URL.Fragment != "" {
+	if _, err = flow.Check(page.Request); err == nil || oautherr.Of(err).Code != oautherr.InvalidRequest || page.URL.Fragment != "" {
 		t.Errorf("%v at %s", err, page.URL)
 	}
 }
