@@ -222,6 +222,7 @@ func (o *evidence) judge() {
 	for _, truth := range truths {
 		if (!truth.ofCodes || o.code != nil) && truth.broken(o) {
 			o.blame("%s", truth.rule)
+			return // the later ones take the first for granted
 		}
 	}
 }
