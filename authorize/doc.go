@@ -24,25 +24,28 @@
 // # The request's way
 //
 // A request goes through these files from top to bottom; the method answer in
-// authorize.go lists the steps.
+// authorize.go lists the stages, and visit.go has the value that they pass on.
 //
-//	params.go     1  read the query or the body, strictly and once, into a Request
-//	pending.go       if it comes back from a page: open what was sealed
-//	client.go     2  identify the client and prove where the answer may go
-//	validate.go   3  a table of checks, each with its RFC
-//	interaction.go   ask the host who is signed in and what else is to be done
-//	decide.go     4  decide: a pure function, exported for the tests of hosts
-//	issue.go      5  issue a code; redeem it
-//	respond.go    6  the one writer of all answers
+//	params.go     read the query or the body, strictly and once; open a request that
+//	              comes back from a page; settle where the parameters come from
+//	client.go     find the client, and prove where the answer may go
+//	validate.go   one table of rules, each with its section
+//	host.go       ask the host who is signed in, and what else is needed
+//	decide.go     decide: pure, the sign-in first and then the rest
+//	issue.go      issue a code; redeem it
+//	respond.go    the one writer of all answers
 //
 // Around them: authorize.go has [Config], config.go what [New] checks, store.go the
-// interfaces that a host implements, request.go the values that pass through, claims.go
-// the claims parameter, browser.go the cookie that ties a waiting request to its
-// browser, reader.go and introspect.go how login pages in other processes read one,
-// reason.go every [Reason] and the texts of error pages, errorpage.go and metadata.go
-// what their names say, event.go what is logged and reported, memory.go stores for a
-// start. consent.go is optional, as its nil field in [Config] says, and so is json.go,
-// by an empty field in [Client]: answers to programs without a browser.
+// interfaces that a host implements, request.go and code.go the values that pass through,
+// claims.go the claims parameter and consentclaims.go what of it needs consent. waiting.go
+// is the request while it waits for the user, browser.go the cookie that ties it to its
+// browser, pending.go what a host's pages call, interaction.go what such pages are for,
+// reader.go and introspect.go how login pages in other processes read one. explain.go goes
+// the same way without side effects. reason.go has every [Reason] and the texts of error
+// pages, errorpage.go, metadata.go and cors.go what their names say, event.go what is
+// logged and reported, memory.go stores for a start, binary.go how records are written.
+// consent.go is optional, as its nil field in [Config] says, and so is outofband.go, by an
+// empty field in [Client]: answers to programs without a browser.
 //
 // # Where errors go
 //
@@ -53,7 +56,8 @@
 // # Across the login
 //
 // A request that needs the user waits in the browser: as a signed JWT in the
-// parameter req, tied to the browser by a cookie. Nothing is stored for visitors
-// who are not signed in. On its return it is checked again from the beginning, and
-// the session as it is then decides.
+// parameter req. Nothing is stored for visitors who are not signed in. On its return it
+// is checked again from the beginning, and the session as it is then decides. What was
+// decided and completed for it counts only where a cookie says that this browser began
+// it; without the cookie it begins anew, as by the client's own URL.
 package authorize

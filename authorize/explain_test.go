@@ -1,0 +1,144 @@
+package authorize
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/usher-auth/usher/session"
+)
+
+// explained says in the words of reply.String what Explain says that the endpoint would do.
+func (e *Explanation) explained() string {
+	switch e.Action {
+	case ActionApproval:
+		return "approval"
+	case ActionError:
+		return "client " + string(e.Error.Code)
+	case ActionPage:
+		return "page " + string(e.Error.Code)
+	}
+	return e.Interaction
+}
+
+// What Explain says is what the endpoint does, and it leaves nothing behind.
+func TestExplainSaysWhatTheEndpointDoes(t *testing.T) {
+	s := newSite(t, withConsent, withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts"}))
+	s.config.Codes = failingCodes{t}
+	for _, v := range append(vectors(t, "checks.jsonl"), vectors(t, "reading.jsonl")...) {
+		if v.Method != "" && v.Method != http.MethodGet || len(v.Headers) > 0 || v.Body != nil {
+			continue
+		}
+		t.Run(v.Rule, func(t *testing.T) {
+			query, who := ask(v.Change...), map[string]*session.Session{"": alice(), "alice": alice(), "bob": bob()}[v.As]
+			if v.Query != nil {
+				query = *v.Query
+			}
+			s.restart()
+			s.events, s.sessions = nil, 0
+			s.log.Reset()
+			e := s.handler.Explain(context.Background(), query, who)
+			if len(s.events) != 0 || s.sessions != 0 || s.log.Len() != 0 {
+				t.Errorf("it was reported: %v, %d, %s", s.events, s.sessions, s.log.String())
+			}
+			got := s.visitor(who).get(query)
+			want := got.String()
+			switch {
+			case got.kind == "page" && got.body != "":
+				want = "page " + got.pageCode()
+			case want == "code" || want == "nothing":
+				want = "approval"
+			}
+			if e.Reason == ReasonNoRequest && got.kind == "page" {
+				return // a waiting request, or what is left of one
+			}
+			if e.explained() != want || e.Reason != s.lastEvent().Reason {
+				t.Errorf("explained as %q (%s), and the endpoint says %q (%s):\n%s", e.explained(), e.Reason, want, s.lastEvent().Reason, e)
+			}
+		})
+	}
+}
+
+// Each row is a request, and what is said of it in the end.
+func TestExplain(t *testing.T) {
+	refusing := func(s *site) {
+		s.config.Allow = func(context.Context, *session.Session, *Request) (bool, error) { return false, nil }
+	}
+	failing := func(s *site) {
+		s.config.Allow = func(context.Context, *session.Session, *Request) (bool, error) { return false, errors.New("down") }
+	}
+	half := alice()
+	half.SecondFactorPending = true
+	long := alice()
+	long.Subject = strings.Repeat("a", 256)
+	for _, c := range []struct {
+		rule   string
+		change func(*site)
+		query  string
+		who    *session.Session
+		want   string // the last line
+		failed []string
+	}{
+		{"approved", nil, ask("scope=openid+email"), alice(), "-> approval satisfied https://app.example/cb", nil},
+		{"nobody", nil, ask(), nil, "-> login login not_signed_in", []string{"the sign-in is what the request asks for: not_signed_in"}},
+		{"half signed in", nil, ask(), half, "-> login login second_factor_pending", []string{"the sign-in is what the request asks for: second_factor_pending"}},
+		{"a subject that cannot be", nil, ask(), long, "-> error store_failed https://app.example/cb", []string{"the session is one that can be used: server_error"}},
+		{"consent", withConsent, ask(), alice(), "-> interaction consent step", []string{"the host's policy and its pages have nothing against it: step"}},
+		{"the policy says no", refusing, ask(), alice(), "-> error forbidden https://app.example/cb", []string{"the host's policy and its pages have nothing against it: forbidden"}},
+		{"the policy fails", failing, ask(), alice(), "-> error store_failed https://app.example/cb", []string{"the host could be asked: server_error"}},
+		{"an unknown client", nil, ask("client_id=gone"), alice(), "-> page unknown_client", []string{"the client is known: invalid_client"}},
+		{"another redirect URI", nil, ask("redirect_uri=https://app.example/"), alice(), "-> page redirect_uri", []string{"the redirect URI is one that the client has registered: redirect_uri_mismatch"}},
+		{"two rules are broken", nil, ask("scope=admin", "code_challenge_method=plain"), alice(), "-> error https://app.example/cb", []string{
+			"every scope is known and open to the client: invalid_scope", "PKCE is there if it must be, whole and with S256: invalid_request",
+		}},
+		{"the host is not asked about what breaks a rule", nil, ask("scope=admin", "+resource=https://other.example/"), alice(), "-> error https://app.example/cb", []string{
+			"every scope is known and open to the client: invalid_scope",
+		}},
+		{"the host is asked about what keeps them", nil, ask("+resource=https://other.example/"), alice(), "-> error https://app.example/cb", []string{
+			"every resource is one of this server's: invalid_target",
+		}},
+		{"an unvetted client", withConsent, ask("client_id=new", "prompt=none"), nil, "-> page not_signed_in", []string{"the sign-in is what the request asks for: not_signed_in"}},
+		{"a waiting request", nil, "req=eyJ0eXAiOiJ1c2hlci1yZXF1ZXN0K2p3dCJ9.e30.x", alice(), "-> page no_request", []string{"the request can be read: invalid_request"}},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			if c.change != nil {
+				c.change(s)
+				s.restart()
+			}
+			e := s.handler.Explain(context.Background(), c.query, c.who)
+			lines := strings.Split(e.String(), "\n")
+			if last := lines[len(lines)-1]; last != c.want {
+				t.Errorf("%q, want %q", last, c.want)
+			}
+			var failed []Check
+			for _, check := range e.Checks {
+				if !check.Passed {
+					failed = append(failed, check)
+				}
+			}
+			if len(failed) != len(c.failed) {
+				t.Fatalf("%d checks failed:\n%s", len(failed), e)
+			}
+			for i, want := range c.failed {
+				if got := failed[i].Name + ": " + failed[i].Detail; !strings.HasPrefix(got, want) {
+					t.Errorf("%q, want %q", got, want)
+				}
+			}
+			if e.Passed() != (c.failed == nil) || (e.Error != nil) != (e.Action == ActionPage || e.Action == ActionError) {
+				t.Errorf("%+v", e)
+			}
+		})
+	}
+}
+
+// What a code would be good for, and what not.
+func TestExplainNamesTheScopes(t *testing.T) {
+	s := newSite(t, func(s *site) { s.config.IgnoreUnknownScopes = true })
+	e := s.handler.Explain(context.Background(), ask("scope=openid+groups+offline_access"), alice())
+	if got := strings.Join(e.Scopes, " ") + " without " + strings.Join(e.LeftOut, " "); got != "openid without groups offline_access" {
+		t.Errorf("%s", got)
+	}
+}
