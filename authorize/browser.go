@@ -20,7 +20,7 @@ import (
 // someone could start a request, let another person finish it and use the answer.
 func (h *Handler) beganIn(r *http.Request, w *waiting) bool {
 	cookies := r.CookiesNamed(h.cookieName(w.ID))
-	if len(cookies) != 1 || w.Browser == "" {
+	if len(cookies) != 1 {
 		return false
 	}
 	_, secret, _ := strings.Cut(cookies[0].Value, ".")

@@ -89,6 +89,9 @@ func readClaims(claims json.RawMessage) (claimed, error) {
 	if err != nil {
 		return claimed{}, err
 	}
+	if len(idToken) > maxValues || len(userinfo) > maxValues {
+		return claimed{}, errors.New("too many claims")
+	}
 	c := claimed{}
 	for _, place := range []map[string]json.RawMessage{idToken, userinfo} {
 		sub, err := readDemand(place["sub"])

@@ -50,6 +50,13 @@ func TestNewNamesTheFieldThatIsWrong(t *testing.T) {
 		field  string // empty: nothing is wrong
 	}{
 		{"what is required", func(*Config) {}, ""},
+		{"a parameter of one letter, with z and a dash", func(c *Config) { c.Parameters = []string{"z", "a-b_9"} }, ""},
+		{"a parameter of our own name", func(c *Config) { c.Parameters = []string{"resource"} }, "Parameters"},
+		{"an ErrorURL without a host", func(c *Config) { c.ErrorURL = "https:///oops" }, "ErrorURL"},
+		{"an ErrorURL of another scheme on loopback", func(c *Config) { c.ErrorURL = "ftp://127.0.0.1/oops" }, "ErrorURL"},
+		{"a login page with a space", func(c *Config) { c.Login = LoginURL("/log in") }, "Login"},
+		{"a login page with a DEL", func(c *Config) { c.Login = LoginURL("/login\x7f") }, "Login"},
+		{"a step for prompt=create", step(Interaction{Name: "a", Page: "/a", Prompt: "create"}), "Interactions"},
 		{"issuer with a path", func(c *Config) { c.Issuer = "https://as.example/tenant" }, ""},
 		{"issuer with a port", func(c *Config) { c.Issuer = "https://as.example:8443" }, ""},
 		{"issuer with http on 127.0.0.1", func(c *Config) { c.Issuer = "http://127.0.0.1:8080" }, ""},
@@ -236,7 +243,7 @@ func TestNewCopiesItsConfiguration(t *testing.T) {
 	config.Interactions = []Interaction{{Name: "terms", Page: "/terms", Needed: always}}
 	config.ResponseTypes = []string{"code"}
 	config.Scopes, config.DefaultScopes = []string{"openid"}, []string{"openid"}
-	config.Parameters = []string{"x_one"}
+	config.Parameters, config.Require = []string{"x_one"}, []string{"state"}
 	config.Keys = []Key{{ID: "a", Secret: []byte(strings.Repeat("k", 32))}}
 	h, err := New(config)
 	if err != nil {
@@ -250,6 +257,7 @@ func TestNewCopiesItsConfiguration(t *testing.T) {
 	config.Interactions[0].Page, config.Interactions[0].Needed = "https://evil.example/", nil
 	config.ResponseTypes[0], config.Scopes[0], config.Parameters[0] = "token", "admin", "state"
 	config.DefaultScopes[0] = "admin"
+	config.Require[0] = "nonce"
 	clear(config.Keys[0].Secret)
 	config.Keys[0].ID = "b"
 	after, err := h.keys.Sign("x", 1)
@@ -261,7 +269,7 @@ func TestNewCopiesItsConfiguration(t *testing.T) {
 			t.Errorf("the page of %s is %q", h.interactions[i].Name, h.interactions[i].Page)
 		}
 	}
-	if h.config.ResponseTypes[0] != "code" || h.config.Scopes[0] != "openid" || h.config.DefaultScopes[0] != "openid" || h.config.Parameters[0] != "x_one" || h.config.Consent.Page != "/consent" {
+	if h.config.ResponseTypes[0] != "code" || h.config.Scopes[0] != "openid" || h.config.DefaultScopes[0] != "openid" || h.config.Parameters[0] != "x_one" || h.config.Require[0] != "state" || h.config.Consent.Page != "/consent" {
 		t.Errorf("%+v", h.config)
 	}
 }

@@ -246,13 +246,26 @@ func (h *Handler) remember(v *visit, granted []string) error {
 			}
 		}
 		kept := claimNames{before.IDTokenClaims, before.UserInfoClaims}.drop(refusedScopes(v.request, granted))
-		claims.idToken = slices.Concat(claims.idToken, kept.idToken)
-		claims.userInfo = slices.Concat(claims.userInfo, kept.userInfo)
+		claims.idToken = withKept(claims.idToken, kept.idToken)
+		claims.userInfo = withKept(claims.userInfo, kept.userInfo)
 	}
-	record.IDTokenClaims = slices.Compact(slices.Sorted(slices.Values(claims.idToken)))
-	record.UserInfoClaims = slices.Compact(slices.Sorted(slices.Values(claims.userInfo)))
+	record.IDTokenClaims, record.UserInfoClaims = claims.idToken, claims.userInfo
 	if err := answered(ctx, "ConsentStore.SaveConsent", consent.Store.SaveConsent(ctx, record)); err != nil {
 		return err
 	}
 	return nil
+}
+
+// maxKept is how many names of claims a record remembers for each place. A client makes
+// up what it asks for.
+const maxKept = 200
+
+// withKept returns the names of now and those of before, each once. Where that would be too
+// many, what was before is forgotten: the user is asked again.
+func withKept(now, before []string) []string {
+	all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(now, before))))
+	if len(all) > maxKept {
+		return now
+	}
+	return all
 }

@@ -930,6 +930,42 @@ func TestTheConsentStoreFailsAtTheGrant(t *testing.T) {
 	}
 }
 
+// OpenID Connect Core 1.0 §5.4 says which scope releases which claim. All others need
+// consent of their own.
+func TestWhichScopeReleasesAClaim(t *testing.T) {
+	for scope, claims := range map[string]string{
+		"profile": "name family_name given_name middle_name nickname preferred_username profile picture website " +
+			"gender birthdate zoneinfo locale updated_at",
+		"email":   "email email_verified",
+		"address": "address",
+		"phone":   "phone_number phone_number_verified",
+		"":        "sub_jwk groups Name EMAIL",
+	} {
+		for claim := range strings.FieldsSeq(claims) {
+			r := &Request{Scopes: strings.Fields(scope), Claims: json.RawMessage(`{"userinfo":{"` + claim + `":null}}`)}
+			if _, beyond := r.ClaimsBeyondScopes(); (len(beyond) == 0) != (scope != "") {
+				t.Errorf("%s with the scope %q: %q is beyond it", claim, scope, beyond)
+			}
+		}
+	}
+}
+
+// The host is asked only about what is still open.
+func TestAnInteractionIsAskedOnlyWhereItMatters(t *testing.T) {
+	calls := 0
+	count := func(context.Context, *session.Session, *Request) (bool, error) { calls++; return true, nil }
+	s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: count}))
+	v := s.visitor(alice())
+	at := v.get(ask()).want(t, "asked", "terms")
+	v.complete(at, "terms").want(t, "completed, and not asked again", "code")
+	s.config.Allow = func(context.Context, *session.Session, *Request) (bool, error) { return false, nil }
+	s.restart()
+	v.get(ask()).want(t, "forbidden, so it does not matter", "client access_denied")
+	if calls != 1 {
+		t.Errorf("asked %d times, want 1", calls)
+	}
+}
+
 // A store that mixes users up must not make one user's consent another's.
 func TestARecordOfAnotherUserIsNotMerged(t *testing.T) {
 	for _, before := range []*ConsentRecord{
@@ -1023,4 +1059,28 @@ func TestAChosenAccountThatHasToSignIn(t *testing.T) {
 		v.session = s.signIn("bob")
 		v.resume(at).want(t, c.rule+", signed in", "code")
 	}
+}
+
+// A client makes up the names of claims. What a record remembers of them is bounded, and
+// forgetting means that the user is asked again.
+func TestAConsentRecordIsBounded(t *testing.T) {
+	s := newSite(t, withConsent)
+	v := s.visitor(alice())
+	wants := func(round, n int) string {
+		members := make([]string, n)
+		for i := range members {
+			members[i] = fmt.Sprintf(`"c%d_%d":null`, round, i)
+		}
+		return ask("claims=" + url.QueryEscape(`{"userinfo":{`+strings.Join(members, ",")+`}}`))
+	}
+	for round := range 5 {
+		v.grant(v.get(wants(round, 90)).want(t, "more claims", "consent"), "openid").want(t, "granted", "code")
+		c := s.remembered("web")
+		if n := len(c.UserInfoClaims); n > maxKept || n < 90 {
+			t.Errorf("%d names in one record after %d grants", n, round+1)
+		}
+	}
+	v.get(wants(4, 90)).want(t, "the last ones are remembered", "code")
+	v.get(wants(0, 90)).want(t, "the first ones are forgotten", "consent")
+	v.get(wants(0, 101)).want(t, "too many at once", "client invalid_request")
 }

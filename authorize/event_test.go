@@ -43,6 +43,11 @@ func TestWhatIsReported(t *testing.T) {
 		{"approved by form_post", func(s *site) { s.visitor(alice()).get(ask("response_mode=form_post")) }, with(signedIn, func(e *Event) { e.Kind, e.Reason, e.ResponseMode = EventApproved, ReasonSatisfied, "form_post" })},
 		{"nothing", func(s *site) { s.visitor(alice()).get(ask("response_type=none")) }, with(signedIn, func(e *Event) { e.Kind, e.Reason, e.ResponseType = EventApproved, ReasonSatisfied, "none" })},
 		{"refused by the decision", func(s *site) { s.visitor(nil).get(ask("prompt=none")) }, with(web, func(e *Event) { e.Kind, e.Reason, e.Code = EventRefused, ReasonNotSignedIn, oautherr.LoginRequired })},
+		{"refused by a rule of the host's", func(s *site) {
+			s.config.Check = func(context.Context, *Request) error { return oautherr.InvalidRequest.With("No.") }
+			s.restart()
+			s.visitor(nil).get(ask())
+		}, with(web, func(e *Event) { e.Kind, e.Code = EventRefused, oautherr.InvalidRequest })},
 		{"refused by a check", func(s *site) { s.visitor(alice()).get(ask("scope=unknown")) }, Event{Kind: EventRefused, Code: oautherr.InvalidScope, ClientID: "web"}},
 		{"refused by the user", func(s *site) { v := s.visitor(nil); v.deny(v.get(ask())) }, with(web, func(e *Event) { e.Kind, e.Reason, e.Code = EventRefused, ReasonDenied, oautherr.AccessDenied })},
 		{"an error page, nobody is known", func(s *site) { s.visitor(nil).get(ask("client_id=unknown")) }, Event{Kind: EventErrorPage, Reason: ReasonUnknownClient, Code: oautherr.InvalidClient}},
@@ -298,5 +303,19 @@ func TestAKeyKeepsItsSecret(t *testing.T) {
 	fmt.Fprintf(&log, "%v %+v", key, &key)
 	if got := log.String(); strings.Contains(got, "0123") || strings.Contains(got, "48 49") || strings.Count(got, "key one") != 3 {
 		t.Error(got)
+	}
+}
+
+// Either of the two is enough.
+func TestEventsReachTheLoggerOrTheObserver(t *testing.T) {
+	s := newSite(t, func(s *site) { s.config.OnEvent = nil })
+	s.visitor(alice()).get(ask())
+	if !strings.Contains(s.log.String(), "authorization approved") {
+		t.Errorf("without OnEvent nothing is logged: %q", s.log.String())
+	}
+	s = newSite(t, func(s *site) { s.config.Logger = nil })
+	s.visitor(alice()).get(ask())
+	if len(s.events) != 1 {
+		t.Errorf("without a Logger %d events", len(s.events))
 	}
 }

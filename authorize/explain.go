@@ -66,9 +66,9 @@ func (e *Explanation) Passed() bool { return e.Action == ActionApproval }
 func (e *Explanation) String() string {
 	var text strings.Builder
 	for _, c := range e.Checks {
-		mark := "ok    "
+		mark := "ok"
 		if !c.Passed {
-			mark = "FAILED"
+			mark = "no"
 		}
 		text.WriteString(mark + " " + c.Name)
 		if c.Section != "" {
@@ -80,7 +80,11 @@ func (e *Explanation) String() string {
 		text.WriteString("\n")
 	}
 	text.WriteString("-> " + string(e.Action))
-	for _, more := range []string{e.Interaction, string(e.Reason), e.RedirectURI} {
+	code := ""
+	if e.Error != nil {
+		code = string(e.Error.Code)
+	}
+	for _, more := range []string{e.Interaction, code, string(e.Reason), e.RedirectURI} {
 		if more != "" {
 			text.WriteString(" " + more)
 		}
@@ -90,8 +94,8 @@ func (e *Explanation) String() string {
 
 // Explain says what the endpoint would do with an authorization request, and why: rule by
 // rule, so that a host can test its policy without a browser, and a developer can see why a
-// client is refused. query is the request's query, as a client sends it by GET. s is who is
-// signed in; nil is nobody.
+// client is refused. query is the request's query, as a client sends it by GET, or the URL
+// that it is in. s is who is signed in; nil is nobody.
 //
 // Nothing is stored, signed, sent or reported, and the SessionStore is not asked. The
 // host's other functions are, as for a real request: ClientStore, ConsentStore (to find
@@ -101,6 +105,9 @@ func (e *Explanation) String() string {
 func (h *Handler) Explain(ctx context.Context, query string, s *session.Session) *Explanation {
 	ctx, cancel := context.WithTimeout(ctx, h.config.Timeout)
 	defer cancel()
+	if before, after, found := strings.Cut(query, "?"); found && !strings.Contains(before, "=") {
+		query = after
+	}
 	r := (&http.Request{Method: http.MethodGet, URL: &url.URL{RawQuery: query}, Header: http.Header{}}).WithContext(ctx)
 	v := &visit{http: r, started: h.config.Now()}
 	e := &Explanation{}
@@ -145,7 +152,7 @@ func (h *Handler) explain(v *visit, e *Explanation) (err error) {
 	h.decide(v)
 	e.decided("the sign-in is what the request asks for", "OpenID Connect Core 1.0 §3.1.2.3", signIn)
 	if signIn.Outcome == approve {
-		e.decided("the host's policy and its pages have nothing against it", "OpenID Connect Core 1.0 §3.1.2.4", v.decision)
+		e.decided("the policy of the host allows it, and no page is needed", "OpenID Connect Core 1.0 §3.1.2.4", v.decision)
 	}
 	if v.decision.Outcome == refuse {
 		return h.refusal(v)
@@ -192,6 +199,9 @@ func (e *Explanation) decided(name, section string, d decision) {
 	c := Check{Name: name, Section: section, Passed: d.Outcome == approve}
 	if !c.Passed {
 		c.Detail = string(d.Reason)
+		if d.Interaction != "" {
+			c.Detail = "the page of " + d.Interaction + " is needed: " + c.Detail
+		}
 	}
 	e.Checks = append(e.Checks, c)
 }

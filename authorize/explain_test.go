@@ -82,25 +82,29 @@ func TestExplain(t *testing.T) {
 		failed []string
 	}{
 		{"approved", nil, ask("scope=openid+email"), alice(), "-> approval satisfied https://app.example/cb", nil},
-		{"nobody", nil, ask(), nil, "-> login login not_signed_in", []string{"the sign-in is what the request asks for: not_signed_in"}},
-		{"half signed in", nil, ask(), half, "-> login login second_factor_pending", []string{"the sign-in is what the request asks for: second_factor_pending"}},
-		{"a subject that cannot be", nil, ask(), long, "-> error store_failed https://app.example/cb", []string{"the session is one that can be used: server_error"}},
-		{"consent", withConsent, ask(), alice(), "-> interaction consent step", []string{"the host's policy and its pages have nothing against it: step"}},
-		{"the policy says no", refusing, ask(), alice(), "-> error forbidden https://app.example/cb", []string{"the host's policy and its pages have nothing against it: forbidden"}},
-		{"the policy fails", failing, ask(), alice(), "-> error store_failed https://app.example/cb", []string{"the host could be asked: server_error"}},
-		{"an unknown client", nil, ask("client_id=gone"), alice(), "-> page unknown_client", []string{"the client is known: invalid_client"}},
-		{"another redirect URI", nil, ask("redirect_uri=https://app.example/"), alice(), "-> page redirect_uri", []string{"the redirect URI is one that the client has registered: redirect_uri_mismatch"}},
-		{"two rules are broken", nil, ask("scope=admin", "code_challenge_method=plain"), alice(), "-> error https://app.example/cb", []string{
+		{"nobody", nil, ask(), nil, "-> login login not_signed_in", []string{"the sign-in is what the request asks for: the page of login is needed: not_signed_in"}},
+		{"half signed in", nil, ask(), half, "-> login login second_factor_pending", []string{"the sign-in is what the request asks for: the page of login is needed: second_factor_pending"}},
+		{"a subject that cannot be", nil, ask(), long, "-> error server_error store_failed https://app.example/cb", []string{"the session is one that can be used: server_error"}},
+		{"consent", withConsent, ask(), alice(), "-> interaction consent step", []string{"the policy of the host allows it, and no page is needed: the page of consent is needed: step"}},
+		{"the policy says no", refusing, ask(), alice(), "-> error access_denied forbidden https://app.example/cb", []string{"the policy of the host allows it, and no page is needed: forbidden"}},
+		{"the policy fails", failing, ask(), alice(), "-> error server_error store_failed https://app.example/cb", []string{"the host could be asked: server_error"}},
+		{"an unknown client", nil, ask("client_id=gone"), alice(), "-> page invalid_client unknown_client", []string{"the client is known: invalid_client"}},
+		{"another redirect URI", nil, ask("redirect_uri=https://app.example/"), alice(), "-> page redirect_uri_mismatch redirect_uri", []string{"the redirect URI is one that the client has registered: redirect_uri_mismatch"}},
+		{"two rules are broken", nil, ask("scope=admin", "code_challenge_method=plain"), alice(), "-> error invalid_scope https://app.example/cb", []string{
 			"every scope is known and open to the client: invalid_scope", "PKCE is there if it must be, whole and with S256: invalid_request",
 		}},
-		{"the host is not asked about what breaks a rule", nil, ask("scope=admin", "+resource=https://other.example/"), alice(), "-> error https://app.example/cb", []string{
+		{"the host is not asked about what breaks a rule", nil, ask("scope=admin", "+resource=https://other.example/"), alice(), "-> error invalid_scope https://app.example/cb", []string{
 			"every scope is known and open to the client: invalid_scope",
 		}},
-		{"the host is asked about what keeps them", nil, ask("+resource=https://other.example/"), alice(), "-> error https://app.example/cb", []string{
+		{"the host is asked about what keeps them", nil, ask("+resource=https://other.example/"), alice(), "-> error invalid_target https://app.example/cb", []string{
 			"every resource is one of this server's: invalid_target",
 		}},
-		{"an unvetted client", withConsent, ask("client_id=new", "prompt=none"), nil, "-> page not_signed_in", []string{"the sign-in is what the request asks for: not_signed_in"}},
-		{"a waiting request", nil, "req=eyJ0eXAiOiJ1c2hlci1yZXF1ZXN0K2p3dCJ9.e30.x", alice(), "-> page no_request", []string{"the request can be read: invalid_request"}},
+		{"an unvetted client", withConsent, ask("client_id=new", "prompt=none"), nil, "-> page login_required not_signed_in", []string{"the sign-in is what the request asks for: not_signed_in"}},
+		{"an unvetted client that has to ask", withConsent, ask("client_id=new"), alice(), "-> interaction consent step", []string{"the policy of the host allows it, and no page is needed: the page of consent is needed: step"}},
+		{"the whole URL", nil, testEndpoint + "?" + ask(), alice(), "-> approval satisfied https://app.example/cb", nil},
+		{"a question mark in front", nil, "?" + ask(), alice(), "-> approval satisfied https://app.example/cb", nil},
+		{"a question mark in a value", nil, ask("state=a?b"), alice(), "-> approval satisfied https://app.example/cb", nil},
+		{"a waiting request", nil, "req=eyJ0eXAiOiJ1c2hlci1yZXF1ZXN0K2p3dCJ9.e30.x", alice(), "-> page invalid_request no_request", []string{"the request can be read: invalid_request"}},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t)
@@ -140,5 +144,14 @@ func TestExplainNamesTheScopes(t *testing.T) {
 	e := s.handler.Explain(context.Background(), ask("scope=openid+groups+offline_access"), alice())
 	if got := strings.Join(e.Scopes, " ") + " without " + strings.Join(e.LeftOut, " "); got != "openid without groups offline_access" {
 		t.Errorf("%s", got)
+	}
+}
+
+func TestAnExplanationToRead(t *testing.T) {
+	e := newSite(t).handler.Explain(context.Background(), ask("client_id=gone"), nil)
+	if want := "ok the request can be read (RFC 6749 §3.1)\n" +
+		"no the client is known (RFC 6749 §2.2): invalid_client: The application is not known here.: " +
+		"the ClientStore has no client \"gone\"\n-> page invalid_client unknown_client"; e.String() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", e, want)
 	}
 }

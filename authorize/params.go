@@ -115,9 +115,9 @@ func (h *Handler) readParams(r *http.Request) (p params, err error) {
 	case http.MethodPost:
 		p, err = h.readBody(r)
 	case http.MethodGet:
-		p, err = h.parse(r.URL.RawQuery, errURITooLong)
+		p, err = h.parse(queryOf(r), errURITooLong)
 	default:
-		p, _ = h.parse(r.URL.RawQuery, errURITooLong)
+		p, _ = h.parse(queryOf(r), errURITooLong)
 		return p, errMethodNotAllowed
 	}
 	for _, name := range prefetchHeaders {
@@ -129,6 +129,14 @@ func (h *Handler) readParams(r *http.Request) (p params, err error) {
 		p = p.settleReq()
 	}
 	return p, err
+}
+
+// queryOf returns the raw query. Without a server in front there may be no URL.
+var queryOf = func(r *http.Request) string {
+	if r.URL == nil {
+		return ""
+	}
+	return r.URL.RawQuery
 }
 
 // prefetchHeaders are those by which browsers, old and new, say that they ask ahead of
@@ -158,7 +166,7 @@ func (h *Handler) readBody(r *http.Request) (params, error) {
 	if !isForm(r.Header) {
 		return params{}, errUnsupportedMediaType
 	}
-	query, err := h.parse(r.URL.RawQuery, errURITooLong)
+	query, err := h.parse(queryOf(r), errURITooLong)
 	if err != nil {
 		return query, err
 	}

@@ -37,7 +37,8 @@ type Pending struct {
 	Anew bool
 
 	// Subject is the user who was sent to the page; empty for the login, and where
-	// Anew is true. A page that shows who is signed in compares it first and calls
+	// Anew is true. A page takes the user's no first, with [Handler.Deny]: it counts
+	// whoever is signed in. Then a page that shows who is signed in compares it first and calls
 	// [Handler.Resume] if it is another user by now, so that what is agreed to is agreed
 	// to by who is shown.
 	Subject string
@@ -175,7 +176,9 @@ func (h *Handler) record(v *visit, name string, scopes []string) (req string, er
 	}
 	if !shown {
 		// The endpoint will see to it that this sign-in sees the page.
-		h.log.Warn("authorize: an interaction was completed that is not the one shown, or by another sign-in than it was shown to: Session.ID has to stay the same until the next one", "interaction", name)
+		h.log.Warn("authorize: an interaction was completed that is not the one shown, or by another sign-in than "+
+			"it was shown to, so it is shown again. If that happens each time: Session.ID has to stay the same "+
+			"until the next sign-in", "interaction", name, "client_id", w.params().get("client_id"))
 		return req, nil
 	}
 	if name == ConsentInteraction {
@@ -209,8 +212,10 @@ func (h *Handler) backToEndpoint(w http.ResponseWriter, r *http.Request, req, su
 
 // reqOf finds req where a host's page has it: in its own URL or in its form.
 func reqOf(r *http.Request) string {
-	if req := r.URL.Query().Get("req"); req != "" {
-		return req
+	if r.URL != nil { // there is none without a server in front
+		if req := r.URL.Query().Get("req"); req != "" {
+			return req
+		}
 	}
 	if err := r.ParseForm(); err != nil {
 		return ""

@@ -1,6 +1,7 @@
 package authorize
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ed25519"
@@ -389,6 +390,47 @@ func TestEightRequestsCanWaitInABrowser(t *testing.T) {
 	}
 }
 
+// A page can send what was given to another.
+func TestTheLoginsRequestAtAnotherPage(t *testing.T) {
+	s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+	v := s.visitor(nil)
+	at := v.get(ask()).want(t, "nobody", "login")
+	v.session = s.signIn("alice")
+	v.grant(at, "openid").want(t, "Grant with the login page's request", "consent")
+	v.complete(at, "terms").want(t, "Complete with the login page's request", "consent")
+}
+
+// jsonLen is how the limit is measured.
+func TestJSONLen(t *testing.T) {
+	texts := []string{"", "a", "é", "\u2028", "\u2029", "\u2027", "\ufffd", "\xff", "a\xffb\xfe", "😀", "<&>", "\x7f"}
+	for c := range byte(0x80) {
+		texts = append(texts, string(rune(c)), "x"+string(rune(c))+"y")
+	}
+	for _, text := range texts {
+		var out bytes.Buffer
+		encoder := json.NewEncoder(&out)
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(text); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := jsonLen(text), out.Len()-len("\"\"\n"); got != want {
+			t.Errorf("%q: %d, want %d", text, got, want)
+		}
+	}
+}
+
+// A session cookie of another length, or of another program, is not ours to push out.
+func TestCookiesOfAnotherName(t *testing.T) {
+	s := newSite(t)
+	v := s.visitor(nil)
+	for i := range 9 {
+		v.cookies[fmt.Sprintf("__Most-usher-%026d", i)] = "1.x"
+	}
+	if at := v.get(ask()); len(at.cookies) != 1 {
+		t.Errorf("%d cookies were set", len(at.cookies))
+	}
+}
+
 func TestCookiesThatOnlyLookLikeOursAreLeftAlone(t *testing.T) {
 	s := newSite(t)
 	v := s.visitor(nil)
@@ -439,7 +481,10 @@ func TestPromptLoginNeedsANewSignIn(t *testing.T) {
 		if diff := cmp.Diff(before, after); diff != "" || len(next.cookies) != 0 {
 			t.Errorf("%s: the login page shown again has another request: %s %v", c.rule, diff, next.cookies)
 		}
-		v.resume(next).want(t, c.rule+": and again", "client login_required")
+		told := v.resume(next).want(t, c.rule+": and again", "client login_required")
+		if told.params["error_description"] != "The user did not sign in as the request demands." {
+			t.Errorf("%s: the client reads %q", c.rule, told.params["error_description"])
+		}
 		at = v.get(ask(c.ask)).want(t, c.rule, "login")
 		v.session = s.signIn("alice")
 		v.resume(at).want(t, c.rule+": signed in", "code")
@@ -562,6 +607,7 @@ func TestAPageMayRenewTheSignIn(t *testing.T) {
 		{"another user", with(func(s *session.Session) { s.Subject = "bob" }), "consent"},
 		{"another user under the same id", with(func(s *session.Session) { s.ID, s.Subject = "1", "bob" }), "consent"},
 		{"nobody", session.Session{}, "login"},
+		{"the same sign-in in another role", session.Session{ID: "1", Subject: "alice", AuthTime: testStart, ACR: "2", AMR: []string{"pwd", "otp"}, Data: []byte("org-2")}, "code"},
 	} {
 		s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}),
 			withStep(Interaction{Name: "password", Page: "/password", Needed: always}))
@@ -637,6 +683,11 @@ func TestARenewedSignInTakesOverItsOwn(t *testing.T) {
 	if diff := cmp.Diff(before, done); diff != "" {
 		t.Errorf("the list before was changed (-before +after)\n%s", diff)
 	}
+	s = waiting{For: signInOf(&alice1), Done: []completed{of("terms", alice1)}}
+	s.complete(of("accounts", bob), &bob)
+	if want := []completed{of("accounts", bob), of("terms", alice1)}; cmp.Diff(want, s.Done) != "" {
+		t.Errorf("bob, who was chosen, has done %v, want %v", s.Done, want)
+	}
 }
 
 // The page of an interaction is left by its own way only: coming back is not enough.
@@ -645,7 +696,8 @@ func TestAnInteractionIsNotPassedByComingBack(t *testing.T) {
 	v := s.visitor(alice())
 	at := v.get(ask()).want(t, "asked", "consent")
 	v.resume(at).want(t, "came back", "consent")
-	v.complete(at, "terms").want(t, "another one was completed", "consent")
+	early := v.complete(at, "terms").want(t, "another one was completed", "consent")
+	v.grant(early, "openid").want(t, "which does not count", "terms")
 	terms := v.grant(at, "openid").want(t, "agreed", "terms")
 	if !strings.HasPrefix(terms.location, testIssuer+"/terms?v=2&req=ey") || !strings.HasSuffix(terms.location, "#top") {
 		t.Errorf("the page's own query and fragment: %s", terms.location)

@@ -75,7 +75,7 @@ func (p *PendingReader) openLate(req string) (*waiting, error) {
 	}
 	w := &waiting{}
 	if err := p.keys.Verify(waitingType, req, w); err != nil {
-		return nil, errExpired.because("req is %w", err)
+		return nil, errExpired.because("req cannot be opened: %w", err)
 	}
 	if w.Issuer != p.issuer || w.Audience != p.endpoint {
 		return nil, errExpired.because("req is for the endpoint %q of %q", w.Audience, w.Issuer)

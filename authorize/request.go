@@ -57,7 +57,9 @@ type Client struct {
 	// 127.0.0.1, [::1] or localhost is registered with a port (RFC 8252 §7.3).
 	AnyLoopbackPort bool
 
-	// Scopes are those that the client may ask for (RFC 6749 §3.3). Empty: none.
+	// Scopes are those that the client may ask for (RFC 6749 §3.3). Empty: none. They do
+	// not limit what the client asks for by the claims parameter: that needs the user's
+	// consent claim by claim, but for a Trusted client.
 	Scopes []string
 
 	// DefaultScopes stand in when a request has no scope. Empty: such a request
@@ -77,7 +79,7 @@ type Client struct {
 	// the error of one that names a mode that it may not. List fragment only for a
 	// client that reads its answers there, such as a script: anybody can make a link
 	// that names the mode, and a client that looks into its query alone would leave the
-	// code in its address.
+	// code in its address. For a client that reads no query add "response_mode" to Require.
 	ResponseModes []string
 
 	// PKCEOptional lets a confidential client leave PKCE out (RFC 9700 §2.1.1

@@ -27,7 +27,7 @@ func (h *Handler) refusal(v *visit) error {
 		return d.Error
 	}
 	refused := &oautherr.Error{Code: d.Error}
-	if d.Error == oautherr.LoginRequired && mayShowPages(f.request) {
+	if d.Error == oautherr.LoginRequired { // a waiting request may show pages
 		refused.Description = "The user did not sign in as the request demands."
 	}
 	s := f.session

@@ -504,6 +504,28 @@ func TestUnvettedClients(t *testing.T) {
 			v.lose()
 			return v.follow(done)
 		}, "page Bad Request access_denied"},
+		{"forbidden after the consent was given", func(s *site) *reply {
+			v := s.visitor(alice())
+			s.config.Consent.Store = nil
+			s.restart()
+			at := v.get(ask("client_id=new"))
+			done := v.page(func(w http.ResponseWriter, r *http.Request) { s.handler.Grant(w, r, []string{"openid"}) }, formPost("/consent?req="+at.req, ""))
+			s.forbid()
+			return v.follow(done)
+		}, "client access_denied"},
+		{"forbidden for who was signed in all the time", func(s *site) *reply {
+			v := s.visitor(alice())
+			at := v.get(ask("client_id=new"))
+			s.forbid()
+			return v.resume(at)
+		}, "page Bad Request access_denied"},
+		{"forbidden for an account that was merely chosen", func(s *site) *reply {
+			v := s.visitor(nil)
+			at := v.get(ask("client_id=new"))
+			v.session = alice()
+			s.forbid()
+			return v.resume(at)
+		}, "page Bad Request access_denied"},
 		{"forbidden after coming back without signing in", func(s *site) *reply {
 			s.forbid()
 			v := s.visitor(alice())
@@ -1367,5 +1389,37 @@ func TestTheWayBackOfARequestThatExpired(t *testing.T) {
 	got := s.visitor(nil).resume(at).want(t, "the page of this package", "page Bad Request invalid_request")
 	if !strings.Contains(got.body, `<a href="https://app.example/cb?error=access_denied&amp;`) || strings.Contains(got.body, "nobody has verified") {
 		t.Errorf("on the page:\n%s", got.body)
+	}
+}
+
+// What may be a secret is not in the log, even where a client has lost a question mark.
+func TestALostQuestionMark(t *testing.T) {
+	for _, uri := range []string{
+		"https://app.example/cb&code=SECRET", "https://app.example&code=SECRET", "https://app.example/cb%26code=SECRET",
+		"https://user:SECRET/x@app.example/cb", "cursor:code=SECRET", "https://app.example/cb;SECRET",
+	} {
+		t.Run(uri, func(t *testing.T) {
+			s := newSite(t)
+			s.visitor(nil).get(ask("redirect_uri="+url.QueryEscape(uri))).want(t, uri, "page Bad Request redirect_uri_mismatch")
+			if strings.Contains(s.log.String(), "SECRET") {
+				t.Errorf("the log has it: %s", s.log.String())
+			}
+		})
+	}
+}
+
+// An adapter may make a request by hand, without a URL or a body.
+func TestARequestWithoutAURL(t *testing.T) {
+	s := newSite(t, withConsent)
+	for name, do := range map[string]func(http.ResponseWriter, *http.Request){
+		"ServeHTTP": s.handler.ServeHTTP, "Deny": s.handler.Deny, "Introspection": s.handler.Introspection().ServeHTTP,
+		"Resume":    func(w http.ResponseWriter, r *http.Request) { s.handler.Resume(w, r) },
+		"Pending":   func(_ http.ResponseWriter, r *http.Request) { s.handler.Pending(r) },
+		"Grant":     func(w http.ResponseWriter, r *http.Request) { s.handler.Grant(w, r, []string{"openid"}) },
+		"ShowError": func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, oautherr.InvalidRequest) },
+	} {
+		for _, method := range []string{"GET", "POST"} {
+			t.Run(name+" "+method, func(t *testing.T) { do(httptest.NewRecorder(), &http.Request{Method: method}) })
+		}
 	}
 }

@@ -404,7 +404,7 @@ func checkClaims(c *checked) error {
 		return nil
 	}
 	if _, err := readClaims(c.request.Claims); err != nil {
-		return oautherr.InvalidRequest.With("claims is not a valid JSON object of at most 8192 bytes.")
+		return oautherr.InvalidRequest.With("claims is not a valid JSON object of at most 8192 bytes and 100 claims for each place.")
 	}
 	return nil
 }

@@ -662,3 +662,43 @@ func TestDefaultScopes(t *testing.T) {
 		})
 	}
 }
+
+// Scopes count for the limit, wherever they come from.
+func TestDefaultScopesCountForTheLimit(t *testing.T) {
+	s := newSite(t, func(s *site) { s.config.Scopes = nil })
+	client := testClients()[0]
+	for i := range 500 {
+		client.DefaultScopes = append(client.DefaultScopes, fmt.Sprintf("scope-number-%d", i))
+	}
+	client.Scopes = client.DefaultScopes
+	s.memory.PutClient(client)
+	for _, who := range []*session.Session{alice(), nil} {
+		s.visitor(who).get(ask("-scope")).want(t, "500 scopes by default", "client invalid_request")
+	}
+}
+
+// The host may accept everything and return anything; what the RFCs say holds all the same.
+func TestTheHostIsNotTheLastWord(t *testing.T) {
+	s := newSite(t, func(s *site) {
+		s.config.Resource = func(context.Context, *Client, string) (bool, error) { return true, nil }
+	})
+	for _, resource := range []string{"/relative", "api", "//api.example/"} {
+		s.visitor(alice()).get(ask("resource="+resource)).want(t, resource, "client invalid_target")
+	}
+	for _, code := range []oautherr.Code{"two words", `quo"te`, `back\slash`, "é", "x\n"} {
+		s := newSite(t, func(s *site) {
+			s.config.Check = func(context.Context, *Request) error { return code.With("No.") }
+		})
+		s.visitor(alice()).get(ask()).want(t, string(code), "client server_error")
+	}
+}
+
+// A client may ask for its answer in both ways; each request says in which.
+func TestAClientWithAnAddressAndAName(t *testing.T) {
+	s := newSite(t)
+	client := testClients()[0]
+	client.OutOfBand = OutOfBandAuto
+	s.memory.PutClient(client)
+	s.visitor(nil).get(ask()).want(t, "by redirect", "login")
+	s.visitor(nil).post(ask()).want(t, "by redirect, a POST", "endpoint")
+}

@@ -223,7 +223,7 @@ func (w *waiting) params() params {
 func (p params) carried() map[string][]string {
 	m := make(map[string][]string, len(p.list))
 	for _, x := range p.list {
-		if x.name != "id_token_hint" && x.name != "req" {
+		if x.name != "id_token_hint" {
 			m[x.name] = append(m[x.name], x.value)
 		}
 	}

@@ -50,7 +50,7 @@ var codeRules = []rule[authorize.CodeStore]{
 
 // sampleCode returns a code with something in every field that the handler sets.
 func sampleCode() *authorize.Code {
-	now := time.Now().UTC().Truncate(time.Millisecond)
+	now := roughlyNow()
 	return &authorize.Code{
 		ClientID:        "client " + awkward,
 		RedirectURI:     "https://client.example/cb?a=%20b&c='\";",

@@ -192,3 +192,9 @@ func named(method string, err error) error {
 	}
 	return nil
 }
+
+// roughlyNow is a time whose milliseconds are never zero, so that a store that rounds
+// them away is found out at any time of day.
+func roughlyNow() time.Time {
+	return time.Now().UTC().Truncate(time.Second).Add(123 * time.Millisecond)
+}

@@ -46,7 +46,7 @@ func sampleConsent() *authorize.ConsentRecord {
 		Resources:      []string{"https://api.example/", "urn:a,b"},
 		IDTokenClaims:  []string{"name", "a,b " + awkward, "https://claims.example/c"},
 		UserInfoClaims: []string{"email", "name", "", "phone_number"},
-		GrantedAt:      time.Now().UTC().Truncate(time.Millisecond),
+		GrantedAt:      roughlyNow(),
 	}
 }
 

@@ -94,6 +94,9 @@ type (
 // consent asks whether the client may have what its entry point shares. It comes
 // before the page of any method.
 func (s *server) consent(w http.ResponseWriter, r *http.Request) {
+	if _, _, ok := s.requestOf(w, r); !ok || r.Method == http.MethodPost && s.cancelled(w, r) {
+		return // a no is a no, whoever is signed in by now
+	}
 	v, ok := s.visitor(w, r)
 	if !ok {
 		return
@@ -102,14 +105,9 @@ func (s *server) consent(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 		return
 	}
-	if r.Method == http.MethodPost {
-		if s.cancelled(w, r) {
-			return
-		}
-		if r.PostForm.Get("decision") == "allow" {
-			s.endpoint.Grant(w, r, v.pending.Request.Scopes)
-			return
-		}
+	if r.Method == http.MethodPost && r.PostForm.Get("decision") == "allow" {
+		s.endpoint.Grant(w, r, v.pending.Request.Scopes)
+		return
 	}
 	page := accountPage{asked: v.asked, Account: v.account}
 	for _, id := range v.pending.Request.Scopes {

@@ -41,9 +41,18 @@ func (c *client) begin(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, c.server.issuer+"/handover?"+query.Encode(), http.StatusSeeOther)
 }
 
+// handOverName begins with __Host-, so that no other host can set the cookie and have a
+// stranger signed in. Over plain http, on loopback, browsers do not know such names.
+func (c *client) handOverName(nonce string) string {
+	if strings.HasPrefix(c.url, "https:") {
+		return "__Host-handover-" + nonce
+	}
+	return "handover-" + nonce
+}
+
 func (c *client) handOverCookie(nonce, value string, maxAge int) *http.Cookie {
 	return &http.Cookie{
-		Name: "handover-" + nonce, Value: value, Path: "/handover", MaxAge: maxAge, HttpOnly: true,
+		Name: c.handOverName(nonce), Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true,
 		Secure: strings.HasPrefix(c.url, "https:"), SameSite: http.SameSiteLaxMode,
 	}
 }
@@ -51,7 +60,7 @@ func (c *client) handOverCookie(nonce, value string, maxAge int) *http.Cookie {
 // goOn has the ticket made for the browser that has come back, and sends it on with it.
 func (c *client) goOn(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	cookie, err := r.Cookie("handover-" + query.Get("state"))
+	cookie, err := r.Cookie(c.handOverName(query.Get("state")))
 	var mine handOver
 	if err == nil {
 		mine, err = readHandOver(cookie.Value)

@@ -72,13 +72,15 @@ func (s *server) decideConsent(w http.ResponseWriter, r *http.Request) {
 		s.endpoint.ShowError(w, r, err)
 		return
 	}
+	if r.PostForm.Get("decision") == "deny" {
+		s.endpoint.Deny(w, r) // a no is a no, whoever is signed in by now
+		return
+	}
 	pending, current, ok := s.consentFor(w, r)
 	if !ok {
 		return
 	}
 	switch r.PostForm.Get("decision") {
-	case "deny":
-		s.endpoint.Deny(w, r)
 	case "allow":
 		s.endpoint.Grant(w, r, pending.Request.Scopes)
 	default:

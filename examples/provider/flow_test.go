@@ -386,6 +386,20 @@ func TestPagesWithoutAGoodRequest(t *testing.T) {
 	}
 }
 
+// Allow, Back and then no: the no is never a code, though consent is remembered by now.
+func TestANoAfterAYes(t *testing.T) {
+	p := newProvider(t)
+	p.signInAlone("alice")
+	flow := p.client("web").Start()
+	consent := p.page(p.browser.Open(flow.URL))("Allow access?")
+	page, err := consent.Submit(nil, "allow")
+	p.code(flow, page, err)
+	no := p.page(consent.Submit(nil, "deny"))("Sign-in cannot continue")
+	if !strings.Contains(no.Body, "error=access_denied") || no.URL.Host != "as.example" {
+		t.Errorf("there is no way back with the no:\n%s", no)
+	}
+}
+
 // What was started in one browser cannot be finished in another.
 func TestAnotherBrowser(t *testing.T) {
 	p := newProvider(t)

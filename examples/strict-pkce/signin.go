@@ -69,12 +69,12 @@ func (s *server) consent(w http.ResponseWriter, r *http.Request) {
 	switch decision := r.PostFormValue("decision"); {
 	case err != nil:
 		s.endpoint.ShowError(w, r, err)
+	case decision == "deny":
+		s.endpoint.Deny(w, r) // a no is a no, whoever is signed in by now
 	case !current.SignedIn() || current.Subject != pending.Subject:
 		s.endpoint.Resume(w, r) // who is shown must be who is asked: the endpoint sees to that
 	case decision == "allow":
 		s.endpoint.Grant(w, r, pending.Request.Scopes)
-	case decision == "deny":
-		s.endpoint.Deny(w, r)
 	default:
 		s.show(w, http.StatusOK, "consent", consentPageFor(pending, current))
 	}

@@ -207,23 +207,24 @@ func (p uriParts) tellOne(one difference, registered uriParts) string {
 	case ofSlashes:
 		return fmt.Sprintf("%.10q follows its scheme", ":"+p.slashes)
 	case ofHost:
+		if begins := told(p.host); begins != p.host {
+			return fmt.Sprintf("its host begins with %.80q", begins)
+		}
 		return fmt.Sprintf("its host is %.80q", p.host)
 	case ofHostCase:
-		return fmt.Sprintf("its host is %.80q, and upper and lower case differ here", p.host)
+		return fmt.Sprintf("its host is %.80q, and upper and lower case differ here", told(p.host))
 	case ofWWW:
-		return fmt.Sprintf("its host is %.80q, with or without www.", p.host)
+		return fmt.Sprintf("its host is %.80q, with or without www.", told(p.host))
 	case ofDot:
-		return fmt.Sprintf("its host is %.80q, with or without a dot at its end", p.host)
+		return fmt.Sprintf("its host is %.80q, with or without a dot at its end", told(p.host))
 	case ofLoopback:
 		return fmt.Sprintf("its host is %.80q: 127.0.0.1, [::1] and localhost are told apart, "+
-			"register each that is used", p.host)
+			"register each that is used", told(p.host))
 	case ofPort:
 		return p.tellPort(registered)
 	case ofPath:
-		// A client may keep something secret behind a semicolon, or a query that was
-		// percent-encoded.
-		if i := strings.IndexAny(p.path, ";%"); i >= 0 {
-			return fmt.Sprintf("its path begins with %.80q", p.path[:i])
+		if begins := told(p.path); begins != p.path {
+			return fmt.Sprintf("its path begins with %.80q", begins)
 		}
 		return fmt.Sprintf("its path is %.80q", p.path)
 	case ofPathCase:
@@ -243,6 +244,15 @@ func (p uriParts) tellOne(one difference, registered uriParts) string {
 	return "its query is another one"
 }
 
+// told is what may be in a log of a requested text: a client may keep something secret
+// behind a semicolon, and a query may have been percent-encoded or lost its question mark.
+func told(text string) string {
+	if i := strings.IndexAny(text, ";%&="); i >= 0 {
+		return text[:i]
+	}
+	return text
+}
+
 func (p uriParts) tellPort(registered uriParts) string {
 	port, found := strings.CutPrefix(p.port, ":")
 	var text string
@@ -250,7 +260,10 @@ func (p uriParts) tellPort(registered uriParts) string {
 	case !found:
 		text = "it has no port"
 	case !validPort(port):
-		return fmt.Sprintf("its port is %.80q, which is none", port)
+		if strings.Trim(port, "0123456789") != "" { // it could be a password
+			return "its port is none"
+		}
+		return fmt.Sprintf("its port is %.10q, which is none", port)
 	default:
 		text = fmt.Sprintf("its port is %s", port)
 	}

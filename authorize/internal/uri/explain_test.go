@@ -83,7 +83,7 @@ func TestExplain(t *testing.T) {
 		{"only a word", "appexample", app, "it does not begin with a scheme", ""},
 		{"a delete character", "https://app.example/\x7f", app, `it has the character "\x7f", which no redirect URI may have`, ""},
 		{"a quotation mark", `https://app.example/"`, app, `it has the character "\"", which no redirect URI may have`, ""},
-		{"a percent in the host", "https://app%2eexample/cb", app, `its host is "app%2eexample"`, ""},
+		{"a percent in the host", "https://app%2eexample/cb", app, `its host begins with "app"`, ""},
 		{"a host that begins with an x", "https://x.example/cb", app, `its host is "x.example"`, ""},
 
 		// What is not told.
