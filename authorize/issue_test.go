@@ -684,25 +684,25 @@ func TestASubjectThatCannotBe(t *testing.T) {
 		want  string
 		field string
 	}{
-		{"at once", func(s *site, subject string) *reply { return s.visitor(as(subject)).get(ask()) }, "consent", "client server_error", "SessionStore.Session: Subject"},
-		{"prompt=none", func(s *site, subject string) *reply { return s.visitor(as(subject)).get(ask("prompt=none")) }, "client consent_required", "client server_error", "SessionStore.Session: Subject"},
-		{"by POST", func(s *site, subject string) *reply { return s.visitor(as(subject)).post(ask()) }, "consent", "client server_error", "SessionStore.Session: Subject"},
-		{"an unvetted client's", func(s *site, subject string) *reply { return s.visitor(as(subject)).get(ask("client_id=new")) }, "consent", "page Service Unavailable server_error", "SessionStore.Session: Subject"},
+		{"at once", func(s *site, subject string) *reply { return s.visitor(as(subject)).get(ask()) }, "consent", "client server_error", "SessionStore.Session: the field Session.Subject"},
+		{"prompt=none", func(s *site, subject string) *reply { return s.visitor(as(subject)).get(ask("prompt=none")) }, "client consent_required", "client server_error", "SessionStore.Session: the field Session.Subject"},
+		{"by POST", func(s *site, subject string) *reply { return s.visitor(as(subject)).post(ask()) }, "consent", "client server_error", "SessionStore.Session: the field Session.Subject"},
+		{"an unvetted client's", func(s *site, subject string) *reply { return s.visitor(as(subject)).get(ask("client_id=new")) }, "consent", "page Service Unavailable server_error", "SessionStore.Session: the field Session.Subject"},
 		{"back from the login", func(s *site, subject string) *reply {
 			v := s.visitor(nil)
 			at := v.get(ask("prompt=login"))
 			v.session = as(subject)
 			return v.resume(at)
-		}, "consent", "client server_error", "SessionStore.Session: Subject"},
-		{"begun anew", func(s *site, subject string) *reply { return s.visitor(as(subject)).resume(s.visitor(nil).get(ask())) }, "consent", "client server_error", "SessionStore.Session: Subject"},
-		{"at Grant", leave("consent"), "consent", "page Service Unavailable server_error", "SessionStore.Session: Subject"},
-		{"at Complete", leave("terms"), "consent", "page Service Unavailable server_error", "SessionStore.Session: Subject"},
+		}, "consent", "client server_error", "SessionStore.Session: the field Session.Subject"},
+		{"begun anew", func(s *site, subject string) *reply { return s.visitor(as(subject)).resume(s.visitor(nil).get(ask())) }, "consent", "client server_error", "SessionStore.Session: the field Session.Subject"},
+		{"at Grant", leave("consent"), "consent", "page Service Unavailable server_error", "SessionStore.Session: the field Session.Subject"},
+		{"at Complete", leave("terms"), "consent", "page Service Unavailable server_error", "SessionStore.Session: the field Session.Subject"},
 		{"in a hint", func(s *site, subject string) *reply {
 			return s.visitor(as(subject)).get(ask("id_token_hint=hint-of-" + url.QueryEscape(subject)))
-		}, "consent", "client server_error", "Config.IDTokenHint: Subject"},
+		}, "consent", "client server_error", "Config.IDTokenHint: the subject"},
 		{"in a hint, nobody", func(s *site, subject string) *reply {
 			return s.visitor(nil).post(ask("id_token_hint=hint-of-" + url.QueryEscape(subject)))
-		}, "endpoint", "client server_error", "Config.IDTokenHint: Subject"},
+		}, "endpoint", "client server_error", "Config.IDTokenHint: the subject"},
 	} {
 		newSite := func() *site {
 			return newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))

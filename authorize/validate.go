@@ -487,7 +487,7 @@ func readHint(c *checked) error {
 	case c.ctx.Err() != nil || errors.Is(err, oautherr.TemporarilyUnavailable) || errors.Is(err, oautherr.ServerError):
 		return answered(c.ctx, "Config.IDTokenHint", err)
 	case err == nil && !validSubject(subject):
-		return hostFailed("Config.IDTokenHint", errSubject)
+		return hostFailed("Config.IDTokenHint", errors.New("the subject that it returned has more than 255 bytes or is not UTF-8"))
 	case err == nil && subject == "":
 		err = errors.New("it proves nobody")
 	}
