@@ -51,6 +51,7 @@ func TestNewNamesTheFieldThatIsWrong(t *testing.T) {
 	}{
 		{"what is required", func(*Config) {}, ""},
 		{"a parameter of one letter, with z and a dash", func(c *Config) { c.Parameters = []string{"z", "a-b_9"} }, ""},
+		{"a parameter with a character after z", func(c *Config) { c.Parameters = []string{"a{"} }, "Parameters"},
 		{"a parameter of our own name", func(c *Config) { c.Parameters = []string{"resource"} }, "Parameters"},
 		{"an ErrorURL without a host", func(c *Config) { c.ErrorURL = "https:///oops" }, "ErrorURL"},
 		{"an ErrorURL of another scheme on loopback", func(c *Config) { c.ErrorURL = "ftp://127.0.0.1/oops" }, "ErrorURL"},

@@ -1084,3 +1084,25 @@ func TestAConsentRecordIsBounded(t *testing.T) {
 	v.get(wants(0, 90)).want(t, "the first ones are forgotten", "consent")
 	v.get(wants(0, 101)).want(t, "too many at once", "client invalid_request")
 }
+
+// Of nobody there is nothing to find.
+func TestNobodysConsentIsNotLookedFor(t *testing.T) {
+	store := &consentStub{}
+	s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: store} })
+	s.visitor(nil).get(ask("client_id=new", "prompt=none")).want(t, "nobody", "page Bad Request login_required")
+	if store.findCalls != 0 {
+		t.Errorf("the store was asked %d times", store.findCalls)
+	}
+}
+
+// The host reads why a page was shown once more.
+func TestAPageThatIsCompletedByAnotherSignInIsAWarning(t *testing.T) {
+	s := newSite(t, withConsent)
+	v := s.visitor(alice())
+	at := v.get(ask()).want(t, "asked", "consent")
+	v.session = s.signIn("bob")
+	v.grant(at, "openid").want(t, "bob agrees to what alice was asked", "consent")
+	if !strings.Contains(s.log.String(), "Session.ID has to stay the same") {
+		t.Errorf("the log has nothing of it: %s", s.log.String())
+	}
+}

@@ -111,6 +111,7 @@ func TestLevels(t *testing.T) {
 		{"a page", Event{Kind: EventInteraction}, slog.LevelInfo},
 		{"refused", Event{Kind: EventRefused, Code: oautherr.AccessDenied}, slog.LevelInfo},
 		{"an error page", Event{Kind: EventErrorPage, Reason: ReasonUnknownClient, Code: oautherr.InvalidClient}, slog.LevelWarn},
+		{"an error page without a cause", Event{Kind: EventErrorPage, Code: oautherr.InvalidRequest, Err: oautherr.InvalidRequest.With("x")}, slog.LevelWarn},
 		{"a wrong redemption", Event{Kind: EventNotRedeemed, Code: oautherr.InvalidGrant}, slog.LevelWarn},
 		{"a replay", Event{Kind: EventReplayed, Code: oautherr.InvalidGrant}, slog.LevelWarn},
 		{"a failure that the client was told", Event{Kind: EventRefused, Code: oautherr.ServerError}, slog.LevelError},

@@ -1423,3 +1423,15 @@ func TestARequestWithoutAURL(t *testing.T) {
 		}
 	}
 }
+
+// Only what has waited too long, or was refused without its cookie, has a way back.
+func TestAPrefetchHasNoWayBack(t *testing.T) {
+	var page PageError
+	s := newSite(t, keeping(&page))
+	r := httptest.NewRequest("GET", "/authorize?"+ask(), nil)
+	r.Header.Set("Sec-Purpose", "prefetch")
+	s.visitor(nil).send(s.handler, r)
+	if page.Reason != ReasonPrefetch || page.ClientID != "web" || page.Return != nil {
+		t.Errorf("%+v", page)
+	}
+}

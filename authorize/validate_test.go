@@ -208,6 +208,9 @@ func TestFunctionsOfTheHostThatFail(t *testing.T) {
 		{"IDTokenHint gives a subject and an error", func(c *Config) {
 			c.IDTokenHint = func(context.Context, string) (string, error) { return "alice", errors.New("expired") }
 		}, "id_token_hint=x", "login"},
+		{"IDTokenHint gives an error and a subject that is too long", func(c *Config) {
+			c.IDTokenHint = func(context.Context, string) (string, error) { return strings.Repeat("a", 256), errors.New("expired") }
+		}, "id_token_hint=x", "login"},
 		{"IDTokenHint gives a subject that is too long", func(c *Config) {
 			c.IDTokenHint = func(context.Context, string) (string, error) { return strings.Repeat("é", 128), nil }
 		}, "id_token_hint=x", "client server_error"},
