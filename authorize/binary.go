@@ -1,6 +1,6 @@
 package authorize
 
-import "github.com/usher-auth/usher/authorize/internal/binary"
+import "github.com/usher-auth/usher/internal/binary"
 
 // How codes, consents and clients are written and read: one line for each field. What a new
 // line needs stands in package binary.

@@ -1,6 +1,6 @@
 package session
 
-import "github.com/usher-auth/usher/session/internal/binary"
+import "github.com/usher-auth/usher/internal/binary"
 
 // members are the fields of a record as they are written and read: one line for each.
 func (rec *Record) members() []binary.Member {

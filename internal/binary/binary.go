@@ -21,12 +21,6 @@
 //
 // So the highest version that a release reads is the highest in the table. A line stays for
 // ever, with its name and its meaning: a field that means something else has a new one.
-//
-// # Why there are two of these
-//
-// This file is in authorize/internal/binary and in session/internal/binary, byte for byte,
-// which a test holds. Package session must not import authorize, neither may import what is
-// internal to the other, and a third place would be a package that everybody could import.
 package binary
 
 import (

@@ -1,27 +1,13 @@
 package binary
 
 import (
-	"bytes"
 	"encoding/json"
 	"math"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 )
-
-// Whoever changes one changes the other.
-func TestTheTwoCopiesAreOne(t *testing.T) {
-	here, err := os.ReadFile("binary.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	there, err := os.ReadFile("../../../session/internal/binary/binary.go")
-	if err != nil || !bytes.Equal(here, there) {
-		t.Errorf("session/internal/binary/binary.go is not what it is here: copy it (%v)", err)
-	}
-}
 
 // record has a field of every kind.
 type record struct {
