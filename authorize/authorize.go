@@ -39,14 +39,14 @@ type Config struct {
 	// refused.
 	Register LoginRedirector
 
-	// Check is the host's own rule for requests that keep those of the protocol: a
+	// CheckRequest is the host's own rule for requests that keep those of the protocol: a
 	// parameter of its own with a value that does not exist, a response mode that it
 	// does not want, a server under maintenance. It is asked before anybody looks who
 	// is signed in, and again when the user comes back from a page. An error with an
 	// oautherr.Code, such as oautherr.InvalidRequest.With(text) or
 	// oautherr.TemporarilyUnavailable, goes to the client as it is, any other as
 	// server_error. Nil: there are no further rules.
-	Check func(ctx context.Context, r *Request) error
+	CheckRequest func(ctx context.Context, r *Request) error
 
 	// Consent asks the user to agree. Nil: nobody is asked, and prompt=consent is
 	// answered consent_required.
@@ -168,7 +168,7 @@ type Key struct {
 
 	// Signer is an ECDSA P-256 key (ES256), an Ed25519 key (EdDSA) or an RSA key
 	// of at least 2,048 bits (RS256). Its public half lets a login page in
-	// another process read the request; see [Handler.PublicKeys].
+	// another process read the request; see [Handler.PendingKeysHandler].
 	Signer crypto.Signer
 }
 
@@ -190,6 +190,7 @@ type Handler struct {
 	interactions []Interaction // consent first, then the configuration's
 	prompts      []string      // values of prompt that are supported
 	keys         *jose.Ring
+	pending      *PendingReader
 	log          *slog.Logger
 	observed     bool // somebody reads logs or events
 }

@@ -21,7 +21,7 @@ func (c *Code) members() []binary.Member {
 		binary.JSON("claims", &c.Claims),
 		binary.Pairs("parameters", &c.Parameters),
 		binary.Text("session_id", &c.SessionID),
-		binary.Bytes("session_data", &c.Data),
+		binary.Bytes("session_data", &c.SessionData),
 		binary.Millis("issued_at_ms", &c.IssuedAt),
 		binary.Millis("expires_at_ms", &c.ExpiresAt),
 		binary.Millis("used_at_ms", &c.UsedAt),
@@ -35,7 +35,7 @@ func (c *Code) members() []binary.Member {
 // Times are in UTC and in whole milliseconds; what is less is cut off. Texts keep their
 // bytes, UTF-8 or not, and nil stays apart from empty. A time too far from 1970 to be counted
 // in milliseconds is an error, and so is one in the first millisecond of the year 1, which
-// would come back as zero. The size is not limited: Data takes a third more than its bytes,
+// would come back as zero. The size is not limited: SessionData takes a third more than its bytes,
 // and a text up to six times as many.
 //
 // Every later release reads what an earlier one wrote. An earlier one reads what a later one
@@ -112,7 +112,7 @@ func (c *Client) members() []binary.Member {
 		binary.Texts("require", &c.Require),
 		binary.Flag("require_pushed", &c.RequirePushed),
 		binary.Flag("offline_access", &c.OfflineAccess),
-		binary.Flag("first_party", &c.Trusted),
+		binary.Flag("first_party", &c.FirstParty),
 		binary.Flag("unvetted", &c.Unvetted),
 		binary.Flag("disabled", &c.Disabled),
 	}

@@ -22,10 +22,10 @@ const maxClientID = 2048
 func (h *Handler) findClient(v *visit) error {
 	ctx, id := v.http.Context(), v.params.get("client_id")
 	if id == "" {
-		return errNobodyAsks
+		return errClientIDMissing
 	}
 	if !destination.ValidText(id, maxClientID) {
-		return errUnknown.because("client_id is longer than %d bytes or has control characters", maxClientID)
+		return errClientIDUnknown.because("client_id is longer than %d bytes or has control characters", maxClientID)
 	}
 	client, err := h.config.Clients.Client(ctx, id)
 	if err == nil {
@@ -36,12 +36,12 @@ func (h *Handler) findClient(v *visit) error {
 	}
 	switch {
 	case client == nil:
-		return errUnknown.because("the ClientStore has no client %.80q", id)
+		return errClientIDUnknown.because("the ClientStore has no client %.80q", id)
 	case client.ID != id:
 		return hostFailed("ClientStore.Client", fmt.Errorf("it returned the client %q when asked for %q", client.ID, id))
 	case client.Disabled:
 		v.client = client // for the page that says so
-		return errClientOff
+		return errClientDisabled
 	}
 	v.client = client
 	return nil
@@ -53,9 +53,9 @@ func clientFailed(call string, err error) error {
 	known, refused := (*reasoned)(nil), oautherr.Of(err)
 	switch {
 	case errors.Is(err, ErrClientUnreachable):
-		known = errUnreachable.because("%s: %w", call, err)
+		known = errClientUnreachable.because("%s: %w", call, err)
 	case refused.Code == oautherr.InvalidClient:
-		known = errUnknown.because("%s: %w", call, err)
+		known = errClientIDUnknown.because("%s: %w", call, err)
 	default:
 		return hostFailed(call, err)
 	}
@@ -70,7 +70,7 @@ func clientFailed(call string, err error) error {
 // error is a page; from here on it goes to the client.
 func (h *Handler) prove(v *visit) error {
 	if slices.Contains(v.params.repeated, "redirect_uri") {
-		return errTwoAddresses
+		return errRedirectURIRepeated
 	}
 	c, p := v.client, v.params
 	registration := destination.Registration{
@@ -84,12 +84,12 @@ func (h *Handler) prove(v *visit) error {
 	to, err := destination.Match(p.get("redirect_uri"), registration, p.get("response_mode"), p.get("state"))
 	switch {
 	case errors.Is(err, destination.ErrMissing):
-		return errNoAddress
+		return errRedirectURIMissing
 	case err != nil:
 		return errRedirectURI.because("%w", err)
 	}
 	if v.destination = to; v.denied && v.resumed == nil {
-		return v.withWayBack(errDenied)
+		return v.withWayBack(errUserRefused)
 	}
 	return nil
 }
@@ -148,8 +148,8 @@ func (e *ClientError) Unwrap() error { return e.Err }
 // registers or stores one; nil means nothing. The error joins all that is wrong, each a
 // [ClientError]: its method Unwrap() []error returns them.
 //
-// The endpoint does not call it: at use it refuses what is unsafe in each request, so
-// that no client becomes more than it was by a fault that nobody saw.
+// [Memory] and package sqlstore refuse what it refuses. The endpoint does not call it: at
+// use it checks each value of the client that a request relies on, whatever the store.
 func CheckClient(c Client) error {
 	var wrong []error
 	add := func(field string, err error) { wrong = append(wrong, &ClientError{field, err}) }
@@ -191,8 +191,8 @@ func CheckClient(c Client) error {
 			add(fmt.Sprintf("ResponseModes[%d]", i), err)
 		}
 	}
-	if c.Trusted && c.Unvetted {
-		add("Trusted", errors.New("contradicts Unvetted: the host's own application is vetted"))
+	if c.FirstParty && c.Unvetted {
+		add("FirstParty", errors.New("contradicts Unvetted: the host's own application is vetted"))
 	}
 	return errors.Join(wrong...)
 }

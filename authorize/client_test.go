@@ -22,7 +22,7 @@ func TestCheckClient(t *testing.T) {
 		{"no response type at all", func(c *Client) { c.ResponseTypes = []string{} }, ""},
 		{"no response mode at all", func(c *Client) { c.ResponseModes = []string{} }, ""},
 		{"fragment alone", func(c *Client) { c.ResponseModes = []string{"fragment"} }, ""},
-		{"trusted", func(c *Client) { c.Trusted, c.Unvetted = true, false }, ""},
+		{"trusted", func(c *Client) { c.FirstParty, c.Unvetted = true, false }, ""},
 
 		{"no ID", func(c *Client) { c.ID = "" }, "ID"},
 		{"an ID of 2,049 bytes", func(c *Client) { c.ID = strings.Repeat("a", 2049) }, "ID"},
@@ -46,13 +46,13 @@ func TestCheckClient(t *testing.T) {
 		{"a response mode in the other case", func(c *Client) { c.ResponseModes = []string{"Fragment", "query"} }, "ResponseModes[0]"},
 		{"an empty response mode", func(c *Client) { c.ResponseModes = []string{""} }, "ResponseModes[0]"},
 		{"how answers out of band travel", func(c *Client) { c.ResponseModes = []string{"body"} }, "ResponseModes[0]"},
-		{"trusted and unvetted", func(c *Client) { c.Trusted = true }, "Trusted"},
+		{"trusted and unvetted", func(c *Client) { c.FirstParty = true }, "FirstParty"},
 		{"all at once", func(c *Client) {
 			*c = Client{
 				RedirectURIs: []string{"x"}, PrivateUseSchemes: []string{"file"}, OutOfBand: "urn:", DefaultScopes: []string{"openid"},
-				ResponseTypes: []string{"token"}, ResponseModes: []string{"jwt"}, Trusted: true, Unvetted: true,
+				ResponseTypes: []string{"token"}, ResponseModes: []string{"jwt"}, FirstParty: true, Unvetted: true,
 			}
-		}, "ID RedirectURIs[0] PrivateUseSchemes[0] OutOfBand DefaultScopes[0] ResponseTypes[0] ResponseModes[0] Trusted"},
+		}, "ID RedirectURIs[0] PrivateUseSchemes[0] OutOfBand DefaultScopes[0] ResponseTypes[0] ResponseModes[0] FirstParty"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			client := Client{

@@ -39,10 +39,10 @@ type Code struct {
 	// carried, by name; nil without any.
 	Parameters map[string]string
 
-	// SessionID and Data are the session's id and the host's own data, for
-	// revocation.
-	SessionID string
-	Data      []byte
+	// SessionID and SessionData are Session.ID and Session.Data: what the host needs to
+	// revoke, and what it knows of the sign-in.
+	SessionID   string
+	SessionData []byte
 
 	// IssuedAt and ExpiresAt bound the code's life. UsedAt is zero until it is
 	// redeemed. All are UTC with a precision of milliseconds.
@@ -83,7 +83,7 @@ func (c *Code) Clone() *Code {
 	clone.AMR = cloneStrings(c.AMR)
 	clone.Claims = slices.Clone(c.Claims)
 	clone.Parameters = cloneMap(c.Parameters)
-	clone.Data = slices.Clone(c.Data)
+	clone.SessionData = slices.Clone(c.SessionData)
 	return &clone
 }
 

@@ -368,6 +368,6 @@ func (h *Handler) setUpKeys() error {
 	if err != nil {
 		return wrong("Keys", "cannot be used: %v", err)
 	}
-	h.keys = ring
+	h.keys, h.pending = ring, &PendingReader{h.config.Issuer, h.config.Endpoint, ring, h.config.Now}
 	return nil
 }

@@ -16,7 +16,7 @@ import (
 const ConsentInteraction = "consent"
 
 // Consent asks the user to agree to what a client asks for (OpenID Connect Core
-// 1.0 §3.1.2.4). Clients that are Trusted are exempt.
+// 1.0 §3.1.2.4). Clients that are FirstParty are exempt.
 type Consent struct {
 	// Page is the URL of the consent page, absolute or a path on the endpoint's
 	// own origin. It shows at least the client's name, where the answer goes, each
@@ -28,7 +28,7 @@ type Consent struct {
 	// one who granted fewer scopes than the client asks for.
 	// Even with a store, a client on loopback or with a private-use scheme is asked
 	// about every time, with a secret or without, because any program on the user's
-	// machine can pretend to be it (RFC 8252 §8.6). Clients that are Trusted are exempt.
+	// machine can pretend to be it (RFC 8252 §8.6). Clients that are FirstParty are exempt.
 	Store ConsentStore
 }
 
@@ -106,14 +106,20 @@ type ConsentStore interface {
 	DeleteConsent(ctx context.Context, subject, clientID string) error
 }
 
-// Grant records that the user agrees to these of the scopes asked for, and to the claims
-// asked for that no refused scope would have released, and sends the browser back, like
-// [Handler.Complete]. A scope that is there twice counts once. No scopes, or others than
-// were asked for, are an error page with status 400: a user who wants none says no, which
-// is [Handler.Deny]. If there was a new sign-in since the page was shown, even of the same
+// Granted is what the user agrees to on a consent page.
+type Granted struct {
+	// Scopes are those granted of [Request].Scopes: all of them or fewer. One that is
+	// there twice counts once. None, or one that was not asked for, is an error page
+	// with status 400: a user who wants none says no, which is [Handler.Deny].
+	Scopes []string
+}
+
+// Grant records what the user agrees to, and sends the browser back, like
+// [Handler.Complete]. The claims asked for that no refused scope would have released are
+// agreed to with the scopes. If there was a new sign-in since the page was shown, even of the same
 // user, nothing is recorded and the page is shown once more.
-func (h *Handler) Grant(w http.ResponseWriter, r *http.Request, scopes []string) {
-	h.complete(w, r, ConsentInteraction, eachOnce(scopes))
+func (h *Handler) Grant(w http.ResponseWriter, r *http.Request, granted Granted) {
+	h.complete(w, r, ConsentInteraction, eachOnce(granted.Scopes))
 }
 
 // eachOnce drops what is there twice: a browser can send a form with one box a thousand
@@ -221,7 +227,7 @@ func (h *Handler) remember(v *visit, granted []string) error {
 	}
 	v.request = again.request
 	if len(granted) == 0 || !containsAll(v.request.Scopes, granted) {
-		return errNothing.because("Grant was called with %d scopes, and those asked for are %d", len(granted), len(v.request.Scopes))
+		return errScopesMissing.because("Grant was called with %d scopes, and those asked for are %d", len(granted), len(v.request.Scopes))
 	}
 	consent := h.config.Consent
 	if consent.Store == nil || !rememberable(v.request) {

@@ -135,7 +135,7 @@ func TestConsentToResources(t *testing.T) {
 
 // RFC 8252 §8.6, whatever the client is, unless it is the host's own.
 func TestWhereConsentMeansAnythingTheNextTime(t *testing.T) {
-	public, trusted, unvetted := Client{Public: true}, Client{Trusted: true, Public: true}, Client{Trusted: true, Unvetted: true}
+	public, trusted, unvetted := Client{Public: true}, Client{FirstParty: true, Public: true}, Client{FirstParty: true, Unvetted: true}
 	for _, c := range []struct {
 		rule   string
 		client Client
@@ -305,8 +305,8 @@ func TestOfflineAccess(t *testing.T) {
 	}
 }
 
-func trusted(c *Client)  { c.Trusted = true }
-func both(c *Client)     { c.Trusted, c.Unvetted = true, true }
+func trusted(c *Client)  { c.FirstParty = true }
+func both(c *Client)     { c.FirstParty, c.Unvetted = true, true }
 func offline(c *Client)  { c.OfflineAccess = true }
 func loopback(c *Client) { c.RedirectURIs = []string{"http://127.0.0.1/cb"} }
 
@@ -425,7 +425,9 @@ func TestAGrantOfNothingThatIsAskedForAnyMore(t *testing.T) {
 	s.memory.PutClient(client)
 	v := s.visitor(alice())
 	at := v.get(ask("-scope")).want(t, "asked", "consent")
-	sent := v.page(func(w http.ResponseWriter, r *http.Request) { s.handler.Grant(w, r, []string{"profile"}) }, formPost("/consent?req="+at.req, ""))
+	sent := v.page(func(w http.ResponseWriter, r *http.Request) {
+		s.handler.Grant(w, r, Granted{Scopes: []string{"profile"}})
+	}, formPost("/consent?req="+at.req, ""))
 	client.DefaultScopes = []string{"openid"}
 	s.memory.PutClient(client)
 	v.follow(sent).want(t, "the default has changed", "client invalid_scope")
@@ -764,7 +766,7 @@ func TestRevokedUnderWay(t *testing.T) {
 					at = v.complete(at, "terms").want(t, "accepted", c.want)
 				} else {
 					sent := v.page(func(w http.ResponseWriter, r *http.Request) {
-						s.handler.Grant(w, r, strings.Fields(c.granted))
+						s.handler.Grant(w, r, Granted{Scopes: strings.Fields(c.granted)})
 					}, formPost("/consent?req="+at.req, ""))
 					c.change(s)
 					at = v.follow(sent).want(t, "agreed", c.want)

@@ -8,7 +8,7 @@ import (
 
 // CORS lets scripts of any origin use an endpoint and read its answers (Fetch Standard,
 // CORS protocol). It is for the host's JWKS, token and userinfo endpoints, and
-// [Handler.MetadataHandler] and [Handler.PublicKeys] have it already. methods are those
+// [Handler.MetadataHandler] and [Handler.PendingKeysHandler] have it already. methods are those
 // that next answers, such as "GET" and "POST"; "GET" brings "HEAD" with it. Without any
 // they are GET and HEAD.
 //

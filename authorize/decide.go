@@ -118,12 +118,12 @@ func (f *facts) rest() decision {
 	}
 	if slices.Contains(f.request.Prompt, "consent") && !f.hasPageFor("consent") {
 		// There is no page on which the user could agree.
-		return decision{Outcome: refuse, Reason: ReasonStep, Error: oautherr.ConsentRequired}
+		return decision{Outcome: refuse, Reason: ReasonInteraction, Error: oautherr.ConsentRequired}
 	}
 	for _, step := range f.steps {
 		asked := step.prompt != "" && slices.Contains(f.request.Prompt, step.prompt)
 		if (step.needed || asked) && !step.done {
-			d := decision{Outcome: interact, Reason: ReasonStep, Interaction: step.name}
+			d := decision{Outcome: interact, Reason: ReasonInteraction, Interaction: step.name}
 			return f.ifPagesMayBeShown(d, step.error)
 		}
 	}

@@ -150,10 +150,10 @@ func TestDecide(t *testing.T) {
 		// prompt=select_account.
 		{"select_account without a page is a login", situation{maxAge: -1, prompt: "select_account", who: "alice", age: minute}, "login: prompt_select_account"},
 		{"select_account without a page, back with a new sign-in", situation{maxAge: -1, prompt: "select_account", who: "bob", age: 1, resumed: true, began: minute, foundAge: 2 * minute}, "approve"},
-		{"select_account with a page", situation{maxAge: -1, prompt: "select_account", who: "alice", age: minute, steps: "accounts"}, "accounts: step"},
+		{"select_account with a page", situation{maxAge: -1, prompt: "select_account", who: "alice", age: minute, steps: "accounts"}, "accounts: interaction"},
 		{"select_account with a page, done", situation{maxAge: -1, prompt: "select_account", who: "alice", age: minute, steps: "accounts+"}, "approve"},
 		{"select_account and login", situation{maxAge: -1, prompt: "select_account login", who: "alice", age: minute, steps: "accounts"}, "login: prompt_login"},
-		{"select_account and login, signed in anew", situation{maxAge: -1, prompt: "select_account login", who: "alice", age: 1, resumed: true, began: minute, foundAge: 2 * minute, steps: "accounts"}, "accounts: step"},
+		{"select_account and login, signed in anew", situation{maxAge: -1, prompt: "select_account login", who: "alice", age: 1, resumed: true, began: minute, foundAge: 2 * minute, steps: "accounts"}, "accounts: interaction"},
 
 		// max_age.
 		{"max_age not sent, an old sign-in", situation{maxAge: -1, who: "alice", age: 1000 * time.Hour}, "approve"},
@@ -204,25 +204,25 @@ func TestDecide(t *testing.T) {
 
 		// The steps.
 		{"a step that is not needed", situation{maxAge: -1, who: "alice", age: minute, steps: "terms"}, "approve"},
-		{"a step", situation{maxAge: -1, who: "alice", age: minute, steps: "terms!"}, "terms: step"},
+		{"a step", situation{maxAge: -1, who: "alice", age: minute, steps: "terms!"}, "terms: interaction"},
 		{"a step that is done", situation{maxAge: -1, who: "alice", age: minute, steps: "terms!+"}, "approve"},
-		{"the first of two", situation{maxAge: -1, who: "alice", age: minute, steps: "consent! terms!"}, "consent: step"},
-		{"the second of two", situation{maxAge: -1, who: "alice", age: minute, steps: "consent!+ terms!"}, "terms: step"},
-		{"the second, where the first is not needed", situation{maxAge: -1, who: "alice", age: minute, steps: "consent terms!"}, "terms: step"},
+		{"the first of two", situation{maxAge: -1, who: "alice", age: minute, steps: "consent! terms!"}, "consent: interaction"},
+		{"the second of two", situation{maxAge: -1, who: "alice", age: minute, steps: "consent!+ terms!"}, "terms: interaction"},
+		{"the second, where the first is not needed", situation{maxAge: -1, who: "alice", age: minute, steps: "consent terms!"}, "terms: interaction"},
 		{"both done", situation{maxAge: -1, who: "alice", age: minute, steps: "consent!+ terms!+"}, "approve"},
-		{"a step under prompt=none", situation{maxAge: -1, prompt: "none", who: "alice", age: minute, steps: "terms!"}, "interaction_required: step"},
-		{"consent under prompt=none", situation{maxAge: -1, prompt: "none", who: "alice", age: minute, steps: "consent!"}, "consent_required: step"},
-		{"account choice under prompt=none", situation{maxAge: -1, prompt: "none", who: "alice", age: minute, steps: "accounts!"}, "account_selection_required: step"},
-		{"the first of two under prompt=none", situation{maxAge: -1, prompt: "none", who: "alice", age: minute, steps: "terms! consent!"}, "interaction_required: step"},
+		{"a step under prompt=none", situation{maxAge: -1, prompt: "none", who: "alice", age: minute, steps: "terms!"}, "interaction_required: interaction"},
+		{"consent under prompt=none", situation{maxAge: -1, prompt: "none", who: "alice", age: minute, steps: "consent!"}, "consent_required: interaction"},
+		{"account choice under prompt=none", situation{maxAge: -1, prompt: "none", who: "alice", age: minute, steps: "accounts!"}, "account_selection_required: interaction"},
+		{"the first of two under prompt=none", situation{maxAge: -1, prompt: "none", who: "alice", age: minute, steps: "terms! consent!"}, "interaction_required: interaction"},
 		{"a step is not asked about before the login", situation{maxAge: -1, steps: "consent!"}, "login: not_signed_in"},
 
 		// prompt=consent.
-		{"prompt=consent, though it was given", situation{maxAge: -1, prompt: "consent", who: "alice", age: minute, steps: "consent"}, "consent: step"},
+		{"prompt=consent, though it was given", situation{maxAge: -1, prompt: "consent", who: "alice", age: minute, steps: "consent"}, "consent: interaction"},
 		{"prompt=consent, given now", situation{maxAge: -1, prompt: "consent", who: "alice", age: minute, steps: "consent+"}, "approve"},
-		{"prompt=consent without a page", situation{maxAge: -1, prompt: "consent", who: "alice", age: minute}, "consent_required: step"},
+		{"prompt=consent without a page", situation{maxAge: -1, prompt: "consent", who: "alice", age: minute}, "consent_required: interaction"},
 		{"prompt=consent without a page, nobody signed in", situation{maxAge: -1, prompt: "consent"}, "login: not_signed_in"},
 		{"prompt=login consent", situation{maxAge: -1, prompt: "login consent", who: "alice", age: minute, steps: "consent"}, "login: prompt_login"},
-		{"prompt=login consent, signed in anew", situation{maxAge: -1, prompt: "login consent", who: "alice", age: 1, resumed: true, began: minute, foundAge: 2 * minute, steps: "consent"}, "consent: step"},
+		{"prompt=login consent, signed in anew", situation{maxAge: -1, prompt: "login consent", who: "alice", age: 1, resumed: true, began: minute, foundAge: 2 * minute, steps: "consent"}, "consent: interaction"},
 		{"prompt=login consent, both done", situation{maxAge: -1, prompt: "consent login", who: "alice", age: 1, resumed: true, began: minute, foundAge: 2 * minute, steps: "consent+"}, "approve"},
 	} {
 		if got := c.facts().decide().word(); got != c.want {
@@ -308,7 +308,7 @@ func brokenRules(f *facts, d decision) (broken []string) {
 		rule("approved without the step "+step.name, !approved || !needed)
 		rule("sent to "+step.name+", which is not needed", d.Interaction != step.name || needed)
 	}
-	rule("a step before the login", d.Reason != ReasonStep || s.SignedIn())
+	rule("a step before the login", d.Reason != ReasonInteraction || s.SignedIn())
 
 	fresh := f.resumed != nil && s.SignedIn() && !s.AuthTime.Before(f.resumed.since.Truncate(time.Second).Add(-f.clockSkew)) &&
 		(s.SignedInAt.IsZero() || !s.SignedInAt.Before(f.resumed.since.Truncate(time.Millisecond)))

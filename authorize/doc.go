@@ -2,7 +2,7 @@
 // OpenID Connect as one [http.Handler] for programs that have users, sessions and a
 // login page of their own.
 //
-//	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{
+//	memory, err := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{
 //		ID:           "wiki",
 //		Name:         "The wiki",
 //		RedirectURIs: []string{"https://wiki.example/callback"},
@@ -40,7 +40,7 @@
 // claims.go the claims parameter and consentclaims.go what of it needs consent. waiting.go
 // is the request while it waits for the user, browser.go the cookie that ties it to its
 // browser, pending.go what a host's pages call, interaction.go what such pages are for,
-// reader.go and introspect.go how login pages in other processes read one. explain.go goes
+// reader.go and pendinghandler.go how login pages in other processes read one. explain.go goes
 // the same way without side effects. reason.go has every [Reason] and the texts of error
 // pages, errorpage.go, metadata.go and cors.go what their names say, event.go what is
 // logged and reported, memory.go stores for a start, binary.go how records are written.

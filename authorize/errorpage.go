@@ -94,7 +94,7 @@ func (h *Handler) ShowError(w http.ResponseWriter, r *http.Request, err error) {
 	if refused.Code == oautherr.InvalidClient && refused.Description == "" {
 		// The code's own description is for token endpoints, and here a user reads it.
 		forUsers := *refused
-		forUsers.Description = errUnknown.err.Description
+		forUsers.Description = errClientIDUnknown.err.Description
 		err = &forUsers
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), h.config.Timeout)

@@ -70,7 +70,7 @@ func (h *Handler) report(ctx context.Context, e Event) {
 	h.log.LogAttrs(ctx, level, "authorization "+string(e.Kind), e.attrs()...)
 }
 
-// LogValue writes an event as the log has it. Event.Err may hold a [Replay], and that
+// LogValue writes an event as the log has it. Event.Err may hold a [ReplayError], and that
 // a code's record, which encoders must not take apart.
 func (e Event) LogValue() slog.Value {
 	return slog.GroupValue(append(e.attrs(), slog.String("kind", string(e.Kind)))...)
@@ -176,7 +176,7 @@ func (h *Handler) reportRedemption(ctx context.Context, r Redemption, code *Code
 	if code != nil {
 		e.ClientID, e.Subject, e.SessionID, e.Scopes = code.ClientID, code.Subject, code.SessionID, code.Scopes
 	}
-	var replay *Replay
+	var replay *ReplayError
 	switch {
 	case errors.As(err, &replay):
 		e.Kind, e.Code, e.Err = EventReplayed, oautherr.InvalidGrant, oautherr.InvalidGrant.Because(err)

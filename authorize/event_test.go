@@ -44,7 +44,7 @@ func TestWhatIsReported(t *testing.T) {
 		{"nothing", func(s *site) { s.visitor(alice()).get(ask("response_type=none")) }, with(signedIn, func(e *Event) { e.Kind, e.Reason, e.ResponseType = EventApproved, ReasonSatisfied, "none" })},
 		{"refused by the decision", func(s *site) { s.visitor(nil).get(ask("prompt=none")) }, with(web, func(e *Event) { e.Kind, e.Reason, e.Code = EventRefused, ReasonNotSignedIn, oautherr.LoginRequired })},
 		{"refused by a rule of the host's", func(s *site) {
-			s.config.Check = func(context.Context, *Request) error { return oautherr.InvalidRequest.With("No.") }
+			s.config.CheckRequest = func(context.Context, *Request) error { return oautherr.InvalidRequest.With("No.") }
 			s.restart()
 			s.visitor(nil).get(ask())
 		}, with(web, func(e *Event) { e.Kind, e.Code = EventRefused, oautherr.InvalidRequest })},
@@ -54,13 +54,15 @@ func TestWhatIsReported(t *testing.T) {
 		{"an error page, the client is known", func(s *site) { s.visitor(nil).get(ask("redirect_uri=https://evil.example/")) }, Event{Kind: EventErrorPage, Reason: ReasonRedirectURI, Code: oautherr.RedirectURIMismatch, ClientID: "web"}},
 		{"an unvetted client", func(s *site) { s.visitor(nil).get(ask("client_id=new", "scope=unknown")) }, Event{Kind: EventErrorPage, Code: oautherr.InvalidScope, ClientID: "new"}},
 		{"the login page", func(s *site) { s.visitor(nil).get(ask()) }, with(web, func(e *Event) { e.Kind, e.Reason, e.Interaction = EventInteraction, ReasonNotSignedIn, "login" })},
-		{"another page", func(s *site) { s.visitor(alice()).get(ask("prompt=select_account")) }, with(signedIn, func(e *Event) { e.Kind, e.Reason, e.Interaction = EventInteraction, ReasonStep, "accounts" })},
+		{"another page", func(s *site) { s.visitor(alice()).get(ask("prompt=select_account")) }, with(signedIn, func(e *Event) { e.Kind, e.Reason, e.Interaction = EventInteraction, ReasonInteraction, "accounts" })},
 		{"consent", func(s *site) {
 			withConsent(s)
 			s.restart()
 			v := s.visitor(alice())
 			at := v.get(ask("scope=openid+profile"))
-			v.page(func(w http.ResponseWriter, r *http.Request) { s.handler.Grant(w, r, []string{"openid"}) }, formPost("/consent?req="+at.req, ""))
+			v.page(func(w http.ResponseWriter, r *http.Request) {
+				s.handler.Grant(w, r, Granted{Scopes: []string{"openid"}})
+			}, formPost("/consent?req="+at.req, ""))
 		}, Event{Kind: EventCompleted, ClientID: "web", Subject: "alice", SessionID: "alice-1", Scopes: []string{"openid"}, Interaction: "consent"}},
 		{"asked again by GET", func(s *site) { s.visitor(nil).post(ask()) }, with(web, func(e *Event) { e.Kind = EventAskedAgain })},
 		{"redeemed", func(s *site) { s.redeem(s.visitor(alice()).get(ask()).params["code"], nil) }, Event{Kind: EventRedeemed, ClientID: "web", Subject: "alice", SessionID: "alice-1", Scopes: []string{"openid"}}},
@@ -258,8 +260,8 @@ func TestNothingSecretIsEverLogged(t *testing.T) {
 		d.config.Logger.Info("a line that is there") // the control
 		if broken {
 			d.config.Login = loginFunc(func(_ context.Context, p *Pending) (string, error) {
-				d.note("a sealed request", p.Sealed)
-				return "https://[::1?req=" + p.Sealed, nil
+				d.note("a sealed request", p.JWT)
+				return "https://[::1?req=" + p.JWT, nil
 			})
 			d.restart()
 			d.note("a state", secretState)

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -39,12 +40,15 @@ func requestURL(extra ...string) string {
 
 // exampleConfig is an endpoint on which alice is signed in.
 func exampleConfig() authorize.Config {
-	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{
+	memory, err := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{
 		ID:           "wiki",
 		Name:         "The wiki",
 		RedirectURIs: []string{"https://wiki.example/callback"},
 		Scopes:       []string{"openid", "profile"},
 	}}})
+	if err != nil {
+		log.Fatal(err)
+	}
 	alice := func(*http.Request) (*session.Session, error) {
 		return &session.Session{Subject: "alice", AuthTime: time.Now().Add(-time.Hour)}, nil
 	}
@@ -104,7 +108,7 @@ func ExampleHandler_Redeem() {
 	fmt.Println(code.Subject, code.Scopes, err)
 
 	_, err = endpoint.Redeem(context.Background(), redemption)
-	var replay *authorize.Replay
+	var replay *authorize.ReplayError
 	fmt.Println(errors.As(err, &replay), errors.Is(err, oautherr.InvalidGrant))
 	// Output:
 	// alice [openid] <nil>
@@ -181,7 +185,7 @@ func ExamplePendingReader() {
 		return
 	}
 	keys := httptest.NewRecorder()
-	endpoint.PublicKeys().ServeHTTP(keys, httptest.NewRequest("GET", "/keys", nil))
+	endpoint.PendingKeysHandler().ServeHTTP(keys, httptest.NewRequest("GET", "/keys", nil))
 	loginPage := visit(endpoint, requestURL("prompt", "login", "login_hint", "alice@example.com"))
 
 	reader, err := authorize.NewPendingReader("https://accounts.example", "", keys.Body.Bytes(), nil)

@@ -70,13 +70,13 @@ func (s *site) registered(r *http.Request, query, body, target string) bool {
 	if r.Method == http.MethodPost {
 		raw = body
 	}
-	p, err := s.handler.parse(raw, errTooLarge)
+	p, err := s.handler.parse(raw, errBodyTooLarge)
 	if err != nil {
 		return false
 	}
 	id := p.get("client_id")
 	if req := p.get("req"); req != "" {
-		opened, err := s.handler.reader().open(req)
+		opened, err := s.handler.pending.open(req)
 		if err != nil {
 			return false
 		}

@@ -47,14 +47,14 @@ var errSubject = errors.New("the field Session.Subject has more than 255 bytes o
 // whoIsSignedIn asks the SessionStore, once the request has proven valid.
 func (h *Handler) whoIsSignedIn(v *visit) (err error) {
 	if v.request.OutOfBand && h.fromBrowser(v.http) {
-		return errNotForBrowsers
+		return errRedirectURINotForBrowsers
 	}
 	if v.session, err = h.signedIn(v.http); err != nil {
 		return err
 	}
 	if v.anew > maxAnewOfNobody && !v.session.SignedIn() {
 		v.destination = destination.Destination{} // it is the user who can mend it
-		return errNoCookies
+		return errCookiesMissing
 	}
 	v.facts = facts{
 		request:      v.request,

@@ -11,7 +11,7 @@ import (
 // gets its answer: agree, choose an account, accept new terms, edit a profile.
 // They come after the login, in the order of the configuration, but for a choice of
 // account, which comes first because who is chosen has to agree. They work like it:
-// the browser is sent to the page with the sealed request, and the page ends with
+// the browser is sent to the page with the waiting request, and the page ends with
 // [Handler.Complete], [Handler.Deny] or, where its outcome is recorded elsewhere,
 // [Handler.Resume].
 type Interaction struct {

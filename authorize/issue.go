@@ -37,7 +37,7 @@ func (h *Handler) approve(v *visit) error {
 		Nonce:           r.Nonce,
 		Scopes:          r.Scopes,
 		SessionID:       s.ID,
-		Data:            slices.Clone(s.Data),
+		SessionData:     slices.Clone(s.Data),
 		IssuedAt:        now,
 		ExpiresAt:       now.Add(h.config.CodeLifetime),
 	}
@@ -117,23 +117,23 @@ func (r Redemption) LogValue() slog.Value { return slog.StringValue("redemption 
 // String keeps code and verifier out of logs.
 func (r Redemption) String() string { return r.LogValue().String() }
 
-// Replay is the error of [Handler.Redeem] for a code that was redeemed before by
+// ReplayError is the error of [Handler.Redeem] for a code that was redeemed before by
 // the same client with the same redirect URI and verifier. It means that the code
 // leaked: revoke what was issued for it (RFC 6749 §4.1.2). To find that, keep a hash
 // of the code with every token, or revoke by Code.SessionID. errors.Is finds
 // oautherr.InvalidGrant in it, which is what the client is told.
-type Replay struct {
+type ReplayError struct {
 	// Code is the record, with UsedAt set.
 	Code *Code
 }
 
 // Error says when the code was used first.
-func (r *Replay) Error() string {
+func (r *ReplayError) Error() string {
 	return fmt.Sprintf("%s: the code was used before, at %s", oautherr.InvalidGrant, r.Code.UsedAt.Format(time.RFC3339))
 }
 
 // Unwrap returns oautherr.InvalidGrant.
-func (r *Replay) Unwrap() error { return oautherr.InvalidGrant }
+func (r *ReplayError) Unwrap() error { return oautherr.InvalidGrant }
 
 // Redeem exchanges a code for what it stands for, once. It is what a token endpoint
 // calls after it has authenticated the client and before it issues anything.
@@ -141,7 +141,7 @@ func (r *Replay) Unwrap() error { return oautherr.InvalidGrant }
 // Client, redirect URI, expiry and PKCE (RFC 7636 §4.6: a verifier is needed if,
 // and only if, a challenge was sent) are checked first, and what fails there does
 // not use the code up. The errors are oautherr.InvalidGrant for all of these,
-// *[Replay] for a code that was redeemed before, and oautherr.ServerError or
+// *[ReplayError] for a code that was redeemed before, and oautherr.ServerError or
 // oautherr.TemporarilyUnavailable if the store failed: the client gets nothing
 // then. ctx bounds the store calls, together with [Config].Timeout.
 func (h *Handler) Redeem(ctx context.Context, r Redemption) (*Code, error) {
@@ -165,7 +165,7 @@ func (h *Handler) redeem(ctx context.Context, r Redemption) (*Code, error) {
 		return found, oautherr.InvalidGrant.Because(err)
 	}
 	if !found.UsedAt.IsZero() {
-		return found, &Replay{Code: found}
+		return found, &ReplayError{Code: found}
 	}
 	if !now.Before(found.ExpiresAt) {
 		return found, oautherr.InvalidGrant.Because(errors.New("the code has expired"))
@@ -178,7 +178,7 @@ func (h *Handler) redeem(ctx context.Context, r Redemption) (*Code, error) {
 		return found, hostFailed("CodeStore.TakeCode", fmt.Errorf("not the record that FindCode returned: %w", err))
 	}
 	if !taken {
-		return code, &Replay{Code: code}
+		return code, &ReplayError{Code: code}
 	}
 	return code, nil
 }

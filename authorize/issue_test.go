@@ -39,7 +39,7 @@ func TestWhatACodeStandsFor(t *testing.T) {
 		ClientID: "web", RedirectURI: "https://app.example/cb", RedirectURISent: true, Challenge: testChallenge,
 		Scopes: []string{"openid", "profile"}, Resources: []string{"https://api.example/a"},
 		Subject: "alice", AuthTime: testStart.Add(-time.Minute), ACR: "2", AMR: []string{"pwd", "otp"}, Nonce: "n-1",
-		Claims: json.RawMessage(`{"id_token":{"a":null}}`), SessionID: "sid", Data: []byte("host"),
+		Claims: json.RawMessage(`{"id_token":{"a":null}}`), SessionID: "sid", SessionData: []byte("host"),
 		IssuedAt: at, ExpiresAt: at.Add(time.Minute), UsedAt: at,
 	}
 	if diff := cmp.Diff(want, code); diff != "" {
@@ -60,8 +60,8 @@ func TestACodeSharesNoMemoryWithTheSession(t *testing.T) {
 	who.Data = []byte("host")
 	s.visitor(who).get(ask()).want(t, "asked", "code")
 	who.Data[0], who.AMR[0] = 'X', "X"
-	if string(kept.saved.Data) != "host" || kept.saved.AMR[0] != "pwd" {
-		t.Errorf("%s, %v", kept.saved.Data, kept.saved.AMR)
+	if string(kept.saved.SessionData) != "host" || kept.saved.AMR[0] != "pwd" {
+		t.Errorf("%s, %v", kept.saved.SessionData, kept.saved.AMR)
 	}
 }
 
@@ -165,7 +165,7 @@ func TestRedeem(t *testing.T) {
 		code := s.visitor(alice()).get(ask(c.ask...)).want(t, c.rule, "code").params["code"]
 		s.now = s.now.Add(c.after)
 		got, err := s.redeem(code, c.change)
-		var replay *Replay
+		var replay *ReplayError
 		if c.err == "" {
 			if err != nil || got == nil || got.Subject != "alice" {
 				t.Errorf("%s: %+v, %v", c.rule, got, err)
@@ -218,7 +218,7 @@ func TestACloneSharesNoMemory(t *testing.T) {
 	code := func() *Code {
 		return &Code{
 			ClientID: "web", Scopes: []string{"openid"}, Resources: []string{"r"}, AMR: []string{"pwd"},
-			Claims: json.RawMessage(`{}`), Data: []byte("host"), Parameters: map[string]string{"x": "y"},
+			Claims: json.RawMessage(`{}`), SessionData: []byte("host"), Parameters: map[string]string{"x": "y"},
 		}
 	}
 	original := code()
@@ -227,7 +227,7 @@ func TestACloneSharesNoMemory(t *testing.T) {
 		t.Errorf("another record: (-want +got)\n%s", diff)
 	}
 	original.Scopes[0], original.Resources[0], original.AMR[0] = "!", "!", "!"
-	original.Claims[0], original.Data[0], original.Parameters["x"] = '!', '!', "!"
+	original.Claims[0], original.SessionData[0], original.Parameters["x"] = '!', '!', "!"
 	if diff := cmp.Diff(code(), clone); diff != "" {
 		t.Errorf("it changed with the original: (-want +got)\n%s", diff)
 	}
@@ -291,7 +291,7 @@ func TestReplay(t *testing.T) {
 		if got != nil || !errors.Is(err, oautherr.InvalidGrant) {
 			t.Errorf("%s: %+v, %v", c.rule, got, err)
 		}
-		var replay *Replay
+		var replay *ReplayError
 		if errors.As(err, &replay) != c.replay {
 			t.Errorf("%s: %v, reported as a replay: %v", c.rule, err, !c.replay)
 			continue
@@ -330,7 +330,7 @@ func TestOfFiftyRedemptionsOneWins(t *testing.T) {
 	close(results)
 	won, replayed := 0, 0
 	for err := range results {
-		var replay *Replay
+		var replay *ReplayError
 		switch {
 		case err == nil:
 			won++
@@ -504,8 +504,8 @@ func TestCodesAndRedemptionsRedactThemselves(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.log.Reset()
-	s.config.Logger.Info("x", "redemption", r, "pointer", &r, "code", code, "value", *code, "replay", &Replay{Code: code})
-	for _, text := range []string{s.log.String(), fmt.Sprintf("%v %+v %s", r, r, r), fmt.Sprintf("%v %+v", code, *code), fmt.Sprint(&Replay{Code: code})} {
+	s.config.Logger.Info("x", "redemption", r, "pointer", &r, "code", code, "value", *code, "replay", &ReplayError{Code: code})
+	for _, text := range []string{s.log.String(), fmt.Sprintf("%v %+v %s", r, r, r), fmt.Sprintf("%v %+v", code, *code), fmt.Sprint(&ReplayError{Code: code})} {
 		for _, secret := range []string{got.params["code"], testVerifier, testChallenge, "n-1", "alice-1", "hostdata"} {
 			if strings.Contains(text, secret) {
 				t.Errorf("%q is in %q", secret, text)
@@ -735,7 +735,7 @@ func TestASessionOfAnyBytes(t *testing.T) {
 			v.session = &session.Session{ID: text, Subject: "alice", AuthTime: s.now, ACR: text, AMR: []string{text}, Data: []byte(text)}
 			at = v.grant(v.resume(at).want(t, "signed in", "consent"), "openid").want(t, "agreed", "code")
 			code, err := s.redeem(at.params["code"], nil)
-			if err != nil || code.SessionID != text || string(code.Data) != text {
+			if err != nil || code.SessionID != text || string(code.SessionData) != text {
 				t.Errorf("the code has other bytes, %v", err)
 			}
 		})
@@ -816,7 +816,7 @@ func TestACodeIsOfItsIssuerOnly(t *testing.T) {
 	acme := newSite(t)
 	globex := newSite(t, func(s *site) { s.config.Issuer, s.config.Codes = "https://globex.example", acme.memory })
 	code := acme.visitor(alice()).get(ask()).want(t, "a code of acme", "code").params["code"]
-	var replay *Replay
+	var replay *ReplayError
 	if got, err := globex.redeem(code, nil); got != nil || !errors.Is(err, oautherr.InvalidGrant) || errors.As(err, &replay) {
 		t.Errorf("at globex: %v, %v", got, err)
 	}

@@ -62,9 +62,10 @@ type MemoryConfig struct {
 // that can still be redeemed are never dropped to make room. Test for it with [errors.Is].
 var ErrFull = errors.New("the in-memory store is full")
 
-// NewMemory returns a store with the given clients. It panics if two of them have the
-// same ID, which is a mistake in the program.
-func NewMemory(config MemoryConfig) *Memory {
+// NewMemory returns a store with the given clients. Two with the same ID are an error, and
+// so is what [Memory.PutClient] refuses. The error joins all that is wrong and names each
+// client.
+func NewMemory(config MemoryConfig) (*Memory, error) {
 	m := &Memory{
 		maxCodes:    cmp.Or(max(config.MaxCodes, 0), 100_000),
 		maxConsents: cmp.Or(max(config.MaxConsents, 0), 100_000),
@@ -82,21 +83,29 @@ func NewMemory(config MemoryConfig) *Memory {
 	if m.now == nil {
 		m.now = time.Now
 	}
+	var wrong []error
 	for _, c := range config.Clients {
 		if m.clients[c.ID] != nil {
-			panic("authorize: two clients have the ID " + c.ID)
+			wrong = append(wrong, fmt.Errorf("authorize: two clients have the ID %.80q", c.ID))
 		}
-		m.PutClient(c)
+		wrong = append(wrong, m.PutClient(c))
 	}
-	return m
+	if err := errors.Join(wrong...); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
-// PutClient stores a client in place of the one with the same ID. It does not look at it:
-// [CheckClient] says what is wrong with one, and the endpoint checks every value at use.
-func (m *Memory) PutClient(c Client) {
+// PutClient stores a client in place of the one with the same ID. What [CheckClient] says
+// is wrong with it is an error, and nothing is stored then.
+func (m *Memory) PutClient(c Client) error {
+	if err := CheckClient(c); err != nil {
+		return fmt.Errorf("authorize: the client %.80q: %w", c.ID, err)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.clients[c.ID] = c.clone()
+	return nil
 }
 
 // DeleteClient removes a client. It is no error if there is none.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,15 +21,24 @@ var (
 	_ authorize.ConsentStore = (*authorize.Memory)(nil)
 )
 
+func newMemory(t testing.TB, config authorize.MemoryConfig) *authorize.Memory {
+	t.Helper()
+	m, err := authorize.NewMemory(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 func TestMemoryIsACodeStore(t *testing.T) {
-	authorizetest.TestCodeStore(t, func(*testing.T) authorize.CodeStore {
-		return authorize.NewMemory(authorize.MemoryConfig{})
+	authorizetest.TestCodeStore(t, func(t *testing.T) authorize.CodeStore {
+		return newMemory(t, authorize.MemoryConfig{})
 	})
 }
 
 func TestMemoryIsAConsentStore(t *testing.T) {
-	authorizetest.TestConsentStore(t, func(*testing.T) authorize.ConsentStore {
-		return authorize.NewMemory(authorize.MemoryConfig{})
+	authorizetest.TestConsentStore(t, func(t *testing.T) authorize.ConsentStore {
+		return newMemory(t, authorize.MemoryConfig{})
 	})
 }
 
@@ -42,7 +52,7 @@ type memoryTest struct {
 func newMemoryTest(t *testing.T, config authorize.MemoryConfig) *memoryTest {
 	m := &memoryTest{T: t, now: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)}
 	config.Now = func() time.Time { return m.now }
-	m.Memory = authorize.NewMemory(config)
+	m.Memory = newMemory(t, config)
 	return m
 }
 
@@ -293,7 +303,7 @@ func TestMemoryTakesDefaultsForZeroAndLess(t *testing.T) {
 // each user.
 func TestMemoryRefusesNewConsentsWhenItIsFull(t *testing.T) {
 	ctx := t.Context()
-	m := authorize.NewMemory(authorize.MemoryConfig{MaxConsents: 4, MaxConsentsPerSubject: 2})
+	m := newMemory(t, authorize.MemoryConfig{MaxConsents: 4, MaxConsentsPerSubject: 2})
 	save := func(subject, client string) error {
 		return m.SaveConsent(ctx, &authorize.ConsentRecord{Subject: subject, ClientID: client})
 	}
@@ -366,7 +376,7 @@ func TestMemoryKeepsCopiesOfClients(t *testing.T) {
 	if len(configured.Require) != 2 || len(configured.RedirectURIs) != 2 {
 		t.Fatal("the test does not fill the lists")
 	}
-	m := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{configured}})
+	m := newMemory(t, authorize.MemoryConfig{Clients: []authorize.Client{configured}})
 	spoil(&configured)
 	check("after a change to the configuration", m)
 	check("after a change to what was returned", m)
@@ -378,7 +388,7 @@ func TestMemoryKeepsCopiesOfClients(t *testing.T) {
 }
 
 func TestMemoryClients(t *testing.T) {
-	m := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{ID: "a"}, {ID: "A"}}})
+	m := newMemory(t, authorize.MemoryConfig{Clients: []authorize.Client{{ID: "a"}, {ID: "A"}}})
 	m.PutClient(authorize.Client{ID: "b"})
 	m.DeleteClient("a")
 	m.DeleteClient("nobody")
@@ -396,7 +406,7 @@ func TestMemoryClients(t *testing.T) {
 }
 
 func TestMemoryKeepsNilApartFromEmpty(t *testing.T) {
-	m := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
+	m := newMemory(t, authorize.MemoryConfig{Clients: []authorize.Client{
 		{ID: "nil"}, {ID: "empty", ResponseTypes: []string{}, ResponseModes: []string{}},
 	}})
 	for id, want := range map[string]bool{"nil": true, "empty": false} {
@@ -408,22 +418,39 @@ func TestMemoryKeepsNilApartFromEmpty(t *testing.T) {
 	}
 }
 
-func TestNewMemoryPanicsForMistakes(t *testing.T) {
+func TestMemoryRefusesClients(t *testing.T) {
+	sound := authorize.Client{ID: "wiki", RedirectURIs: []string{"https://wiki.example/cb"}}
 	for _, c := range []struct {
 		rule    string
 		clients []authorize.Client
-		want    string
+		want    string // nothing: they are stored
 	}{
-		{"two clients with one ID", []authorize.Client{{ID: "wiki"}, {ID: "wiki"}}, "authorize: two clients have the ID wiki"},
+		{"sound", []authorize.Client{sound, {ID: "a"}}, ""},
+		{"two with one ID", []authorize.Client{sound, {ID: "a"}, sound}, `authorize: two clients have the ID "wiki"`},
+		{"one that CheckClient refuses", []authorize.Client{{ID: "a", RedirectURIs: []string{"javascript:x"}}}, `authorize: the client "a": Client.RedirectURIs[0]: `},
+		{"all that is wrong", []authorize.Client{sound, sound, {}}, `authorize: two clients have the ID "wiki"` + "\n" + `authorize: the client "": Client.ID: is missing`},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			defer func() {
-				if text := fmt.Sprint(recover()); !strings.HasPrefix(text, c.want) {
-					t.Errorf("the panic says %q, want %q", text, c.want)
+			m, err := authorize.NewMemory(authorize.MemoryConfig{Clients: c.clients})
+			if c.want == "" {
+				if err != nil || m == nil {
+					t.Errorf("it is refused: %v", err)
 				}
-			}()
-			authorize.NewMemory(authorize.MemoryConfig{Clients: c.clients})
+				return
+			}
+			if m != nil || err == nil || !strings.HasPrefix(err.Error(), c.want) {
+				t.Errorf("the error is %v, want %s", err, c.want)
+			}
 		})
+	}
+	m := newMemory(t, authorize.MemoryConfig{Clients: []authorize.Client{sound}})
+	unsafe := sound
+	unsafe.RedirectURIs = []string{"http://wiki.example/cb"}
+	if err := m.PutClient(unsafe); err == nil {
+		t.Error("an unsafe client was put")
+	}
+	if c, err := m.Client(t.Context(), "wiki"); err != nil || !slices.Equal(c.RedirectURIs, sound.RedirectURIs) {
+		t.Errorf("after a refusal the client is %v, %v", c, err)
 	}
 }
 
@@ -431,7 +458,7 @@ func TestNewMemoryPanicsForMistakes(t *testing.T) {
 func TestMemoryKeepsNoRequest(t *testing.T) {
 	whole := "alice" + strings.Repeat("x", 60_000)
 	part := whole[:5]
-	store := authorize.NewMemory(authorize.MemoryConfig{})
+	store := newMemory(t, authorize.MemoryConfig{})
 	code := &authorize.Code{Parameters: map[string]string{part: part}}
 	consent := &authorize.ConsentRecord{}
 	for _, record := range []any{code, consent} {

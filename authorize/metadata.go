@@ -51,11 +51,11 @@ func (h *Handler) MetadataHandler(more map[string]any) http.Handler {
 	return jsonHandler(body, err)
 }
 
-// PublicKeys serves the public halves of [Config].Keys as a JWK Set (RFC 7517), for
+// PendingKeysHandler serves the public halves of [Config].Keys as a JWK Set (RFC 7517), for
 // [PendingReader] in another process. HMAC secrets are not in it. These keys are
 // not those of the host's ID tokens. Methods and scripts are as for
 // [Handler.MetadataHandler].
-func (h *Handler) PublicKeys() http.Handler {
+func (h *Handler) PendingKeysHandler() http.Handler {
 	body, err := h.keys.Public()
 	return jsonHandler(body, err)
 }

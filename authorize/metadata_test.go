@@ -177,7 +177,7 @@ func TestCORS(t *testing.T) {
 	}
 	const getOnly, both = "GET, HEAD, OPTIONS", "GET, HEAD, POST, OPTIONS"
 	long := strings.Repeat("x", maxRequestHeaders)
-	documents := map[string]http.Handler{"metadata": s.handler.MetadataHandler(nil), "keys": s.handler.PublicKeys()}
+	documents := map[string]http.Handler{"metadata": s.handler.MetadataHandler(nil), "keys": s.handler.PendingKeysHandler()}
 	for name, h := range documents {
 		documents[name+" by CORS without methods"] = CORS(h)
 	}

@@ -130,7 +130,7 @@ func TestConsentInTheBody(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withDevices, withConsent)
-			s.memory.PutClient(Client{ID: "device", OutOfBand: OutOfBandAuto, Scopes: allScopes, Public: c.public, Trusted: c.trusted})
+			s.memory.PutClient(Client{ID: "device", OutOfBand: OutOfBandAuto, Scopes: allScopes, Public: c.public, FirstParty: c.trusted})
 			if c.remembered {
 				s.remember("device", "openid")
 			}

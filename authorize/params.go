@@ -118,7 +118,7 @@ func (h *Handler) readParams(r *http.Request) (p params, err error) {
 		p, err = h.parse(queryOf(r), errURITooLong)
 	default:
 		p, _ = h.parse(queryOf(r), errURITooLong)
-		return p, errMethodNotAllowed
+		return p, errMethod
 	}
 	for _, name := range prefetchHeaders {
 		if values := r.Header[name]; values != nil && isPrefetch(values) {
@@ -164,7 +164,7 @@ func (p params) settleReq() params {
 
 func (h *Handler) readBody(r *http.Request) (params, error) {
 	if !isForm(r.Header) {
-		return params{}, errUnsupportedMediaType
+		return params{}, errContentType
 	}
 	query, err := h.parse(queryOf(r), errURITooLong)
 	if err != nil {
@@ -174,12 +174,12 @@ func (h *Handler) readBody(r *http.Request) (params, error) {
 	if err != nil {
 		return params{}, err
 	}
-	p, err := h.parse(body, errTooLarge)
+	p, err := h.parse(body, errBodyTooLarge)
 	if err != nil {
 		return p, err
 	}
 	if err := r.Context().Err(); err != nil {
-		return p, errBody.because("%w", err)
+		return p, errBodyUnfinished.because("%w", err)
 	}
 	// A parameter in the query of a POST is one too many, wherever else it is.
 	for _, x := range query.list {
@@ -200,9 +200,9 @@ func bodyOf(body io.ReadCloser) (string, error) {
 	}
 	text, err := io.ReadAll(http.MaxBytesReader(nil, body, maxInput))
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		return "", errTooLarge
+		return "", errBodyTooLarge
 	} else if err != nil {
-		return "", errBody.because("%w", err)
+		return "", errBodyUnfinished.because("%w", err)
 	}
 	return string(text), nil
 }
@@ -259,7 +259,7 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 	}
 	for i := range len(raw) {
 		if c := raw[i]; c <= 0x20 || c >= 0x7f || c == ';' {
-			return unreadable(raw), errUnescaped
+			return unreadable(raw), errCharacterUnescaped
 		}
 	}
 	p, times := params{list: make([]param, 0, 12)}, make(map[string]int, 12)
@@ -267,10 +267,10 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 		name, value, _ := strings.Cut(pair, "=")
 		name, err := url.QueryUnescape(name)
 		if err != nil {
-			return unreadable(raw), errEscape
+			return unreadable(raw), errPercentEncoding
 		}
 		if value, err = url.QueryUnescape(value); err != nil {
-			return unreadable(raw), errEscape
+			return unreadable(raw), errPercentEncoding
 		}
 		if name == "deny" {
 			p.denied = value == "1"
@@ -286,7 +286,7 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 			p.resumes = true
 		}
 		if slices.Contains(h.config.Parameters, name) && !destination.ValidText(value, maxInput) {
-			return unreadable(raw), errNotText
+			return unreadable(raw), errParameterNotText
 		}
 		switch times[name]++; {
 		case times[name] == 1, name == "resource" && times[name] <= maxResources+1:

@@ -151,9 +151,9 @@ func TestWithoutAServerInFront(t *testing.T) {
 	s.visitor(alice()).send(s.handler, twice("", "identity")).want(t, "identity in a second line", "code")
 
 	w := httptest.NewRecorder()
-	s.handler.Introspection().ServeHTTP(w, post("/introspect"))
+	s.handler.PendingHandler().ServeHTTP(w, post("/pending"))
 	if got := strings.TrimSpace(w.Body.String()); w.Code != http.StatusOK || got != `{"active":false}` {
-		t.Errorf("introspection without a body: status %d, %s", w.Code, got)
+		t.Errorf("PendingHandler without a body: status %d, %s", w.Code, got)
 	}
 	if _, err := s.handler.Pending(post("/login")); !errors.Is(err, oautherr.InvalidRequest) {
 		t.Errorf("a page without a body: %v", err)
@@ -165,7 +165,9 @@ func TestWithoutAServerInFront(t *testing.T) {
 	for name, page := range map[string]func(http.ResponseWriter, *http.Request){
 		"Deny":     s.handler.Deny,
 		"Complete": func(w http.ResponseWriter, r *http.Request) { s.handler.Complete(w, r, "terms") },
-		"Grant":    func(w http.ResponseWriter, r *http.Request) { s.handler.Grant(w, r, []string{"openid"}) },
+		"Grant": func(w http.ResponseWriter, r *http.Request) {
+			s.handler.Grant(w, r, Granted{Scopes: []string{"openid"}})
+		},
 	} {
 		if got := s.visitor(alice()).page(page, post("/page")); got.status >= 500 {
 			t.Errorf("%s without a body: status %d", name, got.status)
@@ -251,8 +253,8 @@ func TestWorkIsLinear(t *testing.T) {
 			r.URL.RawQuery = query
 			return s.handler, r
 		}},
-		{"introspection", func(query string) (http.Handler, *http.Request) {
-			return s.handler.Introspection(), form("/introspect", query)
+		{"PendingHandler", func(query string) (http.Handler, *http.Request) {
+			return s.handler.PendingHandler(), form("/pending", query)
 		}},
 		{"a page of the host", func(query string) (http.Handler, *http.Request) {
 			r := form("/login", query)
@@ -335,7 +337,7 @@ func FuzzParse(f *testing.F) {
 	}
 	s := newSite(f)
 	f.Fuzz(func(t *testing.T, raw string) {
-		p, err := s.handler.parse(raw, errTooLarge)
+		p, err := s.handler.parse(raw, errBodyTooLarge)
 		values, malformed := url.ParseQuery(raw)
 		if err != nil {
 			if slices.ContainsFunc(p.list, func(x param) bool { return x.name != "ui_locales" && x.name != "client_id" && x.name != "req" }) || p.resumes || p.denied {

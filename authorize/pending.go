@@ -20,7 +20,7 @@ type Pending struct {
 	// Request is what the client asked for. For [PendingReader] its Client is nil, and
 	// what the client's registration would fill in is missing: default scopes and a
 	// default redirect URI, and LeftOut, so that Scopes have what will be left out.
-	// It was valid when it was sealed and is checked again before anything is
+	// It was valid when it was signed and is checked again before anything is
 	// approved. Escape every value on a page.
 	Request *Request
 
@@ -48,9 +48,9 @@ type Pending struct {
 	IssuedAt  time.Time
 	ExpiresAt time.Time
 
-	// Sealed is the request as a signed JWT. A page keeps it in the parameter req
+	// JWT is the request as a signed JWT. A page keeps it in the parameter req
 	// of its own form or URL.
-	Sealed string
+	JWT string
 
 	// ResumeURL is where to send the browser, with a 303, when the user is done,
 	// DenyURL when the user said no. [Handler.Resume] and [Handler.Deny] do it.
@@ -58,12 +58,12 @@ type Pending struct {
 	DenyURL   string
 }
 
-// LogValue keeps the sealed request out of logs.
+// LogValue keeps the JWT out of logs.
 func (p Pending) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("interaction", p.Interaction), slog.Any("request", p.Request))
 }
 
-// String keeps the sealed request out of logs.
+// String keeps the JWT out of logs.
 func (p Pending) String() string { return p.LogValue().String() }
 
 // Pending returns the request in the req parameter of r: of its query, or of its form,
@@ -76,7 +76,7 @@ func (p Pending) String() string { return p.LogValue().String() }
 // what to do.
 func (h *Handler) Pending(r *http.Request) (*Pending, error) {
 	req := reqOf(r)
-	w, err := h.reader().open(req)
+	w, err := h.pending.open(req)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +152,7 @@ func (h *Handler) record(v *visit, name string, scopes []string) (req string, er
 		return "", oautherr.ServerError.Because(fmt.Errorf("Complete was called for %q: no interaction has that name", name))
 	}
 	req = reqOf(v.http)
-	w, err := h.reader().open(req)
+	w, err := h.pending.open(req)
 	if err != nil {
 		return "", err
 	}
@@ -203,7 +203,7 @@ func (h *Handler) record(v *visit, name string, scopes []string) (req string, er
 
 func (h *Handler) backToEndpoint(w http.ResponseWriter, r *http.Request, req, suffix string) {
 	if req == "" {
-		h.ShowError(w, r, errNoRequest)
+		h.ShowError(w, r, errReqMissing)
 		return
 	}
 	setHeaders(w.Header())
@@ -229,9 +229,9 @@ func reqOf(r *http.Request) string {
 // in a browser that keeps no cookies.
 func (h *Handler) reopen(v *visit) error {
 	denied, req := v.params.denied, v.params.get("req")
-	w, err := h.reader().open(req)
+	w, err := h.pending.open(req)
 	if v.http.Method != http.MethodGet {
-		err = errNoRequest
+		err = errReqMissing
 	}
 	if err != nil {
 		h.recognize(v, req)
@@ -246,7 +246,7 @@ func (h *Handler) reopen(v *visit) error {
 	}
 	if v.anew > maxAnew && !denied {
 		h.recognize(v, req)
-		return errNoCookies
+		return errCookiesMissing
 	}
 	return nil
 }
@@ -264,7 +264,7 @@ const (
 func (h *Handler) recognize(v *visit, req string) {
 	late := false
 	if req != "" {
-		w, err := h.reader().openLate(req)
+		w, err := h.pending.openLate(req)
 		if err != nil {
 			return
 		}
@@ -335,7 +335,7 @@ func (h *Handler) pageURL(ctx context.Context, p *Pending) (string, error) {
 		page, err = h.config.Login.LoginPage(ctx, p)
 	default:
 		i := slices.IndexFunc(h.interactions, func(i Interaction) bool { return i.Name == p.Interaction })
-		page = appendQuery(h.interactions[i].Page, "req", p.Sealed)
+		page = appendQuery(h.interactions[i].Page, "req", p.JWT)
 	}
 	if err = answered(ctx, "LoginRedirector.LoginPage", err); err != nil {
 		return "", err

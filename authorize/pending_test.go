@@ -1056,7 +1056,7 @@ func TestPendingIsWhatTheLoginPageReads(t *testing.T) {
 		{"the reason", p.Reason, ReasonNotSignedIn},
 		{"when it began", p.IssuedAt, testStart},
 		{"when it ends", p.ExpiresAt, testStart.Add(30 * time.Minute)},
-		{"the sealed request", p.Sealed, at.req},
+		{"the sealed request", p.JWT, at.req},
 		{"the way back", p.ResumeURL, testEndpoint + "?req=" + at.req},
 		{"the way to say no", p.DenyURL, testEndpoint + "?req=" + at.req + "&deny=1"},
 		{"the client", r.Client.DisplayName(), "The Web App"},
@@ -1161,7 +1161,7 @@ func (f loginFunc) LoginPage(ctx context.Context, p *Pending) (string, error) { 
 
 func TestTheLoginPage(t *testing.T) {
 	page := func(text string) loginFunc {
-		return func(_ context.Context, p *Pending) (string, error) { return text + "?req=" + p.Sealed, nil }
+		return func(_ context.Context, p *Pending) (string, error) { return text + "?req=" + p.JWT, nil }
 	}
 	for _, c := range []struct {
 		rule  string
@@ -1418,7 +1418,7 @@ func TestWhatWasAskedForStaysThroughBeginningAnew(t *testing.T) {
 			var checked []*Request
 			s := newSite(t, func(s *site) {
 				s.config.Consent = &Consent{Page: "/consent"}
-				s.config.Check = func(_ context.Context, r *Request) error { checked = append(checked, r); return nil }
+				s.config.CheckRequest = func(_ context.Context, r *Request) error { checked = append(checked, r); return nil }
 			})
 			v := s.visitor(nil)
 			at := v.get(ask(c.name+"="+url.QueryEscape(c.value), "+resource=https://api.example/b", "+resource=https://api.example/a", "response_mode=form_post")).want(t, "asked", "login")
@@ -1617,7 +1617,7 @@ func TestANoWithoutItsCookie(t *testing.T) {
 		{"where it would be the page for no cookies", nil, nil, twice, query},
 		{"of an unvetted client", nil, []string{"client_id=new"}, nil, `<a href="https://new.example/cb?error=access_denied&amp;`},
 		{"of a request that is refused by now", func(s *site) {
-			s.config.Check = func(context.Context, *Request) error {
+			s.config.CheckRequest = func(context.Context, *Request) error {
 				if len(s.events) > 0 {
 					return oautherr.InvalidRequest
 				}
@@ -2125,7 +2125,7 @@ func TestTwelveTabs(t *testing.T) {
 func TestWhatUsersDoTwice(t *testing.T) {
 	allow := func(v *visitor, at *reply) *reply {
 		return v.page(func(w http.ResponseWriter, r *http.Request) {
-			v.site.handler.Grant(w, r, []string{"openid"})
+			v.site.handler.Grant(w, r, Granted{Scopes: []string{"openid"}})
 		}, formPost("/consent?req="+at.req, ""))
 	}
 	for _, c := range []struct {

@@ -8,7 +8,7 @@ import (
 	"github.com/usher-auth/usher/authorize/internal/jose"
 )
 
-// PendingReader reads the sealed request on a page in another process, which needs
+// PendingReader reads the waiting request on a page in another process, which needs
 // no store and no secret: only the public keys of the endpoint. It works with
 // asymmetric [Config].Keys. The page returns the user to Pending.ResumeURL.
 type PendingReader struct {
@@ -20,7 +20,7 @@ type PendingReader struct {
 
 // NewPendingReader returns a reader for the endpoint with this issuer and endpoint
 // URL (as in [Config], where an empty one is Issuer + "/authorize"). keys is the
-// JWK Set that [Handler.PublicKeys] serves, fetched by the host. now is the clock;
+// JWK Set that [Handler.PendingKeysHandler] serves, fetched by the host. now is the clock;
 // nil: time.Now.
 func NewPendingReader(issuer, endpoint string, keys []byte, now func() time.Time) (*PendingReader, error) {
 	ring, err := jose.ParsePublic(keys)
@@ -52,10 +52,6 @@ func (p *PendingReader) Read(req string) (*Pending, error) {
 	return pendingOf(w, req, p.endpoint), nil
 }
 
-func (h *Handler) reader() *PendingReader {
-	return &PendingReader{h.config.Issuer, h.config.Endpoint, h.keys, h.config.Now}
-}
-
 // open returns the request if it is whole, of this endpoint and in time.
 func (p *PendingReader) open(req string) (*waiting, error) {
 	w, err := p.openLate(req)
@@ -63,7 +59,7 @@ func (p *PendingReader) open(req string) (*waiting, error) {
 		return nil, err
 	}
 	if now := p.now(); !now.Before(w.ExpiresAt.time()) {
-		return nil, errExpired.because("req expired at %s, now is %s", rfc3339(w.ExpiresAt.time()), rfc3339(now))
+		return nil, errReqExpired.because("req expired at %s, now is %s", rfc3339(w.ExpiresAt.time()), rfc3339(now))
 	}
 	return w, nil
 }
@@ -71,14 +67,14 @@ func (p *PendingReader) open(req string) (*waiting, error) {
 // openLate returns the request even if it has expired.
 func (p *PendingReader) openLate(req string) (*waiting, error) {
 	if req == "" {
-		return nil, errNoRequest
+		return nil, errReqMissing
 	}
 	w := &waiting{}
 	if err := p.keys.Verify(waitingType, req, w); err != nil {
-		return nil, errExpired.because("req cannot be opened: %w", err)
+		return nil, errReqExpired.because("req cannot be opened: %w", err)
 	}
 	if w.Issuer != p.issuer || w.Audience != p.endpoint {
-		return nil, errExpired.because("req is for the endpoint %q of %q", w.Audience, w.Issuer)
+		return nil, errReqExpired.because("req is for the endpoint %q of %q", w.Audience, w.Issuer)
 	}
 	return w, nil
 }
@@ -91,7 +87,7 @@ func pendingOf(w *waiting, req, endpoint string) *Pending {
 		Reason:      w.Reason,
 		IssuedAt:    w.IssuedAt.time(),
 		ExpiresAt:   w.ExpiresAt.time(),
-		Sealed:      req,
+		JWT:         req,
 		ResumeURL:   resume,
 		DenyURL:     resume + "&deny=1",
 	}
@@ -99,7 +95,7 @@ func pendingOf(w *waiting, req, endpoint string) *Pending {
 		p.Subject = string(w.For.Subject)
 	}
 	p.Request.Subject = string(w.HintSubject)
-	claimed, _ := readClaims(p.Request.Claims) // it was valid when it was sealed
+	claimed, _ := readClaims(p.Request.Claims) // it was valid when it was signed
 	p.Request.EssentialACR = claimed.acr
 	if p.Request.Subject == "" {
 		p.Request.Subject = claimed.subject

@@ -31,7 +31,7 @@ func ecKey(t testing.TB) *ecdsa.PrivateKey {
 func (s *site) publicKeys() []byte {
 	s.t.Helper()
 	w := httptest.NewRecorder()
-	s.handler.PublicKeys().ServeHTTP(w, httptest.NewRequest("GET", "/keys", nil))
+	s.handler.PendingKeysHandler().ServeHTTP(w, httptest.NewRequest("GET", "/keys", nil))
 	return []byte(readAll(s.t, w.Body))
 }
 
@@ -134,18 +134,18 @@ func TestIntrospection(t *testing.T) {
 		status int
 		active bool
 	}{
-		{"active", formPost("/introspect", "req="+at.req), 200, true},
-		{"damaged", formPost("/introspect", "req="+flip(at.req, 99)), 200, false},
-		{"empty", formPost("/introspect", ""), 200, false},
-		{"by GET", httptest.NewRequest("GET", "/introspect?req="+at.req, nil), 400, false},
-		{"in the query", formPost("/introspect?req="+at.req, ""), 200, false},
-		{"as JSON", httptest.NewRequest("POST", "/introspect", strings.NewReader(`{"req":"`+at.req+`"}`)), 400, false},
-		{"malformed", formPost("/introspect", "req=%zz"), 400, false},
-		{"by PUT", func() *http.Request { r := formPost("/introspect", "req="+at.req); r.Method = "PUT"; return r }(), 400, false},
+		{"active", formPost("/pending", "req="+at.req), 200, true},
+		{"damaged", formPost("/pending", "req="+flip(at.req, 99)), 200, false},
+		{"empty", formPost("/pending", ""), 200, false},
+		{"by GET", httptest.NewRequest("GET", "/pending?req="+at.req, nil), 400, false},
+		{"in the query", formPost("/pending?req="+at.req, ""), 200, false},
+		{"as JSON", httptest.NewRequest("POST", "/pending", strings.NewReader(`{"req":"`+at.req+`"}`)), 400, false},
+		{"malformed", formPost("/pending", "req=%zz"), 400, false},
+		{"by PUT", func() *http.Request { r := formPost("/pending", "req="+at.req); r.Method = "PUT"; return r }(), 400, false},
 	} {
 		w := httptest.NewRecorder()
-		s.handler.Introspection().ServeHTTP(w, c.r)
-		var got introspection
+		s.handler.PendingHandler().ServeHTTP(w, c.r)
+		var got pendingResponse
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 			t.Errorf("%s: %v", c.rule, err)
 		}
@@ -158,7 +158,7 @@ func TestIntrospection(t *testing.T) {
 			}
 		}
 		if !c.active {
-			if diff := cmp.Diff(introspection{}, got); diff != "" {
+			if diff := cmp.Diff(pendingResponse{}, got); diff != "" {
 				t.Errorf("%s: an inactive request says %s", c.rule, diff)
 			}
 			continue
@@ -175,7 +175,7 @@ func TestIntrospection(t *testing.T) {
 	}
 	s.now = s.now.Add(time.Hour)
 	w := httptest.NewRecorder()
-	s.handler.Introspection().ServeHTTP(w, formPost("/introspect", "req="+at.req))
+	s.handler.PendingHandler().ServeHTTP(w, formPost("/pending", "req="+at.req))
 	if got := strings.TrimSpace(w.Body.String()); got != `{"active":false}` {
 		t.Errorf("expired: %s", got)
 	}
@@ -218,8 +218,8 @@ func TestIntrospectionKnowsTheClient(t *testing.T) {
 				c.after(s.memory)
 			}
 			w := httptest.NewRecorder()
-			s.handler.Introspection().ServeHTTP(w, formPost("/introspect", "req="+at.req))
-			var got introspection
+			s.handler.PendingHandler().ServeHTTP(w, formPost("/pending", "req="+at.req))
+			var got pendingResponse
 			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 				t.Fatal(err)
 			}

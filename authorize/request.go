@@ -59,7 +59,7 @@ type Client struct {
 
 	// Scopes are those that the client may ask for (RFC 6749 §3.3). Empty: none. They do
 	// not limit what the client asks for by the claims parameter: that needs the user's
-	// consent claim by claim, but for a Trusted client.
+	// consent claim by claim, but for a FirstParty client.
 	Scopes []string
 
 	// DefaultScopes stand in when a request has no scope. Empty: such a request
@@ -99,14 +99,14 @@ type Client struct {
 	// OfflineAccess grants offline_access to an OpenID request of this client without
 	// the user's consent to it (OpenID Connect Core 1.0 §11 allows other conditions).
 	// Without it such a request gets offline_access if the user has agreed to it, or
-	// the client is Trusted; otherwise it is left out. A request without openid gets it
+	// the client is FirstParty; otherwise it is left out. A request without openid gets it
 	// as any other scope.
 	OfflineAccess bool
 
-	// Trusted marks an application of the host's own: consent is asked for only
+	// FirstParty marks an application of the host's own: consent is asked for only
 	// when the request says prompt=consent, and offline_access is granted without
 	// it. It counts nothing where Unvetted is true.
-	Trusted bool
+	FirstParty bool
 
 	// Unvetted marks a client that nobody of the host has looked at, such as one
 	// registered dynamically. An error is shown to the user on a page with a link
@@ -122,7 +122,7 @@ type Client struct {
 
 // firstParty reports whether the client is the host's own. One that nobody has looked
 // at is not, whatever else is stored.
-func (c *Client) firstParty() bool { return c.Trusted && !c.Unvetted }
+func (c *Client) firstParty() bool { return c.FirstParty && !c.Unvetted }
 
 // DisplayName returns the name to show to the user: Name, or the ID without one.
 func (c *Client) DisplayName() string {

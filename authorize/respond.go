@@ -16,11 +16,11 @@ func (h *Handler) refusal(v *visit) error {
 	d, f := v.decision, &v.facts
 	switch {
 	case d.Reason == ReasonNoConsentPage:
-		return v.withWayBack(errNoConsentPage)
+		return v.withWayBack(errConsentNil)
 	case d.Reason == ReasonDenied:
-		return errDenied.err
+		return errUserRefused.err
 	case d.Reason == ReasonForbidden:
-		return errForbidden
+		return errPolicyRefused
 	case f.request.hintErr != nil:
 		return d.Error.Because(f.request.hintErr)
 	case f.resumed == nil:

@@ -215,15 +215,15 @@ func TestRetryAfter(t *testing.T) {
 		{"another address for errors, which 503 is not sent to", withErrorURL("/error"), ask(), "page Service Unavailable temporarily_unavailable", "90"},
 		{"the client is told by a redirect", func(s *site) {
 			s.config.Clients = s.memory
-			s.config.Check = func(context.Context, *Request) error { return fmt.Errorf("busy: %w", busy) }
+			s.config.CheckRequest = func(context.Context, *Request) error { return fmt.Errorf("busy: %w", busy) }
 		}, ask(), "client temporarily_unavailable", ""},
 		{"the client is told by a form", func(s *site) {
 			s.config.Clients = s.memory
-			s.config.Check = func(context.Context, *Request) error { return busy }
+			s.config.CheckRequest = func(context.Context, *Request) error { return busy }
 		}, ask("response_mode=form_post"), "client temporarily_unavailable", ""},
 		{"an unvetted client's page", func(s *site) {
 			s.config.Clients = s.memory
-			s.config.Check = func(context.Context, *Request) error { return busy }
+			s.config.CheckRequest = func(context.Context, *Request) error { return busy }
 		}, ask("client_id=new"), "page Service Unavailable temporarily_unavailable", "90"},
 		{"nobody knows when", func(s *site) {
 			s.config.Clients = clientsFunc(func(context.Context, string) (*Client, error) { return nil, oautherr.TemporarilyUnavailable })
@@ -239,7 +239,7 @@ func TestRetryAfter(t *testing.T) {
 			t.Errorf("%s: Retry-After is %q, want %q", c.rule, after, c.after)
 		}
 	}
-	s := newSite(t, withDevices, func(s *site) { s.config.Check = func(context.Context, *Request) error { return busy } })
+	s := newSite(t, withDevices, func(s *site) { s.config.CheckRequest = func(context.Context, *Request) error { return busy } })
 	w := httptest.NewRecorder()
 	s.handler.ServeHTTP(w, deviceGET(deviceAsks()))
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "90" {
@@ -499,7 +499,9 @@ func TestUnvettedClients(t *testing.T) {
 			at := v.get(ask("client_id=new"))
 			s.config.Consent.Store = nil
 			s.restart()
-			done := v.page(func(w http.ResponseWriter, r *http.Request) { s.handler.Grant(w, r, []string{"openid"}) }, formPost("/consent?req="+at.req, ""))
+			done := v.page(func(w http.ResponseWriter, r *http.Request) {
+				s.handler.Grant(w, r, Granted{Scopes: []string{"openid"}})
+			}, formPost("/consent?req="+at.req, ""))
 			s.forbid()
 			v.lose()
 			return v.follow(done)
@@ -509,7 +511,9 @@ func TestUnvettedClients(t *testing.T) {
 			s.config.Consent.Store = nil
 			s.restart()
 			at := v.get(ask("client_id=new"))
-			done := v.page(func(w http.ResponseWriter, r *http.Request) { s.handler.Grant(w, r, []string{"openid"}) }, formPost("/consent?req="+at.req, ""))
+			done := v.page(func(w http.ResponseWriter, r *http.Request) {
+				s.handler.Grant(w, r, Granted{Scopes: []string{"openid"}})
+			}, formPost("/consent?req="+at.req, ""))
 			s.forbid()
 			return v.follow(done)
 		}, "client access_denied"},
@@ -663,7 +667,7 @@ func TestWhatTheClientStoreSays(t *testing.T) {
 					t.Errorf("%s: reported as %s: %v\n%s", place, e.Reason, e.Err, got.body)
 				}
 				w := httptest.NewRecorder()
-				s.handler.Introspection().ServeHTTP(w, formPost("/introspect", "req="+at.req))
+				s.handler.PendingHandler().ServeHTTP(w, formPost("/pending", "req="+at.req))
 				want := map[int]int{400: 200, 503: 503}[c.status]
 				if w.Code != want || w.Body.String() != "{\"active\":false}\n" || w.Header().Get("Retry-After") != c.after {
 					t.Errorf("Introspection: %d %s %v", w.Code, w.Body, w.Header())
@@ -741,7 +745,7 @@ func TestStatusOfPages(t *testing.T) {
 	}{
 		{oautherr.InvalidRequest, 400}, {oautherr.InvalidClient, 400}, {oautherr.RedirectURIMismatch, 400}, {oautherr.LoginRequired, 400},
 		{oautherr.ServerError, 503}, {oautherr.TemporarilyUnavailable, 503}, {io.EOF, 503}, {context.DeadlineExceeded, 503},
-		{errMethodNotAllowed, 405}, {errTooLarge, 413}, {errURITooLong, 414}, {errUnsupportedMediaType, 415},
+		{errMethod, 405}, {errBodyTooLarge, 413}, {errURITooLong, 414}, {errContentType, 415},
 	} {
 		s := newSite(t)
 		got := s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, c.err) }, httptest.NewRequest("GET", "/x", nil))
@@ -905,7 +909,7 @@ func TestTheHintOfAPOSTDoesNotGoIntoTheAddress(t *testing.T) {
 					return verify(ctx, strings.TrimRight(token, " "))
 				}
 				s.config.Require = []string{"id_token_hint"}
-				s.config.Check = func(_ context.Context, r *Request) error {
+				s.config.CheckRequest = func(_ context.Context, r *Request) error {
 					if !r.Sent("id_token_hint") {
 						t.Error("the hint is no longer sent")
 					}
@@ -1412,10 +1416,12 @@ func TestALostQuestionMark(t *testing.T) {
 func TestARequestWithoutAURL(t *testing.T) {
 	s := newSite(t, withConsent)
 	for name, do := range map[string]func(http.ResponseWriter, *http.Request){
-		"ServeHTTP": s.handler.ServeHTTP, "Deny": s.handler.Deny, "Introspection": s.handler.Introspection().ServeHTTP,
-		"Resume":    func(w http.ResponseWriter, r *http.Request) { s.handler.Resume(w, r) },
-		"Pending":   func(_ http.ResponseWriter, r *http.Request) { s.handler.Pending(r) },
-		"Grant":     func(w http.ResponseWriter, r *http.Request) { s.handler.Grant(w, r, []string{"openid"}) },
+		"ServeHTTP": s.handler.ServeHTTP, "Deny": s.handler.Deny, "Introspection": s.handler.PendingHandler().ServeHTTP,
+		"Resume":  func(w http.ResponseWriter, r *http.Request) { s.handler.Resume(w, r) },
+		"Pending": func(_ http.ResponseWriter, r *http.Request) { s.handler.Pending(r) },
+		"Grant": func(w http.ResponseWriter, r *http.Request) {
+			s.handler.Grant(w, r, Granted{Scopes: []string{"openid"}})
+		},
 		"ShowError": func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, oautherr.InvalidRequest) },
 	} {
 		for _, method := range []string{"GET", "POST"} {

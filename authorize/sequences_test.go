@@ -586,15 +586,15 @@ func (w *world) changeClient(b *testBrowser, t *ticket, s dice) {
 	case n < 6:
 		c.OfflineAccess = !c.OfflineAccess
 	case n < 12:
-		c.Trusted = !c.Trusted
+		c.FirstParty = !c.FirstParty
 	case len(c.Scopes) == len(allScopes):
 		c.Scopes = []string{"openid", "profile", "api:read"}
 	default:
 		c.Scopes = allScopes
 	}
 	w.memory.PutClient(*c)
-	w.say("%s: Trusted %t, Disabled %t, OfflineAccess %t, Scopes %v; Allow says no: %t",
-		c.ID, c.Trusted, c.Disabled, c.OfflineAccess, c.Scopes, w.forbidden)
+	w.say("%s: FirstParty %t, Disabled %t, OfflineAccess %t, Scopes %v; Allow says no: %t",
+		c.ID, c.FirstParty, c.Disabled, c.OfflineAccess, c.Scopes, w.forbidden)
 }
 
 func (w *world) redeem(_ *testBrowser, _ *ticket, s dice) {
@@ -608,7 +608,7 @@ func (w *world) redeem(_ *testBrowser, _ *ticket, s dice) {
 	got, err := w.handler.Redeem(context.Background(), r)
 	w.say("%s redeems a code of %s: %v", by, c.client, err)
 	right, inTime := by == c.client, w.now.Sub(c.at) < time.Minute
-	replay := (*Replay)(nil)
+	replay := (*ReplayError)(nil)
 	switch {
 	case (err == nil) != (right && inTime && !c.used), err == nil && got.Nonce != c.nonce:
 		w.blame("a code is redeemed once, in time, by its client")
@@ -707,7 +707,7 @@ func (w *world) complete(b *testBrowser, t *ticket, page string, scopes []string
 	w.failed = false
 	got := b.send(w, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if page == "consent" {
-			w.handler.Grant(rw, r, scopes)
+			w.handler.Grant(rw, r, Granted{Scopes: scopes})
 		} else {
 			w.handler.Complete(rw, r, page)
 		}

@@ -122,7 +122,7 @@ func (b *testBrowser) has(v *realVisit) bool {
 
 // stored reports whether consent means anything the next time.
 func (w *world) stored(a *asked, c *Client) bool {
-	return w.store && (a.client != "native" || c.Trusted && !c.Unvetted)
+	return w.store && (a.client != "native" || c.FirstParty && !c.Unvetted)
 }
 
 // remember keeps what a user grants: scopes, and claims as "place name".
@@ -236,7 +236,7 @@ var truths = []struct {
 	{"a code is for who is signed in, completely, in the browser that gets it", true, func(o *evidence) bool {
 		c, s := o.code, o.s
 		return s == nil || c.Subject != s.Subject || c.SessionID != s.ID || !c.AuthTime.Equal(s.AuthTime) ||
-			c.ACR != s.ACR || string(c.Data) != string(s.Data)
+			c.ACR != s.ACR || string(c.SessionData) != string(s.Data)
 	}},
 	{"a code is of the request that the answer is to", true, func(o *evidence) bool {
 		c := o.code
@@ -341,7 +341,7 @@ func (o *evidence) passed(pages ...string) bool {
 	})
 }
 
-func (o *evidence) firstParty() bool { return o.client.Trusted && !o.client.Unvetted }
+func (o *evidence) firstParty() bool { return o.client.FirstParty && !o.client.Unvetted }
 
 // remembers reports whether the user has agreed to a scope or a claim before.
 func (o *evidence) remembers(what string) bool {

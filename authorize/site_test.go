@@ -43,8 +43,8 @@ func testClients() []Client {
 		{ID: "lax", Public: true, PKCEOptional: true, RedirectURIs: []string{"https://lax.example/cb"}},
 		{ID: "only", DefaultRedirectURI: true, RedirectURIs: []string{"https://only.example/cb"}, DefaultScopes: []string{"api:read"}, PKCEOptional: true},
 		{ID: "strict", Require: []string{"state"}, RedirectURIs: []string{"https://strict.example/cb"}},
-		{ID: "own", Trusted: true, RedirectURIs: []string{"https://own.example/cb"}},
-		{ID: "ownnative", Trusted: true, Public: true, RedirectURIs: []string{"http://127.0.0.1/cb"}},
+		{ID: "own", FirstParty: true, RedirectURIs: []string{"https://own.example/cb"}},
+		{ID: "ownnative", FirstParty: true, Public: true, RedirectURIs: []string{"http://127.0.0.1/cb"}},
 		{ID: "desktop", RedirectURIs: []string{"http://127.0.0.1/cb", "http://localhost:8080/cb", "cursor://cb"}, PrivateUseSchemes: []string{"cursor"}},
 		{ID: "new", Unvetted: true, Name: "Totally <b>Real</b>", Public: true, RedirectURIs: []string{"https://new.example/cb"}},
 		{ID: "pushed", RequirePushed: true, RedirectURIs: []string{"https://pushed.example/cb"}},
@@ -80,7 +80,11 @@ type uncheckedMemory struct {
 }
 
 func newUncheckedMemory(clients []Client, config MemoryConfig) *uncheckedMemory {
-	m := &uncheckedMemory{NewMemory(config), map[string]*Client{}}
+	memory, err := NewMemory(config)
+	if err != nil {
+		panic(err)
+	}
+	m := &uncheckedMemory{memory, map[string]*Client{}}
 	for _, c := range clients {
 		m.PutClient(c)
 	}
@@ -315,7 +319,7 @@ func (v *visitor) complete(from *reply, name string) *reply {
 func (v *visitor) grant(from *reply, scopes ...string) *reply {
 	v.site.t.Helper()
 	back := v.page(func(w http.ResponseWriter, r *http.Request) {
-		v.site.handler.Grant(w, r, scopes)
+		v.site.handler.Grant(w, r, Granted{Scopes: scopes})
 	}, formPost("/consent?req="+url.QueryEscape(from.req), ""))
 	if back.kind != "endpoint" {
 		return back

@@ -41,7 +41,7 @@ type ClientStore interface {
 	//   - Any other says that the store failed: status 503 and [ReasonStoreFailed].
 	//
 	// The same errors come back from [Handler.Pending], and [Handler.Complete] and
-	// [Handler.Grant] show the same pages. For [Handler.Introspection] an unknown client
+	// [Handler.Grant] show the same pages. For [Handler.PendingHandler] an unknown client
 	// is {"active":false}, and both others are status 503.
 	//
 	// A host that asks its ClientStore at the token endpoint too answers invalid_client
@@ -58,7 +58,7 @@ type ClientStore interface {
 // It is an *oautherr.Error of the code temporarily_unavailable with a RetryAfter of one
 // minute. A store that knows better puts it into an oautherr.Error as the Cause, whose
 // Description and RetryAfter count then. Test for it with [errors.Is].
-var ErrClientUnreachable error = errUnreachable.err
+var ErrClientUnreachable error = errClientUnreachable.err
 
 // SessionStore knows who is signed in.
 type SessionStore interface {
@@ -109,7 +109,7 @@ type CodeStore interface {
 // LoginRedirector knows the page where the user signs in.
 type LoginRedirector interface {
 	// LoginPage returns the URL to send the browser to: absolute, or a path on
-	// the endpoint's own origin. It must hand the page p.Sealed, which is the
+	// the endpoint's own origin. It must hand the page p.JWT, which is the
 	// request as a signed JWT, by convention in the query parameter req.
 	// [LoginURL] does all of this. The URL must not be made from the request's
 	// Host header or from what the client sent.
@@ -117,11 +117,11 @@ type LoginRedirector interface {
 }
 
 // LoginURL is the ready-made [LoginRedirector]: the URL of a login page, absolute
-// or a path such as "/login" on the endpoint's own origin. The sealed request is
+// or a path such as "/login" on the endpoint's own origin. The waiting request is
 // appended to it as req.
 type LoginURL string
 
 // LoginPage returns the URL with req=<JWT> appended.
 func (u LoginURL) LoginPage(_ context.Context, p *Pending) (string, error) {
-	return appendQuery(string(u), "req", p.Sealed), nil
+	return appendQuery(string(u), "req", p.JWT), nil
 }

@@ -246,7 +246,7 @@ var rules = []rule{
 			}
 			if n := jsonLength(c.params, c.request.Scopes); n > c.handler.room {
 				return &oautherr.Error{
-					Code: errTooLong.Code, Description: errTooLong.Description,
+					Code: errReqTooLong.Code, Description: errReqTooLong.Description,
 					Cause: fmt.Errorf("its parameters take %d bytes as JSON, and %d are left for them", n, c.handler.room),
 				}
 			}
@@ -295,14 +295,14 @@ var rules = []rule{
 		asks:    true,
 		// It asks the host. Its refusal is a code; without one, it failed.
 		kept: func(c *checked) error {
-			if c.config.Check == nil {
+			if c.config.CheckRequest == nil {
 				return nil
 			}
-			err := c.config.Check(c.ctx, c.request)
+			err := c.config.CheckRequest(c.ctx, c.request)
 			if code := oautherr.Code(""); errors.As(err, &code) && validCode(code) {
 				return err
 			}
-			return answered(c.ctx, "Config.Check", err)
+			return answered(c.ctx, "Config.CheckRequest", err)
 		},
 	},
 }

@@ -51,7 +51,7 @@ func TestEveryRuleHasItsSectionAndAVector(t *testing.T) {
 func TestRulesChangeNothing(t *testing.T) {
 	s := newSite(t)
 	for _, v := range vectors(t, "checks.jsonl") {
-		p, err := s.handler.parse(ask(v.Change...), errTooLarge)
+		p, err := s.handler.parse(ask(v.Change...), errBodyTooLarge)
 		if err != nil {
 			t.Fatalf("%s: %v", v.Rule, err)
 		}
@@ -268,7 +268,7 @@ func TestTheHostsOwnRules(t *testing.T) {
 		{"too slow", fmt.Errorf("asking: %w", context.DeadlineExceeded), "client temporarily_unavailable"},
 	} {
 		s := newSite(t, func(s *site) {
-			s.config.Check = func(_ context.Context, r *Request) error {
+			s.config.CheckRequest = func(_ context.Context, r *Request) error {
 				if r.Client == nil || r.Parameter("x_tenant") != "acme" || r.Subject != "alice" {
 					t.Errorf("%s: asked about %v", c.rule, r)
 				}
@@ -289,7 +289,7 @@ func TestTheHostsOwnRules(t *testing.T) {
 func TestTheHostsOwnRulesComeLast(t *testing.T) {
 	asked := 0
 	s := newSite(t, func(s *site) {
-		s.config.Check = func(context.Context, *Request) error { asked++; return nil }
+		s.config.CheckRequest = func(context.Context, *Request) error { asked++; return nil }
 	})
 	for _, v := range vectors(t, "checks.jsonl") {
 		before := asked
@@ -307,7 +307,7 @@ func TestTheHostsOwnRulesComeLast(t *testing.T) {
 func TestTheHostsOwnRulesAreAskedAgain(t *testing.T) {
 	closed := false
 	s := newSite(t, func(s *site) {
-		s.config.Check = func(context.Context, *Request) error {
+		s.config.CheckRequest = func(context.Context, *Request) error {
 			if closed {
 				return oautherr.TemporarilyUnavailable
 			}
@@ -380,7 +380,7 @@ func TestWhatWasSentCountsAsSentOnEveryWay(t *testing.T) {
 				asked := 0
 				s := newSite(t, func(s *site) {
 					s.config.Require = required.all
-					s.config.Check = func(_ context.Context, r *Request) error {
+					s.config.CheckRequest = func(_ context.Context, r *Request) error {
 						asked++
 						if !r.Sent("id_token_hint") || !r.Sent("state") || r.Sent("claims") || r.Sent("x_tenant") || r.Sent("req") || r.Subject != "alice" {
 							t.Errorf("asked about %v of %q", r, r.Subject)
@@ -415,7 +415,7 @@ func TestTheHostsOwnRuleSeesTheSameOnEveryWay(t *testing.T) {
 				seen := map[string]bool{}
 				s := newSite(t, func(s *site) {
 					s.config.Logger = nil
-					s.config.Check = func(_ context.Context, r *Request) error {
+					s.config.CheckRequest = func(_ context.Context, r *Request) error {
 						seen[strings.Join(r.params.all(name), "\x00")] = true
 						return nil
 					}
@@ -690,7 +690,7 @@ func TestTheHostIsNotTheLastWord(t *testing.T) {
 	}
 	for _, code := range []oautherr.Code{"two words", `quo"te`, `back\slash`, "é", "x\n"} {
 		s := newSite(t, func(s *site) {
-			s.config.Check = func(context.Context, *Request) error { return code.With("No.") }
+			s.config.CheckRequest = func(context.Context, *Request) error { return code.With("No.") }
 		})
 		s.visitor(alice()).get(ask()).want(t, string(code), "client server_error")
 	}

@@ -81,7 +81,7 @@ func (v *visit) withWayBack(err error) error {
 func theNo() []destination.Param {
 	return []destination.Param{
 		{Name: "error", Value: string(oautherr.AccessDenied)},
-		{Name: "error_description", Value: errDenied.err.Text()},
+		{Name: "error_description", Value: errUserRefused.err.Text()},
 	}
 }
 

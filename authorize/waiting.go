@@ -194,7 +194,7 @@ func (w *waiting) sentTo(d decision, s *session.Session) {
 func (h *Handler) sign(w *waiting) (string, error) {
 	req, err := h.keys.Sign(waitingType, w)
 	if errors.Is(err, jose.ErrTooLarge) {
-		return "", errTooLong
+		return "", errReqTooLong
 	}
 	if err != nil {
 		return "", oautherr.ServerError.Because(fmt.Errorf("signing the request: %w", err))

@@ -51,7 +51,7 @@ var clientRules = []rule[clientsOpener]{
 }
 
 // sampleClient returns a client under a new id, with something in every field but
-// Unvetted: a store that checks clients refuses one that is Trusted too.
+// Unvetted: a store that checks clients refuses one that is FirstParty too.
 func sampleClient() *authorize.Client {
 	c := &authorize.Client{
 		ID:            "client-" + newKey(),

@@ -53,7 +53,7 @@ func (s *clients) put(c *authorize.Client) {
 	case "has one flag for two":
 		c.RequirePushed = c.RequirePushed || c.AnyLoopbackPort
 	case "trusts nobody":
-		c.Trusted = false
+		c.FirstParty = false
 	case "makes nothing one":
 		c.Require = strings.Split(strings.Join(c.Require, " "), " ")
 	case "has a default":

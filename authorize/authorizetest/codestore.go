@@ -66,7 +66,7 @@ func sampleCode() *authorize.Code {
 		Claims:          json.RawMessage(`{ "id_token" : {"b":null,"a":1e3 , "a":"é\u0000"} } `),
 		Parameters:      map[string]string{"device": "tv " + awkward, "name " + awkward: "", "": "b"},
 		SessionID:       "session " + awkward,
-		Data:            manyBytes(512),
+		SessionData:     manyBytes(512),
 		IssuedAt:        now,
 		ExpiresAt:       now.Add(10*time.Minute + time.Millisecond),
 	}
@@ -79,7 +79,7 @@ func copyCode(code *authorize.Code) *authorize.Code {
 	for _, list := range []*[]string{&c.Scopes, &c.Resources, &c.AMR} {
 		*list = slices.Clone(*list)
 	}
-	c.Claims, c.Data = slices.Clone(code.Claims), slices.Clone(code.Data)
+	c.Claims, c.SessionData = slices.Clone(code.Claims), slices.Clone(code.SessionData)
 	c.Parameters = maps.Clone(code.Parameters)
 	return &c
 }
@@ -103,7 +103,7 @@ func compareCodes(got, want *authorize.Code) error {
 	d.text("Claims", string(got.Claims), string(want.Claims))
 	d.texts("Parameters", got.Parameters, want.Parameters)
 	d.text("SessionID", got.SessionID, want.SessionID)
-	d.text("Data", string(got.Data), string(want.Data))
+	d.text("SessionData", string(got.SessionData), string(want.SessionData))
 	d.utc("IssuedAt", got.IssuedAt, want.IssuedAt)
 	d.utc("ExpiresAt", got.ExpiresAt, want.ExpiresAt)
 	d.utc("UsedAt", got.UsedAt, want.UsedAt)
@@ -178,14 +178,14 @@ func codeRoundTripOfLittle(ctx context.Context, s authorize.CodeStore) error {
 	sample := sampleCode()
 	none := &authorize.Code{IssuedAt: sample.IssuedAt, ExpiresAt: sample.ExpiresAt}
 	empty := copyCode(none)
-	empty.Scopes, empty.Resources, empty.AMR, empty.Data = []string{}, []string{}, []string{}, []byte{}
+	empty.Scopes, empty.Resources, empty.AMR, empty.SessionData = []string{}, []string{}, []string{}, []byte{}
 	empty.Parameters = map[string]string{}
 	return first(roundTrip(ctx, s, none), roundTrip(ctx, s, empty))
 }
 
 func codeRoundTripOfMuch(ctx context.Context, s authorize.CodeStore) error {
 	code := sampleCode()
-	code.Data = manyBytes(64 << 10)
+	code.SessionData = manyBytes(64 << 10)
 	code.Claims = json.RawMessage(`{"a":"` + strings.Repeat("x", 64<<10-8) + `"}`)
 	return roundTrip(ctx, s, code)
 }
@@ -376,7 +376,7 @@ func codeForeignClock(ctx context.Context, s authorize.CodeStore) error {
 func spoil(code *authorize.Code) {
 	code.Subject, code.UsedAt = "mallory", code.IssuedAt
 	code.Scopes[0], code.Resources[0], code.AMR[0] = "x", "x", "x"
-	code.Claims[0], code.Data[0] = 'x', code.Data[0]+1
+	code.Claims[0], code.SessionData[0] = 'x', code.SessionData[0]+1
 	code.Parameters["device"], code.Parameters["more"] = "x", "x"
 }
 

@@ -93,7 +93,15 @@ func (c *codes) TakeCode(ctx context.Context, hash string, at time.Time) (*autho
 	return c.CodeStore.TakeCode(ctx, hash, at)
 }
 
-func soundCodes() authorize.CodeStore { return authorize.NewMemory(authorize.MemoryConfig{}) }
+func soundMemory() *authorize.Memory {
+	memory, err := authorize.NewMemory(authorize.MemoryConfig{})
+	if err != nil {
+		panic(err)
+	}
+	return memory
+}
+
+func soundCodes() authorize.CodeStore { return soundMemory() }
 
 // codesWith returns a function that opens a store with one fault.
 func codesWith(fault func(c *codes, sound authorize.CodeStore)) func() authorize.CodeStore {
@@ -240,13 +248,13 @@ func TestTheCodeRulesFindEveryFault(t *testing.T) {
 			}
 			c.Parameters = texts
 		}), anyBytes},
-		{"takes data for text", savingChanged(func(c *authorize.Code) { c.Data = []byte(strings.ToValidUTF8(string(c.Data), "?")) }), everyField},
+		{"takes data for text", savingChanged(func(c *authorize.Code) { c.SessionData = []byte(strings.ToValidUTF8(string(c.SessionData), "?")) }), everyField},
 		{"rounds to seconds", savingChanged(func(c *authorize.Code) { c.ExpiresAt = c.ExpiresAt.Truncate(time.Second) }), everyField},
 		{"has local time", savingChanged(func(c *authorize.Code) { c.AuthTime = c.AuthTime.In(time.FixedZone("CET", 3600)) }), everyField},
 		{"knows no zero time", savingChanged(func(c *authorize.Code) {
 			c.AuthTime = time.Unix(max(c.AuthTime.Unix(), 0), int64(c.AuthTime.Nanosecond())).UTC()
 		}), "a code with the least in it is found as it is"},
-		{"cuts off what is long", savingChanged(func(c *authorize.Code) { c.Data = c.Data[:min(len(c.Data), 65535)] }), "64 KiB of data and of claims are kept"},
+		{"cuts off what is long", savingChanged(func(c *authorize.Code) { c.SessionData = c.SessionData[:min(len(c.SessionData), 65535)] }), "64 KiB of data and of claims are kept"},
 		{"cuts off long claims", savingChanged(func(c *authorize.Code) { c.Claims = c.Claims[:min(len(c.Claims), 65535)] }), "64 KiB of data and of claims are kept"},
 		{"cuts off long subjects", savingChanged(func(c *authorize.Code) { c.Subject = c.Subject[:min(len(c.Subject), 65535)] }), anyBytes},
 		{"takes subjects for text", savingChanged(func(c *authorize.Code) { c.Subject = strings.ToValidUTF8(c.Subject, "?") }), anyBytes},
@@ -985,14 +993,16 @@ func TestTheSessionRulesFindEveryFault(t *testing.T) {
 // The exported functions, on stores that are sound. That each rule can fail is
 // tested above.
 func TestSoundStoresPass(t *testing.T) {
-	memory := authorize.NewMemory(authorize.MemoryConfig{}) // one for all subtests
+	memory := soundMemory() // one for all subtests
 	sessions := session.NewMemory(session.MemoryConfig{MaxPerSubject: 25})
 	opened := map[string]int{}
 	TestCodeStore(t, func(*testing.T) authorize.CodeStore { opened["codes"]++; return memory })
-	TestClientStore(t, func(_ *testing.T, clients ...authorize.Client) authorize.ClientStore {
+	TestClientStore(t, func(t *testing.T, clients ...authorize.Client) authorize.ClientStore {
 		opened["clients"]++
 		for _, c := range clients {
-			memory.PutClient(c)
+			if err := memory.PutClient(c); err != nil {
+				t.Fatal(err)
+			}
 		}
 		return memory
 	})

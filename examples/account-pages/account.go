@@ -106,7 +106,7 @@ func (s *server) consent(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method == http.MethodPost && r.PostForm.Get("decision") == "allow" {
-		s.endpoint.Grant(w, r, v.pending.Request.Scopes)
+		s.endpoint.Grant(w, r, authorize.Granted{Scopes: v.pending.Request.Scopes})
 		return
 	}
 	page := accountPage{asked: v.asked, Account: v.account}

@@ -87,8 +87,7 @@ func newServer(issuer, urlA, urlB string) (*server, error) {
 }
 
 // config is the whole of the endpoint.
-func (s *server) config() authorize.Config {
-	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: s.registered()})
+func (s *server) config(memory *authorize.Memory) authorize.Config {
 	config := authorize.Config{
 		Issuer:        s.issuer,
 		Endpoint:      s.issuer + "/oauth2/authorize",
@@ -98,7 +97,7 @@ func (s *server) config() authorize.Config {
 		Login:         authorize.LoginURL("/login"),
 		Register:      authorize.LoginURL("/register"),
 		Consent:       &authorize.Consent{Page: "/consent", Store: memory},
-		Check:         s.ownRules,
+		CheckRequest:  s.ownRules,
 		ErrorPage:     s.showError,
 		ResponseTypes: []string{"none"},
 		Scopes:        slices.Sorted(maps.Keys(entryPoints)),

@@ -22,7 +22,7 @@ func (s *server) requestOf(w http.ResponseWriter, r *http.Request) (p *authorize
 		s.endpoint.ShowError(w, r, err)
 		return nil, asked{}, false
 	}
-	return p, asked{p.Request.Client.DisplayName(), p.Request.RedirectHost(), p.Sealed}, true
+	return p, asked{p.Request.Client.DisplayName(), p.Request.RedirectHost(), p.JWT}, true
 }
 
 // loginPage is what login.html and register.html show.

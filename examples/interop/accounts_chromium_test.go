@@ -13,7 +13,7 @@ var bob = user{"bob", "bob-password", map[string]any{"name": "Bob Example"}}
 // startAccounts starts the provider for alice, bob and a client that asks for no consent.
 func startAccounts(t *testing.T, s *site) (issuer string) {
 	t.Helper()
-	s.Trusted = true
+	s.FirstParty = true
 	return startConfigured(t, config{Clients: []client{s.client}, Users: []user{alice, bob}})
 }
 

@@ -320,7 +320,7 @@ func TestErrorPageInChromium(t *testing.T) {
 // sends no session cookie with it, and alice still need not sign in again.
 func TestCrossSitePostInChromium(t *testing.T) {
 	b, s := newTab(t), newSite(t)
-	s.Trusted = true
+	s.FirstParty = true
 	issuer := startProvider(t, s.client)
 	b.open(s.ask(issuer, nil))
 	b.logIn(alice.Password)
@@ -334,7 +334,7 @@ func TestCrossSitePostInChromium(t *testing.T) {
 // TestTwoTabsInChromium has two requests wait for a sign-in at the same time.
 func TestTwoTabsInChromium(t *testing.T) {
 	first, s := newTab(t), newSite(t)
-	s.Trusted = true
+	s.FirstParty = true
 	issuer := startProvider(t, s.client)
 	first.open(s.ask(issuer, nil))
 	first.text("input[name=username]")

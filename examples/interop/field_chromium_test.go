@@ -86,7 +86,7 @@ func TestRestoredTabsInChromium(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			first, s := newTab(t), newSite(t)
-			s.Trusted = true
+			s.FirstParty = true
 			issuer := startProvider(t, s.client)
 			all := []tab{first}
 			for len(all) < tabs {
@@ -135,7 +135,7 @@ func (b tab) cookies(address string) (list []string) {
 // provider, with cookies: it is on another port of the same host.
 func TestDashboardInChromium(t *testing.T) {
 	b, s := newTab(t), newSiteAt(t, "127.0.0.1")
-	s.Trusted = true
+	s.FirstParty = true
 	issuer := startProvider(t, s.client)
 	s.mux.HandleFunc("/api", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, s.ask(issuer, url.Values{"state": {"poll"}}), http.StatusFound)
@@ -279,7 +279,7 @@ func TestPrefetchInChromium(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b, s := newTab(t), newSiteAt(t, c.host)
-			s.Trusted = true
+			s.FirstParty = true
 			issuer, ahead := startWatched(t, s.client)
 			if c.signedIn {
 				b.open(issuer + "/login")
@@ -353,7 +353,7 @@ func TestSilentCheckInChromium(t *testing.T) {
 	} {
 		t.Run(c.host+" "+c.mode, func(t *testing.T) {
 			b, s := newTab(t), newSiteAt(t, c.host)
-			s.Trusted = true
+			s.FirstParty = true
 			issuer := startProvider(t, s.client)
 			b.open(issuer + "/login")
 			b.logInAs(alice)

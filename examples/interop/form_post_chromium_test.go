@@ -64,10 +64,12 @@ func newFormPosts(t *testing.T, unvetted bool) *formPosts {
 	}))
 	t.Cleanup(host.Close)
 	f.issuer = host.URL
-	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
+	memory, err := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
 		{ID: "site", Unvetted: unvetted, RedirectURIs: f.RedirectURIs, Scopes: []string{"openid", "profile"}},
 	}})
-	var err error
+	if err != nil {
+		t.Fatal(err)
+	}
 	endpoint, err = authorize.New(authorize.Config{
 		Issuer: f.issuer, Clients: memory, Codes: memory, Login: authorize.LoginURL("/login"),
 		Sessions: authorize.SessionFunc(func(*http.Request) (*session.Session, error) {

@@ -110,7 +110,7 @@ type client struct {
 	Public           bool     `json:"public,omitempty"`
 	Native           bool     `json:"native,omitempty"`
 	LocalhostAnyPort bool     `json:"localhost_any_port,omitempty"`
-	Trusted          bool     `json:"trusted,omitempty"`
+	FirstParty       bool     `json:"trusted,omitempty"`
 }
 
 type user struct {

@@ -73,12 +73,15 @@ func newServer(base string, logger *slog.Logger, now func() time.Time) (*server,
 		base: base, log: logger, profiles: newProfiles(now),
 		tokens: newTokens(base, now, signer), refreshTokens: newRefreshTokens(now),
 	}
-	s.endpoint, err = authorize.New(s.config())
+	memory, err := authorize.NewMemory(authorize.MemoryConfig{Clients: clients, Now: now})
+	if err != nil {
+		return nil, err
+	}
+	s.endpoint, err = authorize.New(s.config(memory))
 	return s, err
 }
 
-func (s *server) config() authorize.Config {
-	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: clients, Now: s.profiles.now})
+func (s *server) config(memory *authorize.Memory) authorize.Config {
 	return authorize.Config{
 		Issuer:       s.base,
 		Endpoint:     s.base + "/oauth/authorize",
@@ -87,7 +90,7 @@ func (s *server) config() authorize.Config {
 		Sessions:     authorize.SessionFunc(s.whoAsks),
 		Login:        authorize.LoginURL("/"), // where a redirect can lead; programs read login_required
 		Require:      required,
-		Check:        ownRules,
+		CheckRequest: ownRules,
 		ErrorPage:    refuse,
 		CodeLifetime: codeLifetime,
 		Logger:       s.log,

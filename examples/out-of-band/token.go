@@ -65,7 +65,7 @@ func (s *server) byCode(r *http.Request, client string) (map[string]any, error) 
 		Verifier:    r.PostForm.Get("code_verifier"),
 	})
 	id := familyOf(r.PostForm.Get("code"))
-	var replay *authorize.Replay
+	var replay *authorize.ReplayError
 	if errors.As(err, &replay) {
 		s.refreshTokens.revoke(id)
 	}

@@ -101,7 +101,7 @@ func (s *server) listAccounts(w http.ResponseWriter, r *http.Request, pending *a
 	}
 	page := accountsPage{Gone: status == http.StatusConflict, Accounts: accounts, Another: s.path + pageFor("/login", pending)}
 	if pending != nil {
-		page.Client, page.Req = pending.Request.Client.DisplayName(), pending.Sealed
+		page.Client, page.Req = pending.Request.Client.DisplayName(), pending.JWT
 	}
 	s.show(w, status, "accounts", page)
 }
@@ -135,7 +135,7 @@ func (s *server) accountsFor(r *http.Request, pending *authorize.Pending) ([]acc
 // canChoose reports whether an account that is signed in may do in place of a sign-in.
 // Where the endpoint wants a new sign-in, none does.
 func (s *server) canChoose(r *http.Request, pending *authorize.Pending) (bool, error) {
-	inPlace := []authorize.Reason{authorize.ReasonNotSignedIn, authorize.ReasonOtherUser, authorize.ReasonStep}
+	inPlace := []authorize.Reason{authorize.ReasonNotSignedIn, authorize.ReasonOtherUser, authorize.ReasonInteraction}
 	if pending != nil && !slices.Contains(inPlace, pending.Reason) {
 		return false, nil
 	}
@@ -160,7 +160,7 @@ func (s *server) asked(w http.ResponseWriter, r *http.Request) (pending *authori
 func pageFor(page string, pending *authorize.Pending) string {
 	switch {
 	case pending != nil:
-		return page + "?req=" + url.QueryEscape(pending.Sealed)
+		return page + "?req=" + url.QueryEscape(pending.JWT)
 	case page == "/login":
 		return page + "?another" // also for those who are signed in
 	}

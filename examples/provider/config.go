@@ -41,7 +41,7 @@ type clientConfig struct {
 	LocalhostAnyPort  bool     `json:"localhost_any_port"` // where one is registered; either will do
 	PKCE              *string  `json:"pkce"`               // absent: required
 	RequireState      bool     `json:"require_state"`
-	Trusted           bool     `json:"trusted"`
+	FirstParty        bool     `json:"trusted"`
 	Disabled          bool     `json:"disabled"`
 
 	// ResponseModes are what a request may name as its response_mode, of "query",
@@ -105,7 +105,7 @@ var inFile = strings.NewReplacer(
 	"Client.PrivateUseSchemes", "private_use_schemes", "PrivateUseSchemes", "private_use_schemes",
 	"RedirectURIs", "redirect_uris", "ResponseTypes", "response_types",
 	"ResponseModes", "response_modes",
-	"DefaultScopes", "default_scopes", "Trusted", "trusted",
+	"DefaultScopes", "default_scopes", "FirstParty", "trusted",
 )
 
 // addClient adds what the library finds wrong with a client. The rule for ids is narrower
@@ -296,7 +296,7 @@ func (c *clientConfig) registration() authorize.Client {
 		ResponseModes:     c.ResponseModes,
 		PKCEOptional:      c.PKCE != nil && *c.PKCE == "optional",
 		Require:           require,
-		Trusted:           c.Trusted,
+		FirstParty:        c.FirstParty,
 		Disabled:          c.Disabled,
 	}
 }

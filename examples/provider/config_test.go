@@ -213,7 +213,7 @@ func TestRegistration(t *testing.T) {
 				"scopes":["openid"],"default_scopes":["openid"],"claims_in_id_token":true,"response_types":["none"],
 				"response_modes":["fragment","query"]}`,
 			authorize.Client{
-				ID: "a", Name: "A", Public: true, AnyLoopbackPort: true, Require: []string{"state"}, Trusted: true, Disabled: true,
+				ID: "a", Name: "A", Public: true, AnyLoopbackPort: true, Require: []string{"state"}, FirstParty: true, Disabled: true,
 				RedirectURIs: []string{"http://localhost/", "cursor://cb"}, PrivateUseSchemes: []string{"cursor"},
 				Scopes: []string{"openid"}, DefaultScopes: []string{"openid"}, ResponseTypes: []string{"none"},
 				ResponseModes: []string{"fragment", "query"},

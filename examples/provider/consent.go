@@ -82,7 +82,7 @@ func (s *server) decideConsent(w http.ResponseWriter, r *http.Request) {
 	}
 	switch r.PostForm.Get("decision") {
 	case "allow":
-		s.endpoint.Grant(w, r, pending.Request.Scopes)
+		s.endpoint.Grant(w, r, authorize.Granted{Scopes: pending.Request.Scopes})
 	default:
 		s.show(w, http.StatusBadRequest, "consent", consentPageFor(pending, current))
 	}
@@ -118,7 +118,7 @@ func consentPageFor(pending *authorize.Pending, current *session.Session) consen
 		Host:    request.RedirectHost(),
 		// http is for loopback only, and every other scheme but https for apps.
 		Local: request.Client.Public && !strings.HasPrefix(request.RedirectURI, "https:"),
-		Req:   pending.Sealed,
+		Req:   pending.JWT,
 	}
 	for _, scope := range request.Scopes {
 		meaning := meanings[scope]

@@ -72,7 +72,7 @@ func loginPageFor(pending *authorize.Pending) loginPage {
 	page := loginPage{
 		Client:   pending.Request.Client.DisplayName(),
 		Username: pending.Request.LoginHint,
-		Req:      pending.Sealed,
+		Req:      pending.JWT,
 	}
 	if page.Username == "" {
 		page.Username = pending.Request.Subject

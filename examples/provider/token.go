@@ -65,7 +65,7 @@ func (s *server) exchange(w http.ResponseWriter, r *http.Request) (*tokenRespons
 		RedirectURI: form.Get("redirect_uri"),
 		Verifier:    form.Get("code_verifier"),
 	})
-	var replay *authorize.Replay
+	var replay *authorize.ReplayError
 	if errors.As(err, &replay) {
 		s.tokens.revoke(grant)
 		s.log.Warn("a code came twice: what was issued for it is revoked", "client", c.id, "subject", replay.Code.Subject)

@@ -168,7 +168,7 @@ func (r *replica) consent(endpoint *authorize.Handler, w http.ResponseWriter, re
 	}
 	switch req.PostFormValue("decision") {
 	case "allow":
-		endpoint.Grant(w, req, pending.Request.Scopes)
+		endpoint.Grant(w, req, authorize.Granted{Scopes: pending.Request.Scopes})
 	case "deny":
 		endpoint.Deny(w, req)
 	default:
@@ -215,7 +215,7 @@ func redeem(endpoint *authorize.Handler, req *http.Request) (tokenAnswer, int) {
 		RedirectURI: req.PostFormValue("redirect_uri"),
 		Verifier:    req.PostFormValue("code_verifier"),
 	})
-	var replay *authorize.Replay
+	var replay *authorize.ReplayError
 	switch {
 	case err == nil:
 		return tokenAnswer{Subject: code.Subject, Scopes: code.Scopes}, http.StatusOK

@@ -74,7 +74,7 @@ func (s *server) consent(w http.ResponseWriter, r *http.Request) {
 	case !current.SignedIn() || current.Subject != pending.Subject:
 		s.endpoint.Resume(w, r) // who is shown must be who is asked: the endpoint sees to that
 	case decision == "allow":
-		s.endpoint.Grant(w, r, pending.Request.Scopes)
+		s.endpoint.Grant(w, r, authorize.Granted{Scopes: pending.Request.Scopes})
 	default:
 		s.show(w, http.StatusOK, "consent", consentPageFor(pending, current))
 	}
@@ -82,7 +82,7 @@ func (s *server) consent(w http.ResponseWriter, r *http.Request) {
 
 func consentPageFor(pending *authorize.Pending, current *session.Session) consentPage {
 	request := pending.Request
-	page := consentPage{Client: request.Client.DisplayName(), Subject: current.Subject, Host: request.RedirectHost(), Req: pending.Sealed}
+	page := consentPage{Client: request.Client.DisplayName(), Subject: current.Subject, Host: request.RedirectHost(), Req: pending.JWT}
 	for _, scope := range request.Scopes {
 		page.Scopes = append(page.Scopes, scopeLine{scope, meanings[scope]})
 	}

@@ -46,7 +46,10 @@ func newSite(t *testing.T, changes ...func(c *authorize.Config, lax *authorize.C
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := configure(base, app, sessions)
+	config, err := configure(base, app, sessions)
+	if err != nil {
+		t.Fatal(err)
+	}
 	lax := authorize.Client{
 		ID: "lax", RedirectURIs: []string{laxClient.RedirectURI}, DefaultRedirectURI: true,
 		Scopes: laxClient.Scopes, DefaultScopes: laxClient.Scopes, PKCEOptional: true,
@@ -54,7 +57,9 @@ func newSite(t *testing.T, changes ...func(c *authorize.Config, lax *authorize.C
 	for _, change := range changes {
 		change(&config, &lax)
 	}
-	config.Clients.(*authorize.Memory).PutClient(lax)
+	if err := config.Clients.(*authorize.Memory).PutClient(lax); err != nil {
+		t.Fatal(err)
+	}
 	endpoint, err := authorize.New(config)
 	if err != nil {
 		t.Fatal(err)

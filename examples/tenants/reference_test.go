@@ -473,7 +473,9 @@ func (w *world) putClient(on *tenant, c authorize.Client) {
 	if !ok {
 		w.t.Fatalf("the clients are in a %T", on.clients)
 	}
-	memory.PutClient(c)
+	if err := memory.PutClient(c); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // restart makes the tenant's endpoint anew, with what has changed.

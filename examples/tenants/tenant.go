@@ -61,11 +61,14 @@ func newTenant(ordered settings, around surroundings) (*tenant, error) {
 		now:      around.now,
 	}
 	callback := t.app + "/callback"
-	memory := authorize.NewMemory(authorize.MemoryConfig{Now: t.now, Clients: []authorize.Client{
+	memory, err := authorize.NewMemory(authorize.MemoryConfig{Now: t.now, Clients: []authorize.Client{
 		{ID: "notes-" + t.Name, Name: "Notes", Public: true, RedirectURIs: []string{callback}, Scopes: []string{"openid", "profile"}},
 		// An application that works by itself: no user can sign in to it.
 		{ID: "backup-" + t.Name, Name: "Backup", RedirectURIs: []string{callback}, Scopes: []string{"openid"}, ResponseTypes: []string{}},
 	}})
+	if err != nil {
+		return nil, err
+	}
 	t.clients, t.codes = memory, memory
 
 	own := urlOf(t.host(), around.own.Port)
@@ -97,7 +100,7 @@ func (t *tenant) config(keys []authorize.Key) authorize.Config {
 		Sessions:        t.sessions,
 		Login:           authorize.LoginURL(t.loginURL),
 		ErrorURL:        t.errorURL,
-		Check:           t.check,
+		CheckRequest:    t.check,
 		Allow:           t.allow,
 		Keys:            keys,
 		PendingLifetime: waiting,
@@ -145,7 +148,7 @@ func (t *tenant) handler() http.Handler {
 	mux.HandleFunc("/authorize", func(w http.ResponseWriter, r *http.Request) { t.endpoint.Load().ServeHTTP(w, r) })
 	switch t.OwnLogin {
 	case withPublicKeys:
-		mux.HandleFunc("/keys", func(w http.ResponseWriter, r *http.Request) { t.endpoint.Load().PublicKeys().ServeHTTP(w, r) })
+		mux.HandleFunc("/keys", func(w http.ResponseWriter, r *http.Request) { t.endpoint.Load().PendingKeysHandler().ServeHTTP(w, r) })
 	case withIntrospection:
 		mux.HandleFunc("/introspect", t.introspect)
 	default:
@@ -163,7 +166,7 @@ func (t *tenant) introspect(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Who are you?", http.StatusUnauthorized)
 		return
 	}
-	t.endpoint.Load().Introspection().ServeHTTP(w, r)
+	t.endpoint.Load().PendingHandler().ServeHTTP(w, r)
 }
 
 // sharedError is the page for errors that no client may be told.

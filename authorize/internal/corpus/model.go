@@ -38,8 +38,8 @@ var modelScopes = []string{"openid", "profile", "email", "offline_access", "api:
 var modelClients = []authorize.Client{
 	{ID: "web", RedirectURIs: []string{"https://app.example/cb"}},
 	{ID: "spa", Public: true, RedirectURIs: []string{"https://spa.example/cb", "https://spa.example/cb2"}},
-	{ID: "native", Public: true, Trusted: true, RedirectURIs: []string{"http://127.0.0.1/cb", "http://[::1]/cb", "com.example.app:/oauth2redirect"}},
-	{ID: "nativelh", Public: true, Trusted: true, RedirectURIs: []string{"http://localhost/cb"}},
+	{ID: "native", Public: true, FirstParty: true, RedirectURIs: []string{"http://127.0.0.1/cb", "http://[::1]/cb", "com.example.app:/oauth2redirect"}},
+	{ID: "nativelh", Public: true, FirstParty: true, RedirectURIs: []string{"http://localhost/cb"}},
 	{ID: "q", RedirectURIs: []string{"https://q.example/cb?tenant=1&x=a+b", "https://q.example/odd?d=%2e%2e&s=1;2"}},
 	{ID: "legacy", PKCEOptional: true, RedirectURIs: []string{"https://legacy.example/cb"}},
 	{ID: "tp", RedirectURIs: []string{"https://tp.example/cb"}},
@@ -111,7 +111,10 @@ func (run *runner) newWorld(c *testCase) (*world, error) {
 		redemptions: map[string]authorize.Redemption{},
 	}
 	w.clients = &clientStore{clients: map[string]authorize.Client{}}
-	w.memory = authorize.NewMemory(authorize.MemoryConfig{Now: w.clock.Now})
+	var err error
+	if w.memory, err = authorize.NewMemory(authorize.MemoryConfig{Now: w.clock.Now}); err != nil {
+		return nil, err
+	}
 	known := false
 	for _, client := range modelClients {
 		known = known || client.ID == c.Client
@@ -120,7 +123,6 @@ func (run *runner) newWorld(c *testCase) (*world, error) {
 	if !known {
 		w.putClient(authorize.Client{ID: c.Client}, c)
 	}
-	var err error
 	if w.cookies, err = session.NewCookies(session.Config{Now: w.clock.Now}); err != nil {
 		return nil, err
 	}
@@ -247,7 +249,7 @@ func (w *world) dump() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintln(&b, c.hash, string(text), string(c.code.Data))
+		fmt.Fprintln(&b, c.hash, string(text), string(c.code.SessionData))
 	}
 	return b.String(), nil
 }

@@ -12,7 +12,11 @@ import (
 // BenchmarkSaveFindTake is what a store does for one code: save, find, take.
 func BenchmarkSaveFindTake(b *testing.B) {
 	b.Run("memory", func(b *testing.B) {
-		benchmark(b, authorize.NewMemory(authorize.MemoryConfig{MaxCodes: 10_000_000, MaxCodesPerSubject: 10_000_000}))
+		memory, err := authorize.NewMemory(authorize.MemoryConfig{MaxCodes: 10_000_000, MaxCodesPerSubject: 10_000_000})
+		if err != nil {
+			b.Fatal(err)
+		}
+		benchmark(b, memory)
 	})
 	for _, e := range engines {
 		b.Run(e.name, func(b *testing.B) {

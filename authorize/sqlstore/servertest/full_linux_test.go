@@ -121,8 +121,8 @@ func fill(ctx context.Context, t *testing.T, store *sqlstore.Store) (saved, refu
 		failed := 0
 		for range 20_000 {
 			hash, code := newKey(), newCode()
-			code.Data = make([]byte, size)
-			rand.Read(code.Data)
+			code.SessionData = make([]byte, size)
+			rand.Read(code.SessionData)
 			if err := store.SaveCode(ctx, hash, code); err == nil {
 				saved = append(saved, hash)
 				continue

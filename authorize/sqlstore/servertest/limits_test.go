@@ -17,18 +17,18 @@ func TestNothingIsCutOff(t *testing.T) {
 	ctx, store := t.Context(), onMariaDB(server.Endpoint, "maxAllowedPacket=0").store(t)
 	for _, size := range []int{1 << 20, 11 << 20, 13 << 20, 40 << 20} {
 		hash, code := newKey(), newCode()
-		code.Data = bytes.Repeat([]byte{7}, size)
+		code.SessionData = bytes.Repeat([]byte{7}, size)
 		saved := store.SaveCode(ctx, hash, code)
 		found, err := store.FindCode(ctx, hash)
 		must(t, err)
-		if saved == nil && (found == nil || len(found.Data) != size) || saved != nil && found != nil {
-			t.Errorf("a code with %d bytes: %v, then %d bytes", size, saved, len(found.Data))
+		if saved == nil && (found == nil || len(found.SessionData) != size) || saved != nil && found != nil {
+			t.Errorf("a code with %d bytes: %v, then %d bytes", size, saved, len(found.SessionData))
 		}
 		if fits := size < 12<<20; fits != (saved == nil) {
 			t.Errorf("a code with %d bytes: %v", size, saved)
 		}
 		rec := newSession("alice")
-		rec.Data = code.Data
+		rec.Data = code.SessionData
 		saved = store.SaveSession(ctx, rec.ID, rec)
 		kept, err := store.FindSession(ctx, rec.ID)
 		must(t, err)

@@ -10,8 +10,8 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// introspection is what [Handler.Introspection] answers.
-type introspection struct {
+// pendingResponse is what [Handler.PendingHandler] answers.
+type pendingResponse struct {
 	Active      bool                `json:"active"`
 	Params      map[string][]string `json:"params,omitempty"`
 	ClientID    string              `json:"client_id,omitempty"`
@@ -26,7 +26,7 @@ type introspection struct {
 	DenyURL     string              `json:"deny_url,omitempty"`
 }
 
-// Introspection serves the content of a waiting request to a page in another
+// PendingHandler serves the content of a waiting request to a page in another
 // process that has no keys to read it: POST a form with req, and get JSON with
 // "active", and where that is true "params" (name to list of values), "client_id" and
 // "client_name" of the client as it is stored, "scope" (what the request asks for, with
@@ -39,7 +39,7 @@ type introspection struct {
 // It tells nothing of the user, and nothing that the holder of req could not learn. Mount
 // it where only the host's own pages reach it all the same, behind whatever they
 // authenticate with.
-func (h *Handler) Introspection() http.Handler {
+func (h *Handler) PendingHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		setHeaders(w.Header())
 		w.Header().Set("Content-Type", "application/json")
@@ -47,40 +47,40 @@ func (h *Handler) Introspection() http.Handler {
 		p, err := h.readParams(r)
 		if r.Method != http.MethodPost || err != nil {
 			w.WriteHeader(http.StatusBadRequest)
-			json.NewEncoder(w).Encode(introspection{})
+			json.NewEncoder(w).Encode(pendingResponse{})
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), h.config.Timeout)
 		defer cancel()
-		answer, err := h.introspect(ctx, p.get("req"))
+		response, err := h.describePending(ctx, p.get("req"))
 		if err != nil {
-			h.log.ErrorContext(ctx, "authorize: introspection", "error", err)
+			h.log.ErrorContext(ctx, "authorize: PendingHandler", "error", err)
 			if after := oautherr.Of(err).RetryAfterHeader(); after != "" {
 				w.Header().Set("Retry-After", after)
 			}
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
-		json.NewEncoder(w).Encode(answer)
+		json.NewEncoder(w).Encode(response)
 	})
 }
 
-// introspect fails only if the ClientStore does.
-func (h *Handler) introspect(ctx context.Context, req string) (introspection, error) {
-	w, err := h.reader().open(req)
+// describePending fails only if the ClientStore does.
+func (h *Handler) describePending(ctx context.Context, req string) (pendingResponse, error) {
+	w, err := h.pending.open(req)
 	if err != nil {
-		return introspection{}, nil
+		return pendingResponse{}, nil
 	}
 	p := pendingOf(w, req, h.config.Endpoint)
 	client, to, err := h.identify(ctx, p.Request.params)
 	if failed := (*reasoned)(nil); errors.As(err, &failed) &&
 		(failed.reason == ReasonStoreFailed || failed.reason == ReasonClientUnreachable) {
-		return introspection{}, err
+		return pendingResponse{}, err
 	}
 	if err != nil {
-		return introspection{}, nil
+		return pendingResponse{}, nil
 	}
 	p.Request.fillIn(&h.config, client, to.URI())
-	return introspection{
+	return pendingResponse{
 		Active:      true,
 		Params:      w.Params,
 		ClientID:    client.ID,
