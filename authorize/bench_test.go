@@ -21,7 +21,7 @@ func (d *discard) WriteHeader(int)             {}
 // roomy is a CodeStore without a bound that matters here.
 func roomy(b *testing.B, change func(*authorize.Config)) *authorize.Handler {
 	config := exampleConfig()
-	config.Codes = newMemory(b, authorize.MemoryConfig{MaxCodes: 1 << 30, MaxCodesPerSubject: 1 << 30})
+	config.Codes = authorize.NewMemory(authorize.MemoryConfig{MaxCodes: 1 << 30, MaxCodesPerSubject: 1 << 30})
 	change(&config)
 	endpoint, err := authorize.New(config)
 	if err != nil {

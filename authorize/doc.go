@@ -2,7 +2,7 @@
 // OpenID Connect as one [http.Handler] for programs that have users, sessions and a
 // login page of their own.
 //
-//	memory, err := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{
+//	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{
 //		ID:           "wiki",
 //		Name:         "The wiki",
 //		RedirectURIs: []string{"https://wiki.example/callback"},

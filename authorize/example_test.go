@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -40,15 +39,12 @@ func requestURL(extra ...string) string {
 
 // exampleConfig is an endpoint on which alice is signed in.
 func exampleConfig() authorize.Config {
-	memory, err := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{
 		ID:           "wiki",
 		Name:         "The wiki",
 		RedirectURIs: []string{"https://wiki.example/callback"},
 		Scopes:       []string{"openid", "profile"},
 	}}})
-	if err != nil {
-		log.Fatal(err)
-	}
 	alice := func(*http.Request) (*session.Session, error) {
 		return &session.Session{Subject: "alice", AuthTime: time.Now().Add(-time.Hour)}, nil
 	}

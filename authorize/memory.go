@@ -62,10 +62,11 @@ type MemoryConfig struct {
 // that can still be redeemed are never dropped to make room. Test for it with [errors.Is].
 var ErrFull = errors.New("the in-memory store is full")
 
-// NewMemory returns a store with the given clients. Two with the same ID are an error, and
-// so is what [Memory.PutClient] refuses. The error joins all that is wrong and names each
-// client.
-func NewMemory(config MemoryConfig) (*Memory, error) {
+// NewMemory returns a store with the given clients. It panics if two of them have the same
+// ID or if [CheckClient] refuses one, which is a mistake in the program; the text names the
+// client, the field and what to do. For clients from a file or a form use
+// [Memory.PutClient], which returns the error.
+func NewMemory(config MemoryConfig) *Memory {
 	m := &Memory{
 		maxCodes:    cmp.Or(max(config.MaxCodes, 0), 100_000),
 		maxConsents: cmp.Or(max(config.MaxConsents, 0), 100_000),
@@ -83,17 +84,15 @@ func NewMemory(config MemoryConfig) (*Memory, error) {
 	if m.now == nil {
 		m.now = time.Now
 	}
-	var wrong []error
 	for _, c := range config.Clients {
 		if m.clients[c.ID] != nil {
-			wrong = append(wrong, fmt.Errorf("authorize: two clients have the ID %.80q", c.ID))
+			panic(fmt.Sprintf("authorize: two clients have the ID %.80q", c.ID))
 		}
-		wrong = append(wrong, m.PutClient(c))
+		if err := m.PutClient(c); err != nil {
+			panic(err.Error())
+		}
 	}
-	if err := errors.Join(wrong...); err != nil {
-		return nil, err
-	}
-	return m, nil
+	return m
 }
 
 // PutClient stores a client in place of the one with the same ID. What [CheckClient] says

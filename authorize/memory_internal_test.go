@@ -9,10 +9,7 @@ import (
 // What a Memory keeps for itself cannot be seen from outside, but takes room.
 func TestMemoryKeepsNothingOfWhatIsGone(t *testing.T) {
 	ctx, now := t.Context(), testStart
-	m, err := NewMemory(MemoryConfig{Now: func() time.Time { return now }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := NewMemory(MemoryConfig{Now: func() time.Time { return now }})
 	if m.maxCodes != 100_000 || m.maxConsents != 100_000 {
 		t.Errorf("there is room for %d codes and %d consents", m.maxCodes, m.maxConsents)
 	}

@@ -80,11 +80,7 @@ type uncheckedMemory struct {
 }
 
 func newUncheckedMemory(clients []Client, config MemoryConfig) *uncheckedMemory {
-	memory, err := NewMemory(config)
-	if err != nil {
-		panic(err)
-	}
-	m := &uncheckedMemory{memory, map[string]*Client{}}
+	m := &uncheckedMemory{NewMemory(config), map[string]*Client{}}
 	for _, c := range clients {
 		m.PutClient(c)
 	}

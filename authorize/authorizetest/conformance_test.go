@@ -93,15 +93,7 @@ func (c *codes) TakeCode(ctx context.Context, hash string, at time.Time) (*autho
 	return c.CodeStore.TakeCode(ctx, hash, at)
 }
 
-func soundMemory() *authorize.Memory {
-	memory, err := authorize.NewMemory(authorize.MemoryConfig{})
-	if err != nil {
-		panic(err)
-	}
-	return memory
-}
-
-func soundCodes() authorize.CodeStore { return soundMemory() }
+func soundCodes() authorize.CodeStore { return authorize.NewMemory(authorize.MemoryConfig{}) }
 
 // codesWith returns a function that opens a store with one fault.
 func codesWith(fault func(c *codes, sound authorize.CodeStore)) func() authorize.CodeStore {
@@ -993,7 +985,7 @@ func TestTheSessionRulesFindEveryFault(t *testing.T) {
 // The exported functions, on stores that are sound. That each rule can fail is
 // tested above.
 func TestSoundStoresPass(t *testing.T) {
-	memory := soundMemory() // one for all subtests
+	memory := authorize.NewMemory(authorize.MemoryConfig{}) // one for all subtests
 	sessions := session.NewMemory(session.MemoryConfig{MaxPerSubject: 25})
 	opened := map[string]int{}
 	TestCodeStore(t, func(*testing.T) authorize.CodeStore { opened["codes"]++; return memory })

@@ -30,14 +30,11 @@ var loginPage = template.Must(template.New("login").Parse(`<!DOCTYPE html>
 
 // newProgram is the program under test: a login page and the endpoint.
 func newProgram() (*http.ServeMux, *authorize.Handler) {
-	memory, err := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{
 		ID:           "wiki",
 		RedirectURIs: []string{"https://wiki.example/callback"},
 		Scopes:       []string{"openid", "profile"},
 	}}})
-	if err != nil {
-		log.Fatal(err)
-	}
 	cookies, err := session.NewCookies(session.Config{})
 	if err != nil {
 		log.Fatal(err)

@@ -87,7 +87,8 @@ func newServer(issuer, urlA, urlB string) (*server, error) {
 }
 
 // config is the whole of the endpoint.
-func (s *server) config(memory *authorize.Memory) authorize.Config {
+func (s *server) config() authorize.Config {
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: s.registered()})
 	config := authorize.Config{
 		Issuer:        s.issuer,
 		Endpoint:      s.issuer + "/oauth2/authorize",

@@ -48,11 +48,8 @@ const maxForm = 64 << 10
 
 // handler mounts everything, the two clients included, each under its host.
 func (s *server) handler() (http.Handler, error) {
-	memory, err := authorize.NewMemory(authorize.MemoryConfig{Clients: s.registered()})
-	if err != nil {
-		return nil, err
-	}
-	if s.endpoint, err = authorize.New(s.config(memory)); err != nil {
+	var err error
+	if s.endpoint, err = authorize.New(s.config()); err != nil {
 		return nil, err
 	}
 	mux, own := http.NewServeMux(), http.NewServeMux()

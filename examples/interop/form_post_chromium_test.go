@@ -64,12 +64,10 @@ func newFormPosts(t *testing.T, unvetted bool) *formPosts {
 	}))
 	t.Cleanup(host.Close)
 	f.issuer = host.URL
-	memory, err := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
 		{ID: "site", Unvetted: unvetted, RedirectURIs: f.RedirectURIs, Scopes: []string{"openid", "profile"}},
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	var err error
 	endpoint, err = authorize.New(authorize.Config{
 		Issuer: f.issuer, Clients: memory, Codes: memory, Login: authorize.LoginURL("/login"),
 		Sessions: authorize.SessionFunc(func(*http.Request) (*session.Session, error) {

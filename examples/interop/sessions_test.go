@@ -64,12 +64,9 @@ func TestSessionsOfOthers(t *testing.T) {
 
 func signInWith(t *testing.T, store authorize.SessionStore, signIn func(http.ResponseWriter, *http.Request, string) error, wrap func(http.Handler) http.Handler) {
 	const issuer = "https://accounts.example"
-	memory, err := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{
 		ID: "wiki", RedirectURIs: []string{"https://wiki.example/callback"}, Scopes: []string{"openid"},
 	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	endpoint, err := authorize.New(authorize.Config{
 		Issuer: issuer, Clients: memory, Codes: memory, Sessions: store, Login: authorize.LoginURL("/login"),
 	})

@@ -73,15 +73,12 @@ func newServer(base string, logger *slog.Logger, now func() time.Time) (*server,
 		base: base, log: logger, profiles: newProfiles(now),
 		tokens: newTokens(base, now, signer), refreshTokens: newRefreshTokens(now),
 	}
-	memory, err := authorize.NewMemory(authorize.MemoryConfig{Clients: clients, Now: now})
-	if err != nil {
-		return nil, err
-	}
-	s.endpoint, err = authorize.New(s.config(memory))
+	s.endpoint, err = authorize.New(s.config())
 	return s, err
 }
 
-func (s *server) config(memory *authorize.Memory) authorize.Config {
+func (s *server) config() authorize.Config {
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: clients, Now: s.profiles.now})
 	return authorize.Config{
 		Issuer:       s.base,
 		Endpoint:     s.base + "/oauth/authorize",

@@ -157,13 +157,10 @@ func TestProfilesLastAsLongAsTheirTokens(t *testing.T) {
 // A request that fails when its profile is there already finds it again.
 func TestARetryAfterAFailureHasTheSameProfile(t *testing.T) {
 	s := newSite(t)
-	memory, err := authorize.NewMemory(authorize.MemoryConfig{Clients: clients, Now: s.server.profiles.now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := s.server.config(memory)
+	config := s.server.config()
 	codes := &full{CodeStore: config.Codes, full: true}
 	config.Codes = codes
+	var err error
 	if s.server.endpoint, err = authorize.New(config); err != nil {
 		t.Fatal(err)
 	}

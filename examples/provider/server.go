@@ -99,10 +99,7 @@ func (s *server) newEndpoint(o options) error {
 	for _, c := range o.config.Clients {
 		clients = append(clients, c.registration())
 	}
-	memory, err := authorize.NewMemory(authorize.MemoryConfig{Clients: clients, Now: o.now})
-	if err != nil {
-		return err
-	}
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: clients, Now: o.now})
 	endpoint, err := authorize.New(authorize.Config{
 		Issuer:        o.issuer,
 		Clients:       memory,

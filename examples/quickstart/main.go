@@ -20,7 +20,7 @@ func main() {
 	base := "http://" + listener.Addr().String()
 	// README begin
 	demo := authorize.Client{ID: "demo", Public: true, RedirectURIs: []string{base + "/"}, Scopes: []string{"openid"}}
-	memory := must(authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{demo}}))
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{demo}})
 	sessions := must(session.NewCookies(session.Config{Insecure: true})) // for plain http on this machine
 	endpoint := must(authorize.New(authorize.Config{
 		Issuer:   base,

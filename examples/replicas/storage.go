@@ -33,7 +33,7 @@ type places struct{ PostgreSQL, Redis, SQLite string }
 func (p places) open(ctx context.Context, clients ...authorize.Client) (stores, error) {
 	switch p.kinds() {
 	case "memory":
-		return inMemory(clients...)
+		return inMemory(clients...), nil
 	case "SQLite":
 		return inSQLite(ctx, p.SQLite, clients...)
 	case "PostgreSQL":
@@ -64,9 +64,9 @@ func (p places) kinds() string {
 }
 
 // inMemory keeps everything in this process: no other replica knows any of it.
-func inMemory(clients ...authorize.Client) (stores, error) {
-	memory, err := authorize.NewMemory(authorize.MemoryConfig{Clients: clients})
-	return stores{memory, memory, memory, session.NewMemory(session.MemoryConfig{})}, err
+func inMemory(clients ...authorize.Client) stores {
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: clients})
+	return stores{memory, memory, memory, session.NewMemory(session.MemoryConfig{})}
 }
 
 // inSQLite keeps everything in a file, for all replicas on one machine. A crash of the
@@ -90,12 +90,8 @@ func inRedis(ctx context.Context, address string, clients ...authorize.Client) (
 	if err != nil {
 		return stores{}, err
 	}
-	inProgram, err := inMemory(clients...)
-	if err != nil {
-		return stores{}, err
-	}
 	store, err := redisstore.New(ctx, redisstore.Config{Client: redis.NewClient(options), Logger: slog.Default()})
-	return stores{inProgram.clients, store, store, store}, err
+	return stores{inMemory(clients...).clients, store, store, store}, err
 }
 
 // inPostgreSQLAndRedis keeps in the database what stays, and in Redis what passes:

@@ -35,8 +35,8 @@ var required = []string{
 
 // configure returns the configuration for a server at the URL base, whose own client
 // is the single-page program at the origin app.
-func configure(base, app string, sessions authorize.SessionStore) (authorize.Config, error) {
-	memory, err := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
+func configure(base, app string, sessions authorize.SessionStore) authorize.Config {
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
 		{
 			ID: "app", Name: "Single-page client", Public: true,
 			RedirectURIs: []string{app + "/"},
@@ -62,7 +62,7 @@ func configure(base, app string, sessions authorize.SessionStore) (authorize.Con
 		ErrorPage: func(w http.ResponseWriter, _ *http.Request, p authorize.PageError) {
 			show(w, base, p.Status, "error", p)
 		},
-	}, err
+	}
 }
 
 // answersByRedirect refuses form_post: here the answer is in the Location header always.
@@ -89,7 +89,7 @@ func main() {
 	app := fmt.Sprintf("http://client.localhost:%d", listener.Addr().(*net.TCPAddr).Port)
 	// Insecure is for plain http on this machine.
 	sessions := must(session.NewCookies(session.Config{Insecure: true, Name: cookieName}))
-	config := must(configure(base, app, sessions))
+	config := configure(base, app, sessions)
 	config.Logger = slog.Default()
 	s := &server{must(authorize.New(config)), sessions, base, app}
 	fmt.Println("listening on", base)

@@ -46,10 +46,7 @@ func newSite(t *testing.T, changes ...func(c *authorize.Config, lax *authorize.C
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := configure(base, app, sessions)
-	if err != nil {
-		t.Fatal(err)
-	}
+	config := configure(base, app, sessions)
 	lax := authorize.Client{
 		ID: "lax", RedirectURIs: []string{laxClient.RedirectURI}, DefaultRedirectURI: true,
 		Scopes: laxClient.Scopes, DefaultScopes: laxClient.Scopes, PKCEOptional: true,

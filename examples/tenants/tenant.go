@@ -61,14 +61,11 @@ func newTenant(ordered settings, around surroundings) (*tenant, error) {
 		now:      around.now,
 	}
 	callback := t.app + "/callback"
-	memory, err := authorize.NewMemory(authorize.MemoryConfig{Now: t.now, Clients: []authorize.Client{
+	memory := authorize.NewMemory(authorize.MemoryConfig{Now: t.now, Clients: []authorize.Client{
 		{ID: "notes-" + t.Name, Name: "Notes", Public: true, RedirectURIs: []string{callback}, Scopes: []string{"openid", "profile"}},
 		// An application that works by itself: no user can sign in to it.
 		{ID: "backup-" + t.Name, Name: "Backup", RedirectURIs: []string{callback}, Scopes: []string{"openid"}, ResponseTypes: []string{}},
 	}})
-	if err != nil {
-		return nil, err
-	}
 	t.clients, t.codes = memory, memory
 
 	own := urlOf(t.host(), around.own.Port)

@@ -111,10 +111,7 @@ func (run *runner) newWorld(c *testCase) (*world, error) {
 		redemptions: map[string]authorize.Redemption{},
 	}
 	w.clients = &clientStore{clients: map[string]authorize.Client{}}
-	var err error
-	if w.memory, err = authorize.NewMemory(authorize.MemoryConfig{Now: w.clock.Now}); err != nil {
-		return nil, err
-	}
+	w.memory = authorize.NewMemory(authorize.MemoryConfig{Now: w.clock.Now})
 	known := false
 	for _, client := range modelClients {
 		known = known || client.ID == c.Client
@@ -123,6 +120,7 @@ func (run *runner) newWorld(c *testCase) (*world, error) {
 	if !known {
 		w.putClient(authorize.Client{ID: c.Client}, c)
 	}
+	var err error
 	if w.cookies, err = session.NewCookies(session.Config{Now: w.clock.Now}); err != nil {
 		return nil, err
 	}
