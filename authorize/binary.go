@@ -1,47 +1,119 @@
 package authorize
 
-import "github.com/usher-auth/usher/internal/binary"
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
 
-// How codes, consents and clients are written and read: one line for each field. What a new
-// line needs stands in package binary.
+// How codes, consents and clients are written: as JSON, with the names of these tags. A
+// conversion ties each type to its fields, so what is missing here does not compile.
+//
+// Replicas of two releases share a store. A name and its meaning therefore stay for ever,
+// and a release ignores members that it does not know. That is right for a new field as
+// long as whoever ignores it grants no more than was written. Where it is not, as with a
+// key that the code is bound to, a record in which the field is set says the next version,
+// latestVersion rises with it, and releases before it refuse the record.
+const latestVersion = 1
 
-func (c *Code) members() []binary.Member {
-	return []binary.Member{
-		binary.Text("client_id", &c.ClientID),
-		binary.Text("redirect_uri", &c.RedirectURI),
-		binary.Flag("redirect_uri_sent", &c.RedirectURISent),
-		binary.Text("code_challenge", &c.Challenge),
-		binary.Texts("scopes", &c.Scopes),
-		binary.Texts("resources", &c.Resources),
-		binary.Text("sub", &c.Subject),
-		binary.Millis("auth_time_ms", &c.AuthTime),
-		binary.Text("acr", &c.ACR),
-		binary.Texts("amr", &c.AMR),
-		binary.Text("nonce", &c.Nonce),
-		binary.JSON("claims", &c.Claims),
-		binary.Pairs("parameters", &c.Parameters),
-		binary.Text("session_id", &c.SessionID),
-		binary.Bytes("session_data", &c.SessionData),
-		binary.Millis("issued_at_ms", &c.IssuedAt),
-		binary.Millis("expires_at_ms", &c.ExpiresAt),
-		binary.Millis("used_at_ms", &c.UsedAt),
-	}
+type recordHeader struct {
+	Type    string `json:"type"`
+	Version int    `json:"version"`
+}
+
+type codeMembers struct {
+	ClientID        string            `json:"client_id,omitempty"`
+	RedirectURI     string            `json:"redirect_uri,omitempty"`
+	RedirectURISent bool              `json:"redirect_uri_sent,omitempty"`
+	Challenge       string            `json:"code_challenge,omitempty"`
+	Scopes          []string          `json:"scopes,omitzero"`
+	Resources       []string          `json:"resources,omitzero"`
+	Subject         string            `json:"sub,omitempty"`
+	AuthTime        time.Time         `json:"auth_time,omitzero"`
+	ACR             string            `json:"acr,omitempty"`
+	AMR             []string          `json:"amr,omitzero"`
+	Nonce           string            `json:"nonce,omitempty"`
+	Claims          json.RawMessage   `json:"-"` // see codeRecord
+	Parameters      map[string]string `json:"parameters,omitzero"`
+	SessionID       string            `json:"session_id,omitempty"`
+	SessionData     []byte            `json:"session_data,omitzero"`
+	IssuedAt        time.Time         `json:"issued_at,omitzero"`
+	ExpiresAt       time.Time         `json:"expires_at,omitzero"`
+	UsedAt          time.Time         `json:"used_at,omitzero"`
+}
+
+// codeRecord has the claims as bytes, because JSON inside of JSON would lose some of them.
+type codeRecord struct {
+	recordHeader
+	codeMembers
+	Claims []byte `json:"claims,omitzero"`
+}
+
+type consentRecord struct {
+	recordHeader
+	consentMembers
+}
+
+type consentMembers struct {
+	Subject        string    `json:"sub,omitempty"`
+	ClientID       string    `json:"client_id,omitempty"`
+	Scopes         []string  `json:"scopes,omitzero"`
+	Resources      []string  `json:"resources,omitzero"`
+	IDTokenClaims  []string  `json:"id_token_claims,omitzero"`
+	UserInfoClaims []string  `json:"userinfo_claims,omitzero"`
+	GrantedAt      time.Time `json:"granted_at,omitzero"`
+}
+
+type clientRecord struct {
+	recordHeader
+	clientMembers
+}
+
+type clientMembers struct {
+	ID                 string   `json:"client_id,omitempty"`
+	Name               string   `json:"client_name,omitempty"`
+	Public             bool     `json:"public,omitempty"`
+	RedirectURIs       []string `json:"redirect_uris,omitzero"`
+	PrivateUseSchemes  []string `json:"private_use_schemes,omitzero"`
+	OutOfBand          string   `json:"out_of_band,omitempty"`
+	DefaultRedirectURI bool     `json:"default_redirect_uri,omitempty"`
+	AnyLoopbackPort    bool     `json:"any_loopback_port,omitempty"`
+	Scopes             []string `json:"scopes,omitzero"`
+	DefaultScopes      []string `json:"default_scopes,omitzero"`
+	ResponseTypes      []string `json:"response_types,omitzero"`
+	ResponseModes      []string `json:"response_modes,omitzero"`
+	PKCEOptional       bool     `json:"pkce_optional,omitempty"`
+	Require            []string `json:"require,omitzero"`
+	RequirePushed      bool     `json:"require_pushed,omitempty"`
+	OfflineAccess      bool     `json:"offline_access,omitempty"`
+	FirstParty         bool     `json:"first_party,omitempty"`
+	Unvetted           bool     `json:"unvetted,omitempty"`
+	Disabled           bool     `json:"disabled,omitempty"`
 }
 
 // MarshalBinary returns the code in the form in which a [CodeStore] may keep it: a JSON
 // object with every field in it that is set, for [Code.UnmarshalBinary]. It implements
 // [encoding.BinaryMarshaler].
 //
-// Times are in UTC and in whole milliseconds; what is less is cut off. Texts keep their
-// bytes, UTF-8 or not, and nil stays apart from empty. A time too far from 1970 to be counted
-// in milliseconds is an error, and so is one in the first millisecond of the year 1, which
-// would come back as zero. The size is not limited: SessionData takes a third more than its bytes,
-// and a text up to six times as many.
+// Nil stays apart from empty. A text keeps its bytes: one that is not UTF-8, or has a "%",
+// is percent-encoded. Times are in UTC; one after the year 9999 is an error. The size is
+// not limited.
 //
 // Every later release reads what an earlier one wrote. An earlier one reads what a later one
 // wrote, without the fields that it does not know, unless that would grant more than was
 // written: then the record has a version that the earlier one refuses.
-func (c Code) MarshalBinary() ([]byte, error) { return binary.Marshal("code", c.members()) }
+func (c Code) MarshalBinary() ([]byte, error) {
+	code := c.Clone()
+	code.eachText(escape)
+	for _, t := range []*time.Time{&code.AuthTime, &code.IssuedAt, &code.ExpiresAt, &code.UsedAt} {
+		*t = t.UTC()
+	}
+	return writeRecord(codeRecord{recordHeader{"code", 1}, codeMembers(*code), code.Claims})
+}
 
 // UnmarshalBinary sets the code to what [Code.MarshalBinary] has written, as a whole. It
 // implements [encoding.BinaryUnmarshaler]. The code shares no memory with b.
@@ -51,87 +123,114 @@ func (c Code) MarshalBinary() ([]byte, error) { return binary.Marshal("code", c.
 // knows, so it is better to write each once.
 //
 // What is not such a record is an error and leaves c as it was: other bytes, a part of a
-// record, a record of another type, one with a member twice or of the wrong kind, and one of a
-// later version. Members that this release does not know are ignored. The error has none of
-// the values in it. Nothing protects against somebody who can write to the store.
+// record, a record of another type or of a later version. Members that this release does
+// not know are ignored. Nothing protects against somebody who can write to the store.
 func (c *Code) UnmarshalBinary(b []byte) error {
-	var read Code
-	if err := binary.Unmarshal("code", b, read.members()); err != nil {
+	var read codeRecord
+	if err := readRecord(b, "code", &read, &read.recordHeader); err != nil {
 		return err
 	}
-	*c = read
-	return nil
-}
-
-func (c *ConsentRecord) members() []binary.Member {
-	return []binary.Member{
-		binary.Text("sub", &c.Subject),
-		binary.Text("client_id", &c.ClientID),
-		binary.Texts("scopes", &c.Scopes),
-		binary.Texts("resources", &c.Resources),
-		binary.Texts("id_token_claims", &c.IDTokenClaims),
-		binary.Texts("userinfo_claims", &c.UserInfoClaims),
-		binary.Millis("granted_at_ms", &c.GrantedAt),
+	code := Code(read.codeMembers)
+	code.Claims = read.Claims
+	if err := unescape(code.eachText); err != nil {
+		return err
 	}
+	*c = code
+	return nil
 }
 
 // MarshalBinary returns the record in the form in which a [ConsentStore] may keep it, for
 // [ConsentRecord.UnmarshalBinary]. It implements [encoding.BinaryMarshaler]. What
-// [Code.MarshalBinary] says of texts, times, sizes, errors and releases holds here too.
+// [Code.MarshalBinary] says of texts, times, sizes and releases holds here too.
 func (c ConsentRecord) MarshalBinary() ([]byte, error) {
-	return binary.Marshal("consent", c.members())
+	consent := c.Clone()
+	consent.eachText(escape)
+	consent.GrantedAt = consent.GrantedAt.UTC()
+	return writeRecord(consentRecord{recordHeader{"consent", 1}, consentMembers(*consent)})
 }
 
 // UnmarshalBinary sets the record to what [ConsentRecord.MarshalBinary] has written, as a
 // whole. It implements [encoding.BinaryUnmarshaler]. The record shares no memory with b. What
 // [Code.UnmarshalBinary] says of errors holds here too.
 func (c *ConsentRecord) UnmarshalBinary(b []byte) error {
-	var read ConsentRecord
-	if err := binary.Unmarshal("consent", b, read.members()); err != nil {
+	var read consentRecord
+	if err := readRecord(b, "consent", &read, &read.recordHeader); err != nil {
 		return err
 	}
-	*c = read
-	return nil
-}
-
-func (c *Client) members() []binary.Member {
-	return []binary.Member{
-		binary.Text("client_id", &c.ID),
-		binary.Text("client_name", &c.Name),
-		binary.Flag("public", &c.Public),
-		binary.Texts("redirect_uris", &c.RedirectURIs),
-		binary.Texts("private_use_schemes", &c.PrivateUseSchemes),
-		binary.Text("out_of_band", &c.OutOfBand),
-		binary.Flag("default_redirect_uri", &c.DefaultRedirectURI),
-		binary.Flag("any_loopback_port", &c.AnyLoopbackPort),
-		binary.Texts("scopes", &c.Scopes),
-		binary.Texts("default_scopes", &c.DefaultScopes),
-		binary.Texts("response_types", &c.ResponseTypes),
-		binary.Texts("response_modes", &c.ResponseModes),
-		binary.Flag("pkce_optional", &c.PKCEOptional),
-		binary.Texts("require", &c.Require),
-		binary.Flag("require_pushed", &c.RequirePushed),
-		binary.Flag("offline_access", &c.OfflineAccess),
-		binary.Flag("first_party", &c.FirstParty),
-		binary.Flag("unvetted", &c.Unvetted),
-		binary.Flag("disabled", &c.Disabled),
+	consent := ConsentRecord(read.consentMembers)
+	if err := unescape(consent.eachText); err != nil {
+		return err
 	}
+	*c = consent
+	return nil
 }
 
 // MarshalBinary returns the client in the form in which a [ClientStore] may keep it, for
 // [Client.UnmarshalBinary]. It implements [encoding.BinaryMarshaler]. What
 // [Code.MarshalBinary] says of texts, sizes and releases holds here too. It does not look at
 // what is in the client: see [CheckClient].
-func (c Client) MarshalBinary() ([]byte, error) { return binary.Marshal("client", c.members()) }
+func (c Client) MarshalBinary() ([]byte, error) {
+	client := c.clone()
+	client.eachText(escape)
+	return writeRecord(clientRecord{recordHeader{"client", 1}, clientMembers(*client)})
+}
 
 // UnmarshalBinary sets the client to what [Client.MarshalBinary] has written, as a whole. It
 // implements [encoding.BinaryUnmarshaler]. The client shares no memory with b. What
 // [Code.UnmarshalBinary] says of errors holds here too.
 func (c *Client) UnmarshalBinary(b []byte) error {
-	var read Client
-	if err := binary.Unmarshal("client", b, read.members()); err != nil {
+	var read clientRecord
+	if err := readRecord(b, "client", &read, &read.recordHeader); err != nil {
 		return err
 	}
-	*c = read
+	client := Client(read.clientMembers)
+	if err := unescape(client.eachText); err != nil {
+		return err
+	}
+	*c = client
 	return nil
+}
+
+func writeRecord(record any) ([]byte, error) {
+	b, err := json.Marshal(record)
+	if err != nil {
+		return nil, fmt.Errorf("authorize: the record cannot be written: %w", err)
+	}
+	return b, nil
+}
+
+// readRecord reads the bytes into a record of this type, whose header is in it.
+func readRecord(b []byte, recordType string, record any, header *recordHeader) error {
+	err := json.Unmarshal(b, record)
+	switch {
+	case err != nil:
+	case !utf8.Valid(b):
+		err = errors.New("it is not UTF-8")
+	case header.Type != recordType:
+		err = fmt.Errorf("its type is %.40q: is another record under this key?", header.Type)
+	case header.Version < 1 || header.Version > latestVersion:
+		err = fmt.Errorf("it has version %d, and this release reads versions up to %d: a later one "+
+			"has written it, with something that must not be ignored", header.Version, latestVersion)
+	default:
+		return nil
+	}
+	return fmt.Errorf("authorize: the record of a %s cannot be read: %w", recordType, err)
+}
+
+// escape makes a text one that JSON can hold: any bytes, where JSON has UTF-8 only.
+func escape(text string) string {
+	if utf8.ValidString(text) && !strings.Contains(text, "%") {
+		return text
+	}
+	return url.PathEscape(text)
+}
+
+// unescape is its reverse, for each text of a record.
+func unescape(eachText func(func(string) string)) (err error) {
+	eachText(func(text string) string {
+		plain, wrong := url.PathUnescape(text)
+		err = errors.Join(err, wrong)
+		return plain
+	})
+	return err
 }

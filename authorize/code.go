@@ -72,36 +72,35 @@ func (c *Code) Clone() *Code {
 		return nil
 	}
 	clone := *c
+	clone.Claims, clone.SessionData = slices.Clone(c.Claims), slices.Clone(c.SessionData)
 	// A string may be a part of the whole request, which must not stay with it.
-	for _, text := range []*string{
-		&clone.ClientID, &clone.RedirectURI, &clone.Challenge, &clone.Subject, &clone.ACR, &clone.Nonce, &clone.SessionID,
-	} {
-		*text = strings.Clone(*text)
-	}
-	clone.Scopes = cloneStrings(c.Scopes)
-	clone.Resources = cloneStrings(c.Resources)
-	clone.AMR = cloneStrings(c.AMR)
-	clone.Claims = slices.Clone(c.Claims)
-	clone.Parameters = cloneMap(c.Parameters)
-	clone.SessionData = slices.Clone(c.SessionData)
+	clone.eachText(strings.Clone)
 	return &clone
 }
 
-func cloneStrings(list []string) []string {
-	clone := slices.Clone(list)
-	for i := range clone {
-		clone[i] = strings.Clone(clone[i])
+// eachText puts f of each text in its place, in lists and maps that are new.
+func (c *Code) eachText(f func(string) string) {
+	for _, text := range []*string{
+		&c.ClientID, &c.RedirectURI, &c.Challenge, &c.Subject, &c.ACR, &c.Nonce, &c.SessionID,
+	} {
+		*text = f(*text)
 	}
-	return clone
+	eachOf(f, &c.Scopes, &c.Resources, &c.AMR)
+	if c.Parameters != nil {
+		parameters := make(map[string]string, len(c.Parameters))
+		for name, value := range c.Parameters {
+			parameters[f(name)] = f(value)
+		}
+		c.Parameters = parameters
+	}
 }
 
-func cloneMap(m map[string]string) map[string]string {
-	if m == nil {
-		return nil
+// eachOf does it for lists.
+func eachOf(f func(string) string, lists ...*[]string) {
+	for _, list := range lists {
+		*list = slices.Clone(*list)
+		for i, text := range *list {
+			(*list)[i] = f(text)
+		}
 	}
-	clone := make(map[string]string, len(m))
-	for name, value := range m {
-		clone[strings.Clone(name)] = strings.Clone(value)
-	}
-	return clone
 }

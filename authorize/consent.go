@@ -55,12 +55,13 @@ func (c *ConsentRecord) Clone() *ConsentRecord {
 		return nil
 	}
 	clone := *c
-	clone.Subject, clone.ClientID = strings.Clone(c.Subject), strings.Clone(c.ClientID)
-	clone.Scopes = cloneStrings(c.Scopes)
-	clone.Resources = cloneStrings(c.Resources)
-	clone.IDTokenClaims = cloneStrings(c.IDTokenClaims)
-	clone.UserInfoClaims = cloneStrings(c.UserInfoClaims)
+	clone.eachText(strings.Clone)
 	return &clone
+}
+
+func (c *ConsentRecord) eachText(f func(string) string) {
+	c.Subject, c.ClientID = f(c.Subject), f(c.ClientID)
+	eachOf(f, &c.Scopes, &c.Resources, &c.IDTokenClaims, &c.UserInfoClaims)
 }
 
 // isFor looks again at what the store was asked for. Nil is for nobody.

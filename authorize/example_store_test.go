@@ -90,7 +90,7 @@ func Example_store() {
 		fmt.Println(code.Subject, taken, code.UsedAt)
 	}
 	// Output:
-	// {"type":"code","version":1,"client_id":"wiki","sub":"alice","expires_at_ms":1772366460000}
+	// {"type":"code","version":1,"client_id":"wiki","sub":"alice","expires_at":"2026-03-01T12:01:00Z"}
 	// alice true 2026-03-01 12:00:00 +0000 UTC
 	// alice false 2026-03-01 12:00:00 +0000 UTC
 }

@@ -116,14 +116,14 @@ func (m *Memory) DeleteClient(id string) {
 
 func (c *Client) clone() *Client {
 	clone := *c
-	clone.RedirectURIs = slices.Clone(c.RedirectURIs)
-	clone.PrivateUseSchemes = slices.Clone(c.PrivateUseSchemes)
-	clone.Scopes = slices.Clone(c.Scopes)
-	clone.DefaultScopes = slices.Clone(c.DefaultScopes)
-	clone.ResponseTypes = slices.Clone(c.ResponseTypes)
-	clone.ResponseModes = slices.Clone(c.ResponseModes)
-	clone.Require = slices.Clone(c.Require)
+	clone.eachText(func(text string) string { return text })
 	return &clone
+}
+
+func (c *Client) eachText(f func(string) string) {
+	c.ID, c.Name, c.OutOfBand = f(c.ID), f(c.Name), f(c.OutOfBand)
+	eachOf(f, &c.RedirectURIs, &c.PrivateUseSchemes, &c.Scopes, &c.DefaultScopes,
+		&c.ResponseTypes, &c.ResponseModes, &c.Require)
 }
 
 // Client implements [ClientStore].

@@ -1,40 +1,68 @@
 package session
 
-import "github.com/usher-auth/usher/internal/binary"
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
 
-// members are the fields of a record as they are written and read: one line for each.
-func (rec *Record) members() []binary.Member {
-	return []binary.Member{
-		binary.Text("id", &rec.ID),
-		binary.Text("sub", &rec.Subject),
-		binary.Micros("auth_time_us", &rec.AuthTime),
-		binary.Micros("signed_in_at_us", &rec.SignedInAt),
-		binary.Flag("persistent", &rec.Persistent),
-		binary.Text("acr", &rec.ACR),
-		binary.Texts("amr", &rec.AMR),
-		binary.Flag("second_factor_pending", &rec.SecondFactorPending),
-		binary.Bytes("data", &rec.Data),
-		binary.Micros("created_at_us", &rec.CreatedAt),
-		binary.Micros("last_seen_at_us", &rec.LastSeenAt),
-		binary.Micros("expires_at_us", &rec.ExpiresAt),
-		binary.Micros("ends_at_us", &rec.EndsAt),
-	}
+// latestVersion is the latest version of a record that this release reads. When it has to
+// rise, and what else holds for these names, stands in package authorize, which writes
+// codes in the same way.
+const latestVersion = 1
+
+// storedRecord is a [Record] as it is written. A conversion ties sessionMembers to the
+// fields of [Session], so what is missing there does not compile.
+type storedRecord struct {
+	Type    string `json:"type"`
+	Version int    `json:"version"`
+	sessionMembers
+	CreatedAt  time.Time `json:"created_at,omitzero"`
+	LastSeenAt time.Time `json:"last_seen_at,omitzero"`
+	ExpiresAt  time.Time `json:"expires_at,omitzero"`
+	EndsAt     time.Time `json:"ends_at,omitzero"`
+}
+
+type sessionMembers struct {
+	ID                  string    `json:"id,omitempty"`
+	Subject             string    `json:"sub,omitempty"`
+	AuthTime            time.Time `json:"auth_time,omitzero"`
+	SignedInAt          time.Time `json:"signed_in_at,omitzero"`
+	Persistent          bool      `json:"persistent,omitempty"`
+	ACR                 string    `json:"acr,omitempty"`
+	AMR                 []string  `json:"amr,omitzero"`
+	SecondFactorPending bool      `json:"second_factor_pending,omitempty"`
+	Data                []byte    `json:"data,omitzero"`
 }
 
 // MarshalBinary returns the record in the form in which a [Store] may keep it: a JSON object
 // with every field in it that is set, for [Record.UnmarshalBinary]. It implements
 // [encoding.BinaryMarshaler].
 //
-// Times are in UTC and in whole microseconds; what is less is cut off. Texts keep their
-// bytes, UTF-8 or not, and nil stays apart from empty. A time too far from 1970 to be counted
-// in microseconds is an error, and so is one in the first microsecond of the year 1, which
-// would come back as zero. The size is not limited: Data takes a third more than its bytes.
+// Nil stays apart from empty. A text keeps its bytes: one that is not UTF-8, or has a "%",
+// is percent-encoded. Times are in UTC; one after the year 9999 is an error. The size is
+// not limited.
 //
 // Every later release reads what an earlier one wrote. An earlier one reads what a later one
 // wrote, without the fields that it does not know, unless that would grant more than was
 // written: then the record has a version that the earlier one refuses.
 func (rec Record) MarshalBinary() ([]byte, error) {
-	return binary.Marshal("session", rec.members())
+	s := rec.Session.clone()
+	s.eachText(escape)
+	s.AuthTime, s.SignedInAt = s.AuthTime.UTC(), s.SignedInAt.UTC()
+	b, err := json.Marshal(storedRecord{
+		Type: "session", Version: 1, sessionMembers: sessionMembers(s),
+		CreatedAt: rec.CreatedAt.UTC(), LastSeenAt: rec.LastSeenAt.UTC(),
+		ExpiresAt: rec.ExpiresAt.UTC(), EndsAt: rec.EndsAt.UTC(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("session: the record cannot be written: %w", err)
+	}
+	return b, nil
 }
 
 // UnmarshalBinary sets the record to what [Record.MarshalBinary] has written, as a whole. It
@@ -45,14 +73,38 @@ func (rec Record) MarshalBinary() ([]byte, error) {
 // loses what only that release knows, so it is better to write each once.
 //
 // What is not such a record is an error and leaves rec as it was: other bytes, a part of a
-// record, a record of another type, one with a member twice or of the wrong kind, and one of a
-// later version. Members that this release does not know are ignored. The error has none of
-// the values in it. Nothing protects against somebody who can write to the store.
+// record, a record of another type or of a later version. Members that this release does
+// not know are ignored. Nothing protects against somebody who can write to the store.
 func (rec *Record) UnmarshalBinary(b []byte) error {
-	var read Record
-	if err := binary.Unmarshal("session", b, read.members()); err != nil {
-		return err
+	var read storedRecord
+	err := json.Unmarshal(b, &read)
+	s := Session(read.sessionMembers)
+	switch {
+	case err != nil:
+	case !utf8.Valid(b):
+		err = errors.New("it is not UTF-8")
+	case read.Type != "session":
+		err = fmt.Errorf("its type is %.40q: is another record under this key?", read.Type)
+	case read.Version < 1 || read.Version > latestVersion:
+		err = fmt.Errorf("it has version %d, and this release reads versions up to %d", read.Version, latestVersion)
+	default:
+		s.eachText(func(text string) string {
+			plain, wrong := url.PathUnescape(text)
+			err = errors.Join(err, wrong)
+			return plain
+		})
 	}
-	*rec = read
+	if err != nil {
+		return fmt.Errorf("session: the record cannot be read: %w", err)
+	}
+	*rec = Record{s, read.CreatedAt, read.LastSeenAt, read.ExpiresAt, read.EndsAt}
 	return nil
+}
+
+// escape makes a text one that JSON can hold: any bytes, where JSON has UTF-8 only.
+func escape(text string) string {
+	if utf8.ValidString(text) && !strings.Contains(text, "%") {
+		return text
+	}
+	return url.PathEscape(text)
 }

@@ -87,3 +87,11 @@ func (s Session) clone() Session {
 	s.Data = slices.Clone(s.Data)
 	return s
 }
+
+// eachText puts f of each text in its place, those of the list AMR too.
+func (s *Session) eachText(f func(string) string) {
+	s.ID, s.Subject, s.ACR = f(s.ID), f(s.Subject), f(s.ACR)
+	for i, text := range s.AMR {
+		s.AMR[i] = f(text)
+	}
+}

@@ -113,9 +113,6 @@ func (rec *Record) clone() *Record {
 // of a request's body would keep all of that body in memory.
 func (rec *Record) kept() *Record {
 	c := rec.clone()
-	c.ID, c.Subject, c.ACR = strings.Clone(c.ID), strings.Clone(c.Subject), strings.Clone(c.ACR)
-	for i := range c.AMR {
-		c.AMR[i] = strings.Clone(c.AMR[i])
-	}
+	c.eachText(strings.Clone)
 	return c
 }
