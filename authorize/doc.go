@@ -1,6 +1,7 @@
-// Package authorize is the authorization endpoint of OAuth 2.0, OAuth 2.1 and
-// OpenID Connect as one [http.Handler] for programs that have users, sessions and a
-// login page of their own.
+// Package authorize is the authorization endpoint of OAuth 2.0, OAuth 2.1 and OpenID
+// Connect as one [http.Handler]. The program that mounts it is called the host: it has
+// users, sessions and a login page of its own, and other software, the clients, signs in
+// with its users through this endpoint.
 //
 //	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{
 //		ID:           "wiki",
@@ -18,46 +19,181 @@
 //	...
 //	mux.Handle("/authorize", endpoint)
 //
-// The login page signs the user in as it always did and then calls
-// [Handler.Resume]. The token endpoint calls [Handler.Redeem].
+// The login page signs the user in as it always did and then calls [Handler.Resume]. The
+// host's token endpoint calls [Handler.Redeem]. These five fields are the ones that have
+// to be set; [Config] says what the others mean when they are zero.
+//
+// # Sessions
+//
+// The endpoint asks who is signed in through [SessionStore]. Most hosts need only
+// [SessionFunc] with a function of a few lines around the sessions that they have. A host
+// without sessions uses session.NewCookies of the package session beside this one.
+//
+// Set Session.AuthTime to the time at which the user last proved who they are: prompt=login
+// and max_age are decided by it. Set Session.ID to a hash of the id of your session, never
+// to the cookie itself; it stays the same until the next sign-in. With it you can revoke by
+// session. The cookie of your session needs SameSite=Lax: with Strict a browser leaves it
+// out when the user comes from the client's site, and every user is asked for the password
+// each time.
+//
+// # Login page
+//
+// A request that needs the user waits in the browser, as a signed JWT in the parameter req.
+// The login page is opened with req in its query and keeps it there, as an empty form
+// action does. When the user has signed in, it calls [Handler.Resume]; the button "Cancel"
+// calls [Handler.Deny]. [Handler.Pending] tells the page who asks and why the user is there.
+//
+// Most hosts need only this. A page in another process, on the same host, reads req with
+// [PendingReader] and the public keys that [Handler.PendingKeysHandler] serves. One that
+// cannot verify signatures posts req to [Handler.PendingHandler] and reads JSON. Both send
+// the browser to Pending.ResumeURL or Pending.DenyURL, and share the session's store with
+// the endpoint's process. A page on another domain cannot set a cookie for the endpoint's
+// host: it hands the sign-in over in the host's own way, such as a ticket that counts once,
+// and the endpoint's host sets the cookie and calls Resume. Bind the ticket to the browser
+// that asked for it, or somebody can sign a victim in as themselves.
+//
+// A user who comes back without a sign-in sees the login page once or twice more. Who comes
+// back as another user than the client asked for, or without the new sign-in that it asked
+// for, is login_required for the client.
+//
+// Wrap the page in [http.CrossOriginProtection], so that no other site can sign a visitor
+// in as somebody else. Send it with Referrer-Policy same-origin, and without form-action in
+// its Content-Security-Policy: Chromium would stop the redirect to the client and say
+// nothing.
+//
+// # Consent and other pages
+//
+// [Consent] asks the user to agree. Its page shows the client's name, where the response
+// goes and the scopes, and ends with [Handler.Grant] or [Handler.Deny]. What was agreed to
+// is remembered in a [ConsentStore], where the user can see and revoke it. A request for
+// more asks again.
+//
+// Every other page that a user has to pass is an [Interaction]: a name, whether it is
+// needed, and where its page is. It ends with [Handler.Complete]. One with the Prompt
+// "select_account" is for choosing among several accounts, and comes before consent; the
+// others come after it. Such a page takes the user's no first, with Deny. Then it compares
+// who is signed in with Pending.Subject and calls Resume if they differ: another account
+// may be active by now.
+//
+// [Config].Allow is the host's access policy, and [Config].CheckRequest the host's own rules
+// for requests. [Handler.Explain] tells in a test what they and all other rules do with a
+// request.
+//
+// # Errors
+//
+// Until a client is known and its redirect URI is proven, an error is a page for the user,
+// because there is nowhere else to send it. From then on it goes to the client. Which of
+// the two it is follows from a value that only the proof can make, not from a flag. A
+// client that is Unvetted gets an error only once the user has dealt with it; until then it
+// is a page with a link.
+//
+// Most hosts need only the page that is built in. [Config].ErrorPage writes one in the
+// host's style; [Config].ErrorURL sends the browser to a page of the host; [ErrorJSON] is for
+// endpoints that only programs use. Each gets a [Reason] out of a closed set. Pages of the
+// host show a failed call of this package with [Handler.ShowError].
+//
+// What a developer does wrong is found by [New] or [CheckClient], which name the field, or
+// is in the log with the field and the way to mend it.
+//
+// # Token endpoint
+//
+// It is the host's, because tokens are. It authenticates the client, calls [Handler.Redeem]
+// and issues what it likes for the [Code] that it gets. Redeem checks client, redirect URI,
+// expiry and PKCE before it takes the code, so a wrong redemption does not use it up. The
+// second redemption of a code is a [ReplayError]: revoke what was issued for it.
+//
+// # Metadata
+//
+// [Handler.MetadataHandler] serves the documents of RFC 8414 and OpenID Connect Discovery
+// from the running configuration, so that what they say is what is done. What only the host
+// knows, such as token_endpoint and jwks_uri, it adds. [CORS] is for the documents and
+// endpoints that scripts of other origins read, never for the authorization endpoint.
+//
+// # Mounting and proxies
+//
+// Mount the handler at its exact path and for all methods: "/authorize". A subtree pattern
+// ("/authorize/") makes net/http redirect with status 307, and the pattern "GET /authorize"
+// hides POST, which OpenID Connect demands. [Config].Endpoint is the URL that browsers see,
+// with every prefix. Nothing is made from the Host header or from X-Forwarded headers, so a
+// proxy needs nothing else. One that is written with [net/http/httputil.ReverseProxy] and
+// Rewrite sets p.Out.URL.RawQuery = p.In.URL.RawQuery, or a malformed query is changed on
+// its way.
+//
+// Wrap the endpoint in no CrossOriginProtection: requests of other sites are what it is for.
+// Set the timeouts of the http.Server: [Config].Timeout bounds the calls to the host's
+// stores, not a browser that sends slowly. There is no rate limit in this package: put one
+// on the login page and on the token endpoint. A request of somebody who is not signed in
+// stores nothing; it costs one client lookup and one signature.
+//
+// # Stores
+//
+// What holds for every interface of the host, [ClientStore], [SessionStore], [CodeStore],
+// [ConsentStore] and [LoginRedirector]:
+//
+//   - Nothing found is nil and a nil error. An error means that the store could not say,
+//     and then nothing is approved.
+//   - An error reaches the client as server_error. One that wraps
+//     [context.DeadlineExceeded], a [net.Error] or oautherr.TemporarilyUnavailable reaches
+//     it as temporarily_unavailable. The text of the error goes to the log only.
+//   - The context carries the request's deadline. A store stops when it is done and returns
+//     its error.
+//   - Methods are called from many goroutines at once. Values are handed over: neither side
+//     changes one afterwards, so a store that keeps one keeps a copy.
+//   - A store that keeps bytes keeps what MarshalBinary gives: see [Code.MarshalBinary]. The
+//     form is the same in every release, and the Store example is such a store.
+//   - What a store returns is checked again. A client is looked up once in each request, so
+//     a ClientStore that asks another server should have a cache.
+//
+// Most hosts need only [Memory], or the packages sqlstore and redisstore beside this one. A
+// store of one's own is held to its contract by the package authorizetest.
+//
+// # Replicas
+//
+// A request that waits is in the browser, so any replica can go on with it. Replicas share
+// [Config].Issuer, [Config].Endpoint, [Config].Keys and all stores, that of the sessions too.
+// To change keys, put the new one second on every replica, then first, and keep the old one
+// for PendingLifetime.
+//
+// # Logs
+//
+// [Config].Logger gets a line for each response, and warnings about what the host should
+// mend. [Config].OnEvent gets the same as an [Event], whose kinds and reasons are closed
+// sets, for metrics, audit and traces. Neither ever holds a code, state, verifier, hint,
+// cookie or full URL. A host that traces HTTP drops the query from its spans: codes and
+// waiting requests are there.
+//
+// # Testing
+//
+// The package authorizetest has a client, a browser and the tests for stores. [Handler.Explain]
+// says rule by rule what the endpoint would do with a request, without a browser and
+// without side effects.
 //
 // # The request's way
 //
-// A request goes through these files from top to bottom; the method answer in
-// authorize.go lists the stages, and visit.go has the value that they pass on.
+// A request goes through these files from top to bottom; the method answer in authorize.go
+// lists the stages, and visit.go has the value that they pass on.
 //
 //	params.go     read the query or the body, strictly and once; open a request that
 //	              comes back from a page; settle where the parameters come from
-//	client.go     find the client, and prove where the answer may go
+//	client.go     find the client, and prove where the response may go
 //	validate.go   one table of rules, each with its section
 //	host.go       ask the host who is signed in, and what else is needed
 //	decide.go     decide: pure, the sign-in first and then the rest
 //	issue.go      issue a code; redeem it
-//	respond.go    the one writer of all answers
+//	respond.go    the one writer of all responses
 //
-// Around them: authorize.go has [Config], config.go what [New] checks, store.go the
-// interfaces that a host implements, request.go and code.go the values that pass through,
-// claims.go the claims parameter and consentclaims.go what of it needs consent. waiting.go
-// is the request while it waits for the user, browser.go the cookie that ties it to its
-// browser, pending.go what a host's pages call, interaction.go what such pages are for,
-// reader.go and pendinghandler.go how login pages in other processes read one. explain.go goes
-// the same way without side effects. reason.go has every [Reason] and the texts of error
-// pages, errorpage.go, metadata.go and cors.go what their names say, event.go what is
-// logged and reported, memory.go stores for a start, binary.go how records are written.
-// consent.go is optional, as its nil field in [Config] says, and so is outofband.go, by an
-// empty field in [Client]: answers to programs without a browser.
+// A request that comes back from a page is checked again from the beginning, and the session
+// as it is then decides. What was decided and completed for it counts only where a cookie
+// says that this browser began it; without the cookie it begins anew, as by the client's own
+// URL.
 //
-// # Where errors go
+// # Compatibility
 //
-// Until a client is known and its redirect URI is proven, an error is a page for
-// the user. From then on it goes to the client. Whichever it is follows from a
-// value that only the proof can make, not from a flag.
-//
-// # Across the login
-//
-// A request that needs the user waits in the browser: as a signed JWT in the
-// parameter req. Nothing is stored for visitors who are not signed in. On its return it
-// is checked again from the beginning, and the session as it is then decides. What was
-// decided and completed for it counts only where a cookie says that this browser began
-// it; without the cookie it begins anew, as by the client's own URL.
+// Versions follow Semantic Versioning. Until 1.0 a minor version may change names and
+// behaviour, and the changelog says for each change what to do; a patch does not. From 1.0
+// on, a minor version may add fields, methods of structs, error texts, log lines, values of
+// [Reason] and [EventKind], and rules that refuse what is unsafe. It does not remove or rename
+// what is exported, change what a zero value means, add a method to an interface of the
+// host, or refuse to read a record or a waiting request that the version before it has
+// written.
 package authorize

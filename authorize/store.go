@@ -8,19 +8,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// The four interfaces that a host implements. What holds for all of them:
-//
-//   - Nothing found is nil and a nil error. An error means that the store could
-//     not say, and then nothing is approved.
-//   - An error reaches the client as server_error. One that wraps
-//     [context.DeadlineExceeded], a [net.Error] or oautherr.TemporarilyUnavailable
-//     reaches it as temporarily_unavailable. The text of the error goes to the log only.
-//   - The context carries the request's deadline. A store stops when it is done
-//     and returns its error.
-//   - Methods are called from many goroutines at once. Values are handed over:
-//     neither side changes one afterwards, so a store that keeps one keeps a copy.
-//   - A store that keeps bytes keeps what MarshalBinary gives: see [Code.MarshalBinary].
-//     The form is the same in every release, and the Store example is such a store.
+// The four interfaces that a host implements. What holds for all of them stands in the
+// package documentation, under Stores.
 
 // ClientStore knows the applications that may ask (RFC 6749 §2).
 type ClientStore interface {
