@@ -1,26 +1,38 @@
-// Command quickstart is a whole sign-in in one process, to try in a browser.
+// Command quickstart is a whole sign-in in one process, to try in a browser: a host with a
+// login page and the endpoint, and in client.go a client that signs in with its users.
 package main
 
 import (
+	"embed"
 	"flag"
 	"fmt"
+	"html/template"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 
 	"github.com/usher-auth/usher/authorize"
-	"github.com/usher-auth/usher/pkce"
 	"github.com/usher-auth/usher/session"
 )
 
+//go:embed pages
+var files embed.FS
+
+var pages = template.Must(template.ParseFS(files, "pages/*"))
+
 func main() {
-	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
+	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
 	flag.Parse()
-	listener := must(net.Listen("tcp", *addr))
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err, " (another address: -addr 127.0.0.1:0)")
+	}
 	base := "http://" + listener.Addr().String()
 	// README begin
-	demo := authorize.Client{ID: "demo", Public: true, RedirectURIs: []string{base + "/"}, Scopes: []string{"openid"}}
-	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{demo}})
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
+		{ID: "demo", Name: "Demo", Public: true, RedirectURIs: []string{base + "/"}, Scopes: []string{"openid"}},
+	}})
 	sessions := must(session.NewCookies(session.Config{Insecure: true})) // for plain http on this machine
 	endpoint := must(authorize.New(authorize.Config{
 		Issuer:   base,
@@ -28,12 +40,15 @@ func main() {
 		Codes:    memory,
 		Sessions: sessions,
 		Login:    authorize.LoginURL("/login"),
+		Logger:   slog.Default(),
 	}))
 	http.Handle("/authorize", endpoint)
 	login := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.PostFormValue("username") != "alice" || r.PostFormValue("password") != "alice-password" {
-			fmt.Fprint(w, `<!DOCTYPE html><title>Sign in</title><p>Sign in as alice with alice-password.</p><form method="post">
-				User name <input name="username"> Password <input name="password" type="password"> <button>Sign in</button></form>`)
+		right := r.PostFormValue("username") == "alice" && r.PostFormValue("password") == "alice-password"
+		if r.PostFormValue("decision") == "deny" {
+			endpoint.Deny(w, r)
+		} else if !right {
+			show(w, "login.html", map[string]bool{"Wrong": r.Method == "POST", "Asked": r.FormValue("req") != ""})
 		} else if _, err := sessions.SignIn(w, r, session.Session{Subject: "alice"}); err != nil {
 			endpoint.ShowError(w, r, err)
 		} else if !endpoint.Resume(w, r) {
@@ -42,24 +57,29 @@ func main() {
 	})
 	http.Handle("/login", http.NewCrossOriginProtection().Handler(login))
 	// README end
-	http.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		cookie, err := r.Cookie("demo-" + r.FormValue("state")) // only the browser that asked has it
-		if err != nil || r.FormValue("iss") != base {
-			state, verifier := pkce.NewVerifier(), pkce.NewVerifier() // 256 random bits each
-			http.SetCookie(w, &http.Cookie{Name: "demo-" + state, Value: verifier, MaxAge: 600, HttpOnly: true})
-			query := "client_id=demo&amp;response_type=code&amp;scope=openid&amp;redirect_uri=" + base + "/&amp;state=" + state
-			query += "&amp;code_challenge_method=S256&amp;code_challenge=" + pkce.Challenge(verifier)
-			fmt.Fprintf(w, `<!DOCTYPE html><title>Demo</title><a href="/authorize?%s">Sign in</a>`, query)
-		} else if code, err := endpoint.Redeem(r.Context(), authorize.Redemption{
-			ClientID: "demo", Code: r.FormValue("code"), Verifier: cookie.Value,
-		}); err != nil {
-			http.Error(w, err.Error(), http.StatusForbidden)
-		} else {
-			fmt.Fprintf(w, "Signed in as %s", code.Subject)
+	client := &client{issuer: base, redeem: endpoint.Redeem}
+	http.HandleFunc("GET /{$}", client.page)
+	signOut := func(w http.ResponseWriter, r *http.Request) {
+		if err := sessions.SignOut(w, r); err != nil {
+			endpoint.ShowError(w, r, err)
+			return
 		}
-	})
+		client.forget(w, r)
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+	}
+	http.Handle("POST /logout", http.NewCrossOriginProtection().Handler(http.HandlerFunc(signOut)))
 	fmt.Println("listening on", base)
+	fmt.Println("open that address in a browser and sign in as alice with alice-password")
 	log.Fatal(http.Serve(listener, nil))
+}
+
+func show(w http.ResponseWriter, page string, data any) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Referrer-Policy", "same-origin") // with no-referrer a browser sends forms with "Origin: null"
+	if err := pages.ExecuteTemplate(w, page, data); err != nil {
+		log.Print(err)
+	}
 }
 
 func must[T any](value T, err error) T {
