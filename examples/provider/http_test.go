@@ -194,14 +194,14 @@ func TestRunRefusesAWrongConfig(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"clients":[],"users":[{"username":"alice"}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := run(context.Background(), "127.0.0.1:0", file)
+	err := run(context.Background(), "127.0.0.1:0", file, false)
 	if err == nil || !strings.Contains(err.Error(), "users[0].password: ") || !strings.Contains(err.Error(), file) {
 		t.Errorf("got %v, want the file and the field", err)
 	}
-	if err := run(context.Background(), "127.0.0.1:0", file+".missing"); err == nil {
+	if err := run(context.Background(), "127.0.0.1:0", file+".missing", false); err == nil {
 		t.Error("a file that is not there was read")
 	}
-	if err := run(context.Background(), "256.0.0.1:0", ""); err == nil {
+	if err := run(context.Background(), "256.0.0.1:0", "", false); err == nil {
 		t.Error("an address that is none was listened on")
 	}
 }
@@ -216,7 +216,7 @@ func TestRun(t *testing.T) {
 	os.Stdout = in
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- run(ctx, "127.0.0.1:0", "") }()
+	go func() { done <- run(ctx, "127.0.0.1:0", "", false) }()
 	line, err := bufio.NewReader(out).ReadString('\n')
 	os.Stdout = stdout
 	if err != nil {

@@ -110,13 +110,17 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) {
 		s.showLoginPage(w, r, http.StatusForbidden, page, pending)
 		return
 	}
-	_, err := s.sessions.SignIn(w, r, session.Session{Subject: username, ACR: passwordACR, AMR: []string{passwordAMR}})
-	if err != nil {
+	if _, err := s.sessions.SignIn(w, r, passwordSession(username)); err != nil {
 		s.endpoint.ShowError(w, r, err)
 		return
 	}
 	s.log.Info("signed in", "subject", username)
 	s.goOn(w, r, pending)
+}
+
+// passwordSession is what a right password leads to.
+func passwordSession(username string) session.Session {
+	return session.Session{Subject: username, ACR: passwordACR, AMR: []string{passwordAMR}}
 }
 
 // passwordIsRight takes as long for a user who does not exist as for a wrong
@@ -132,6 +136,7 @@ type (
 	statusPage struct {
 		Subject, SignedOut string
 		Try                string // address to try something at, if there is any
+		Explain            bool   // there is a page that explains requests
 	}
 	logoutPage struct{ Accounts []accountLine }
 )
@@ -143,7 +148,7 @@ func (s *server) showStatus(w http.ResponseWriter, r *http.Request) {
 		s.endpoint.ShowError(w, r, err)
 		return
 	}
-	page := statusPage{Try: s.tryURL()}
+	page := statusPage{Try: s.tryURL(), Explain: s.explain}
 	if current.SignedIn() {
 		page.Subject = current.Subject
 	}
@@ -169,7 +174,7 @@ func (s *server) signOut(w http.ResponseWriter, r *http.Request) {
 		s.endpoint.ShowError(w, r, err)
 		return
 	}
-	s.show(w, http.StatusOK, "status", statusPage{SignedOut: "You are signed out.", Try: s.tryURL()})
+	s.show(w, http.StatusOK, "status", statusPage{SignedOut: "You are signed out.", Try: s.tryURL(), Explain: s.explain})
 }
 
 // carriesRequest tells a form that belongs to a request from one that does not.

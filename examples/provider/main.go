@@ -14,6 +14,7 @@
 //	idtoken.go    the key, ID tokens and the JWK Set
 //	accesstoken.go access tokens, until they expire or are revoked
 //	userinfo.go   what a token tells about its user
+//	explain.go    the page that says why a request is refused
 //	demo.go       the demo client, if there is no file
 //	pages.go      how pages are written
 package main
@@ -40,6 +41,7 @@ var defaultConfig []byte
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
 	file := flag.String("config", "", "JSON file with clients and users; without it there are alice, bob and two demo clients")
+	explain := flag.Bool("explain", false, "serve /explain, which says why a request is refused; for development")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(flag.CommandLine.Output(), "provider: %q is not expected\n", flag.Arg(0))
@@ -48,14 +50,14 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *addr, *file); err != nil {
+	if err := run(ctx, *addr, *file, *explain); err != nil {
 		fmt.Fprintln(os.Stderr, "provider:", err)
 		os.Exit(1)
 	}
 }
 
 // run serves until ctx ends.
-func run(ctx context.Context, addr, file string) error {
+func run(ctx context.Context, addr, file string, explain bool) error {
 	cfg, err := loadConfig(file)
 	if err != nil {
 		return err
@@ -70,7 +72,9 @@ func run(ctx context.Context, addr, file string) error {
 	}
 	address := "http://" + listener.Addr().String()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	provider, err := newServer(options{config: cfg, issuer: cfg.issuerOr(address), demo: file == "", log: log, now: time.Now})
+	provider, err := newServer(options{
+		config: cfg, issuer: cfg.issuerOr(address), demo: file == "", explain: explain, log: log, now: time.Now,
+	})
 	if err != nil {
 		return err
 	}
@@ -90,6 +94,9 @@ func (s *server) welcome(address string, cfg *config, file string) string {
 	text := fmt.Sprintf("listening on %s\nopen %s", address, s.issuer)
 	if s.demo {
 		text += ` and choose "Try it"`
+	}
+	if s.explain {
+		text += "\nopen " + s.origin + s.path + "/explain to read why a request is refused"
 	}
 	text += "\nusers: " + strings.Join(users, ", ")
 	if file != "" {

@@ -7,6 +7,8 @@ import (
 	"encoding/base64"
 	"html/template"
 	"net/http"
+	"regexp"
+	"strings"
 )
 
 //go:embed pages
@@ -22,6 +24,7 @@ var pages = map[string]*template.Template{
 	"logout":   parsePage("logout"),
 	"status":   parsePage("status"),
 	"denied":   parsePage("denied"),
+	"explain":  parsePage("explain"),
 	"demo":     parsePage("demo"),
 }
 
@@ -35,7 +38,10 @@ func mustRead(name string) string {
 
 // parsePage puts the page into the frame that all pages have.
 func parsePage(name string) *template.Template {
-	functions := template.FuncMap{"style": func() template.CSS { return template.CSS(style) }}
+	functions := template.FuncMap{
+		"style":      func() template.CSS { return template.CSS(style) },
+		"sectionURL": sectionURL,
+	}
 	frame := template.New("frame").Funcs(functions)
 	return template.Must(frame.Parse(mustRead("pages/frame.html") + mustRead("pages/"+name+".html")))
 }
@@ -79,4 +85,30 @@ func (s *server) show(w http.ResponseWriter, status int, name string, page any) 
 // deniedPage answers a form that another site has posted.
 func (s *server) deniedPage(w http.ResponseWriter, _ *http.Request) {
 	s.show(w, http.StatusForbidden, "denied", nil)
+}
+
+// openIDAnchors are the names of the sections in OpenID Connect Core 1.0.
+var openIDAnchors = map[string]string{
+	"2": "#IDToken", "3.1.2.1": "#AuthRequest", "3.1.2.3": "#Authenticates", "3.1.2.4": "#Consent",
+	"5.5": "#ClaimsParameter", "6": "#JWTRequests",
+}
+
+var rfcSection = regexp.MustCompile(`^RFC (\d+) §([A-Z]?)([\d.]*)$`)
+
+// sectionURL is where a section can be read, such as "RFC 6749 §3.1.1"; empty if unknown.
+func sectionURL(section string) string {
+	if m := rfcSection.FindStringSubmatch(section); m != nil {
+		part := "section-"
+		if m[2] != "" {
+			part = "appendix-"
+		}
+		return "https://www.rfc-editor.org/rfc/rfc" + m[1] + "#" + part + m[2] + m[3]
+	}
+	switch document, number, _ := strings.Cut(section, " §"); document {
+	case "OpenID Connect Core 1.0":
+		return "https://openid.net/specs/openid-connect-core-1_0.html" + openIDAnchors[number]
+	case "OAuth 2.0 Multiple Response Types":
+		return "https://openid.net/specs/oauth-v2-multiple-response-types-1_0.html"
+	}
+	return ""
 }

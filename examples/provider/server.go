@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"path"
 	"strings"
@@ -17,12 +18,13 @@ import (
 )
 
 type options struct {
-	config *config
-	issuer string
-	demo   bool            // the provider plays the demo client
-	key    *rsa.PrivateKey // nil: a new one
-	log    *slog.Logger
-	now    func() time.Time
+	config  *config
+	issuer  string
+	demo    bool            // the provider plays the demo client
+	explain bool            // there is a page that explains requests
+	key     *rsa.PrivateKey // nil: a new one
+	log     *slog.Logger
+	now     func() time.Time
 }
 
 // server is the provider.
@@ -39,6 +41,7 @@ type server struct {
 	log      *slog.Logger
 	now      func() time.Time
 	demo     bool
+	explain  bool
 }
 
 // client is what the token endpoint knows of a client.
@@ -55,6 +58,10 @@ func newServer(o options) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
+	if o.explain && (issuer.Scheme != "http" || !isLoopback(issuer.Host)) {
+		return nil, fmt.Errorf("-explain is for development, with an issuer such as http://127.0.0.1:8080: "+
+			"leave it out, or change the issuer, which is %q", o.issuer)
+	}
 	s := &server{
 		issuer:  o.issuer,
 		origin:  issuer.Scheme + "://" + issuer.Host,
@@ -65,6 +72,7 @@ func newServer(o options) (*server, error) {
 		log:     o.log,
 		now:     o.now,
 		demo:    o.demo,
+		explain: o.explain,
 	}
 	for _, c := range o.config.Clients {
 		s.clients[c.ID] = client{
@@ -149,6 +157,10 @@ func (s *server) routes() http.Handler {
 		page("GET /try", s.tryDemo)
 		page("GET /callback", s.takeDemoAnswer)
 	}
+	if s.explain {
+		page("GET /explain", s.showExplain)
+		page("POST /explain", s.showExplain)
+	}
 
 	// What browsers of any origin may call: nothing here looks at a cookie.
 	mux.Handle(s.path+"/token", authorize.CORS(http.HandlerFunc(s.token), "POST"))
@@ -170,6 +182,13 @@ func onlyCleanPaths(h http.Handler) http.Handler {
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// isLoopback reports whether the host, with or without a port, is this machine.
+func isLoopback(host string) bool {
+	name := strings.ToLower((&url.URL{Host: host}).Hostname())
+	addr, err := netip.ParseAddr(name)
+	return name == "localhost" || strings.HasSuffix(name, ".localhost") || err == nil && addr.IsLoopback()
 }
 
 // wellKnown are the addresses of the metadata. With a path in the issuer, OpenID
