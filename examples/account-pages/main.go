@@ -89,6 +89,7 @@ func newServer(issuer, urlA, urlB string) (*server, error) {
 // config is the whole of the endpoint.
 func (s *server) config() authorize.Config {
 	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: s.registered()})
+	// README begin
 	config := authorize.Config{
 		Issuer:        s.issuer,
 		Endpoint:      s.issuer + "/oauth2/authorize",
@@ -114,6 +115,7 @@ func (s *server) config() authorize.Config {
 			},
 		})
 	}
+	// README end
 	return config
 }
 

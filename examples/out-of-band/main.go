@@ -79,6 +79,7 @@ func newServer(base string, logger *slog.Logger, now func() time.Time) (*server,
 
 func (s *server) config() authorize.Config {
 	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: clients, Now: s.profiles.now})
+	// README begin
 	return authorize.Config{
 		Issuer:       s.base,
 		Endpoint:     s.base + "/oauth/authorize",
@@ -93,6 +94,7 @@ func (s *server) config() authorize.Config {
 		Logger:       s.log,
 		Now:          s.profiles.now,
 	}
+	// README end
 }
 
 func (s *server) routes() http.Handler {

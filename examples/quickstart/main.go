@@ -1,5 +1,7 @@
 // Command quickstart is a whole sign-in in one process, to try in a browser: a host with a
 // login page and the endpoint, and in client.go a client that signs in with its users.
+
+// README begin
 package main
 
 import (
@@ -20,6 +22,24 @@ import (
 var files embed.FS
 
 var pages = template.Must(template.ParseFS(files, "pages/*"))
+
+func show(w http.ResponseWriter, page string, data any) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Referrer-Policy", "same-origin") // not no-referrer: forms would come with "Origin: null"
+	if err := pages.ExecuteTemplate(w, page, data); err != nil {
+		log.Print(err)
+	}
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		log.Fatal(err)
+	}
+	return value
+}
+
+// README end
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
@@ -71,20 +91,4 @@ func main() {
 	fmt.Println("listening on", base)
 	fmt.Println("open that address in a browser and sign in as alice with alice-password")
 	log.Fatal(http.Serve(listener, nil))
-}
-
-func show(w http.ResponseWriter, page string, data any) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Referrer-Policy", "same-origin") // with no-referrer a browser sends forms with "Origin: null"
-	if err := pages.ExecuteTemplate(w, page, data); err != nil {
-		log.Print(err)
-	}
-}
-
-func must[T any](value T, err error) T {
-	if err != nil {
-		log.Fatal(err)
-	}
-	return value
 }

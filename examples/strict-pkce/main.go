@@ -49,6 +49,7 @@ func configure(base, app string, sessions authorize.SessionStore) authorize.Conf
 			Require:      []string{"max_age"}, // of this client alone: say how old a sign-in may be
 		},
 	}})
+	// README begin
 	return authorize.Config{
 		Issuer:       base,
 		Endpoint:     base + path,
@@ -63,6 +64,7 @@ func configure(base, app string, sessions authorize.SessionStore) authorize.Conf
 			show(w, base, p.Status, "error", p)
 		},
 	}
+	// README end
 }
 
 // answersByRedirect refuses form_post: here the answer is in the Location header always.

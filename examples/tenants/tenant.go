@@ -90,6 +90,7 @@ func newTenant(ordered settings, around surroundings) (*tenant, error) {
 
 // config is the whole of a tenant's endpoint.
 func (t *tenant) config(keys []authorize.Key) authorize.Config {
+	// README begin
 	return authorize.Config{
 		Issuer:          t.issuer,
 		Clients:         t.clients,
@@ -104,6 +105,7 @@ func (t *tenant) config(keys []authorize.Key) authorize.Config {
 		Logger:          t.log,
 		Now:             t.now,
 	}
+	// README end
 }
 
 // check refuses valid requests while the tenant is under maintenance, and those for
