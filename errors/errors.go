@@ -26,27 +26,50 @@ type Code string
 
 // The error codes of the authorization endpoint (RFC 6749 §4.1.2.1).
 const (
-	InvalidRequest          Code = "invalid_request"
-	UnauthorizedClient      Code = "unauthorized_client"
-	AccessDenied            Code = "access_denied"
+	// InvalidRequest: a parameter is missing, repeated or malformed; PKCE is missing or is
+	// not S256. On the error page also: nobody can tell which client asks, redirect_uri is
+	// missing, a waiting request is expired or damaged, the browser keeps no cookies, or a
+	// page is needed and a script asks.
+	InvalidRequest Code = "invalid_request"
+	// UnauthorizedClient: the client is not registered for this response_type.
+	UnauthorizedClient Code = "unauthorized_client"
+	// AccessDenied: the user said no, or the host's policy did.
+	AccessDenied Code = "access_denied"
+	// UnsupportedResponseType: the endpoint does not do this response_type.
 	UnsupportedResponseType Code = "unsupported_response_type"
-	InvalidScope            Code = "invalid_scope"
-	ServerError             Code = "server_error"
-	TemporarilyUnavailable  Code = "temporarily_unavailable"
+	// InvalidScope: there is no scope, or one that is unknown or not open to the client.
+	InvalidScope Code = "invalid_scope"
+	// ServerError: a store or function of the host failed; the log says which.
+	ServerError Code = "server_error"
+	// TemporarilyUnavailable: a store took longer than the request's deadline or could not
+	// be reached, or the host said so itself, as under maintenance.
+	TemporarilyUnavailable Code = "temporarily_unavailable"
 )
 
 // The error codes that OpenID Connect Core 1.0 §3.1.2.6 adds, and one of OpenID
 // Connect Core Error Code unmet_authentication_requirements 1.0.
 const (
-	InteractionRequired             Code = "interaction_required"
-	LoginRequired                   Code = "login_required"
-	AccountSelectionRequired        Code = "account_selection_required"
-	ConsentRequired                 Code = "consent_required"
-	InvalidRequestURI               Code = "invalid_request_uri"
-	InvalidRequestObject            Code = "invalid_request_object"
-	RequestNotSupported             Code = "request_not_supported"
-	RequestURINotSupported          Code = "request_uri_not_supported"
-	RegistrationNotSupported        Code = "registration_not_supported"
+	// InteractionRequired: a page of the host is needed, and the request says prompt=none.
+	InteractionRequired Code = "interaction_required"
+	// LoginRequired: nobody is signed in as the request demands, and it says prompt=none.
+	// Also: another user signed in than the client asked for, or the user came back from the
+	// login page twice without a new sign-in; the log names the time that did not move.
+	LoginRequired Code = "login_required"
+	// AccountSelectionRequired: the user has to choose an account, and the request says
+	// prompt=none.
+	AccountSelectionRequired Code = "account_selection_required"
+	// ConsentRequired: the user has not agreed, and the request says prompt=none; or it says
+	// prompt=consent, and the host has no consent page.
+	ConsentRequired      Code = "consent_required"
+	InvalidRequestURI    Code = "invalid_request_uri"
+	InvalidRequestObject Code = "invalid_request_object"
+	// RequestNotSupported, RequestURINotSupported and RegistrationNotSupported: the parameter
+	// request, request_uri or registration was sent.
+	RequestNotSupported      Code = "request_not_supported"
+	RequestURINotSupported   Code = "request_uri_not_supported"
+	RegistrationNotSupported Code = "registration_not_supported"
+	// UnmetAuthenticationRequirements: the user signed in anew, and not at the level that
+	// claims makes essential.
 	UnmetAuthenticationRequirements Code = "unmet_authentication_requirements"
 )
 
@@ -62,7 +85,9 @@ const (
 // InvalidClient is an error of the token endpoint too (RFC 6749 §5.2), and its own
 // description is meant for that one.
 const (
-	InvalidClient       Code = "invalid_client"
+	// InvalidClient: the client is unknown or disabled.
+	InvalidClient Code = "invalid_client"
+	// RedirectURIMismatch: the redirect URI is not registered, or is registered but unsafe.
 	RedirectURIMismatch Code = "redirect_uri_mismatch"
 )
 

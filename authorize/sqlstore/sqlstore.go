@@ -9,7 +9,43 @@
 //	err = store.Migrate(ctx)
 //
 // The [Store] goes where a Memory would: into Clients, Codes and Consent.Store of the
-// endpoint's configuration, and into Store of session.Config.
+// endpoint's configuration, and into Store of session.Config. [Store.Migrate] makes what is
+// missing at every start, from any number of replicas, and drops nothing; [Store.PutClient]
+// adds clients.
+//
+// # Which database
+//
+//	database        sql.Open                                       Dialect     settings for its promises
+//	SQLite          "sqlite" (modernc.org/sqlite), as above        SQLite      synchronous(FULL)
+//	PostgreSQL      "pgx" (jackc/pgx/v5/stdlib), a URL with        PostgreSQL  synchronous_commit and fsync on
+//	                target_session_attrs=read-write
+//	MariaDB, MySQL  "mysql" (go-sql-driver/mysql), a DSN with      MySQL       innodb_flush_log_at_trx_commit 1
+//	                charset=utf8mb4&rejectReadOnly=true
+//
+// Migrate says in the log which of these settings is missing. An SQLite file serves any
+// number of processes on one machine. What has expired is deleted in small batches beside
+// the work, and by [Store.Purge], to be called every minute by a host that issues more than
+// 500 codes a minute.
+//
+// # What it costs
+//
+// Microseconds to save, find and take one code, with one caller and with 32 at once, and how
+// many times that of memory:
+//
+//	memory                                                   5.2            7.8
+//	SQLite, synchronous(FULL)                                740 (140 ×)    680 (87 ×)
+//	PostgreSQL 15, fsync and synchronous_commit on           930 (180 ×)    460 (59 ×)
+//	MariaDB 10.11, innodb_flush_log_at_trx_commit 1        1,170 (225 ×)    360 (46 ×)
+//	Redis 7.0, no persistence                                200 (38 ×)     130 (17 ×)
+//	Redis 7.0, appendfsync always                            990 (190 ×)    140 (18 ×)
+//	Redis 7.0, Replicas: 1, on one machine                   530 (100 ×)    180 (23 ×)
+//	Redis Cluster, 3 nodes on one machine                    370 (72 ×)     180 (23 ×)
+//
+// Orders of magnitude: medians of three runs on a virtual machine with 2 cores of an AMD EPYC
+// that had other work too, server and client on the same machine over Unix sockets, the
+// cluster over loopback. The command, in the folders servertest and ../redisstore:
+//
+//	go test -run '^$' -bench SaveFindTake -benchtime 2s -count 3 .
 //
 // # What is kept, and how
 //
