@@ -24,7 +24,8 @@ var schemas embed.FS
 // were run. With another prefix than "usher_", put it in.
 //
 // It also looks at the settings of the connection, and tells the Logger of those that
-// could bring a used code back after a crash or make calls fail.
+// could bring a used code back after a crash or make calls fail. An SQLite database in
+// memory is an error unless the pool has one connection at most.
 //
 // Where nothing is missing, it only reads. Otherwise the database user needs the right to
 // create tables, which PostgreSQL from 15 on gives only to the owner of the schema.
@@ -55,18 +56,23 @@ func (s *Store) migrateOnce(ctx context.Context) error {
 	if err := s.checkConnection(ctx, conn); err != nil {
 		return err
 	}
-	if s.current(ctx, conn) {
-		s.checkSettings(ctx, conn)
-		return nil
-	}
-	if err := s.locked(ctx, conn, func(run execer) error { return s.migrate(ctx, run) }); err != nil {
-		// With the connection go its lock and its transaction. Back in the pool with one
-		// of them it would keep others out.
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
-		return err
+	if !s.current(ctx, conn) {
+		if err := s.makeTables(ctx, conn); err != nil {
+			return err
+		}
 	}
 	s.checkSettings(ctx, conn)
 	return nil
+}
+
+func (s *Store) makeTables(ctx context.Context, conn *sql.Conn) error {
+	err := s.locked(ctx, conn, func(run execer) error { return s.migrate(ctx, run) })
+	if err != nil {
+		// With the connection go its lock and its transaction. Back in the pool with one
+		// of them it would keep others out.
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+	}
+	return err
 }
 
 // current reports whether nothing is missing. That can be seen without the right to

@@ -323,3 +323,31 @@ func TestReadOnlyIsSaid(t *testing.T) {
 		}
 	}
 }
+
+// Each connection to a database in memory has another one, or locks the others out.
+func TestDatabaseInMemory(t *testing.T) {
+	for _, c := range []struct {
+		source      string
+		connections int
+		refused     bool
+	}{
+		{":memory:", 0, true},
+		{":memory:", 2, true},
+		{"file::memory:?cache=shared", 2, true},
+		{":memory:", 1, false},
+		{filepath.Join(t.TempDir(), "usher.db"), 2, false},
+	} {
+		t.Run(fmt.Sprintf("%s with %d connections", filepath.Base(c.source), c.connections), func(t *testing.T) {
+			db, err := sql.Open("sqlite", c.source)
+			must(t, err)
+			defer db.Close()
+			db.SetMaxOpenConns(c.connections)
+			store, err := sqlstore.New(sqlstore.Config{DB: db, Dialect: sqlstore.SQLite})
+			must(t, err)
+			err = store.Migrate(t.Context())
+			if c.refused != (err != nil) || c.refused && !strings.Contains(err.Error(), "SetMaxOpenConns(1)") {
+				t.Errorf("Migrate: %v", err)
+			}
+		})
+	}
+}
