@@ -8,7 +8,7 @@
 //	setup.go        what happens before the request of a stateful case
 //	placeholder.go  {PORT}, {REPEAT:a:1000} and their like
 //	wire.go         bytes over a connection
-//	browser.go      cookies and sessions, and the canary
+//	sessions.go     sessions and their cookies, and the canary
 //	answer.go       a response, read as a browser and a client would
 //	expect.go       what the case expects
 //	invariants.go   what holds for every answer

@@ -338,8 +338,10 @@ func TestReplacesPlaceholders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.browser.cookies[sessionCookie] = value
-		s, err := w.cookies.Session(w.browser.visit())
+		if err := setCookie(w.browser, &http.Cookie{Name: sessionCookie, Value: value}); err != nil {
+			t.Fatal(err)
+		}
+		s, err := w.cookies.Session(visit(w.browser))
 		if err != nil || (s != nil) != (change == "") {
 			t.Errorf("a cookie that was changed by %q leads to %v, %v", change, s, err)
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/authorizetest"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -79,8 +80,10 @@ type world struct {
 	memory  *authorize.Memory // codes and consents
 	handler *authorize.Handler
 	cookies *session.Cookies
-	browser *browser
 	canary  *canary
+
+	browser  *authorizetest.Browser
+	signedIn string // the name of the session that its cookie leads to, or ""
 
 	saved       map[string]string               // what setup steps saved: RESUME, CODE, …
 	origins     map[string]question             // the requests behind saved RESUMEs
@@ -105,7 +108,7 @@ func (run *runner) newWorld(c *testCase) (*world, error) {
 		client:      c.Client,
 		session:     c.Session,
 		clock:       &clock{now: modelStart},
-		browser:     newBrowser(),
+		browser:     authorizetest.NewBrowser(),
 		saved:       map[string]string{},
 		origins:     map[string]question{},
 		redemptions: map[string]authorize.Redemption{},

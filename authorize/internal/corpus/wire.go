@@ -202,16 +202,16 @@ func (r rawRequest) cookieHeader() string {
 func (w *world) exchange(r rawRequest, client string) (*answer, error) {
 	asked := w.asked(r, client)
 	codesBefore := len(w.codes)
-	a, err := w.run.roundTrip(r.Method, r.bytes(w.browser.header(r.cookieHeader())))
+	a, err := w.run.roundTrip(r.Method, r.bytes(w.cookieHeader(r.cookieHeader())))
 	if err != nil {
 		return nil, err
 	}
-	if err := w.browser.keep(a.header); err != nil {
+	if err := keep(w.browser, a.header); err != nil {
 		return nil, err
 	}
 	a.asked = asked
 	a.registered = w.redirectURIs(asked.client)
-	a.subject = modelSessions[w.browser.session].subject
+	a.subject = modelSessions[w.signedIn].subject
 	w.mu.Lock()
 	a.codes, a.errorIDs = w.codes[codesBefore:], slices.Clone(w.errorIDs)
 	w.mu.Unlock()
