@@ -536,18 +536,6 @@ func TestNothingIsIssuedForResponseTypeNone(t *testing.T) {
 	}
 }
 
-// Nothing that ends in an error leaves a code behind.
-func TestNoCodeIsStoredBeforeEverythingIsChecked(t *testing.T) {
-	s := newSite(t, withConsent)
-	s.config.Codes = failingCodes{t}
-	s.restart()
-	for _, v := range append(vectors(t, "checks.jsonl"), vectors(t, "reading.jsonl")...) {
-		if v.Want != "code" && v.Want != "nothing" && v.As != "nobody" {
-			v.run(t, s)
-		}
-	}
-}
-
 func TestThePolicyIsAskedOnEveryPath(t *testing.T) {
 	for _, c := range []struct {
 		rule string
@@ -791,23 +779,6 @@ func TestTheHostsOwnParametersAreInTheCode(t *testing.T) {
 	for _, v := range []*visitor{s.visitor(nil), s.visitor(alice())} {
 		v.get(ask("x_tenant="+strings.Repeat("t", 2000), "x_method="+strings.Repeat("m", 49))).want(t, "2,049 bytes together", "client invalid_request")
 		v.get(ask("x_tenant="+strings.Repeat("%C3%A9", 1024), "x_method=m")).want(t, "bytes, not letters", "client invalid_request")
-	}
-}
-
-// A host may create a user in its SessionStore, so it is asked once, and only about
-// requests that are sound.
-func TestTheSessionStoreIsAskedOnceAndLate(t *testing.T) {
-	s := newSite(t)
-	for _, v := range append(vectors(t, "checks.jsonl"), vectors(t, "reading.jsonl")...) {
-		s.sessions = 0
-		got := v.run(t, s)
-		want := 1
-		if got.kind == "page" || got.kind == "client" && got.params["error"] != "" && got.params["error"] != "login_required" && got.params["error"] != "consent_required" {
-			want = 0
-		}
-		if s.sessions != want {
-			t.Errorf("%s (%s): the SessionStore was asked %d times, want %d", v.Rule, got, s.sessions, want)
-		}
 	}
 }
 

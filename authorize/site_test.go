@@ -42,13 +42,10 @@ func testClients() []Client {
 		{ID: "legacy", PKCEOptional: true, RedirectURIs: []string{"https://legacy.example/cb"}},
 		{ID: "lax", Public: true, PKCEOptional: true, RedirectURIs: []string{"https://lax.example/cb"}},
 		{ID: "only", DefaultRedirectURI: true, RedirectURIs: []string{"https://only.example/cb"}, DefaultScopes: []string{"api:read"}, PKCEOptional: true},
-		{ID: "strict", Require: []string{"state"}, RedirectURIs: []string{"https://strict.example/cb"}},
 		{ID: "own", FirstParty: true, RedirectURIs: []string{"https://own.example/cb"}},
 		{ID: "ownnative", FirstParty: true, Public: true, RedirectURIs: []string{"http://127.0.0.1/cb"}},
 		{ID: "desktop", RedirectURIs: []string{"http://127.0.0.1/cb", "http://localhost:8080/cb", "cursor://cb"}, PrivateUseSchemes: []string{"cursor"}},
 		{ID: "new", Unvetted: true, Name: "Totally <b>Real</b>", Public: true, RedirectURIs: []string{"https://new.example/cb"}},
-		{ID: "pushed", RequirePushed: true, RedirectURIs: []string{"https://pushed.example/cb"}},
-		{ID: "none", ResponseTypes: []string{}, RedirectURIs: []string{"https://none.example/cb"}},
 		{ID: "query", RedirectURIs: []string{"https://q.example/cb?tenant=1&x=a+b"}},
 		{ID: "browser", Public: true, RedirectURIs: []string{"https://browser.example/cb", "com.example.browser:/cb"}, ResponseModes: []string{"query", "fragment"}},
 		{ID: "off", Disabled: true, RedirectURIs: []string{"https://off.example/cb"}},
@@ -334,10 +331,8 @@ type reply struct {
 	// kind is where it leads: "client", "login", the path of another page of the
 	// host, "endpoint", or "page" for an error page in place.
 	kind string
-	// target is the redirect URI that a client's answer went to; params is the
-	// answer, and mode how it travels: query, fragment or form_post.
+	// target is the redirect URI that a client's answer went to; params is the answer.
 	target string
-	mode   string
 	params map[string]string
 	req    string // what a page was given
 }
@@ -361,10 +356,10 @@ func (s *site) read(r *http.Request, w *httptest.ResponseRecorder) *reply {
 		got.kind, got.req = path, values.Get("req")
 	case got.location != "":
 		got.kind = "client"
-		uri, mode, query := s.splitClient(got.location)
-		got.target, got.mode, got.params = uri, mode, s.once(query)
+		uri, query := s.splitClient(got.location)
+		got.target, got.params = uri, s.once(query)
 	case strings.Contains(got.body, "submit()"):
-		got.kind, got.mode = "client", "form_post"
+		got.kind = "client"
 		got.target, got.params = s.readForm(got.body)
 	default:
 		got.kind = "page"
@@ -383,17 +378,13 @@ func (s *site) cutHost(location string) (page string, ok bool) {
 }
 
 // splitClient cuts the answer off the registered redirect URI, whose own query must
-// still be there in front of it, and says where it stands: in the query or the fragment.
-func (s *site) splitClient(location string) (uri, mode, query string) {
+// still be there in front of it.
+func (s *site) splitClient(location string) (uri, query string) {
 	s.t.Helper()
-	mode = "query"
-	if strings.Contains(location, "#") {
-		mode = "fragment"
-	}
 	for _, c := range testClients() {
 		for _, registered := range c.RedirectURIs {
 			if rest, ok := strings.CutPrefix(location, registered); ok && rest != "" {
-				return registered, mode, rest[1:]
+				return registered, rest[1:]
 			}
 		}
 	}
@@ -402,7 +393,7 @@ func (s *site) splitClient(location string) (uri, mode, query string) {
 	if !regexp.MustCompile(`^http://(127\.0\.0\.1|\[::1\]):[1-9][0-9]{0,4}/cb$`).MatchString(uri) {
 		s.t.Fatalf("Location is no registered redirect URI: %s", location)
 	}
-	return uri, mode, query
+	return uri, query
 }
 
 // once reads a query in which nothing may come twice.

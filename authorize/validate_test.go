@@ -15,21 +15,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-func TestChecks(t *testing.T) {
-	s := newSite(t)
-	for _, v := range vectors(t, "checks.jsonl") {
-		v.check(t, v.run(t, s))
-	}
-}
-
-// Each row of the table names its section, and a vector shows it refusing something.
-func TestEveryRuleHasItsSectionAndAVector(t *testing.T) {
-	refused := map[string]bool{}
-	for _, v := range vectors(t, "checks.jsonl") {
-		if strings.HasPrefix(v.Want, "client ") {
-			refused[v.RFC] = true
-		}
-	}
+// That each refuses something is a test of the corpus.
+func TestEveryRuleHasANameAndASection(t *testing.T) {
 	names := map[string]bool{}
 	asking := false
 	for _, r := range rules {
@@ -37,9 +24,6 @@ func TestEveryRuleHasItsSectionAndAVector(t *testing.T) {
 			t.Errorf("the rule %q (%q) needs a name of its own and a section", r.name, r.section)
 		}
 		names[r.name] = true
-		if !r.asks && !refused[r.section] {
-			t.Errorf("no vector shows the rule %q (%s) refusing a request", r.name, r.section)
-		}
 		if asking && !r.asks {
 			t.Errorf("the rule %q stands behind one that asks the host", r.name)
 		}
@@ -47,28 +31,31 @@ func TestEveryRuleHasItsSectionAndAVector(t *testing.T) {
 	}
 }
 
-// A rule looks and changes nothing.
+// A rule looks and changes nothing, whatever the value of a parameter.
 func TestRulesChangeNothing(t *testing.T) {
 	s := newSite(t)
-	for _, v := range vectors(t, "checks.jsonl") {
-		p, err := s.handler.parse(ask(v.Change...), errBodyTooLarge)
-		if err != nil {
-			t.Fatalf("%s: %v", v.Rule, err)
-		}
-		client := testClients()[0]
-		request := newRequest(p)
-		before := *request
-		before.Scopes = slices.Clone(request.Scopes)
-		for _, r := range rules {
-			if !r.asks {
-				r.kept(&checked{handler: s.handler, config: &s.handler.config, client: &client, request: request, params: p})
-			}
-		}
-		if diff := cmp.Diff(before, *request, cmp.AllowUnexported(Request{}, params{}, param{})); diff != "" {
-			t.Errorf("%s: (-before +after)\n%s", v.Rule, diff)
-		}
-		if diff := cmp.Diff(testClients()[0], client); diff != "" {
-			t.Errorf("%s: the client (-before +after)\n%s", v.Rule, diff)
+	for _, name := range append(slices.Clone(knownParameters), "x_tenant") {
+		for _, value := range []string{"", "x", "openid", "none", "profile+openid", "2+1", "60", "%FF", "%7B%22a%22%3A1%7D", strings.Repeat("a", 9000)} {
+			t.Run(name+"="+value[:min(len(value), 20)], func(t *testing.T) {
+				p, err := s.handler.parse(ask(name+"="+value), errBodyTooLarge)
+				before, _ := s.handler.parse(ask(name+"="+value), errBodyTooLarge)
+				if err != nil {
+					return // no rule looks at it
+				}
+				client := testClients()[0]
+				request := newRequest(p)
+				for _, r := range rules {
+					if !r.asks {
+						r.kept(&checked{handler: s.handler, config: &s.handler.config, client: &client, request: request, params: p})
+					}
+				}
+				if diff := cmp.Diff(newRequest(before), request, cmp.AllowUnexported(Request{}, params{}, param{})); diff != "" {
+					t.Errorf("(-before +after)\n%s", diff)
+				}
+				if diff := cmp.Diff(testClients()[0], client); diff != "" {
+					t.Errorf("the client (-before +after)\n%s", diff)
+				}
+			})
 		}
 	}
 }
@@ -131,6 +118,7 @@ func TestFeaturesThatAreOff(t *testing.T) {
 		{"response_type none", "response_type=none", "client unsupported_response_type"},
 		{"a scope that only the client knows", "scope=api:read", "code"},
 		{"a scope that not even the client knows", "scope=admin", "client invalid_scope"},
+		{"prompt=consent, and no page asks for it", "prompt=consent", "client consent_required"},
 		{"a further parameter is unknown, so it may repeat", "x_tenant=a&x_tenant=b", "code"},
 	} {
 		s.visitor(alice()).get(ask(c.change)).want(t, c.rule, c.want)
@@ -282,24 +270,6 @@ func TestTheHostsOwnRules(t *testing.T) {
 		if refused := c.err != nil; refused == (s.sessions == 1) {
 			t.Errorf("%s: the sessions were asked %d times", c.rule, s.sessions)
 		}
-	}
-}
-
-// What breaks a rule of the protocol never reaches the host's.
-func TestTheHostsOwnRulesComeLast(t *testing.T) {
-	asked := 0
-	s := newSite(t, func(s *site) {
-		s.config.CheckRequest = func(context.Context, *Request) error { asked++; return nil }
-	})
-	for _, v := range vectors(t, "checks.jsonl") {
-		before := asked
-		v.run(t, s)
-		if refused := strings.HasPrefix(v.Want, "client "); refused && !strings.Contains(v.Want, "_required") && asked != before {
-			t.Errorf("%s: the host was asked", v.Rule)
-		}
-	}
-	if asked == 0 {
-		t.Error("the host was never asked")
 	}
 }
 

@@ -5,16 +5,20 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/usher-auth/usher/authorize"
 )
 
-// The kinds of answers that the corpus knows, and one more that it follows.
+// The kinds of answers that a case may expect, and one more that is followed.
 const (
 	errorPage     = "error_page"
 	errorRedirect = "error_redirect"
 	codeRedirect  = "code_redirect"
+	emptyRedirect = "empty_redirect" // of response_type=none: neither a code nor an error
 	loginRedirect = "login_redirect"
 	askedAgain    = "asked_again"
 )
@@ -34,8 +38,10 @@ type answer struct {
 	elapsed    time.Duration
 	allocated  uint64      // bytes, by the endpoint
 	codes      []savedCode // stored meanwhile
-	errorIDs   []string
-	fetched    int // calls of the canary
+	fetched    int         // calls of the canary
+	noted
+	explained *authorize.Explanation // nil if Explain has nothing to say of the request
+	leftovers bool                   // Explain stored or reported something
 
 	// What read makes of it.
 	kind   string
@@ -76,6 +82,30 @@ func (a *answer) count(name string) int {
 	return n
 }
 
+// errorCode returns the code of the error that the client gets, or that the page shows.
+func (a *answer) errorCode() string {
+	if a.kind != errorPage {
+		return a.param("error")
+	}
+	for _, tag := range startTags(a.body) {
+		if code, _, ok := strings.Cut(tag.text, " · "); ok && tag.name == "small" {
+			return code
+		}
+	}
+	return ""
+}
+
+// delivery says how the client gets its answer.
+func (a *answer) delivery() string {
+	switch {
+	case a.form:
+		return "form_post"
+	case strings.Contains(a.target, "#"):
+		return "fragment"
+	}
+	return "query"
+}
+
 // html reports whether a browser would show the body as a page.
 func (a *answer) html() bool {
 	return strings.HasPrefix(strings.ToLower(a.header.Get("Content-Type")), "text/html")
@@ -103,6 +133,8 @@ func (a *answer) read() {
 		a.kind = errorRedirect
 	case a.has("code"):
 		a.kind = codeRedirect
+	case a.has("iss"):
+		a.kind = emptyRedirect
 	default:
 		a.kind = fmt.Sprintf("a response with status %d, Location %.200q and no known meaning", a.status, a.target)
 	}
@@ -191,6 +223,7 @@ type question struct {
 	formPost bool     // asked for in some place
 	prompt   string   // the last one, in whatever place
 	values   []string // all that came from outside, decoded
+	secrets  []string // those of them that nobody may log
 }
 
 // asked reads a request that the client made. One that comes back from the login
@@ -216,6 +249,9 @@ func (w *world) asked(r rawRequest, client string) question {
 		if p.name == "prompt" {
 			q.prompt = p.value
 		}
+		if slices.Contains(secretParameters, p.name) {
+			q.secrets = append(q.secrets, p.value)
+		}
 	}
 	for name, value := range r.Headers {
 		q.values = append(q.values, name, value)
@@ -223,21 +259,27 @@ func (w *world) asked(r rawRequest, client string) question {
 	for resume, origin := range w.origins {
 		if strings.Contains(query, resume) {
 			origin.values = append(origin.values, q.values...)
+			origin.secrets = append(origin.secrets, q.secrets...)
 			return origin
 		}
 	}
 	return q
 }
 
+// secretParameters have values that are no business of those who read the log.
+var secretParameters = []string{"state", "nonce", "code_challenge", "login_hint", "id_token_hint", "claims"}
+
 // usableState returns the state that has to come back: it is there exactly
 // once, in the place that counts, and is text of at most 8 KiB that survives every
 // way of delivery. An empty value counts as absent.
 func usableState(counts, elsewhere []param) string {
 	state, n := "", 0
-	for _, p := range append(counts[:len(counts):len(counts)], elsewhere...) {
+	for i, p := range append(counts[:len(counts):len(counts)], elsewhere...) {
 		if p.name == "state" && p.value != "" {
-			state = p.value
 			n++
+			if i < len(counts) {
+				state = p.value
+			}
 		}
 	}
 	control := func(r rune) bool { return r < 0x20 || r == 0x7f }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
+	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/session"
 )
 
 // A runner that says "met" whatever happens is worth nothing, so these tests spoil
@@ -23,7 +25,7 @@ import (
 // spoil.
 func caseFinder(t *testing.T) func(id string) *testCase {
 	t.Helper()
-	cases := parse("cases.jsonl", ownCases)
+	cases := allCases()
 	return func(id string) *testCase {
 		i := slices.IndexFunc(cases, func(c *testCase) bool { return c.ID == id })
 		if i < 0 {
@@ -38,6 +40,42 @@ func noticed(t *testing.T, verdict judgement, want string) {
 	t.Helper()
 	if all := strings.Join(verdict.problems, "\n"); !strings.Contains(all, want) {
 		t.Errorf("want a problem with %q, got:\n%s", want, all)
+	}
+}
+
+// Each rule of the endpoint is the one that refuses some case, and each case has a name of
+// its own. The model has no rule of a host's, and no session that cannot be used.
+func TestEveryRuleRefusesACase(t *testing.T) {
+	run := startRunner(t)
+	ids := map[string]bool{}
+	refuses := map[string]bool{"the host's own rules": true, "the session is one that can be used": true}
+	for _, c := range allCases() {
+		if ids[c.ID] {
+			t.Errorf("two cases are called %q", c.ID)
+		}
+		ids[c.ID] = true
+		if c.Setup != nil || c.Request.Method != "GET" {
+			continue
+		}
+		w, err := run.newWorld(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := c.Request.expand(w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.close()
+		first := true
+		for _, check := range w.handler.Explain(context.Background(), *r.Query, nil).Checks {
+			refuses[check.Name] = refuses[check.Name] || first && !check.Passed
+			first = first && check.Passed
+		}
+	}
+	for name, refused := range refuses {
+		if !refused {
+			t.Errorf("no case shows the rule %q refusing a request", name)
+		}
 	}
 }
 
@@ -57,6 +95,8 @@ func TestNoticesFlippedExpectations(t *testing.T) {
 		{"kind, the login", "control-ok-login", func(e *expectation) { e.Kind = errorPage }, "kind: got login_redirect"},
 		{"kind, an error", "pkce-S512", func(e *expectation) { e.Kind = codeRedirect }, "kind: got error_redirect"},
 		{"kind, after a resume", "resume-unauthenticated", func(e *expectation) { e.Kind, e.AlsoOK = codeRedirect, nil }, "kind: got login_redirect"},
+		{"kind, nothing", "response_type none", func(e *expectation) { e.Kind = codeRedirect }, "kind: got empty_redirect"},
+		{"error of a page", "client_id unknown", func(e *expectation) { e.Error = "invalid_request" }, "error: got invalid_client, want invalid_request"},
 		{"error", "pkce-S512", func(e *expectation) { e.Error = "invalid_scope" }, `error: got invalid_request, want invalid_scope`},
 		{"location_prefix", "control-ok-get", func(e *expectation) { e.LocationPrefix = "https://app.example/cd" }, "location_prefix: got https://app.example/cb"},
 		{"location_prefix of a form", "control-ok-form-post", func(e *expectation) { e.LocationPrefix = "https://app.example/cd" }, "location_prefix: got https://app.example/cb"},
@@ -64,7 +104,9 @@ func TestNoticesFlippedExpectations(t *testing.T) {
 		{"params", "control-ok-get", func(e *expectation) { e.Params = map[string]string{"state": "XYZabc123"} }, `params state: got "xyzABC123"`},
 		{"params, absent", "control-ok-no-state", func(e *expectation) { e.Params = map[string]string{"state": "x"} }, `params state: got ""`},
 		{"params of a form", "control-ok-form-post", func(e *expectation) { e.Params = map[string]string{"iss": "https://evil.example"} }, "params iss"},
-		{"delivery, a form wanted", "control-ok-get", func(e *expectation) { e.Delivery = "form_post" }, "delivery: got no form"},
+		{"delivery, a form wanted", "control-ok-get", func(e *expectation) { e.Delivery = "form_post" }, "delivery: got query, want form_post"},
+		{"delivery, a fragment that nobody wanted", "response_mode fragment where the client lists it", func(e *expectation) { e.Delivery = "" }, "delivery: got fragment, want query"},
+		{"delivery, a fragment wanted", "control-ok-get", func(e *expectation) { e.Delivery = "fragment" }, "delivery: got query, want fragment"},
 		{"delivery, one not known", "control-ok-get", func(e *expectation) { e.Delivery = "pigeon" }, "delivery: the runner does not know pigeon"},
 		{"status", "method-PUT", func(e *expectation) { e.Status = statuses{404} }, "status: got 405"},
 		{"status, 5xx not expected", "client_id-store-error", func(e *expectation) { e.Status = nil }, "status: got 503"},
@@ -165,6 +207,7 @@ var spoiled = []struct {
 	{"2 another state", "pkce-S512", inLocation("xyzABC123", "xyzABC124"), "invariant 2 (parameters): state"},
 	{"2 a state that nobody sent", "control-ok-no-state", inLocation("?", "?state=x&"), "invariant 2 (parameters): state"},
 	{"2 an empty state", "empty-state", inLocation("?", "?state=&"), "invariant 2 (parameters): state"},
+	{"2 a state from where it does not count", "POST: the state in the query is not returned", inLocation("?", "?state=evil&"), "invariant 2 (parameters): state"},
 	{"2 one of two states", "duplicates-state-same", inLocation("?", "?state=one&"), "invariant 2 (parameters): state"},
 	{"2 no iss", "control-ok-get", inLocation("&iss=", "&is="), "invariant 2 (parameters): iss"},
 	{"2 another iss", "pkce-S512", inLocation("as.example", "evil.example"), "invariant 2 (parameters): iss"},
@@ -229,6 +272,30 @@ func TestNoticesMadeUpAnswers(t *testing.T) {
 	}
 	if checkCost(&answer{elapsed: 1100 * time.Millisecond}) == "" {
 		t.Error("a slow answer was not noticed")
+	}
+	two, line := []authorize.Event{{}, {}}, *bytes.NewBufferString("a line with some-secret in it\n")
+	for what, broken := range map[string]string{
+		"a second event":         checkReported(&answer{reached: true, noted: noted{events: two, log: line}}),
+		"no line":                checkReported(&answer{reached: true, noted: noted{events: two[:1]}}),
+		"a code in the log":      checkLog(&answer{params: []param{{"code", "some-secret"}}, noted: noted{log: line}}),
+		"a state in the log":     checkLog(&answer{asked: question{secrets: []string{"some-secret"}}, noted: noted{log: line}}),
+		"a state in an event":    checkLog(&answer{asked: question{secrets: []string{"some-secret"}}, noted: noted{events: []authorize.Event{{Subject: "some-secret"}}}}),
+		"a part of a req":        checkLog(&answer{kind: loginRedirect, params: []param{{"req", "a.some-secret.b"}}, noted: noted{log: line}}),
+		"a Location in the log":  checkLog(&answer{header: http.Header{"Location": {"some-secret"}}, noted: noted{log: line}}),
+		"a cookie in the log":    checkLog(&answer{header: http.Header{"Set-Cookie": {"a=b.some-secret"}}, noted: noted{log: line}}),
+		"a session for a page":   checkAsked(&answer{reached: true, kind: errorPage, noted: noted{sessions: make([]*session.Session, 1)}}),
+		"a check for an error":   checkAsked(&answer{reached: true, kind: errorRedirect, params: []param{{"error", "invalid_scope"}}, noted: noted{checks: 1}}),
+		"no session for a code":  checkAsked(&answer{reached: true, kind: codeRedirect}),
+		"two sessions":           checkAsked(&answer{reached: true, kind: loginRedirect, noted: noted{sessions: make([]*session.Session, 2)}}),
+		"what Explain left":      checkExplained(&answer{leftovers: true}),
+		"another action":         checkExplained(&answer{kind: codeRedirect, noted: noted{events: two[:1]}, explained: &authorize.Explanation{Action: authorize.ActionLogin}}),
+		"another error":          checkExplained(&answer{kind: errorRedirect, params: []param{{"error", "invalid_scope"}}, noted: noted{events: two[:1]}, explained: &authorize.Explanation{Action: authorize.ActionError, Error: oautherr.InvalidRequest.With("x")}}),
+		"another reason":         checkExplained(&answer{kind: codeRedirect, noted: noted{events: two[:1]}, explained: &authorize.Explanation{Action: authorize.ActionApproval, Reason: authorize.ReasonSatisfied}}),
+		"another page of a host": checkExplained(&answer{kind: loginRedirect, noted: noted{events: two[:1]}, explained: &authorize.Explanation{Action: authorize.ActionInteraction, Interaction: "consent"}}),
+	} {
+		if broken == "" {
+			t.Errorf("%s was not noticed", what)
+		}
 	}
 	if checkDestination(&answer{kind: codeRedirect, target: "http://127.0.0.1:80/cb?code=c", registered: []string{"http://127.0.0.1:8080/cb"}}) != "" {
 		t.Error("a loopback port may vary")
@@ -338,8 +405,10 @@ func TestReplacesPlaceholders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.browser.cookies[sessionCookie] = value
-		s, err := w.cookies.Session(w.browser.visit())
+		if err := setCookie(w.browser, &http.Cookie{Name: sessionCookie, Value: value}); err != nil {
+			t.Fatal(err)
+		}
+		s, err := w.cookies.Session(visit(w.browser))
 		if err != nil || (s != nil) != (change == "") {
 			t.Errorf("a cookie that was changed by %q leads to %v, %v", change, s, err)
 		}

@@ -11,7 +11,8 @@ import (
 )
 
 // ending is one way in which a request may end. Empty members are not looked
-// at.
+// at. Error is what the client gets, or for an error page what it shows. Delivery is query,
+// fragment or form_post.
 type ending struct {
 	Kind           string
 	Error          string
@@ -96,8 +97,8 @@ func (o ending) differences(a *answer) (wrong []string) {
 	if a.kind != o.Kind {
 		differ("kind", a, o.Kind)
 	}
-	if o.Error != "" && a.param("error") != o.Error {
-		differ("error", a.param("error"), o.Error)
+	if o.Error != "" && a.errorCode() != o.Error {
+		differ("error", a.errorCode(), o.Error)
 	}
 	if !strings.HasPrefix(a.target, o.LocationPrefix) {
 		differ("location_prefix", a.target, o.LocationPrefix)
@@ -117,15 +118,19 @@ func (o ending) differences(a *answer) (wrong []string) {
 }
 
 // undelivered says whether the answer came in another way than expected. Where the
-// case names none, a form is right only if the request asked for one.
+// case names none, that is the query, or a form if the request asked for one.
 func (o ending) undelivered(a *answer) []string {
+	got, want := a.delivery(), o.Delivery
 	switch {
-	case o.Delivery == "" && a.form && !a.asked.formPost:
-		return []string{"delivery: got a form that nobody asked for"}
-	case o.Delivery == "form_post" && !a.form:
-		return []string{"delivery: got no form, want form_post"}
-	case o.Delivery != "" && o.Delivery != "form_post":
-		return []string{"delivery: the runner does not know " + o.Delivery}
+	case want == "" && (got == "query" || got == "form_post" && a.asked.formPost):
+		return nil
+	case want == "":
+		want = "query"
+	case !slices.Contains([]string{"query", "fragment", "form_post"}, want):
+		return []string{"delivery: the runner does not know " + want}
+	}
+	if got != want {
+		return []string{"delivery: got " + got + ", want " + want}
 	}
 	return nil
 }
@@ -196,8 +201,10 @@ func (a *answer) withoutChance(text string) string {
 	if req := a.param("req"); a.kind == loginRedirect && strings.Count(req, ".") == 2 {
 		text = strings.ReplaceAll(text, req, "(req)")
 	}
-	for _, id := range a.errorIDs {
-		text = strings.ReplaceAll(text, id, "(id)")
+	for _, e := range a.events {
+		if e.ErrorID != "" {
+			text = strings.ReplaceAll(text, e.ErrorID, "(id)")
+		}
 	}
 	return text
 }

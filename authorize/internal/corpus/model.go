@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -8,11 +9,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/authorizetest"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -32,11 +36,11 @@ var modelScopes = []string{"openid", "profile", "email", "offline_access", "api:
 // modelClients are the clients of the model. One that is not here is confidential
 // and gets the redirect URIs of its case.
 //
-// native and nativelh are trusted: the corpus counts consent as given, and consent
+// native, nativelh and browser are trusted: the corpus counts consent as given, and consent
 // is never remembered for loopback or a private-use scheme, unless the client is trusted
 // (RFC 8252 §8.6), so that is the only way for them not to be asked.
 var modelClients = []authorize.Client{
-	{ID: "web", RedirectURIs: []string{"https://app.example/cb"}},
+	{ID: "web", ResponseTypes: []string{"code", "none"}, RedirectURIs: []string{"https://app.example/cb"}},
 	{ID: "spa", Public: true, RedirectURIs: []string{"https://spa.example/cb", "https://spa.example/cb2"}},
 	{ID: "native", Public: true, FirstParty: true, RedirectURIs: []string{"http://127.0.0.1/cb", "http://[::1]/cb", "com.example.app:/oauth2redirect"}},
 	{ID: "nativelh", Public: true, FirstParty: true, RedirectURIs: []string{"http://localhost/cb"}},
@@ -48,6 +52,10 @@ var modelClients = []authorize.Client{
 	{ID: "disabled", Disabled: true},
 	{ID: "nocode", ResponseTypes: []string{}},
 	{ID: "par", RequirePushed: true, RedirectURIs: []string{"https://par.example/cb"}},
+	{ID: "lax", Public: true, PKCEOptional: true},
+	{ID: "only", DefaultRedirectURI: true, DefaultScopes: []string{"api:read"}},
+	{ID: "strict", Require: []string{"state"}},
+	{ID: "browser", Public: true, FirstParty: true, ResponseModes: []string{"query", "fragment"}},
 }
 
 // modelSessions are the values of "session" and of {COOKIE_VALUE:…}.
@@ -79,18 +87,28 @@ type world struct {
 	memory  *authorize.Memory // codes and consents
 	handler *authorize.Handler
 	cookies *session.Cookies
-	browser *browser
 	canary  *canary
+
+	browser  *authorizetest.Browser
+	signedIn string // the name of the session that its cookie leads to, or ""
 
 	saved       map[string]string               // what setup steps saved: RESUME, CODE, …
 	origins     map[string]question             // the requests behind saved RESUMEs
 	redemptions map[string]authorize.Redemption // how saved codes are redeemed
 	problems    []string                        // broken invariants of all answers so far
 
-	mu       sync.Mutex
-	codes    []savedCode // all that were stored
-	errorIDs []string
-	resource []string // all that were asked about
+	mu     sync.Mutex
+	codes  []savedCode             // all that were stored
+	agreed authorize.ConsentRecord // resources and claims that were asked for
+	noted                          // since the last request began
+}
+
+// noted is what the host notices while its endpoint answers.
+type noted struct {
+	events   []authorize.Event
+	sessions []*session.Session // that the SessionStore found: nil is nobody
+	checks   int                // calls of Config.CheckRequest
+	log      bytes.Buffer
 }
 
 type savedCode struct {
@@ -105,7 +123,7 @@ func (run *runner) newWorld(c *testCase) (*world, error) {
 		client:      c.Client,
 		session:     c.Session,
 		clock:       &clock{now: modelStart},
-		browser:     newBrowser(),
+		browser:     authorizetest.NewBrowser(),
 		saved:       map[string]string{},
 		origins:     map[string]question{},
 		redemptions: map[string]authorize.Redemption{},
@@ -125,19 +143,23 @@ func (run *runner) newWorld(c *testCase) (*world, error) {
 		return nil, err
 	}
 	w.handler, err = authorize.New(authorize.Config{
-		Issuer:      issuer,
-		Endpoint:    endpointURL,
-		Clients:     w.clients,
-		Codes:       codeStore{w.memory, w},
-		Sessions:    w.cookies,
-		Login:       authorize.LoginURL("/login"),
-		Consent:     &authorize.Consent{Page: "/login/consent", Store: consents{w.memory, w}},
-		IDTokenHint: hintSubject,
-		Resource:    w.allowResource,
-		Scopes:      append([]string{"admin"}, modelScopes...),
-		Keys:        []authorize.Key{{Secret: []byte("a secret of the test, 32 bytes or more")}},
-		OnEvent:     w.onEvent,
-		Now:         w.clock.Now,
+		Issuer:        issuer,
+		Endpoint:      endpointURL,
+		Clients:       w.clients,
+		Codes:         codeStore{w.memory, w},
+		Sessions:      authorize.SessionFunc(w.whoIsSignedIn),
+		Login:         authorize.LoginURL("/login"),
+		Consent:       &authorize.Consent{Page: "/login/consent", Store: consents{w.memory, w}},
+		IDTokenHint:   hintSubject,
+		Resource:      w.allowResource,
+		CheckRequest:  w.allowRequest,
+		ResponseTypes: []string{"code", "none"},
+		Scopes:        append([]string{"admin"}, modelScopes...),
+		Parameters:    []string{"x_tenant"},
+		Keys:          []authorize.Key{{Secret: []byte("a secret of the test, 32 bytes or more")}},
+		Logger:        slog.New(slog.NewJSONHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		OnEvent:       w.onEvent,
+		Now:           w.clock.Now,
 	})
 	if err != nil {
 		return nil, err
@@ -265,7 +287,9 @@ func (s consents) FindConsent(_ context.Context, subject, clientID string) (*aut
 	}
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	return &authorize.ConsentRecord{Subject: subject, ClientID: clientID, Scopes: modelScopes, Resources: s.w.resource}, nil
+	agreed := s.w.agreed
+	agreed.Subject, agreed.ClientID, agreed.Scopes = subject, clientID, modelScopes
+	return &agreed, nil
 }
 
 // allowResource knows https://api.example and what is below it, and remembers what
@@ -276,16 +300,32 @@ func (w *world) allowResource(_ context.Context, _ *authorize.Client, resource s
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.resource = append(w.resource, resource)
+	w.agreed.Resources = append(w.agreed.Resources, resource)
 	return true, nil
+}
+
+// allowRequest has no rule of its own, and remembers the claims that were asked for as
+// agreed to.
+func (w *world) allowRequest(_ context.Context, r *authorize.Request) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.checks++
+	w.agreed.IDTokenClaims, w.agreed.UserInfoClaims = r.ClaimsBeyondScopes()
+	return nil
+}
+
+func (w *world) whoIsSignedIn(r *http.Request) (*session.Session, error) {
+	s, err := w.cookies.Session(r)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sessions = append(w.sessions, s)
+	return s, err
 }
 
 func (w *world) onEvent(_ context.Context, e authorize.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if e.ErrorID != "" {
-		w.errorIDs = append(w.errorIDs, e.ErrorID)
-	}
+	w.events = append(w.events, e)
 }
 
 var hintKey = []byte("signs the ID tokens of the model")

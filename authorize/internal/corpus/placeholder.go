@@ -12,7 +12,7 @@ var placeholderForm = regexp.MustCompile(`\{([A-Z][A-Z0-9_]*)(?::([^{}]*))?\}`)
 
 // expand replaces placeholders. One that is unknown is an error: the request would
 // not be the one that is meant. {PORT} is the port of the canary, a server that
-// nobody may call.
+// nobody may call; {HINT:alice} is an ID token of the model for this user.
 func (w *world) expand(text string) (string, error) {
 	var errs []error
 	text = placeholderForm.ReplaceAllStringFunc(text, func(placeholder string) string {
@@ -34,6 +34,8 @@ func (w *world) placeholder(name, argument string) (string, error) {
 		return loginPage, nil
 	case "PORT":
 		return w.canaryPort()
+	case "HINT":
+		return hintFor(argument), nil
 	case "REPEAT":
 		text, count, ok := cutLast(argument, ":")
 		n, err := strconv.Atoi(count)

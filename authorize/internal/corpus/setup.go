@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/authorizetest"
 	oautherr "github.com/usher-auth/usher/errors"
 	"github.com/usher-auth/usher/session"
 )
@@ -61,11 +63,11 @@ func (w *world) do(step setupStep) error {
 		return w.doLogin(step)
 	case "logout":
 		rec := httptest.NewRecorder()
-		if err := w.cookies.SignOut(rec, w.browser.visit()); err != nil {
+		if err := w.cookies.SignOut(rec, visit(w.browser)); err != nil {
 			return err
 		}
-		w.browser.session = ""
-		return w.browser.keep(rec.Header())
+		w.signedIn = ""
+		return keep(w.browser, rec.Header())
 	case "resume":
 		return w.doResume(step)
 	case "advance":
@@ -118,7 +120,7 @@ func (w *world) doAuthorize(step setupStep) error {
 		return err
 	}
 	if step.Session == "" {
-		step.Session = w.browser.session
+		step.Session = w.signedIn
 	}
 	a, err := w.send(r, step.client(w), step.Session)
 	if err != nil {
@@ -141,7 +143,7 @@ func (w *world) doAuthorize(step setupStep) error {
 // doLogin signs the user in on the host's login page, which takes a person a second.
 func (w *world) doLogin(step setupStep) error {
 	if step.NewBrowser {
-		w.browser = newBrowser()
+		w.browser = authorizetest.NewBrowser()
 	}
 	model, ok := modelSessions[step.As]
 	if !ok {
@@ -153,10 +155,12 @@ func (w *world) doLogin(step setupStep) error {
 			return err
 		}
 		name, value, _ := strings.Cut(cookie, "=")
-		w.browser.cookies[name] = value
+		if err := setCookie(w.browser, &http.Cookie{Name: name, Value: value}); err != nil {
+			return err
+		}
 	}
 	w.clock.advance(time.Second)
-	w.browser.session = step.As
+	w.signedIn = step.As
 	return w.signIn(w.browser, session.Session{Subject: model.subject, SecondFactorPending: model.half, AMR: []string{"pwd"}})
 }
 
@@ -170,7 +174,7 @@ func (w *world) doResume(step setupStep) error {
 		return fmt.Errorf("no step saved %s", name)
 	}
 	query += step.QueryAdd
-	a, err := w.send(rawRequest{Method: "GET", Path: "/authorize", Query: &query}, step.client(w), w.browser.session)
+	a, err := w.send(rawRequest{Method: "GET", Path: "/authorize", Query: &query}, step.client(w), w.signedIn)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package corpus
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/session"
 )
 
 // rawRequest is a request as its case has it: query and body are raw.
@@ -202,19 +206,19 @@ func (r rawRequest) cookieHeader() string {
 func (w *world) exchange(r rawRequest, client string) (*answer, error) {
 	asked := w.asked(r, client)
 	codesBefore := len(w.codes)
-	a, err := w.run.roundTrip(r.Method, r.bytes(w.browser.header(r.cookieHeader())))
+	w.noted = noted{}
+	a, err := w.run.roundTrip(r.Method, r.bytes(w.cookieHeader(r.cookieHeader())))
 	if err != nil {
 		return nil, err
 	}
-	if err := w.browser.keep(a.header); err != nil {
+	if err := keep(w.browser, a.header); err != nil {
 		return nil, err
 	}
 	a.asked = asked
 	a.registered = w.redirectURIs(asked.client)
-	a.subject = modelSessions[w.browser.session].subject
-	w.mu.Lock()
-	a.codes, a.errorIDs = w.codes[codesBefore:], slices.Clone(w.errorIDs)
-	w.mu.Unlock()
+	a.subject = modelSessions[w.signedIn].subject
+	a.codes, a.noted = w.codes[codesBefore:], w.noted
+	w.explain(r, a)
 	if w.canary != nil {
 		if a.fetched, err = w.canary.visitors(); err != nil {
 			return nil, err
@@ -227,6 +231,25 @@ func (w *world) exchange(r rawRequest, client string) (*answer, error) {
 		}
 	}
 	return a, nil
+}
+
+// explain asks Explain about what the endpoint has just answered: a GET of which the query
+// says all, and no request of the endpoint's own.
+func (w *world) explain(r rawRequest, a *answer) {
+	if r.Method != "GET" || r.Query == nil || r.Body != nil || len(r.Headers) > 0 {
+		return
+	}
+	var who *session.Session
+	if len(a.sessions) > 0 {
+		who = a.sessions[0]
+	}
+	codes := len(w.codes)
+	w.noted = noted{}
+	e := w.handler.Explain(context.Background(), *r.Query, who)
+	a.leftovers = len(w.codes) > codes || len(w.events) > 0 || len(w.sessions) > 0 || w.log.Len() > 0
+	if e.Reason != authorize.ReasonNoRequest || !strings.Contains(*r.Query, "req=") {
+		a.explained = e
+	}
 }
 
 // patience bounds what should take a millisecond.

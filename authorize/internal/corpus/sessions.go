@@ -3,29 +3,22 @@ package corpus
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 
+	"github.com/usher-auth/usher/authorize/authorizetest"
 	"github.com/usher-auth/usher/session"
 )
 
-// browser keeps cookies, and who its user is.
-type browser struct {
-	cookies map[string]string
-	session string // the name of the session that its cookie leads to, or ""
-}
-
-func newBrowser() *browser { return &browser{cookies: map[string]string{}} }
-
-// header returns the Cookie header, with more cookies after its own.
-func (b *browser) header(more string) string {
+// cookieHeader returns the Cookie header of a request to the endpoint, with more cookies
+// after the browser's own.
+func (w *world) cookieHeader(more string) string {
 	var pairs []string
-	for _, name := range slices.Sorted(maps.Keys(b.cookies)) {
-		pairs = append(pairs, name+"="+b.cookies[name])
+	for _, c := range w.browser.Cookies(endpointURL) {
+		pairs = append(pairs, c.Name+"="+c.Value)
 	}
 	if more != "" {
 		pairs = append(pairs, more)
@@ -33,44 +26,47 @@ func (b *browser) header(more string) string {
 	return strings.Join(pairs, "; ")
 }
 
-// keep takes the cookies of an answer. The browser sees the endpoint over https, and
-// refuses a cookie whose __Host- prefix promises what its attributes do not hold.
-func (b *browser) keep(header http.Header) error {
+// keep hands the cookies of an answer to the browser, which drops what no browser takes:
+// that is an error here.
+func keep(b *authorizetest.Browser, header http.Header) error {
 	for _, line := range header["Set-Cookie"] {
 		c, err := http.ParseSetCookie(line)
 		if err != nil {
 			return fmt.Errorf("Set-Cookie: %w", err)
 		}
-		switch {
-		case strings.HasPrefix(c.Name, "__Host-") && (!c.Secure || c.Path != "/" || c.Domain != ""):
+		if err := b.SetCookies(endpointURL, c); err != nil {
+			return err
+		}
+		kept := func(k *http.Cookie) bool { return k.Name == c.Name && k.Value == c.Value }
+		if c.MaxAge >= 0 && !slices.ContainsFunc(b.Cookies(endpointURL), kept) {
 			return fmt.Errorf("a browser does not take the cookie %s", c.Name)
-		case c.MaxAge < 0:
-			delete(b.cookies, c.Name)
-		default:
-			b.cookies[c.Name] = c.Value
 		}
 	}
 	return nil
+}
+
+// setCookie gives the browser a cookie for all of the host.
+func setCookie(b *authorizetest.Browser, c *http.Cookie) error {
+	c.Path, c.Secure, c.HttpOnly = "/", true, true
+	return b.SetCookies(endpointURL, c)
 }
 
 // beSignedIn makes the browser carry the session: the one that the user of this name
 // has signed in for during the setup, or else that of the model.
 func (w *world) beSignedIn(name string) error {
 	if name == "none" || name == "" {
-		w.browser.session = ""
-		delete(w.browser.cookies, sessionCookie)
-		return nil
+		w.signedIn = ""
+		return setCookie(w.browser, &http.Cookie{Name: sessionCookie, MaxAge: -1})
 	}
-	if w.browser.session == name {
+	if w.signedIn == name {
 		return nil
 	}
 	value, err := w.cookieOf(name)
 	if err != nil {
 		return err
 	}
-	w.browser.session = name
-	w.browser.cookies[sessionCookie] = value
-	return nil
+	w.signedIn = name
+	return setCookie(w.browser, &http.Cookie{Name: sessionCookie, Value: value})
 }
 
 // cookieOf returns the value of a cookie that leads to the session, as a browser
@@ -90,36 +86,35 @@ func (w *world) cookieOf(name string) (string, error) {
 		w.clock.advance(-model.age)
 		defer w.clock.advance(model.age)
 	}
-	b := newBrowser()
+	b := authorizetest.NewBrowser()
 	if err := w.signIn(b, s); err != nil {
 		return "", err
 	}
-	value := b.cookies[sessionCookie]
 	if model.revoked {
-		if err := w.cookies.SignOut(httptest.NewRecorder(), b.visit()); err != nil {
+		if err := w.cookies.SignOut(httptest.NewRecorder(), visit(b)); err != nil {
 			return "", err
 		}
 	}
-	return value, nil
+	return b.Cookies(loginPage)[0].Value, nil
 }
 
 // sessionCookie is what {COOKIE_NAME} stands for.
 const sessionCookie = "__Host-usher-session"
 
 // signIn is what the host's login page does once the password was right.
-func (w *world) signIn(b *browser, s session.Session) error {
+func (w *world) signIn(b *authorizetest.Browser, s session.Session) error {
 	rec := httptest.NewRecorder()
-	if _, err := w.cookies.SignIn(rec, b.visit(), s); err != nil {
+	if _, err := w.cookies.SignIn(rec, visit(b), s); err != nil {
 		return err
 	}
-	return b.keep(rec.Header())
+	return keep(b, rec.Header())
 }
 
 // visit is a request to a page of the host.
-func (b *browser) visit() *http.Request {
+func visit(b *authorizetest.Browser) *http.Request {
 	r := httptest.NewRequest("GET", loginPage, nil)
-	if header := b.header(""); header != "" {
-		r.Header.Set("Cookie", header)
+	for _, c := range b.Cookies(loginPage) {
+		r.AddCookie(c)
 	}
 	return r
 }
