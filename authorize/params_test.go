@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -372,4 +373,30 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What is refused for its length costs no more than that length.
+func TestALongPostIsRefusedCheaply(t *testing.T) {
+	s := newSite(t)
+	for _, c := range []struct{ rule, repeat string }{
+		{"resources", "&resource=https%3A%2F%2Fapi.example%2Fa"},
+		{"unknown parameters", "&a=b"},
+		{"a long hint", "&claims_locales=" + strings.Repeat("x", 4000) + "&ui_locales=" + strings.Repeat("%C3%A9", 1000)},
+	} {
+		body := ask()
+		for len(body)+len(c.repeat) < maxInput {
+			body += c.repeat
+			if c.rule == "a long hint" {
+				break
+			}
+		}
+		v := s.visitor(nil)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		v.post(body)
+		runtime.ReadMemStats(&after)
+		if used := after.TotalAlloc - before.TotalAlloc; used > 4<<20 {
+			t.Errorf("%s: %d bytes of body took %d bytes of memory", c.rule, len(body), used)
+		}
+	}
 }
