@@ -29,34 +29,36 @@ func TestTheCookie(t *testing.T) {
 		{"http on localhost", func(s *site) { s.config.Issuer = "http://localhost:8080" }, "usher-", "; Path=/; Max-Age=1800; HttpOnly; SameSite=Lax"},
 		{"as long as the request may wait", func(s *site) { s.config.PendingLifetime = time.Hour }, "__Host-usher-", "; Path=/; Max-Age=3600; HttpOnly; Secure; SameSite=Lax"},
 	} {
-		s := newSite(t, c.change)
-		v := s.visitor(nil)
-		at := v.get(ask()).want(t, c.rule, "login")
-		if len(at.cookies) != 1 {
-			t.Fatalf("%s: %d cookies", c.rule, len(at.cookies))
-		}
-		name, value := at.cookies[0].Name, at.cookies[0].Value
-		if want := name + "=" + value + c.attrs; at.cookies[0].Raw != want {
-			t.Errorf("%s: %q, want %q", c.rule, at.cookies[0].Raw, want)
-		}
-		if claims := claimsOf(t, at.req); name != c.prefix+claims["jti"].(string) {
-			t.Errorf("%s: the name is %q", c.rule, name)
-		}
-		_, secret, _ := strings.Cut(value, ".")
-		if len(secret) < 26 || strings.Contains(at.req+at.location, secret) || strings.Contains(fmt.Sprint(claimsOf(t, at.req)), secret) {
-			t.Errorf("%s: the secret %q is short, or in the request", c.rule, secret)
-		}
-		for _, parameter := range []string{"app.example", "st-1", "n-1", testChallenge} {
-			if strings.Contains(value, parameter) {
-				t.Errorf("%s: the cookie has %q in it", c.rule, parameter)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, c.change)
+			v := s.visitor(nil)
+			at := v.get(ask()).want(t, c.rule, "login")
+			if len(at.cookies) != 1 {
+				t.Fatalf("%d cookies", len(at.cookies))
 			}
-		}
-		v.session = s.signIn("alice")
-		done := v.resume(at).want(t, c.rule, "code")
-		dropped := name + "=" + regexp.MustCompile(`Max-Age=\d+`).ReplaceAllString(c.attrs, "Max-Age=0")
-		if len(done.cookies) != 1 || done.cookies[0].Raw != dropped {
-			t.Errorf("%s: when it was answered, the cookie became %q", c.rule, done.cookies[0].Raw)
-		}
+			name, value := at.cookies[0].Name, at.cookies[0].Value
+			if want := name + "=" + value + c.attrs; at.cookies[0].Raw != want {
+				t.Errorf("%q, want %q", at.cookies[0].Raw, want)
+			}
+			if claims := claimsOf(t, at.req); name != c.prefix+claims["jti"].(string) {
+				t.Errorf("the name is %q", name)
+			}
+			_, secret, _ := strings.Cut(value, ".")
+			if len(secret) < 26 || strings.Contains(at.req+at.location, secret) || strings.Contains(fmt.Sprint(claimsOf(t, at.req)), secret) {
+				t.Errorf("the secret %q is short, or in the request", secret)
+			}
+			for _, parameter := range []string{"app.example", "st-1", "n-1", testChallenge} {
+				if strings.Contains(value, parameter) {
+					t.Errorf("the cookie has %q in it", parameter)
+				}
+			}
+			v.session = s.signIn("alice")
+			done := v.resume(at).want(t, c.rule, "code")
+			dropped := name + "=" + regexp.MustCompile(`Max-Age=\d+`).ReplaceAllString(c.attrs, "Max-Age=0")
+			if len(done.cookies) != 1 || done.cookies[0].Raw != dropped {
+				t.Errorf("when it was answered, the cookie became %q", done.cookies[0].Raw)
+			}
+		})
 	}
 }
 
@@ -75,13 +77,15 @@ func TestARequestIsAnsweredOnceInItsBrowser(t *testing.T) {
 		{"by a code", (*visitor).resume, "code"},
 		{"by the user's no", (*visitor).deny, "client access_denied"},
 	} {
-		s := newSite(t)
-		v := s.visitor(nil)
-		at := v.get(ask())
-		v.session = s.signIn("alice")
-		c.first(v, at).want(t, c.rule, c.want)
-		v.resume(at).want(t, "again "+c.rule+": it begins anew", "code")
-		v.deny(at).want(t, "no, after it was answered "+c.rule, "page Bad Request access_denied")
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			v := s.visitor(nil)
+			at := v.get(ask())
+			v.session = s.signIn("alice")
+			c.first(v, at).want(t, c.rule, c.want)
+			v.resume(at).want(t, "again "+c.rule+": it begins anew", "code")
+			v.deny(at).want(t, "no, after it was answered "+c.rule, "page Bad Request access_denied")
+		})
 	}
 }
 

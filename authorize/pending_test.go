@@ -25,7 +25,6 @@ func (s *site) signIn(subject string) *session.Session {
 
 // Each row is a way to come back from the login page.
 func TestComingBack(t *testing.T) {
-	s := newSite(t)
 	for _, c := range []struct {
 		rule string
 		back func(v *visitor, at *reply) *reply
@@ -35,8 +34,8 @@ func TestComingBack(t *testing.T) {
 		{"with the user's no", func(v *visitor, at *reply) *reply { return v.deny(at) }, "client access_denied"},
 		{"deny=0 is no no", func(v *visitor, at *reply) *reply { return v.get("deny=0&req=" + at.req) }, "code"},
 		{"deny=true is no no", func(v *visitor, at *reply) *reply { return v.get("deny=true&req=" + at.req) }, "code"},
-		{"another browser", func(v *visitor, at *reply) *reply { return s.visitor(s.signIn("mallory")).resume(at) }, "code"},
-		{"another browser's no", func(v *visitor, at *reply) *reply { return s.visitor(nil).deny(at) }, "page Bad Request access_denied"},
+		{"another browser", func(v *visitor, at *reply) *reply { return v.site.visitor(v.site.signIn("mallory")).resume(at) }, "code"},
+		{"another browser's no", func(v *visitor, at *reply) *reply { return v.site.visitor(nil).deny(at) }, "page Bad Request access_denied"},
 		{"the cookie's secret is another", func(v *visitor, at *reply) *reply {
 			v.eachCookie(func(c string) string { return c[:len(c)-1] + "A" + "B" })
 			return v.resume(at)
@@ -52,7 +51,7 @@ func TestComingBack(t *testing.T) {
 		{"the cookie is there twice", func(v *visitor, at *reply) *reply {
 			r := httptest.NewRequest("GET", "/authorize?req="+at.req, nil)
 			v.eachCookie(func(c string) string { r.AddCookie(&http.Cookie{Name: at.cookies[0].Name, Value: c}); return c })
-			return v.send(s.handler, r)
+			return v.send(v.site.handler, r)
 		}, "code"},
 		{"the cookie of another request", func(v *visitor, at *reply) *reply {
 			who := v.session
@@ -63,11 +62,17 @@ func TestComingBack(t *testing.T) {
 			return v.resume(at)
 		}, "code"},
 		{"a second before it expires", func(v *visitor, at *reply) *reply {
-			s.now = s.now.Add(30*time.Minute - time.Second)
+			v.site.now = v.site.now.Add(30*time.Minute - time.Second)
 			return v.resume(at)
 		}, "code"},
-		{"at the moment it expires", func(v *visitor, at *reply) *reply { s.now = s.now.Add(30 * time.Minute); return v.resume(at) }, "page Bad Request invalid_request"},
-		{"a no at the moment it expires", func(v *visitor, at *reply) *reply { s.now = s.now.Add(30 * time.Minute); return v.deny(at) }, "page Bad Request invalid_request"},
+		{"at the moment it expires", func(v *visitor, at *reply) *reply {
+			v.site.now = v.site.now.Add(30 * time.Minute)
+			return v.resume(at)
+		}, "page Bad Request invalid_request"},
+		{"a no at the moment it expires", func(v *visitor, at *reply) *reply {
+			v.site.now = v.site.now.Add(30 * time.Minute)
+			return v.deny(at)
+		}, "page Bad Request invalid_request"},
 		{"empty", func(v *visitor, at *reply) *reply { return v.get("req=&deny=1") }, "page Bad Request invalid_request"},
 		{"no JWT", func(v *visitor, at *reply) *reply { return v.get("req=x") }, "page Bad Request invalid_request"},
 		{"cut off", func(v *visitor, at *reply) *reply { return v.get("req=" + at.req[:len(at.req)-5]) }, "page Bad Request invalid_request"},
@@ -78,14 +83,16 @@ func TestComingBack(t *testing.T) {
 		{"in upper case", func(v *visitor, at *reply) *reply { return v.get("req=" + strings.ToUpper(at.req)) }, "page Bad Request invalid_request"},
 		{"twice", func(v *visitor, at *reply) *reply { return v.get("req=" + at.req + "&req=" + at.req) }, "page Bad Request invalid_request"},
 		{"by POST", func(v *visitor, at *reply) *reply { return v.post("req=" + at.req) }, "page Bad Request invalid_request"},
-		{"by POST with req in the query", func(v *visitor, at *reply) *reply { return v.send(s.handler, formPost("/authorize?req="+at.req, "")) }, "page Bad Request invalid_request"},
+		{"by POST with req in the query", func(v *visitor, at *reply) *reply {
+			return v.send(v.site.handler, formPost("/authorize?req="+at.req, ""))
+		}, "page Bad Request invalid_request"},
 		{"by HEAD", func(v *visitor, at *reply) *reply {
-			return v.send(s.handler, httptest.NewRequest("HEAD", "/authorize?req="+at.req, nil))
+			return v.send(v.site.handler, httptest.NewRequest("HEAD", "/authorize?req="+at.req, nil))
 		}, "page Method Not Allowed invalid_request"},
 		{"by a prefetch", func(v *visitor, at *reply) *reply {
 			r := httptest.NewRequest("GET", "/authorize?req="+at.req, nil)
 			r.Header.Set("Sec-Purpose", "prefetch")
-			return v.send(s.handler, r)
+			return v.send(v.site.handler, r)
 		}, "page Bad Request invalid_request"},
 		{"with other parameters beside it", func(v *visitor, at *reply) *reply {
 			return v.get("req=" + at.req + "&redirect_uri=https%3A%2F%2Fevil.example%2F&client_id=evil&scope=openid+admin&response_type=token&state=evil&prompt=none&response_mode=form_post")
@@ -93,14 +100,16 @@ func TestComingBack(t *testing.T) {
 		{"with a parameter twice beside it", func(v *visitor, at *reply) *reply { return v.get("req=" + at.req + "&state=a&state=b") }, "code"},
 		{"without signing in", func(v *visitor, at *reply) *reply { v.session = nil; return v.resume(at) }, "login"},
 	} {
-		s.now = testStart
-		v := s.visitor(nil)
-		at := v.get(ask()).want(t, c.rule, "login")
-		v.session = s.signIn("alice")
-		got := c.back(v, at).want(t, c.rule, c.want)
-		if got.kind == "client" && (got.target != "https://app.example/cb" || got.params["state"] != "st-1" || got.status != 302) {
-			t.Errorf("%s: status %d to %s with the state %q", c.rule, got.status, got.target, got.params["state"])
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			v := s.visitor(nil)
+			at := v.get(ask()).want(t, c.rule, "login")
+			v.session = s.signIn("alice")
+			got := c.back(v, at).want(t, c.rule, c.want)
+			if got.kind == "client" && (got.target != "https://app.example/cb" || got.params["state"] != "st-1" || got.status != 302) {
+				t.Errorf("status %d to %s with the state %q", got.status, got.target, got.params["state"])
+			}
+		})
 	}
 }
 
@@ -132,19 +141,21 @@ func TestWhatChangedMeanwhileCounts(t *testing.T) {
 			s.restart()
 		}, "client access_denied"},
 	} {
-		s := newSite(t)
-		v := s.visitor(nil)
-		at := v.get(ask("response_mode=form_post"))
-		web, err := s.memory.Client(context.Background(), "web")
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.change(s, web)
-		if stored, _ := s.memory.Client(context.Background(), "web"); stored != nil {
-			s.memory.PutClient(*web)
-		}
-		v.session = s.signIn("alice")
-		v.resume(at).want(t, c.rule, c.want)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			v := s.visitor(nil)
+			at := v.get(ask("response_mode=form_post"))
+			web, err := s.memory.Client(context.Background(), "web")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.change(s, web)
+			if stored, _ := s.memory.Client(context.Background(), "web"); stored != nil {
+				s.memory.PutClient(*web)
+			}
+			v.session = s.signIn("alice")
+			v.resume(at).want(t, c.rule, c.want)
+		})
 	}
 }
 
@@ -169,18 +180,20 @@ func (v *visitor) pending(at *reply) (*Pending, error) {
 
 // A host's page is told whom the endpoint has sent to it.
 func TestAPageIsToldWhoWasSentToIt(t *testing.T) {
-	s := newSite(t, withConsent)
-	v := s.visitor(alice())
-	for page, want := range map[string]string{ask(): "alice", ask("prompt=login"): ""} {
-		at := v.get(page)
-		p, err := v.pending(at)
-		if err != nil || p.Subject != want || p.Anew {
-			t.Errorf("%s: %v, %v, want %q", at.kind, p, err, want)
-		}
-		p, err = s.visitor(alice()).pending(at)
-		if err != nil || p.Subject != "" || !p.Anew {
-			t.Errorf("%s, in another browser: %v, %v", at.kind, p, err)
-		}
+	for _, c := range []struct{ page, ask, subject string }{{"consent", ask(), "alice"}, {"login", ask("prompt=login"), ""}} {
+		t.Run(c.page, func(t *testing.T) {
+			s := newSite(t, withConsent)
+			v := s.visitor(alice())
+			at := v.get(c.ask).want(t, "asked", c.page)
+			p, err := v.pending(at)
+			if err != nil || p.Subject != c.subject || p.Anew {
+				t.Errorf("%v, %v, want %q", p, err, c.subject)
+			}
+			p, err = s.visitor(alice()).pending(at)
+			if err != nil || p.Subject != "" || !p.Anew {
+				t.Errorf("in another browser: %v, %v", p, err)
+			}
+		})
 	}
 }
 
@@ -220,9 +233,11 @@ func TestEndingAnInteractionTheWrongWay(t *testing.T) {
 		{"without a request", func(v *visitor, at *reply) *reply { return v.complete(&reply{}, "terms") }, "page Bad Request invalid_request"},
 		{"with a damaged request", func(v *visitor, at *reply) *reply { at.req = flip(at.req, 100); return v.complete(at, "terms") }, "page Bad Request invalid_request"},
 	} {
-		s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
-		v := s.visitor(alice())
-		c.do(v, v.get(ask()).want(t, c.rule, "terms")).want(t, c.rule, c.want)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			v := s.visitor(alice())
+			c.do(v, v.get(ask()).want(t, c.rule, "terms")).want(t, c.rule, c.want)
+		})
 	}
 }
 
@@ -240,30 +255,30 @@ func TestTheSessionStoreFailsAtTheEndOfAnInteraction(t *testing.T) {
 }
 
 func TestResumeAndDenySendTheBrowserBack(t *testing.T) {
-	s := newSite(t)
-	v := s.visitor(nil)
-	at := v.get(ask())
-	v.session = s.signIn("alice")
+	resume := func(h *Handler, w http.ResponseWriter, r *http.Request) { h.Resume(w, r) }
 	for _, c := range []struct {
 		rule string
-		do   func(http.ResponseWriter, *http.Request)
+		do   func(*Handler, http.ResponseWriter, *http.Request)
 		r    *http.Request
 		want string
 	}{
-		{"Resume, req in the query of a POST", s.resumeOf, formPost("/login?req="+at.req, "username=alice"), "?req=" + at.req},
-		{"Resume, req in the query of a GET", s.resumeOf, httptest.NewRequest("GET", "/login?req="+at.req, nil), "?req=" + at.req},
-		{"Resume, req in the form", s.resumeOf, parsed(formPost("/login", "username=alice&req="+at.req)), "?req=" + at.req},
-		{"Resume, the form was not parsed", s.resumeOf, formPost("/login", "req="+at.req), "?req=" + at.req},
-		{"Resume, something hostile", s.resumeOf, formPost("/login?req=x%26deny%3D1%0d%0a", ""), "?req=x%26deny%3D1%0D%0A"},
-		{"Deny", s.handler.Deny, formPost("/login?req="+at.req, ""), "?req=" + at.req + "&deny=1"},
-		{"Deny without req", s.handler.Deny, formPost("/login", ""), ""},
+		{"Resume, req in the query of a POST", resume, formPost("/login?req=e.y.J", "username=alice"), "?req=e.y.J"},
+		{"Resume, req in the query of a GET", resume, httptest.NewRequest("GET", "/login?req=e.y.J", nil), "?req=e.y.J"},
+		{"Resume, req in the form", resume, parsed(formPost("/login", "username=alice&req=e.y.J")), "?req=e.y.J"},
+		{"Resume, the form was not parsed", resume, formPost("/login", "req=e.y.J"), "?req=e.y.J"},
+		{"Resume, something hostile", resume, formPost("/login?req=x%26deny%3D1%0d%0a", ""), "?req=x%26deny%3D1%0D%0A"},
+		{"Deny", (*Handler).Deny, formPost("/login?req=e.y.J", ""), "?req=e.y.J&deny=1"},
+		{"Deny without req", (*Handler).Deny, formPost("/login", ""), ""},
 	} {
-		got := v.page(c.do, c.r)
-		if c.want == "" {
-			got.want(t, c.rule, "page Bad Request invalid_request")
-		} else if got.location != testEndpoint+c.want {
-			t.Errorf("%s: sent to %q", c.rule, got.location)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			got := s.visitor(s.signIn("alice")).page(func(w http.ResponseWriter, r *http.Request) { c.do(s.handler, w, r) }, c.r)
+			if c.want == "" {
+				got.want(t, c.rule, "page Bad Request invalid_request")
+			} else if got.location != testEndpoint+c.want {
+				t.Errorf("sent to %q", got.location)
+			}
+		})
 	}
 }
 
@@ -273,22 +288,22 @@ func (s *site) resumeOf(w http.ResponseWriter, r *http.Request) { s.handler.Resu
 // Somebody may sign in whom no application has sent.
 func TestResumeWithoutARequest(t *testing.T) {
 	s := newSite(t)
-	at := s.visitor(nil).get(ask())
 	for _, c := range []struct {
 		rule string
 		r    *http.Request
 		want bool
 	}{
-		{"req in the query", formPost("/login?req="+at.req, ""), true},
+		{"req in the query", formPost("/login?req=e.y.J", ""), true},
 		{"no req", formPost("/login", ""), false},
 		{"an empty req", formPost("/login?req=", ""), false},
 		{"a form that cannot be read", formPost("/login", "req=%zz"), false},
-		{"the form was not parsed", formPost("/login", "req="+at.req), true},
 	} {
-		w := httptest.NewRecorder()
-		if got := s.handler.Resume(w, c.r); got != c.want || got != (w.Header().Get("Location") != "") || !got && (len(w.Header()) != 0 || w.Body.Len() != 0) {
-			t.Errorf("%s: %v, headers %v", c.rule, got, w.Header())
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			if got := s.handler.Resume(w, c.r); got != c.want || got != (w.Header().Get("Location") != "") || !got && (len(w.Header()) != 0 || w.Body.Len() != 0) {
+				t.Errorf("%v, headers %v", got, w.Header())
+			}
+		})
 	}
 }
 
@@ -331,9 +346,11 @@ func TestPendingIsWhatTheLoginPageReads(t *testing.T) {
 		{"the age", *r.MaxAge, int64(60)},
 		{"the user asked for", r.Subject, "alice"},
 	} {
-		if diff := cmp.Diff(c.want, c.got); diff != "" {
-			t.Errorf("%s: (-want +got)\n%s", c.what, diff)
-		}
+		t.Run(c.what, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, c.got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
 	}
 }
 
@@ -396,18 +413,20 @@ func TestPendingFails(t *testing.T) {
 			return httptest.NewRequest("GET", "/login?req="+req, nil)
 		}, oautherr.TemporarilyUnavailable},
 	} {
-		s := newSite(t)
-		at := s.visitor(nil).get(ask())
-		r := c.do(s, at.req)
-		p, err := s.handler.Pending(r)
-		if p != nil || !errors.Is(err, c.want) {
-			t.Errorf("%s: %v, %v, want %s", c.rule, p, err, c.want)
-		}
-		// And what the host shows for it.
-		s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, err) }, r)
-		if e := s.lastEvent(); e.Kind != EventErrorPage || e.Code != c.want {
-			t.Errorf("%s: reported as %s %s", c.rule, e.Kind, e.Code)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			at := s.visitor(nil).get(ask())
+			r := c.do(s, at.req)
+			p, err := s.handler.Pending(r)
+			if p != nil || !errors.Is(err, c.want) {
+				t.Errorf("%v, %v, want %s", p, err, c.want)
+			}
+			// And what the host shows for it.
+			s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, err) }, r)
+			if e := s.lastEvent(); e.Kind != EventErrorPage || e.Code != c.want {
+				t.Errorf("reported as %s %s", e.Kind, e.Code)
+			}
+		})
 	}
 }
 
@@ -447,34 +466,38 @@ func TestTheLoginPage(t *testing.T) {
 		{"nothing", loginFunc(func(context.Context, *Pending) (string, error) { return "", nil }), ""},
 		{"an error", loginFunc(func(context.Context, *Pending) (string, error) { return "/login", errors.New("down") }), ""},
 	} {
-		s := newSite(t, func(s *site) { s.config.Login = c.login })
-		v := s.visitor(nil)
-		r := httptest.NewRequest("GET", "/authorize?"+ask(), nil)
-		w := httptest.NewRecorder()
-		s.handler.ServeHTTP(w, r)
-		location := w.Header().Get("Location")
-		if c.to != "" && !strings.HasPrefix(location, c.to) {
-			t.Errorf("%s: to %s", c.rule, location)
-		}
-		if c.to == "" {
-			v.get(ask()).want(t, c.rule, "client server_error")
-			if len(v.cookies) != 0 {
-				t.Errorf("%s: cookies were left behind", c.rule)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, func(s *site) { s.config.Login = c.login })
+			v := s.visitor(nil)
+			r := httptest.NewRequest("GET", "/authorize?"+ask(), nil)
+			w := httptest.NewRecorder()
+			s.handler.ServeHTTP(w, r)
+			location := w.Header().Get("Location")
+			if c.to != "" && !strings.HasPrefix(location, c.to) {
+				t.Errorf("to %s", location)
 			}
-			if strings.Contains(s.log.String(), "eyJ") {
-				t.Errorf("%s: the sealed request is in the log: %s", c.rule, s.log.String())
+			if c.to == "" {
+				v.get(ask()).want(t, c.rule, "client server_error")
+				if len(v.cookies) != 0 {
+					t.Error("cookies were left behind")
+				}
+				if strings.Contains(s.log.String(), "eyJ") {
+					t.Errorf("the sealed request is in the log: %s", s.log.String())
+				}
 			}
-		}
+		})
 	}
 }
 
 func TestTheLoginRedirectorHangs(t *testing.T) {
 	for _, late := range []error{nil, context.DeadlineExceeded} {
-		s := newSite(t, func(s *site) {
-			s.config.Timeout = impatient
-			s.config.Login = loginFunc(func(ctx context.Context, _ *Pending) (string, error) { <-ctx.Done(); return "/login", late })
+		t.Run(fmt.Sprint("late: ", late), func(t *testing.T) {
+			s := newSite(t, func(s *site) {
+				s.config.Timeout = impatient
+				s.config.Login = loginFunc(func(ctx context.Context, _ *Pending) (string, error) { <-ctx.Done(); return "/login", late })
+			})
+			s.visitor(nil).get(ask()).want(t, fmt.Sprint("late: ", late), "client temporarily_unavailable")
 		})
-		s.visitor(nil).get(ask()).want(t, fmt.Sprint("late: ", late), "client temporarily_unavailable")
 	}
 }
 
@@ -722,7 +745,9 @@ func TestAPOSTWithoutASessionIsAskedAgainByGET(t *testing.T) {
 		{"form_post", nil, ask("response_mode=form_post"), "endpoint"},
 		{"someone without a subject", &session.Session{ID: "1", AuthTime: testStart}, ask(), "endpoint"},
 	} {
-		s.visitor(c.who).post(c.ask).want(t, c.rule, c.want)
+		t.Run(c.rule, func(t *testing.T) {
+			newSite(t).visitor(c.who).post(c.ask).want(t, c.rule, c.want)
+		})
 	}
 }
 

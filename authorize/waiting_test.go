@@ -90,13 +90,15 @@ func TestRequestsSealedElsewhere(t *testing.T) {
 			s.config.Keys = append([]Key{{ID: "two", Secret: []byte("another 32 bytes, known to nobody")}}, s.config.Keys...)
 		}, "code"},
 	} {
-		s := newSite(t)
-		v := s.visitor(nil)
-		at := v.get(ask())
-		c.change(s)
-		s.restart()
-		v.session = s.signIn("alice")
-		v.resume(at).want(t, c.rule, c.want)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			v := s.visitor(nil)
+			at := v.get(ask())
+			c.change(s)
+			s.restart()
+			v.session = s.signIn("alice")
+			v.resume(at).want(t, c.rule, c.want)
+		})
 	}
 }
 
@@ -118,13 +120,15 @@ func TestTheHintsSubjectIsCarriedAcrossTheLogin(t *testing.T) {
 		{"the user that was asked for", "alice", "code"},
 		{"another user has signed in", "bob", "client login_required"},
 	} {
-		s := newSite(t)
-		v := s.visitor(nil)
-		at := v.get(ask("id_token_hint=hint-of-alice"))
-		s.config.IDTokenHint = func(context.Context, string) (string, error) { t.Error("a hint was verified twice"); return "", nil }
-		s.restart()
-		v.session = s.signIn(c.subject)
-		v.resume(at).want(t, c.rule, c.want)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			v := s.visitor(nil)
+			at := v.get(ask("id_token_hint=hint-of-alice"))
+			s.config.IDTokenHint = func(context.Context, string) (string, error) { t.Error("a hint was verified twice"); return "", nil }
+			s.restart()
+			v.session = s.signIn(c.subject)
+			v.resume(at).want(t, c.rule, c.want)
+		})
 	}
 }
 
@@ -149,23 +153,25 @@ func TestJSONLen(t *testing.T) {
 
 func TestPromptLoginNeedsANewSignIn(t *testing.T) {
 	for _, c := range []struct{ rule, ask string }{{"prompt=login", "prompt=login"}, {"max_age=0", "max_age=0"}, {"max_age", "max_age=10"}, {"select_account", "prompt=select_account"}} {
-		s := newSite(t)
-		v := s.visitor(alice())
-		at := v.get(ask(c.ask)).want(t, c.rule, "login")
-		s.now = s.now.Add(time.Minute)
-		next := v.resume(at).want(t, c.rule+": came back without signing in", "login")
-		before, after := claimsOf(t, at.req), claimsOf(t, next.req)
-		before["stale"] = 1.0
-		if diff := cmp.Diff(before, after); diff != "" || len(next.cookies) != 0 {
-			t.Errorf("%s: the login page shown again has another request: %s %v", c.rule, diff, next.cookies)
-		}
-		told := v.resume(next).want(t, c.rule+": and again", "client login_required")
-		if told.params["error_description"] != "The user did not sign in as the request demands." {
-			t.Errorf("%s: the client reads %q", c.rule, told.params["error_description"])
-		}
-		at = v.get(ask(c.ask)).want(t, c.rule, "login")
-		v.session = s.signIn("alice")
-		v.resume(at).want(t, c.rule+": signed in", "code")
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			v := s.visitor(alice())
+			at := v.get(ask(c.ask)).want(t, c.rule, "login")
+			s.now = s.now.Add(time.Minute)
+			next := v.resume(at).want(t, c.rule+": came back without signing in", "login")
+			before, after := claimsOf(t, at.req), claimsOf(t, next.req)
+			before["stale"] = 1.0
+			if diff := cmp.Diff(before, after); diff != "" || len(next.cookies) != 0 {
+				t.Errorf("the login page shown again has another request: %s %v", diff, next.cookies)
+			}
+			told := v.resume(next).want(t, c.rule+": and again", "client login_required")
+			if told.params["error_description"] != "The user did not sign in as the request demands." {
+				t.Errorf("the client reads %q", told.params["error_description"])
+			}
+			at = v.get(ask(c.ask)).want(t, c.rule, "login")
+			v.session = s.signIn("alice")
+			v.resume(at).want(t, c.rule+": signed in", "code")
+		})
 	}
 }
 
@@ -189,16 +195,18 @@ func TestAClockThatLagsIsNoLoop(t *testing.T) {
 		{"an account that waited", func(s *session.Session) { s.SignedInAt = testStart.Add(-time.Second) }, "SignedInAt is before the request. AuthTime is 2026-03-01T12:00:00.000Z, SignedInAt 2026-03-01T11:59:59.000Z"},
 		{"no time at all", func(s *session.Session) { s.AuthTime = time.Time{} }, "AuthTime is zero. AuthTime is not set"},
 	} {
-		s := newSite(t)
-		v := s.visitor(nil)
-		at := v.get(ask("prompt=login"))
-		v.session = s.signIn("alice")
-		c.change(v.session)
-		at = v.resume(at).want(t, c.rule, "login")
-		v.resume(at).want(t, c.rule+", again", "client login_required")
-		if text := s.lastEvent().Err.Error(); !strings.Contains(text, "clock skew of 5s") || !strings.Contains(text, c.log) {
-			t.Errorf("%s: the log says %q", c.rule, text)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			v := s.visitor(nil)
+			at := v.get(ask("prompt=login"))
+			v.session = s.signIn("alice")
+			c.change(v.session)
+			at = v.resume(at).want(t, c.rule, "login")
+			v.resume(at).want(t, c.rule+", again", "client login_required")
+			if text := s.lastEvent().Err.Error(); !strings.Contains(text, "clock skew of 5s") || !strings.Contains(text, c.log) {
+				t.Errorf("the log says %q", text)
+			}
+		})
 	}
 	s := newSite(t)
 	s.config.ClockSkew = time.Minute
@@ -253,12 +261,14 @@ func TestACompletedInteractionCountsForThisSignInOnly(t *testing.T) {
 		{"nobody", session.Session{ID: "1", Subject: "alice"}, session.Session{}, "login"},
 		{"half signed in", session.Session{ID: "1", Subject: "alice"}, session.Session{ID: "1", Subject: "alice", SecondFactorPending: true}, "login"},
 	} {
-		s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
-		v := s.visitor(&c.before)
-		at := v.get(ask()).want(t, c.rule, "terms")
-		back := v.page(func(w http.ResponseWriter, r *http.Request) { s.handler.Complete(w, r, "terms") }, formPost("/terms?req="+at.req, ""))
-		v.session = &c.after
-		v.follow(back).want(t, c.rule, c.want)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			v := s.visitor(&c.before)
+			at := v.get(ask()).want(t, c.rule, "terms")
+			back := v.page(func(w http.ResponseWriter, r *http.Request) { s.handler.Complete(w, r, "terms") }, formPost("/terms?req="+at.req, ""))
+			v.session = &c.after
+			v.follow(back).want(t, c.rule, c.want)
+		})
 	}
 }
 
@@ -287,14 +297,16 @@ func TestAPageMayRenewTheSignIn(t *testing.T) {
 		{"nobody", session.Session{}, "login"},
 		{"the same sign-in in another role", session.Session{ID: "1", Subject: "alice", AuthTime: testStart, ACR: "2", AMR: []string{"pwd", "otp"}, Data: []byte("org-2")}, "code"},
 	} {
-		s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}),
-			withStep(Interaction{Name: "password", Page: "/password", Needed: always}))
-		v := s.visitor(&first)
-		// Consent of a native client is asked for every time, so only this request has it.
-		at := v.get(ask("client_id=native")).want(t, c.rule, "consent")
-		at = v.complete(v.grant(at, "openid"), "terms").want(t, c.rule, "password")
-		v.session = &c.after
-		v.complete(at, "password").want(t, c.rule, c.want)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}),
+				withStep(Interaction{Name: "password", Page: "/password", Needed: always}))
+			v := s.visitor(&first)
+			// Consent of a native client is asked for every time, so only this request has it.
+			at := v.get(ask("client_id=native")).want(t, c.rule, "consent")
+			at = v.complete(v.grant(at, "openid"), "terms").want(t, c.rule, "password")
+			v.session = &c.after
+			v.complete(at, "password").want(t, c.rule, c.want)
+		})
 	}
 }
 
@@ -309,11 +321,13 @@ func TestConsentIsOfTheSignInThatWasAsked(t *testing.T) {
 		{"a newer one of the same user", session.Session{ID: "2", Subject: "alice"}, "consent"},
 		{"another user", session.Session{ID: "2", Subject: "bob"}, "consent"},
 	} {
-		s := newSite(t, withConsent)
-		v := s.visitor(&session.Session{ID: "1", Subject: "alice"})
-		at := v.get(ask()).want(t, c.rule, "consent")
-		v.session = &c.after
-		v.grant(at, "openid").want(t, c.rule, c.want)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent)
+			v := s.visitor(&session.Session{ID: "1", Subject: "alice"})
+			at := v.get(ask()).want(t, c.rule, "consent")
+			v.session = &c.after
+			v.grant(at, "openid").want(t, c.rule, c.want)
+		})
 	}
 }
 
