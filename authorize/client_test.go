@@ -98,9 +98,11 @@ func TestSchemesAreCheckedAtUse(t *testing.T) {
 		{"named in other letters", "cursor://cb", []string{"Cursor"}, "page Bad Request redirect_uri_mismatch"},
 		{"named and refused all the same", "file://cb", []string{"file"}, "page Bad Request redirect_uri_mismatch"},
 	} {
-		s := newSite(t)
-		s.memory.PutClient(Client{ID: "desktop", Scopes: allScopes, RedirectURIs: []string{c.uri}, PrivateUseSchemes: c.named})
-		s.visitor(alice()).get(ask("client_id=desktop", "redirect_uri="+url.QueryEscape(c.uri))).want(t, c.rule, c.want)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			s.memory.PutClient(Client{ID: "desktop", Scopes: allScopes, RedirectURIs: []string{c.uri}, PrivateUseSchemes: c.named})
+			s.visitor(alice()).get(ask("client_id=desktop", "redirect_uri="+url.QueryEscape(c.uri))).want(t, c.rule, c.want)
+		})
 	}
 }
 
@@ -145,12 +147,14 @@ func TestOpenIDByDefaultNeedsARedirectURI(t *testing.T) {
 		{"openid by default, another scope asked for", []string{"openid"}, "scope=api:read", "code"},
 		{"openid asked for", []string{"api:read"}, "scope=openid", "page Bad Request invalid_request"},
 	} {
-		s := newSite(t)
-		s.memory.PutClient(Client{
-			ID: "only", DefaultRedirectURI: true, RedirectURIs: []string{"https://only.example/cb"},
-			Scopes: []string{"openid", "api:read"}, DefaultScopes: c.defaults, PKCEOptional: true,
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			s.memory.PutClient(Client{
+				ID: "only", DefaultRedirectURI: true, RedirectURIs: []string{"https://only.example/cb"},
+				Scopes: []string{"openid", "api:read"}, DefaultScopes: c.defaults, PKCEOptional: true,
+			})
+			s.visitor(alice()).get(ask("client_id=only", "-redirect_uri", c.scope)).want(t, c.rule, c.want)
 		})
-		s.visitor(alice()).get(ask("client_id=only", "-redirect_uri", c.scope)).want(t, c.rule, c.want)
 	}
 }
 
@@ -171,18 +175,20 @@ func TestTheClientStoreFails(t *testing.T) {
 		{"a client without an id", func(context.Context, string) (*Client, error) { return &Client{}, nil }, "page Service Unavailable server_error"},
 		{"nothing", func(context.Context, string) (*Client, error) { return nil, nil }, "page Bad Request invalid_client"},
 	} {
-		s := newSite(t, func(s *site) {
-			s.config.Clients = c.client
-			if c.rule == "a timeout" || c.rule == "too late" {
-				s.config.Timeout = impatient
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, func(s *site) {
+				s.config.Clients = c.client
+				if c.rule == "a timeout" || c.rule == "too late" {
+					s.config.Timeout = impatient
+				}
+			})
+			for _, query := range []string{ask(), ask("prompt=none")} {
+				got := s.visitor(alice()).get(query).want(t, c.rule, c.want)
+				if strings.Contains(got.body, "down") || got.location != "" {
+					t.Errorf("%s %s", got.location, got.body)
+				}
 			}
 		})
-		for _, query := range []string{ask(), ask("prompt=none")} {
-			got := s.visitor(alice()).get(query).want(t, c.rule, c.want)
-			if strings.Contains(got.body, "down") || got.location != "" {
-				t.Errorf("%s: %s %s", c.rule, got.location, got.body)
-			}
-		}
 	}
 }
 
@@ -222,15 +228,15 @@ func TestWhatTheClientStoreSays(t *testing.T) {
 		{"another code", oautherr.AccessDenied.With("SECRET"), 503, oautherr.ServerError, ReasonStoreFailed, failed, ""},
 		{"a store that is down because of an unknown client", oautherr.TemporarilyUnavailable.Because(oautherr.InvalidClient), 503, oautherr.TemporarilyUnavailable, ReasonStoreFailed, unavailable, ""},
 	} {
-		t.Run(c.rule, func(t *testing.T) {
-			for place, do := range map[string]func(v *visitor, at *reply) *reply{
-				"a first visit":     func(v *visitor, _ *reply) *reply { return v.get(ask("prompt=none", "response_mode=form_post")) },
-				"a return":          func(v *visitor, at *reply) *reply { return v.resume(at) },
-				"the user's no":     func(v *visitor, at *reply) *reply { return v.deny(at) },
-				"Grant":             func(v *visitor, at *reply) *reply { return v.grant(at, "openid") },
-				"Pending":           func(v *visitor, at *reply) *reply { return v.showPending(at, "") },
-				"Pending, and more": func(v *visitor, at *reply) *reply { return v.showPending(at, "my page: ") },
-			} {
+		for place, do := range map[string]func(v *visitor, at *reply) *reply{
+			"a first visit":     func(v *visitor, _ *reply) *reply { return v.get(ask("prompt=none", "response_mode=form_post")) },
+			"a return":          (*visitor).resume,
+			"the user's no":     (*visitor).deny,
+			"Grant":             func(v *visitor, at *reply) *reply { return v.grant(at, "openid") },
+			"Pending":           func(v *visitor, at *reply) *reply { return v.showPending(at, "") },
+			"Pending, and more": func(v *visitor, at *reply) *reply { return v.showPending(at, "my page: ") },
+		} {
+			t.Run(c.rule+", "+place, func(t *testing.T) {
 				s := newSite(t, withConsent)
 				v := s.visitor(alice())
 				at := v.get(ask()).want(t, "asked", "consent")
@@ -243,10 +249,10 @@ func TestWhatTheClientStoreSays(t *testing.T) {
 				}
 				got := do(v, at).want(t, place, "page "+http.StatusText(c.status)+" "+string(c.code))
 				if after := got.header.Get("Retry-After"); page.Reason != c.reason || page.Description != c.text || page.Return != nil || after != c.after {
-					t.Errorf("%s: %+v, Retry-After %q", place, page, after)
+					t.Errorf("%+v, Retry-After %q", page, after)
 				}
 				if e := s.lastEvent(); e.Reason != c.reason || !errors.Is(e.Err, c.err) || strings.Contains(got.body, "SECRET") {
-					t.Errorf("%s: reported as %s: %v\n%s", place, e.Reason, e.Err, got.body)
+					t.Errorf("reported as %s: %v\n%s", e.Reason, e.Err, got.body)
 				}
 				w := httptest.NewRecorder()
 				s.handler.PendingHandler().ServeHTTP(w, formPost("/pending", "req="+at.req))
@@ -254,8 +260,8 @@ func TestWhatTheClientStoreSays(t *testing.T) {
 				if w.Code != want || w.Body.String() != "{\"active\":false}\n" || w.Header().Get("Retry-After") != c.after {
 					t.Errorf("Introspection: %d %s %v", w.Code, w.Body, w.Header())
 				}
-			}
-		})
+			})
+		}
 	}
 }
 

@@ -77,12 +77,14 @@ func TestWhenConsentIsNeeded(t *testing.T) {
 		{"offline_access alone is not covered", "openid", "client_id=web scope=openid+offline_access", "consent"},
 		{"offline_access with prompt=consent", "openid offline_access", "client_id=web scope=openid+offline_access prompt=consent", "consent"},
 	} {
-		s := newSite(t, withConsent)
-		changes := strings.Fields(c.ask)
-		if c.remembered != "" {
-			s.remember(strings.TrimPrefix(changes[0], "client_id="), strings.Fields(c.remembered)...)
-		}
-		s.visitor(alice()).get(ask(changes...)).want(t, c.rule, c.want)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent)
+			changes := strings.Fields(c.ask)
+			if c.remembered != "" {
+				s.remember(strings.TrimPrefix(changes[0], "client_id="), strings.Fields(c.remembered)...)
+			}
+			s.visitor(alice()).get(ask(changes...)).want(t, c.rule, c.want)
+		})
 	}
 }
 
@@ -98,10 +100,12 @@ func TestConsentOfSomeoneOrSomethingElseDoesNotCount(t *testing.T) {
 		{"empty", &ConsentRecord{}, "consent"},
 		{"none", nil, "consent"},
 	} {
-		s := newSite(t, func(s *site) {
-			s.config.Consent = &Consent{Page: "/consent", Store: &consentStub{found: c.found}}
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, func(s *site) {
+				s.config.Consent = &Consent{Page: "/consent", Store: &consentStub{found: c.found}}
+			})
+			s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
 		})
-		s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
 	}
 }
 
@@ -158,9 +162,11 @@ func TestWhereConsentMeansAnythingTheNextTime(t *testing.T) {
 		{"a scheme with a dot, trusted", trusted, "com.example.app:/cb", true},
 		{"a scheme that is named", Client{PrivateUseSchemes: []string{"cursor"}}, "cursor://app.example/cb", false},
 	} {
-		if got := rememberable(&Request{Client: &c.client, RedirectURI: c.uri}); got != c.want {
-			t.Errorf("%s: %v, want %v", c.rule, got, c.want)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			if got := rememberable(&Request{Client: &c.client, RedirectURI: c.uri}); got != c.want {
+				t.Errorf("%v, want %v", got, c.want)
+			}
+		})
 	}
 }
 
@@ -183,27 +189,29 @@ func TestWhatIsRemembered(t *testing.T) {
 		{"for a trusted client, if it asks", "", "own", "openid", "openid", "openid"},
 		{"for a trusted client on loopback, if it asks", "", "ownnative", "openid", "openid", "openid"},
 	} {
-		s := newSite(t, withConsent)
-		if c.before != "" {
-			s.remember(c.client, strings.Fields(c.before)...)
-		}
-		v := s.visitor(alice())
-		at := v.get(ask("client_id="+c.client, "scope="+strings.ReplaceAll(c.asked, " ", "+"), "prompt=consent")).want(t, c.rule, "consent")
-		got := v.grant(at, strings.Fields(c.granted)...).want(t, c.rule, "code")
-		var scopes string
-		if record := s.remembered(c.client); record != nil {
-			scopes = strings.Join(record.Scopes, " ")
-			if record.Subject != "alice" || record.ClientID != c.client || !record.GrantedAt.Equal(s.now) || record.GrantedAt.Location() != time.UTC {
-				t.Errorf("%s: %+v", c.rule, record)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent)
+			if c.before != "" {
+				s.remember(c.client, strings.Fields(c.before)...)
 			}
-		}
-		if scopes != c.want {
-			t.Errorf("%s: %q is remembered, want %q", c.rule, scopes, c.want)
-		}
-		code, err := s.memory.FindCode(context.Background(), hash(testIssuer+" "+got.params["code"]))
-		if err != nil || strings.Join(code.Scopes, " ") != c.granted {
-			t.Errorf("%s: the code is for %q, %v", c.rule, code.Scopes, err)
-		}
+			v := s.visitor(alice())
+			at := v.get(ask("client_id="+c.client, "scope="+strings.ReplaceAll(c.asked, " ", "+"), "prompt=consent")).want(t, c.rule, "consent")
+			got := v.grant(at, strings.Fields(c.granted)...).want(t, c.rule, "code")
+			var scopes string
+			if record := s.remembered(c.client); record != nil {
+				scopes = strings.Join(record.Scopes, " ")
+				if record.Subject != "alice" || record.ClientID != c.client || !record.GrantedAt.Equal(s.now) || record.GrantedAt.Location() != time.UTC {
+					t.Errorf("%+v", record)
+				}
+			}
+			if scopes != c.want {
+				t.Errorf("%q is remembered, want %q", scopes, c.want)
+			}
+			code, err := s.memory.FindCode(context.Background(), hash(testIssuer+" "+got.params["code"]))
+			if err != nil || strings.Join(code.Scopes, " ") != c.granted {
+				t.Errorf("the code is for %q, %v", code.Scopes, err)
+			}
+		})
 	}
 }
 
@@ -313,16 +321,18 @@ func loopback(c *Client) { c.RedirectURIs = []string{"http://127.0.0.1/cb"} }
 // A program can show no page: it is left out there as under prompt=none.
 func TestOfflineAccessOutOfBand(t *testing.T) {
 	for _, c := range []struct{ remembered, want string }{{"openid", "openid"}, {"openid offline_access", "openid offline_access"}} {
-		s := newSite(t, withConsent, withDevices)
-		s.config.Consent.Store = s.memory
-		s.memory.PutClient(Client{ID: "device", OutOfBand: OutOfBandAuto, Scopes: allScopes})
-		s.restart()
-		s.remember("device", strings.Fields(c.remembered)...)
-		_, got := s.program(t, deviceGET(deviceAsks("scope=openid+offline_access")), alice())
-		code, err := s.memory.FindCode(context.Background(), hash(testIssuer+" "+got["code"]))
-		if err != nil || code == nil || strings.Join(code.Scopes, " ") != c.want {
-			t.Errorf("%s is remembered: %v, %+v, %v", c.remembered, got, code, err)
-		}
+		t.Run(c.remembered, func(t *testing.T) {
+			s := newSite(t, withConsent, withDevices)
+			s.config.Consent.Store = s.memory
+			s.memory.PutClient(Client{ID: "device", OutOfBand: OutOfBandAuto, Scopes: allScopes})
+			s.restart()
+			s.remember("device", strings.Fields(c.remembered)...)
+			_, got := s.program(t, deviceGET(deviceAsks("scope=openid+offline_access")), alice())
+			code, err := s.memory.FindCode(context.Background(), hash(testIssuer+" "+got["code"]))
+			if err != nil || code == nil || strings.Join(code.Scopes, " ") != c.want {
+				t.Errorf("%v, %+v, %v", got, code, err)
+			}
+		})
 	}
 }
 
@@ -336,14 +346,16 @@ func TestGrantsThatAreNone(t *testing.T) {
 		{"a scope that the client may not have", []string{"admin"}},
 		{"an empty scope", []string{""}},
 	} {
-		s := newSite(t, withConsent)
-		v := s.visitor(alice())
-		at := v.get(ask()).want(t, c.rule, "consent")
-		v.grant(at, c.scopes...).want(t, c.rule, "page Bad Request invalid_request")
-		if s.remembered("web") != nil {
-			t.Errorf("%s: it is remembered", c.rule)
-		}
-		v.resume(at).want(t, c.rule+": and back", "consent")
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent)
+			v := s.visitor(alice())
+			at := v.get(ask()).want(t, c.rule, "consent")
+			v.grant(at, c.scopes...).want(t, c.rule, "page Bad Request invalid_request")
+			if s.remembered("web") != nil {
+				t.Error("it is remembered")
+			}
+			v.resume(at).want(t, c.rule+": and back", "consent")
+		})
 	}
 }
 
@@ -406,14 +418,16 @@ func TestAGrantIsCheckedAgainstTheClientAsItIs(t *testing.T) {
 			m.PutClient(Client{ID: "web", RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"profile"}})
 		}, "page Bad Request invalid_scope"},
 	} {
-		s := newSite(t, withConsent)
-		v := s.visitor(alice())
-		at := v.get(ask()).want(t, c.rule, "consent")
-		c.change(s.memory)
-		v.grant(at, "openid").want(t, c.rule, c.want)
-		if s.remembered("web") != nil {
-			t.Errorf("%s: it is remembered", c.rule)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent)
+			v := s.visitor(alice())
+			at := v.get(ask()).want(t, c.rule, "consent")
+			c.change(s.memory)
+			v.grant(at, "openid").want(t, c.rule, c.want)
+			if s.remembered("web") != nil {
+				t.Error("it is remembered")
+			}
+		})
 	}
 }
 
@@ -799,15 +813,17 @@ func TestNothingIsRevokedWhereNothingIsRemembered(t *testing.T) {
 		{"no store", "web", func(s *site) { s.config.Consent.Store = nil }},
 		{"on loopback", "native", func(*site) {}},
 	} {
-		s := newSite(t, withConsent, c.change, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
-		v := s.visitor(alice())
-		at := v.get(ask("client_id="+c.client, "scope=openid+profile")).want(t, c.rule, "consent")
-		at = v.grant(at, "openid").want(t, c.rule, "terms")
-		s.memory.DeleteConsent(context.Background(), "alice", c.client)
-		v.complete(at, "terms").want(t, c.rule, "code")
-		if e := s.lastEvent(); !slices.Equal(e.Scopes, []string{"openid"}) {
-			t.Errorf("%s: the code is for %q", c.rule, e.Scopes)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent, c.change, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			v := s.visitor(alice())
+			at := v.get(ask("client_id="+c.client, "scope=openid+profile")).want(t, c.rule, "consent")
+			at = v.grant(at, "openid").want(t, c.rule, "terms")
+			s.memory.DeleteConsent(context.Background(), "alice", c.client)
+			v.complete(at, "terms").want(t, c.rule, "code")
+			if e := s.lastEvent(); !slices.Equal(e.Scopes, []string{"openid"}) {
+				t.Errorf("the code is for %q", e.Scopes)
+			}
+		})
 	}
 }
 
@@ -881,26 +897,30 @@ func TestTheConsentStoreFails(t *testing.T) {
 		{"a timeout", &consentStub{findErr: context.DeadlineExceeded}, "client temporarily_unavailable"},
 		{"too late", &consentStub{found: granted, late: true}, "client temporarily_unavailable"},
 	} {
-		s := newSite(t, func(s *site) {
-			s.config.Consent = &Consent{Page: "/consent", Store: c.store}
-			if c.store.late {
-				s.config.Timeout = impatient
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, func(s *site) {
+				s.config.Consent = &Consent{Page: "/consent", Store: c.store}
+				if c.store.late {
+					s.config.Timeout = impatient
+				}
+			})
+			s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
+			if e := s.lastEvent(); e.Err == nil || !strings.Contains(e.Err.Error(), "ConsentStore.FindConsent") {
+				t.Errorf("the log does not say where it failed: %v", e.Err)
 			}
 		})
-		s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
-		if e := s.lastEvent(); e.Err == nil || !strings.Contains(e.Err.Error(), "ConsentStore.FindConsent") {
-			t.Errorf("%s: the log does not say where it failed: %v", c.rule, e.Err)
-		}
 	}
 }
 
 // Of a client that nobody has vetted, the user sees the failure too.
 func TestTheConsentStoreFailsForAnUnvettedClient(t *testing.T) {
-	for _, query := range []string{ask("client_id=new"), ask("client_id=new", "prompt=none")} {
-		s := newSite(t, func(s *site) {
-			s.config.Consent = &Consent{Page: "/consent", Store: &consentStub{findErr: errors.New("down")}}
+	for _, prompt := range []string{"-prompt", "prompt=none"} {
+		t.Run(prompt, func(t *testing.T) {
+			s := newSite(t, func(s *site) {
+				s.config.Consent = &Consent{Page: "/consent", Store: &consentStub{findErr: errors.New("down")}}
+			})
+			s.visitor(alice()).get(ask("client_id=new", prompt)).want(t, "down", "page Service Unavailable server_error")
 		})
-		s.visitor(alice()).get(query).want(t, "down", "page Service Unavailable server_error")
 	}
 }
 
@@ -915,20 +935,22 @@ func TestTheConsentStoreFailsAtTheGrant(t *testing.T) {
 		{"full", func(c *consentStub) { c.saveErr = ErrFull }, "page Service Unavailable server_error"},
 		{"too late", func(c *consentStub) { c.late = true }, "page Service Unavailable temporarily_unavailable"},
 	} {
-		store := &consentStub{}
-		s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: store} })
-		v := s.visitor(alice())
-		at := v.get(ask()).want(t, c.rule, "consent")
-		c.fail(store)
-		if store.late {
-			s.config.Timeout = impatient
+		t.Run(c.rule, func(t *testing.T) {
+			store := &consentStub{}
+			s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: store} })
+			v := s.visitor(alice())
+			at := v.get(ask()).want(t, c.rule, "consent")
+			c.fail(store)
+			if store.late {
+				s.config.Timeout = impatient
+				s.restart()
+			}
+			v.grant(at, "openid").want(t, c.rule, c.want)
+			*store = consentStub{keeps: true}
+			s.config.Timeout = 0
 			s.restart()
-		}
-		v.grant(at, "openid").want(t, c.rule, c.want)
-		*store = consentStub{keeps: true}
-		s.config.Timeout = 0
-		s.restart()
-		v.grant(at, "openid").want(t, c.rule+": tried again", "code")
+			v.grant(at, "openid").want(t, c.rule+": tried again", "code")
+		})
 	}
 }
 
@@ -944,10 +966,12 @@ func TestWhichScopeReleasesAClaim(t *testing.T) {
 		"":        "sub_jwk groups Name EMAIL",
 	} {
 		for claim := range strings.FieldsSeq(claims) {
-			r := &Request{Scopes: strings.Fields(scope), Claims: json.RawMessage(`{"userinfo":{"` + claim + `":null}}`)}
-			if _, beyond := r.ClaimsBeyondScopes(); (len(beyond) == 0) != (scope != "") {
-				t.Errorf("%s with the scope %q: %q is beyond it", claim, scope, beyond)
-			}
+			t.Run(scope+" "+claim, func(t *testing.T) {
+				r := &Request{Scopes: strings.Fields(scope), Claims: json.RawMessage(`{"userinfo":{"` + claim + `":null}}`)}
+				if _, beyond := r.ClaimsBeyondScopes(); (len(beyond) == 0) != (scope != "") {
+					t.Errorf("%q is beyond it", beyond)
+				}
+			})
 		}
 	}
 }
@@ -970,17 +994,19 @@ func TestAnInteractionIsAskedOnlyWhereItMatters(t *testing.T) {
 
 // A store that mixes users up must not make one user's consent another's.
 func TestARecordOfAnotherUserIsNotMerged(t *testing.T) {
-	for _, before := range []*ConsentRecord{
-		{Subject: "bob", ClientID: "web", Scopes: []string{"api:write"}},
-		{Subject: "alice", ClientID: "spa", Scopes: []string{"api:write"}},
+	for rule, before := range map[string]*ConsentRecord{
+		"of another user":    {Subject: "bob", ClientID: "web", Scopes: []string{"api:write"}},
+		"for another client": {Subject: "alice", ClientID: "spa", Scopes: []string{"api:write"}},
 	} {
-		store := &consentStub{found: before}
-		s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: store} })
-		v := s.visitor(alice())
-		v.grant(v.get(ask()).want(t, "asked", "consent"), "openid")
-		if store.saved != nil && slices.Contains(store.saved.Scopes, "api:write") {
-			t.Errorf("%+v was merged into %+v", before, store.saved)
-		}
+		t.Run(rule, func(t *testing.T) {
+			store := &consentStub{found: before}
+			s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: store} })
+			v := s.visitor(alice())
+			v.grant(v.get(ask()).want(t, "asked", "consent"), "openid")
+			if store.saved != nil && slices.Contains(store.saved.Scopes, "api:write") {
+				t.Errorf("%+v was merged into %+v", before, store.saved)
+			}
+		})
 	}
 }
 
@@ -1010,12 +1036,14 @@ func TestAnInteractionFails(t *testing.T) {
 			return false, nil
 		}, "client temporarily_unavailable"},
 	} {
-		s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: c.needed}), func(s *site) {
-			if c.rule == "too late" {
-				s.config.Timeout = impatient
-			}
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: c.needed}), func(s *site) {
+				if c.rule == "too late" {
+					s.config.Timeout = impatient
+				}
+			})
+			s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
 		})
-		s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
 	}
 }
 
@@ -1048,18 +1076,20 @@ func TestAChosenAccountThatHasToSignIn(t *testing.T) {
 		{"prompt=login", "prompt=login+select_account"},
 		{"max_age", "max_age=60"},
 	} {
-		s := newSite(t, withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts", Needed: always}))
-		v := s.visitor(&session.Session{ID: "alice-1", Subject: "alice", AuthTime: testStart.Add(-time.Hour)})
-		at := v.get(ask(c.ask)).want(t, c.rule, "login")
-		s.now = s.now.Add(10 * time.Second)
-		v.session = s.signIn("alice")
-		at = v.resume(at).want(t, c.rule, "accounts")
-		v.session = &session.Session{ID: "bob-1", Subject: "bob", AuthTime: testStart.Add(-2 * time.Minute)}
-		at = v.complete(at, "accounts").want(t, c.rule+", an older account was chosen", "login")
-		at = v.resume(at).want(t, c.rule+", back without signing in", "login")
-		s.now = s.now.Add(10 * time.Second)
-		v.session = s.signIn("bob")
-		v.resume(at).want(t, c.rule+", signed in", "code")
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts", Needed: always}))
+			v := s.visitor(&session.Session{ID: "alice-1", Subject: "alice", AuthTime: testStart.Add(-time.Hour)})
+			at := v.get(ask(c.ask)).want(t, c.rule, "login")
+			s.now = s.now.Add(10 * time.Second)
+			v.session = s.signIn("alice")
+			at = v.resume(at).want(t, c.rule, "accounts")
+			v.session = &session.Session{ID: "bob-1", Subject: "bob", AuthTime: testStart.Add(-2 * time.Minute)}
+			at = v.complete(at, "accounts").want(t, c.rule+", an older account was chosen", "login")
+			at = v.resume(at).want(t, c.rule+", back without signing in", "login")
+			s.now = s.now.Add(10 * time.Second)
+			v.session = s.signIn("bob")
+			v.resume(at).want(t, c.rule+", signed in", "code")
+		})
 	}
 }
 

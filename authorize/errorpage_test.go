@@ -19,20 +19,20 @@ import (
 
 // A page must hold nothing that its own policy forbids, nor anything from elsewhere.
 func TestPagesKeepTheirOwnPolicy(t *testing.T) {
-	s := newSite(t)
-	for rule, got := range map[string]*reply{
-		"error page": s.visitor(nil).get(""),
-		"form_post":  s.visitor(alice()).get(ask("response_mode=form_post")),
-		"unvetted":   s.visitor(nil).get(ask("client_id=new", "scope=unknown")),
+	for rule, query := range map[string]string{
+		"error page": "", "form_post": ask("response_mode=form_post"), "unvetted": ask("client_id=new", "scope=unknown"),
 	} {
-		for _, forbidden := range []string{" style=", " onload=", " onclick=", "<img", "<link", "<iframe", "javascript:", " src="} {
-			if strings.Contains(got.body, forbidden) {
-				t.Errorf("%s: there is %q on it", rule, forbidden)
+		t.Run(rule, func(t *testing.T) {
+			got := newSite(t).visitor(alice()).get(query)
+			for _, forbidden := range []string{" style=", " onload=", " onclick=", "<img", "<link", "<iframe", "javascript:", " src="} {
+				if strings.Contains(got.body, forbidden) {
+					t.Errorf("there is %q on it", forbidden)
+				}
 			}
-		}
-		if !strings.HasPrefix(got.body, "<!DOCTYPE html>\n<html lang=\"en\">") || !strings.Contains(got.body, `name="viewport"`) || !strings.Contains(got.body, "<title>") {
-			t.Errorf("%s: %s", rule, got.body)
-		}
+			if !strings.HasPrefix(got.body, "<!DOCTYPE html>\n<html lang=\"en\">") || !strings.Contains(got.body, `name="viewport"`) || !strings.Contains(got.body, "<title>") {
+				t.Error(got.body)
+			}
+		})
 	}
 }
 
@@ -71,14 +71,16 @@ func TestRetryAfter(t *testing.T) {
 		}, ask(), "page Service Unavailable temporarily_unavailable", ""},
 		{"the request is wrong", func(*site) {}, ask("client_id="), "page Bad Request invalid_request", ""},
 	} {
-		s := newSite(t, func(s *site) {
-			s.config.Clients = clientsFunc(func(context.Context, string) (*Client, error) { return nil, fmt.Errorf("busy: %w", busy) })
-			c.change(s)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, func(s *site) {
+				s.config.Clients = clientsFunc(func(context.Context, string) (*Client, error) { return nil, fmt.Errorf("busy: %w", busy) })
+				c.change(s)
+			})
+			got := s.visitor(alice()).get(c.ask).want(t, c.rule, c.want)
+			if after := got.header.Get("Retry-After"); after != c.after {
+				t.Errorf("Retry-After is %q, want %q", after, c.after)
+			}
 		})
-		got := s.visitor(alice()).get(c.ask).want(t, c.rule, c.want)
-		if after := got.header.Get("Retry-After"); after != c.after {
-			t.Errorf("%s: Retry-After is %q, want %q", c.rule, after, c.after)
-		}
 	}
 	s := newSite(t, withDevices, func(s *site) { s.config.CheckRequest = func(context.Context, *Request) error { return busy } })
 	w := httptest.NewRecorder()
@@ -104,7 +106,6 @@ func TestShowErrorWithoutAnError(t *testing.T) {
 
 // A user is no client: the page has no secrets to talk about.
 func TestInvalidClientForUsers(t *testing.T) {
-	s := newSite(t)
 	for name, c := range map[string]struct {
 		err  error
 		text string
@@ -113,31 +114,35 @@ func TestInvalidClientForUsers(t *testing.T) {
 		"with a cause":                  {oautherr.InvalidClient.Because(io.EOF), "The application is not known here."},
 		"with a text of the host's own": {oautherr.InvalidClient.With("Closed on Sundays."), "Closed on Sundays."},
 	} {
-		got := s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, c.err) }, httptest.NewRequest("GET", "/x", nil))
-		if !strings.Contains(got.body, c.text) || got.status != http.StatusBadRequest || strings.Contains(got.body, "secret") {
-			t.Errorf("%s: status %d\n%s", name, got.status, got.body)
-		}
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			got := s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, c.err) }, httptest.NewRequest("GET", "/x", nil))
+			if !strings.Contains(got.body, c.text) || got.status != http.StatusBadRequest || strings.Contains(got.body, "secret") {
+				t.Errorf("status %d\n%s", got.status, got.body)
+			}
+		})
 	}
 }
 
 // An attacker must find nothing of the request on a page.
 func TestErrorPagesRepeatNothing(t *testing.T) {
-	s := newSite(t)
 	const marker = "zqx9"
 	hostile := url.QueryEscape(`"><script>` + marker + `</script>`)
 	for _, change := range []string{
 		"client_id=" + hostile, "redirect_uri=" + hostile, "redirect_uri=https%3A%2F%2F" + marker + ".example%2F",
 		"redirect_uri=javascript%3A" + marker, "+" + marker + "=%zz", "+" + marker + ";=1",
 	} {
-		got := s.visitor(nil).get(ask(change, "state="+marker, "nonce="+marker, "login_hint="+marker))
-		if got.kind != "page" || strings.Contains(got.body, marker) {
-			t.Errorf("%s: %s\n%s", change, got, got.body)
-		}
-		for name, values := range got.header {
-			if strings.Contains(strings.Join(values, " "), marker) {
-				t.Errorf("%s: it is in %s: %s", change, name, values)
+		t.Run(change, func(t *testing.T) {
+			got := newSite(t).visitor(nil).get(ask(change, "state="+marker, "nonce="+marker, "login_hint="+marker))
+			if got.kind != "page" || strings.Contains(got.body, marker) {
+				t.Errorf("%s\n%s", got, got.body)
 			}
-		}
+			for name, values := range got.header {
+				if strings.Contains(strings.Join(values, " "), marker) {
+					t.Errorf("it is in %s: %s", name, values)
+				}
+			}
+		})
 	}
 }
 
@@ -166,22 +171,21 @@ func TestTheErrorIDIsInTheLogToo(t *testing.T) {
 	}{
 		{"on the page", func(*site) {}, func(got *reply) string { return pageErrorCode.FindStringSubmatch(got.body)[2] }},
 		{"in the URL", withErrorURL("/error"), func(got *reply) string {
-			u, err := url.Parse(got.location)
-			if err != nil {
-				t.Fatal(err)
-			}
+			u, _ := url.Parse(got.location)
 			return u.Query().Get("error_id")
 		}},
 	} {
-		s := newSite(t, c.change)
-		seen := map[string]bool{}
-		for range 3 {
-			id := c.id(s.visitor(nil).get(""))
-			if len(id) != 12 || seen[id] || !strings.Contains(s.log.String(), `"error_id":"`+id+`"`) || s.lastEvent().ErrorID != id {
-				t.Errorf("%s: %q, log %s", c.rule, id, s.log.String())
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, c.change)
+			seen := map[string]bool{}
+			for range 3 {
+				id := c.id(s.visitor(nil).get(""))
+				if len(id) != 12 || seen[id] || !strings.Contains(s.log.String(), `"error_id":"`+id+`"`) || s.lastEvent().ErrorID != id {
+					t.Errorf("%q, log %s", id, s.log.String())
+				}
+				seen[id] = true
 			}
-			seen[id] = true
-		}
+		})
 	}
 }
 
@@ -192,14 +196,16 @@ func TestErrorURL(t *testing.T) {
 		{"a path with a fragment", "/error#top", "https://as.example/error?error=redirect_uri_mismatch&"},
 		{"another host", "https://pages.example/error", "https://pages.example/error?error=redirect_uri_mismatch&"},
 	} {
-		s := newSite(t, withErrorURL(c.url))
-		got := s.visitor(nil).get(ask("redirect_uri=https://evil.example/"))
-		if !strings.HasPrefix(got.location, c.prefix) || !strings.Contains(got.location, "&reason=redirect_uri&error_id=") || strings.Contains(got.location, "evil") || strings.Contains(c.url, "#") != strings.HasSuffix(got.location, "#top") {
-			t.Errorf("%s: %s", c.rule, got.location)
-		}
-		if got := s.visitor(nil).post(""); got.status != 303 {
-			t.Errorf("%s: a POST is answered %d", c.rule, got.status)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withErrorURL(c.url))
+			got := s.visitor(nil).get(ask("redirect_uri=https://evil.example/"))
+			if !strings.HasPrefix(got.location, c.prefix) || !strings.Contains(got.location, "&reason=redirect_uri&error_id=") || strings.Contains(got.location, "evil") || strings.Contains(c.url, "#") != strings.HasSuffix(got.location, "#top") {
+				t.Error(got.location)
+			}
+			if got := s.visitor(nil).post(""); got.status != 303 {
+				t.Errorf("a POST is answered %d", got.status)
+			}
+		})
 	}
 }
 
@@ -221,15 +227,6 @@ func TestOtherMethodsAreNotRedirectedToErrorURL(t *testing.T) {
 }
 
 func TestErrorPageHook(t *testing.T) {
-	var page PageError
-	s := newSite(t, keeping(&page), func(s *site) {
-		unvetted, err := s.memory.Client(context.Background(), "new")
-		if err != nil {
-			t.Fatal(err)
-		}
-		unvetted.ResponseModes = []string{"query", "form_post", "fragment"}
-		s.memory.PutClient(*unvetted)
-	})
 	for _, c := range []struct {
 		rule string
 		ask  []string
@@ -257,17 +254,22 @@ func TestErrorPageHook(t *testing.T) {
 			Return: &Return{Host: "new.example", URL: "https://new.example/cb?error=invalid_request&error_description=The%20response_mode%20is%20not%20supported.&state=st-1&iss=https%3A%2F%2Fas.example"},
 		}},
 	} {
-		got := s.visitor(nil).get(ask(c.ask...))
-		if strings.TrimSuffix(got.body, "<form >") != "<p>own page</p>" || got.status != c.want.Status {
-			t.Errorf("%s: status %d, %s", c.rule, got.status, got.body)
-		}
-		if page.ErrorID != s.lastEvent().ErrorID || page.ErrorID == "" {
-			t.Errorf("%s: the error id is %q", c.rule, page.ErrorID)
-		}
-		page.ErrorID = ""
-		if diff := cmp.Diff(c.want, page); diff != "" {
-			t.Errorf("%s: (-want +got)\n%s", c.rule, diff)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			var page PageError
+			s := newSite(t, keeping(&page))
+			s.memory.clients["new"].ResponseModes = []string{"query", "form_post", "fragment"}
+			got := s.visitor(nil).get(ask(c.ask...))
+			if strings.TrimSuffix(got.body, "<form >") != "<p>own page</p>" || got.status != c.want.Status {
+				t.Errorf("status %d, %s", got.status, got.body)
+			}
+			if page.ErrorID != s.lastEvent().ErrorID || page.ErrorID == "" {
+				t.Errorf("the error id is %q", page.ErrorID)
+			}
+			page.ErrorID = ""
+			if diff := cmp.Diff(c.want, page); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
 	}
 }
 
@@ -299,32 +301,34 @@ func TestTheWayBackIsInTheModeThatWasAskedFor(t *testing.T) {
 				return s.visitor(nil).send(s.handler, r)
 			},
 		} {
-			s := newSite(t)
-			web := testClients()[0]
-			web.ResponseModes = []string{"query", "form_post", "fragment"}
-			s.memory.PutClient(web)
-			var back *Return
-			s.config.ErrorPage = func(w http.ResponseWriter, r *http.Request, p PageError) {
-				back = p.Return
-				writePage(w, p.Status, errorTemplate, p)
-			}
-			s.restart()
-			do(s, s.visitor(nil).get(ask("response_mode="+mode)))
-			const no = "error=access_denied&error_description=The%20user%20refused%20the%20request.&state=st-1&iss=https%3A%2F%2Fas.example"
-			want := &Return{Host: "app.example", Vetted: true, URL: "https://app.example/cb?" + no}
-			switch mode {
-			case "fragment":
-				want.URL = "https://app.example/cb#" + no
-			case "form_post":
-				want.URL, want.Form = "https://app.example/cb", true
-				want.Fields = []Field{{"error", "access_denied"}, {"error_description", "The user refused the request."}, {"state", "st-1"}, {"iss", testIssuer}}
-			}
-			if strings.HasPrefix(rule, "a script") {
-				want = nil
-			}
-			if diff := cmp.Diff(want, back); diff != "" {
-				t.Errorf("%s, response_mode=%s: (-want +got)\n%s", rule, mode, diff)
-			}
+			t.Run(rule+", response_mode="+mode, func(t *testing.T) {
+				s := newSite(t)
+				web := testClients()[0]
+				web.ResponseModes = []string{"query", "form_post", "fragment"}
+				s.memory.PutClient(web)
+				var back *Return
+				s.config.ErrorPage = func(w http.ResponseWriter, r *http.Request, p PageError) {
+					back = p.Return
+					writePage(w, p.Status, errorTemplate, p)
+				}
+				s.restart()
+				do(s, s.visitor(nil).get(ask("response_mode="+mode)))
+				const no = "error=access_denied&error_description=The%20user%20refused%20the%20request.&state=st-1&iss=https%3A%2F%2Fas.example"
+				want := &Return{Host: "app.example", Vetted: true, URL: "https://app.example/cb?" + no}
+				switch mode {
+				case "fragment":
+					want.URL = "https://app.example/cb#" + no
+				case "form_post":
+					want.URL, want.Form = "https://app.example/cb", true
+					want.Fields = []Field{{"error", "access_denied"}, {"error_description", "The user refused the request."}, {"state", "st-1"}, {"iss", testIssuer}}
+				}
+				if strings.HasPrefix(rule, "a script") {
+					want = nil
+				}
+				if diff := cmp.Diff(want, back); diff != "" {
+					t.Errorf("%s, response_mode=%s: (-want +got)\n%s", rule, mode, diff)
+				}
+			})
 		}
 	}
 }
@@ -339,11 +343,13 @@ func TestStatusOfPages(t *testing.T) {
 		{oautherr.ServerError, 503}, {oautherr.TemporarilyUnavailable, 503}, {io.EOF, 503}, {context.DeadlineExceeded, 503},
 		{errMethod, 405}, {errBodyTooLarge, 413}, {errURITooLong, 414}, {errContentType, 415},
 	} {
-		s := newSite(t)
-		got := s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, c.err) }, httptest.NewRequest("GET", "/x", nil))
-		if got.status != c.status {
-			t.Errorf("%v: status %d, want %d", c.err, got.status, c.status)
-		}
+		t.Run(fmt.Sprint(c.err), func(t *testing.T) {
+			s := newSite(t)
+			got := s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, c.err) }, httptest.NewRequest("GET", "/x", nil))
+			if got.status != c.status {
+				t.Errorf("%v: status %d, want %d", c.err, got.status, c.status)
+			}
+		})
 	}
 }
 
@@ -360,12 +366,14 @@ func TestAPageThatMetAFailingStore(t *testing.T) {
 		{"an error with a code", oautherr.LoginRequired.With("Who are you?"), "login_required: "},
 		{"a client that cannot be reached", fmt.Errorf("list: %w", ErrClientUnreachable), "temporarily_unavailable: client_unreachable"},
 	} {
-		s := newSite(t)
-		s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, c.err) }, httptest.NewRequest("GET", "/x", nil))
-		e := s.lastEvent()
-		if got := string(e.Code) + ": " + string(e.Reason); got != c.want || !errors.Is(e.Err, c.err) && e.Code != oautherr.LoginRequired {
-			t.Errorf("%s: %s, %v", c.rule, got, e.Err)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, c.err) }, httptest.NewRequest("GET", "/x", nil))
+			e := s.lastEvent()
+			if got := string(e.Code) + ": " + string(e.Reason); got != c.want || !errors.Is(e.Err, c.err) && e.Code != oautherr.LoginRequired {
+				t.Errorf("%s, %v", got, e.Err)
+			}
+		})
 	}
 }
 

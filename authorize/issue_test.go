@@ -161,23 +161,25 @@ func TestRedeem(t *testing.T) {
 			*r = Redemption{Code: r.Code, ClientID: "only", RedirectURI: "https://evil.example/"}
 		}, 0, oautherr.InvalidGrant},
 	} {
-		s := newSite(t)
-		code := s.visitor(alice()).get(ask(c.ask...)).want(t, c.rule, "code").params["code"]
-		s.now = s.now.Add(c.after)
-		got, err := s.redeem(code, c.change)
-		var replay *ReplayError
-		if c.err == "" {
-			if err != nil || got == nil || got.Subject != "alice" {
-				t.Errorf("%s: %+v, %v", c.rule, got, err)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			code := s.visitor(alice()).get(ask(c.ask...)).want(t, c.rule, "code").params["code"]
+			s.now = s.now.Add(c.after)
+			got, err := s.redeem(code, c.change)
+			var replay *ReplayError
+			if c.err == "" {
+				if err != nil || got == nil || got.Subject != "alice" {
+					t.Errorf("%+v, %v", got, err)
+				}
+				return
 			}
-			continue
-		}
-		if got != nil || !errors.Is(err, c.err) || errors.As(err, &replay) {
-			t.Errorf("%s: %+v, %v, want %s", c.rule, got, err, c.err)
-		}
-		if record, _ := s.memory.FindCode(context.Background(), hash(testIssuer+" "+code)); record == nil || !record.UsedAt.IsZero() {
-			t.Errorf("%s: the code is used up: %+v", c.rule, record)
-		}
+			if got != nil || !errors.Is(err, c.err) || errors.As(err, &replay) {
+				t.Errorf("%+v, %v, want %s", got, err, c.err)
+			}
+			if record, _ := s.memory.FindCode(context.Background(), hash(testIssuer+" "+code)); record == nil || !record.UsedAt.IsZero() {
+				t.Errorf("the code is used up: %+v", record)
+			}
+		})
 	}
 }
 
@@ -279,36 +281,38 @@ func TestReplay(t *testing.T) {
 		{"without a verifier", func(r *Redemption) { r.Verifier = "" }, 0, false},
 		{"with another redirect URI", func(r *Redemption) { r.RedirectURI = "https://evil.example/" }, 0, false},
 	} {
-		s := newSite(t)
-		code := s.visitor(alice()).get(ask()).params["code"]
-		first, err := s.redeem(code, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		used := s.now
-		s.now = s.now.Add(c.after)
-		got, err := s.redeem(code, c.change)
-		if got != nil || !errors.Is(err, oautherr.InvalidGrant) {
-			t.Errorf("%s: %+v, %v", c.rule, got, err)
-		}
-		var replay *ReplayError
-		if errors.As(err, &replay) != c.replay {
-			t.Errorf("%s: %v, reported as a replay: %v", c.rule, err, !c.replay)
-			continue
-		}
-		kind := s.lastEvent().Kind
-		if !c.replay {
-			if kind != EventNotRedeemed {
-				t.Errorf("%s: reported as %s", c.rule, kind)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t)
+			code := s.visitor(alice()).get(ask()).params["code"]
+			first, err := s.redeem(code, nil)
+			if err != nil {
+				t.Fatal(err)
 			}
-			continue
-		}
-		if !replay.Code.UsedAt.Equal(used) || replay.Code.SessionID != first.SessionID || kind != EventReplayed {
-			t.Errorf("%s: %+v reported as %s", c.rule, replay.Code, kind)
-		}
-		if oautherr.Of(err).Code != oautherr.InvalidGrant || !strings.Contains(err.Error(), "2026-03-01T12:00:00Z") || strings.Contains(err.Error(), code) {
-			t.Errorf("%s: the error is %v", c.rule, err)
-		}
+			used := s.now
+			s.now = s.now.Add(c.after)
+			got, err := s.redeem(code, c.change)
+			if got != nil || !errors.Is(err, oautherr.InvalidGrant) {
+				t.Errorf("%+v, %v", got, err)
+			}
+			var replay *ReplayError
+			if errors.As(err, &replay) != c.replay {
+				t.Errorf("%v, reported as a replay: %v", err, !c.replay)
+				return
+			}
+			kind := s.lastEvent().Kind
+			if !c.replay {
+				if kind != EventNotRedeemed {
+					t.Errorf("reported as %s", kind)
+				}
+				return
+			}
+			if !replay.Code.UsedAt.Equal(used) || replay.Code.SessionID != first.SessionID || kind != EventReplayed {
+				t.Errorf("%+v reported as %s", replay.Code, kind)
+			}
+			if oautherr.Of(err).Code != oautherr.InvalidGrant || !strings.Contains(err.Error(), "2026-03-01T12:00:00Z") || strings.Contains(err.Error(), code) {
+				t.Errorf("the error is %v", err)
+			}
+		})
 	}
 }
 
@@ -394,22 +398,24 @@ func TestTheCodeStoreFailsWhenACodeIsIssued(t *testing.T) {
 		{"it is not there", &codeStub{saveErr: oautherr.AccessDenied}, "client server_error"},
 		{"success, too late", &codeStub{late: "save"}, "client temporarily_unavailable"},
 	} {
-		s := newSite(t, func(s *site) {
-			s.config.Codes = c.store
-			if c.store.late != "" {
-				s.config.Timeout = impatient
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, func(s *site) {
+				s.config.Codes = c.store
+				if c.store.late != "" {
+					s.config.Timeout = impatient
+				}
+			})
+			got := s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
+			if got.params["code"] != "" || got.params["state"] != "st-1" {
+				t.Error(got.params)
+			}
+			if e := s.lastEvent(); e.Kind != EventRefused || !strings.Contains(e.Err.Error(), "CodeStore.SaveCode") {
+				t.Errorf("reported as %s %v", e.Kind, e.Err)
+			}
+			if strings.Contains(got.location, "disk") {
+				t.Errorf("the client reads the cause: %s", got.location)
 			}
 		})
-		got := s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
-		if got.params["code"] != "" || got.params["state"] != "st-1" {
-			t.Errorf("%s: %v", c.rule, got.params)
-		}
-		if e := s.lastEvent(); e.Kind != EventRefused || !strings.Contains(e.Err.Error(), "CodeStore.SaveCode") {
-			t.Errorf("%s: reported as %s %v", c.rule, e.Kind, e.Err)
-		}
-		if strings.Contains(got.location, "disk") {
-			t.Errorf("%s: the client reads the cause: %s", c.rule, got.location)
-		}
 	}
 }
 
@@ -445,19 +451,21 @@ func TestTheCodeStoreFailsAtRedemption(t *testing.T) {
 		{"finds one that was used", &codeStub{found: good(func(c *Code) { c.UsedAt = testStart }), given: good(nil), taken: true}, oautherr.InvalidGrant, 0},
 		{"finds one that is empty", &codeStub{found: &Code{}, given: &Code{}, taken: true}, oautherr.InvalidGrant, 0},
 	} {
-		s := newSite(t, func(s *site) {
-			s.config.Codes = c.store
-			if c.store.late != "" {
-				s.config.Timeout = impatient
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, func(s *site) {
+				s.config.Codes = c.store
+				if c.store.late != "" {
+					s.config.Timeout = impatient
+				}
+			})
+			code, err := s.redeem("the-code", nil)
+			if c.err == "" && (err != nil || code == nil) || c.err != "" && (code != nil || oautherr.Of(err) == nil || oautherr.Of(err).Code != c.err) {
+				t.Errorf("%+v, %v, want %q", code, err, c.err)
+			}
+			if c.store.took != c.took {
+				t.Errorf("TakeCode was called %d times", c.store.took)
 			}
 		})
-		code, err := s.redeem("the-code", nil)
-		if c.err == "" && (err != nil || code == nil) || c.err != "" && (code != nil || oautherr.Of(err) == nil || oautherr.Of(err).Code != c.err) {
-			t.Errorf("%s: %+v, %v, want %q", c.rule, code, err, c.err)
-		}
-		if c.store.took != c.took {
-			t.Errorf("%s: TakeCode was called %d times", c.rule, c.store.took)
-		}
 	}
 }
 
@@ -583,21 +591,23 @@ func TestThePolicyIsAskedOnEveryPath(t *testing.T) {
 			return v.grant(at, "openid")
 		}},
 	} {
-		asked := 0
-		s := newSite(t, func(s *site) {
-			s.config.Codes = failingCodes{t}
-			s.config.Allow = func(_ context.Context, who *session.Session, r *Request) (bool, error) {
-				asked++
-				if who.Subject != "alice" || r.Client == nil || len(r.Scopes) == 0 {
-					t.Errorf("%s: asked about %+v for %+v", c.rule, who, r)
+		t.Run(c.rule, func(t *testing.T) {
+			asked := 0
+			s := newSite(t, func(s *site) {
+				s.config.Codes = failingCodes{t}
+				s.config.Allow = func(_ context.Context, who *session.Session, r *Request) (bool, error) {
+					asked++
+					if who.Subject != "alice" || r.Client == nil || len(r.Scopes) == 0 {
+						t.Errorf("asked about %+v for %+v", who, r)
+					}
+					return false, nil
 				}
-				return false, nil
+			})
+			got := c.path(s)
+			if got.params["error"] != "access_denied" || asked == 0 {
+				t.Errorf("%s; asked %d times", got, asked)
 			}
 		})
-		got := c.path(s)
-		if got.params["error"] != "access_denied" || asked == 0 {
-			t.Errorf("%s: %s; asked %d times", c.rule, got, asked)
-		}
 	}
 }
 
@@ -617,13 +627,15 @@ func TestThePolicyFails(t *testing.T) {
 			return true, ctx.Err()
 		}, "client temporarily_unavailable"},
 	} {
-		s := newSite(t, func(s *site) {
-			s.config.Allow = c.allow
-			if c.rule != "an error" {
-				s.config.Timeout = impatient
-			}
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, func(s *site) {
+				s.config.Allow = c.allow
+				if c.rule != "an error" {
+					s.config.Timeout = impatient
+				}
+			})
+			s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
 		})
-		s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
 	}
 }
 
@@ -642,13 +654,15 @@ func TestTheSessionStore(t *testing.T) {
 			return &session.Session{Subject: "alice", SecondFactorPending: true}, nil
 		}, "login"},
 	} {
-		s := newSite(t, func(s *site) {
-			s.config.Sessions = SessionFunc(c.sessions)
-			if c.rule == "too late" || c.rule == "a timeout" {
-				s.config.Timeout = impatient
-			}
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, func(s *site) {
+				s.config.Sessions = SessionFunc(c.sessions)
+				if c.rule == "too late" || c.rule == "a timeout" {
+					s.config.Timeout = impatient
+				}
+			})
+			s.visitor(nil).get(ask()).want(t, c.rule, c.want)
 		})
-		s.visitor(nil).get(ask()).want(t, c.rule, c.want)
 	}
 }
 
@@ -787,10 +801,13 @@ func TestTheHostsOwnParametersAreInTheCode(t *testing.T) {
 			})
 		}
 	}
-	s := newSite(t, func(s *site) { s.config.Parameters = []string{"x_tenant", "x_method"} })
-	for _, v := range []*visitor{s.visitor(nil), s.visitor(alice())} {
-		v.get(ask("x_tenant="+strings.Repeat("t", 2000), "x_method="+strings.Repeat("m", 49))).want(t, "2,049 bytes together", "client invalid_request")
-		v.get(ask("x_tenant="+strings.Repeat("%C3%A9", 1024), "x_method=m")).want(t, "bytes, not letters", "client invalid_request")
+	for name, who := range map[string]*session.Session{"nobody": nil, "alice": alice()} {
+		t.Run("too many, "+name, func(t *testing.T) {
+			s := newSite(t, func(s *site) { s.config.Parameters = []string{"x_tenant", "x_method"} })
+			v := s.visitor(who)
+			v.get(ask("x_tenant="+strings.Repeat("t", 2000), "x_method="+strings.Repeat("m", 49))).want(t, "2,049 bytes together", "client invalid_request")
+			v.get(ask("x_tenant="+strings.Repeat("%C3%A9", 1024), "x_method=m")).want(t, "bytes, not letters", "client invalid_request")
+		})
 	}
 }
 

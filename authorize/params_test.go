@@ -20,7 +20,6 @@ import (
 )
 
 func TestLimitsOfWhatIsRead(t *testing.T) {
-	s := newSite(t)
 	padded := func(length int) string {
 		query := ask() + "&x="
 		return query + strings.Repeat("a", length-len(query))
@@ -39,12 +38,15 @@ func TestLimitsOfWhatIsRead(t *testing.T) {
 		{"the query of a POST", strings.Repeat("a", maxInput+1), ask(), "page Request URI Too Long invalid_request"},
 		{"64 KiB of separators", strings.Repeat("&", maxInput), "", "page Bad Request invalid_request"},
 	} {
-		r := httptest.NewRequest(http.MethodGet, "/authorize", nil)
-		if c.body != "" {
-			r = formPost("/authorize", c.body)
-		}
-		r.URL.RawQuery = c.query
-		s.visitor(alice()).send(s.handler, r).want(t, c.rule, c.want)
+		t.Run(c.rule, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodGet, "/authorize", nil)
+			if c.body != "" {
+				r = formPost("/authorize", c.body)
+			}
+			r.URL.RawQuery = c.query
+			s := newSite(t)
+			s.visitor(alice()).send(s.handler, r).want(t, c.rule, c.want)
+		})
 	}
 }
 
@@ -85,23 +87,21 @@ func TestABodyThatComesTooLate(t *testing.T) {
 }
 
 func TestOtherMethodsAreToldWhatIsAllowed(t *testing.T) {
-	for _, change := range []func(*site){
-		func(*site) {},
-		func(s *site) {
-			s.config.ErrorPage = func(w http.ResponseWriter, _ *http.Request, p PageError) {
-				w.WriteHeader(p.Status)
-				io.WriteString(w, "x")
-			}
-		},
+	for page, change := range map[string]func(*site){
+		"the page of this package": func(*site) {},
+		"the host's own":           keeping(&PageError{}),
+		"elsewhere":                withErrorURL("/error"), // where other methods are not sent
 	} {
-		s := newSite(t, change)
 		for _, method := range []string{"HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get", "PROPFIND"} {
-			r := httptest.NewRequest(method, "https://as.example/authorize", nil)
-			r.URL.RawQuery = ask()
-			got := s.visitor(alice()).send(s.handler, r)
-			if got.status != 405 || got.header.Get("Allow") != "GET, POST" {
-				t.Errorf("%s: status %d, Allow %q", method, got.status, got.header.Get("Allow"))
-			}
+			t.Run(page+", "+method, func(t *testing.T) {
+				s := newSite(t, change)
+				r := httptest.NewRequest(method, "https://as.example/authorize", nil)
+				r.URL.RawQuery = ask()
+				got := s.visitor(alice()).send(s.handler, r)
+				if got.status != 405 || got.header.Get("Allow") != "GET, POST" {
+					t.Errorf("status %d, Allow %q", got.status, got.header.Get("Allow"))
+				}
+			})
 		}
 	}
 }
@@ -170,9 +170,11 @@ func TestWithoutAServerInFront(t *testing.T) {
 			s.handler.Grant(w, r, Granted{Scopes: []string{"openid"}})
 		},
 	} {
-		if got := s.visitor(alice()).page(page, post("/page")); got.status >= 500 {
-			t.Errorf("%s without a body: status %d", name, got.status)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got := s.visitor(alice()).page(page, post("/page")); got.status >= 500 {
+				t.Errorf("status %d", got.status)
+			}
+		})
 	}
 }
 
@@ -377,26 +379,27 @@ func FuzzParse(f *testing.F) {
 
 // What is refused for its length costs no more than that length.
 func TestALongPostIsRefusedCheaply(t *testing.T) {
-	s := newSite(t)
 	for _, c := range []struct{ rule, repeat string }{
 		{"resources", "&resource=https%3A%2F%2Fapi.example%2Fa"},
 		{"unknown parameters", "&a=b"},
 		{"a long hint", "&claims_locales=" + strings.Repeat("x", 4000) + "&ui_locales=" + strings.Repeat("%C3%A9", 1000)},
 	} {
-		body := ask()
-		for len(body)+len(c.repeat) < maxInput {
-			body += c.repeat
-			if c.rule == "a long hint" {
-				break
+		t.Run(c.rule, func(t *testing.T) {
+			body := ask()
+			for len(body)+len(c.repeat) < maxInput {
+				body += c.repeat
+				if c.rule == "a long hint" {
+					break
+				}
 			}
-		}
-		v := s.visitor(nil)
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		v.post(body)
-		runtime.ReadMemStats(&after)
-		if used := after.TotalAlloc - before.TotalAlloc; used > 4<<20 {
-			t.Errorf("%s: %d bytes of body took %d bytes of memory", c.rule, len(body), used)
-		}
+			v := newSite(t).visitor(nil)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			v.post(body)
+			runtime.ReadMemStats(&after)
+			if used := after.TotalAlloc - before.TotalAlloc; used > 4<<20 {
+				t.Errorf("%d bytes of body took %d bytes of memory", len(body), used)
+			}
+		})
 	}
 }

@@ -37,70 +37,85 @@ func TestTheHeadersOfEveryAnswer(t *testing.T) {
 	withForm := maps.Clone(page)
 	withForm["Referrer-Policy"] = "strict-origin"
 	redirected := map[string]string{"Location": "*"}
-	s := newSite(t, withConsent)
-	s.remember("web", "openid")
-	s.remember("browser", "openid")
-	as := func(who *session.Session) *visitor { return s.visitor(who) }
+	get := func(who *session.Session, changes ...string) func(*site) *reply {
+		return func(s *site) *reply { return s.visitor(who).get(ask(changes...)) }
+	}
+	post := func(who *session.Session, changes ...string) func(*site) *reply {
+		return func(s *site) *reply { return s.visitor(who).post(ask(changes...)) }
+	}
+	via := func(do func(*Handler, http.ResponseWriter, *http.Request), r *http.Request) func(*site) *reply {
+		return func(s *site) *reply {
+			return s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { do(s.handler, w, r) }, r)
+		}
+	}
+	show := func(err error) func(*site) *reply {
+		return via(func(h *Handler, w http.ResponseWriter, r *http.Request) { h.ShowError(w, r, err) }, httptest.NewRequest("GET", "/login", nil))
+	}
 	for _, c := range []struct {
 		rule   string
-		got    *reply
+		do     func(*site) *reply
 		status int
 		more   map[string]string
 	}{
-		{"a code, by GET", as(alice()).get(ask()), 302, redirected},
-		{"a code, by POST", as(alice()).post(ask()), 303, redirected},
-		{"a code, by form_post", as(alice()).get(ask("response_mode=form_post")), 200, form},
-		{"a code, by form_post for a POST", as(alice()).post(ask("response_mode=form_post")), 200, form},
-		{"nothing", as(alice()).get(ask("response_type=none")), 302, redirected},
-		{"an error, by GET", as(alice()).get(ask("scope=unknown")), 302, redirected},
-		{"an error, by POST", as(alice()).post(ask("scope=unknown")), 303, redirected},
-		{"an error, by form_post", as(alice()).get(ask("scope=unknown", "response_mode=form_post")), 200, form},
-		{"a code for prompt=none, by form_post", as(alice()).get(ask("response_mode=form_post", "prompt=none")), 200, silent},
-		{"a code for prompt=none, by form_post for a POST", as(alice()).post(ask("response_mode=form_post", "prompt=+none+")), 200, silent},
-		{"nothing for prompt=none, by form_post", as(alice()).get(ask("response_type=none", "response_mode=form_post", "prompt=none")), 200, silent},
-		{"an error for prompt=none, by form_post", as(nil).get(ask("response_mode=form_post", "prompt=none")), 200, silent},
-		{"a wrong request with prompt=none, by form_post", as(alice()).get(ask("scope=unknown", "response_mode=form_post", "prompt=none")), 200, silent},
-		{"an error for prompt=none, by redirect", as(nil).get(ask("prompt=none")), 302, redirected},
-		{"an error for prompt=none, by fragment", as(nil).get(ask("client_id=browser", "response_mode=fragment", "prompt=none")), 302, redirected},
-		{"a code, by fragment", as(alice()).get(ask("client_id=browser", "response_mode=fragment")), 302, redirected},
-		{"a code, by fragment for a POST", as(alice()).post(ask("client_id=browser", "response_mode=fragment")), 303, redirected},
-		{"none and another value of prompt, by form_post", as(alice()).get(ask("response_mode=form_post", "prompt=none+login")), 200, form},
-		{"prompt=none twice, by form_post", as(alice()).get(ask("response_mode=form_post", "prompt=none", "+prompt=none")), 200, form},
-		{"an error page for prompt=none", as(nil).get(ask("client_id=unknown", "response_mode=form_post", "prompt=none")), 400, page},
-		{"an unvetted client's error for prompt=none, by form_post", as(nil).get(ask("client_id=new", "response_mode=form_post", "prompt=none")), 400, withForm},
-		{"an unvetted client's error, by form_post", as(nil).get(ask("client_id=new", "scope=unknown", "response_mode=form_post")), 400, withForm},
-		{"the login page", as(nil).get(ask()), 302, map[string]string{"Location": "*", "Set-Cookie": "*"}},
-		{"the consent page", as(alice()).get(ask("prompt=consent")), 302, map[string]string{"Location": "*", "Set-Cookie": "*"}},
-		{"the consent page, by POST", as(alice()).post(ask("prompt=consent")), 303, map[string]string{"Location": "*", "Set-Cookie": "*"}},
-		{"our own GET", as(nil).post(ask()), 303, redirected},
-		{"an error page", as(nil).get(""), 400, page},
-		{"an error page, by POST", as(nil).post(""), 400, page},
-		{"another method", as(nil).send(s.handler, httptest.NewRequest("PUT", "/authorize", nil)), 405, map[string]string{
+		{"a code, by GET", get(alice()), 302, redirected},
+		{"a code, by POST", post(alice()), 303, redirected},
+		{"a code, by form_post", get(alice(), "response_mode=form_post"), 200, form},
+		{"a code, by form_post for a POST", post(alice(), "response_mode=form_post"), 200, form},
+		{"nothing", get(alice(), "response_type=none"), 302, redirected},
+		{"an error, by GET", get(alice(), "scope=unknown"), 302, redirected},
+		{"an error, by POST", post(alice(), "scope=unknown"), 303, redirected},
+		{"an error, by form_post", get(alice(), "scope=unknown", "response_mode=form_post"), 200, form},
+		{"a code for prompt=none, by form_post", get(alice(), "response_mode=form_post", "prompt=none"), 200, silent},
+		{"a code for prompt=none, by form_post for a POST", post(alice(), "response_mode=form_post", "prompt=+none+"), 200, silent},
+		{"nothing for prompt=none, by form_post", get(alice(), "response_type=none", "response_mode=form_post", "prompt=none"), 200, silent},
+		{"an error for prompt=none, by form_post", get(nil, "response_mode=form_post", "prompt=none"), 200, silent},
+		{"a wrong request with prompt=none, by form_post", get(alice(), "scope=unknown", "response_mode=form_post", "prompt=none"), 200, silent},
+		{"an error for prompt=none, by redirect", get(nil, "prompt=none"), 302, redirected},
+		{"an error for prompt=none, by fragment", get(nil, "client_id=browser", "response_mode=fragment", "prompt=none"), 302, redirected},
+		{"a code, by fragment", get(alice(), "client_id=browser", "response_mode=fragment"), 302, redirected},
+		{"a code, by fragment for a POST", post(alice(), "client_id=browser", "response_mode=fragment"), 303, redirected},
+		{"none and another value of prompt, by form_post", get(alice(), "response_mode=form_post", "prompt=none+login"), 200, form},
+		{"prompt=none twice, by form_post", get(alice(), "response_mode=form_post", "prompt=none", "+prompt=none"), 200, form},
+		{"an error page for prompt=none", get(nil, "client_id=unknown", "response_mode=form_post", "prompt=none"), 400, page},
+		{"an unvetted client's error for prompt=none, by form_post", get(nil, "client_id=new", "response_mode=form_post", "prompt=none"), 400, withForm},
+		{"an unvetted client's error, by form_post", get(nil, "client_id=new", "scope=unknown", "response_mode=form_post"), 400, withForm},
+		{"the login page", get(nil), 302, map[string]string{"Location": "*", "Set-Cookie": "*"}},
+		{"the consent page", get(alice(), "prompt=consent"), 302, map[string]string{"Location": "*", "Set-Cookie": "*"}},
+		{"the consent page, by POST", post(alice(), "prompt=consent"), 303, map[string]string{"Location": "*", "Set-Cookie": "*"}},
+		{"our own GET", post(nil), 303, redirected},
+		{"an error page", func(s *site) *reply { return s.visitor(nil).get("") }, 400, page},
+		{"an error page, by POST", func(s *site) *reply { return s.visitor(nil).post("") }, 400, page},
+		{"another method", via((*Handler).ServeHTTP, httptest.NewRequest("PUT", "/authorize", nil)), 405, map[string]string{
 			"Content-Type": "text/html; charset=utf-8", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Allow": "GET, POST", "Content-Security-Policy": page["Content-Security-Policy"]}},
-		{"an unvetted client's error", as(nil).get(ask("client_id=new", "scope=unknown")), 400, page},
-		{"Resume", as(nil).page(s.resumeOf, formPost("/login?req=x", "")), 303, redirected},
-		{"Deny", as(nil).page(s.handler.Deny, httptest.NewRequest("GET", "/login?req=x", nil)), 302, redirected},
-		{"Complete in another browser", as(alice()).complete(&reply{req: "x"}, "consent"), 400, page},
-		{"ShowError", as(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, io.EOF) }, httptest.NewRequest("GET", "/login", nil)), 503, page},
-		{"ShowError without an error", as(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, nil) }, httptest.NewRequest("GET", "/login", nil)), 503, page},
+		{"an unvetted client's error", get(nil, "client_id=new", "scope=unknown"), 400, page},
+		{"Resume", via(func(h *Handler, w http.ResponseWriter, r *http.Request) { h.Resume(w, r) }, formPost("/login?req=x", "")), 303, redirected},
+		{"Deny", via((*Handler).Deny, httptest.NewRequest("GET", "/login?req=x", nil)), 302, redirected},
+		{"Complete in another browser", func(s *site) *reply { return s.visitor(alice()).complete(&reply{req: "x"}, "consent") }, 400, page},
+		{"ShowError", show(io.EOF), 503, page},
+		{"ShowError without an error", show(nil), 503, page},
 	} {
-		want := map[string]string{}
-		for _, some := range []map[string]string{always, c.more} {
-			for name, value := range some {
-				value = strings.ReplaceAll(value, "STYLE", sourceOf(t, c.got.body, "style"))
-				want[name] = strings.ReplaceAll(value, "SCRIPT", sourceOf(t, c.got.body, "script"))
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent)
+			s.remember("web", "openid")
+			s.remember("browser", "openid")
+			answer, want := c.do(s), map[string]string{}
+			for _, some := range []map[string]string{always, c.more} {
+				for name, value := range some {
+					value = strings.ReplaceAll(value, "STYLE", sourceOf(t, answer.body, "style"))
+					want[name] = strings.ReplaceAll(value, "SCRIPT", sourceOf(t, answer.body, "script"))
+				}
 			}
-		}
-		got := map[string]string{}
-		for name := range c.got.header {
-			got[name] = c.got.header.Get(name)
-			if want[name] == "*" {
-				got[name] = "*"
+			got := map[string]string{}
+			for name := range answer.header {
+				got[name] = answer.header.Get(name)
+				if want[name] == "*" {
+					got[name] = "*"
+				}
 			}
-		}
-		if diff := cmp.Diff(want, got); diff != "" || c.got.status != c.status {
-			t.Errorf("%s: status %d, want %d; headers (-want +got)\n%s", c.rule, c.got.status, c.status, diff)
-		}
+			if diff := cmp.Diff(want, got); diff != "" || answer.status != c.status {
+				t.Errorf("status %d, want %d; headers (-want +got)\n%s", answer.status, c.status, diff)
+			}
+		})
 	}
 }
 
@@ -119,7 +134,6 @@ func sourceOf(t *testing.T, body, element string) string {
 }
 
 func TestAnAnswerByRedirect(t *testing.T) {
-	s := newSite(t)
 	for _, c := range []struct {
 		rule   string
 		change []string
@@ -135,11 +149,13 @@ func TestAnAnswerByRedirect(t *testing.T) {
 		{"an error", []string{"scope=unknown"}, "https://app.example/cb?error=invalid_scope&error_description=A%20requested%20scope%20is%20missing%2C%20unknown%20or%20not%20open%20to%20this%20client.&state=st-1&iss=https%3A%2F%2Fas.example"},
 		{"a state that needs escaping", []string{"response_type=none", "state=%26code%3Dx%23+%2B%25"}, "https://app.example/cb?state=%26code%3Dx%23%20%2B%25&iss=https%3A%2F%2Fas.example"},
 	} {
-		got := s.visitor(alice()).get(ask(c.change...))
-		location := regexp.MustCompile(`code=[A-Za-z0-9_-]{43}&`).ReplaceAllString(got.location, "code=CODE&")
-		if location != c.want {
-			t.Errorf("%s:\n got %s\nwant %s", c.rule, location, c.want)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			got := newSite(t).visitor(alice()).get(ask(c.change...))
+			location := regexp.MustCompile(`code=[A-Za-z0-9_-]{43}&`).ReplaceAllString(got.location, "code=CODE&")
+			if location != c.want {
+				t.Errorf(" got %s\nwant %s", location, c.want)
+			}
+		})
 	}
 }
 
@@ -284,14 +300,16 @@ func TestUnvettedClients(t *testing.T) {
 		{"the user agrees", func(s *site) *reply { v := s.visitor(alice()); return v.grant(v.get(ask("client_id=new")), "openid") }, "code"},
 		{"a registered client is answered at once", func(s *site) *reply { return s.visitor(nil).get(ask("scope=unknown")) }, "client invalid_scope"},
 	} {
-		s := newSite(t, withConsent)
-		got := c.do(s).want(t, c.rule, c.want)
-		if got.kind == "page" && (!strings.Contains(got.body, `href="https://new.example/cb?error=`) || !strings.Contains(got.body, "nobody has verified")) {
-			t.Errorf("%s: no way back on the page:\n%s", c.rule, got.body)
-		}
-		if kind := s.lastEvent().Kind; (kind == EventErrorPage) != (got.kind == "page") {
-			t.Errorf("%s: reported as %s", c.rule, kind)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent)
+			got := c.do(s).want(t, c.rule, c.want)
+			if got.kind == "page" && (!strings.Contains(got.body, `href="https://new.example/cb?error=`) || !strings.Contains(got.body, "nobody has verified")) {
+				t.Errorf("no way back on the page:\n%s", got.body)
+			}
+			if kind := s.lastEvent().Kind; (kind == EventErrorPage) != (got.kind == "page") {
+				t.Errorf("reported as %s", kind)
+			}
+		})
 	}
 }
 
@@ -308,26 +326,27 @@ func TestAPrefetchIsNeverRedirected(t *testing.T) {
 			"Purpose":     {"prefetch", "preview"}, "X-Purpose": {"preview", "instant, preview"}, "X-Moz": {"prefetch"},
 		} {
 			for _, value := range values {
-				s := newSite(t, change)
-				v := s.visitor(nil)
-				at := v.get(ask("state=waits"))
-				for rule, do := range map[string]func() *http.Request{
-					"a good request":          func() *http.Request { return httptest.NewRequest("GET", "/authorize?"+ask(), nil) },
-					"by POST":                 func() *http.Request { return formPost("/authorize", ask()) },
-					"an unknown client":       func() *http.Request { return httptest.NewRequest("GET", "/authorize?"+ask("client_id=unknown"), nil) },
-					"a malformed request":     func() *http.Request { return httptest.NewRequest("GET", "/authorize?x=%zz&"+ask(), nil) },
-					"a request that waits":    func() *http.Request { return httptest.NewRequest("GET", "/authorize?req="+at.req, nil) },
-					"a request that is wrong": func() *http.Request { return httptest.NewRequest("GET", "/authorize?"+ask("scope=unknown"), nil) },
+				for rule, query := range map[string]string{
+					"a good request": ask(), "by POST": "", "an unknown client": ask("client_id=unknown"), "a malformed request": "x=%zz&" + ask(),
+					"a request that waits": "req=", "a request that is wrong": ask("scope=unknown"),
 				} {
-					for _, who := range []*session.Session{nil, alice()} {
-						v.session = who
-						r := do()
-						r.Header.Set(name, value)
-						got := v.send(s.handler, r)
-						if got.kind != "page" || got.status != 400 || len(got.cookies) != 0 || s.lastEvent().Reason != ReasonPrefetch {
-							t.Errorf("%s: %s, %s: %s (%d), cookies %v", name, value, rule, got, got.status, got.cookies)
+					t.Run(name+": "+value+", "+rule, func(t *testing.T) {
+						s := newSite(t, change)
+						v := s.visitor(nil)
+						at := v.get(ask("state=waits"))
+						for _, who := range []*session.Session{nil, alice()} {
+							v.session = who
+							r := formPost("/authorize", ask())
+							if query != "" {
+								r = httptest.NewRequest("GET", "/authorize?"+strings.Replace(query, "req=", "req="+at.req, 1), nil)
+							}
+							r.Header.Set(name, value)
+							got := v.send(s.handler, r)
+							if got.kind != "page" || got.status != 400 || len(got.cookies) != 0 || s.lastEvent().Reason != ReasonPrefetch {
+								t.Errorf("%s (%d), cookies %v", got, got.status, got.cookies)
+							}
 						}
-					}
+					})
 				}
 			}
 		}
@@ -350,30 +369,32 @@ func TestMounting(t *testing.T) {
 		{"on another port", "https://as.example:8443", "", "/authorize", "https://as.example:8443/login?req="},
 		{"on another host than the issuer", "https://as.example", "https://login.as.example/authorize", "/authorize", "https://login.as.example/login?req="},
 	} {
-		s := newSite(t, func(s *site) { s.config.Issuer, s.config.Endpoint = c.issuer, c.endpoint })
-		endpoint := c.endpoint
-		if endpoint == "" {
-			endpoint = strings.TrimSuffix(c.issuer, "/") + "/authorize"
-		}
-		mux := http.NewServeMux()
-		mux.Handle(c.path, s.handler)
-		v := s.visitor(nil)
-		for _, host := range []string{"as.example", "evil.example", "evil.example:1\r\nx", ""} {
-			r := httptest.NewRequest("GET", "http://x"+c.path+"?"+ask(), nil)
-			r.Host = host
-			for _, name := range []string{"X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "X-Original-Url", "Forwarded", "X-Rewrite-Url"} {
-				r.Header.Set(name, "evil.example")
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, func(s *site) { s.config.Issuer, s.config.Endpoint = c.issuer, c.endpoint })
+			endpoint := c.endpoint
+			if endpoint == "" {
+				endpoint = strings.TrimSuffix(c.issuer, "/") + "/authorize"
 			}
-			at := v.send(mux, r)
-			if !strings.HasPrefix(at.location, c.login) {
-				t.Errorf("%s, Host %q: to %s", c.rule, host, at.location)
+			mux := http.NewServeMux()
+			mux.Handle(c.path, s.handler)
+			v := s.visitor(nil)
+			for _, host := range []string{"as.example", "evil.example", "evil.example:1\r\nx", ""} {
+				r := httptest.NewRequest("GET", "http://x"+c.path+"?"+ask(), nil)
+				r.Host = host
+				for _, name := range []string{"X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "X-Original-Url", "Forwarded", "X-Rewrite-Url"} {
+					r.Header.Set(name, "evil.example")
+				}
+				at := v.send(mux, r)
+				if !strings.HasPrefix(at.location, c.login) {
+					t.Errorf("Host %q: to %s", host, at.location)
+				}
+				post := formPost("http://x"+c.path, ask())
+				post.Host = host
+				if again := v.send(mux, post); !strings.HasPrefix(again.location, endpoint+"?req=") {
+					t.Errorf("Host %q: a POST is sent to %s", host, again.location)
+				}
 			}
-			post := formPost("http://x"+c.path, ask())
-			post.Host = host
-			if again := v.send(mux, post); !strings.HasPrefix(again.location, endpoint+"?req=") {
-				t.Errorf("%s, Host %q: a POST is sent to %s", c.rule, host, again.location)
-			}
-		}
+		})
 	}
 }
 
