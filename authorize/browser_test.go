@@ -32,7 +32,7 @@ func TestTheCookie(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, c.change)
 			v := s.visitor(nil)
-			at := v.get(ask()).want(t, c.rule, "login")
+			at := v.get(ask()).want("login")
 			if len(at.cookies) != 1 {
 				t.Fatalf("%d cookies", len(at.cookies))
 			}
@@ -40,11 +40,11 @@ func TestTheCookie(t *testing.T) {
 			if want := name + "=" + value + c.attrs; at.cookies[0].Raw != want {
 				t.Errorf("%q, want %q", at.cookies[0].Raw, want)
 			}
-			if claims := claimsOf(t, at.req); name != c.prefix+claims["jti"].(string) {
+			if claims := at.claims(); name != c.prefix+claims["jti"].(string) {
 				t.Errorf("the name is %q", name)
 			}
 			_, secret, _ := strings.Cut(value, ".")
-			if len(secret) < 26 || strings.Contains(at.req+at.location, secret) || strings.Contains(fmt.Sprint(claimsOf(t, at.req)), secret) {
+			if len(secret) < 26 || strings.Contains(at.req+at.location, secret) || strings.Contains(fmt.Sprint(at.claims()), secret) {
 				t.Errorf("the secret %q is short, or in the request", secret)
 			}
 			for _, parameter := range []string{"app.example", "st-1", "n-1", testChallenge} {
@@ -53,7 +53,7 @@ func TestTheCookie(t *testing.T) {
 				}
 			}
 			v.session = s.signIn("alice")
-			done := v.resume(at).want(t, c.rule, "code")
+			done := v.resume(at).want("code")
 			dropped := name + "=" + regexp.MustCompile(`Max-Age=\d+`).ReplaceAllString(c.attrs, "Max-Age=0")
 			if len(done.cookies) != 1 || done.cookies[0].Raw != dropped {
 				t.Errorf("when it was answered, the cookie became %q", done.cookies[0].Raw)
@@ -82,9 +82,9 @@ func TestARequestIsAnsweredOnceInItsBrowser(t *testing.T) {
 			v := s.visitor(nil)
 			at := v.get(ask())
 			v.session = s.signIn("alice")
-			c.first(v, at).want(t, c.rule, c.want)
-			v.resume(at).want(t, "again "+c.rule+": it begins anew", "code")
-			v.deny(at).want(t, "no, after it was answered "+c.rule, "page Bad Request access_denied")
+			c.first(v, at).want(c.want)
+			v.resume(at).want("code", "again: it begins anew")
+			v.deny(at).want("page Bad Request access_denied", "no, after it was answered")
 		})
 	}
 }
@@ -100,7 +100,7 @@ func TestForgedCookiesAreRemovedAFewAtATime(t *testing.T) {
 	for i := range 1000 {
 		v.cookies[name[:len(name)-4]+fmt.Sprintf("%04d", i)] = fmt.Sprintf("%d.x", i)
 	}
-	if got := v.get(ask()).want(t, "one more", "login"); len(got.cookies) > 10 {
+	if got := v.get(ask()).want("login", "one more"); len(got.cookies) > 10 {
 		t.Errorf("%d cookies are set", len(got.cookies))
 	}
 }
@@ -110,16 +110,16 @@ func TestEightRequestsCanWaitInABrowser(t *testing.T) {
 	v := s.visitor(nil)
 	var tabs []*reply
 	for range 9 {
-		tabs = append(tabs, v.get(ask()).want(t, "opened", "login"))
+		tabs = append(tabs, v.get(ask()).want("login"))
 		s.now = s.now.Add(time.Millisecond)
 	}
 	if len(v.cookies) != 8 {
 		t.Errorf("%d cookies", len(v.cookies))
 	}
 	v.session = s.signIn("alice")
-	v.resume(tabs[0]).want(t, "the oldest gave way, and begins anew", "code")
+	v.resume(tabs[0]).want("code", "the oldest gave way, and begins anew")
 	for i, tab := range tabs[1:] {
-		v.resume(tab).want(t, fmt.Sprintf("tab %d", i+1), "code")
+		v.resume(tab).want("code", fmt.Sprintf("tab %d", i+1))
 	}
 	if len(v.cookies) != 0 {
 		t.Errorf("after all were answered, the browser has %v", v.cookies)
@@ -164,9 +164,9 @@ func TestTabsDoNotMix(t *testing.T) {
 	v := s.visitor(nil)
 	first, second := v.get(ask("state=one")), v.get(ask("state=two", "client_id=spa"))
 	v.session = s.signIn("alice")
-	a := v.resume(second).want(t, "the second tab", "code")
+	a := v.resume(second).want("code", "the second tab")
 	v.session = s.signIn("bob")
-	b := v.resume(first).want(t, "the first tab", "code")
+	b := v.resume(first).want("code", "the first tab")
 	if a.params["state"] != "two" || b.params["state"] != "one" || a.target != "https://spa.example/cb" || b.target != "https://app.example/cb" {
 		t.Errorf("%v to %s, %v to %s", a.params, a.target, b.params, b.target)
 	}
@@ -198,7 +198,7 @@ func TestARequestWithoutItsCookieBeginsAnew(t *testing.T) {
 			return v.resume(at)
 		}, true},
 		{"the hash of the secret", func(v *visitor, at *reply) *reply {
-			v.eachCookie(func(string) string { return "1." + claimsOf(t, at.req)["browser"].(string) })
+			v.eachCookie(func(string) string { return "1." + at.claims()["browser"].(string) })
 			return v.resume(at)
 		}, true},
 		{"twice", func(v *visitor, at *reply) *reply {
@@ -210,7 +210,7 @@ func TestARequestWithoutItsCookieBeginsAnew(t *testing.T) {
 		}, true},
 		{"of another request", func(v *visitor, at *reply) *reply {
 			other := v.site.visitor(nil)
-			name := v.site.handler.cookieName(claimsOf(t, at.req)["jti"].(string))
+			name := v.site.handler.cookieName(at.claims()["jti"].(string))
 			for _, value := range other.get(ask("id_token_hint=hint-of-alice")).cookies {
 				v.cookies[name] = value.Value
 			}
@@ -248,19 +248,19 @@ func TestARequestWithoutItsCookieBeginsAnew(t *testing.T) {
 				s.config.Require = []string{"id_token_hint"} // which counts as sent
 			}, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
 			v := s.visitor(alice())
-			login := v.get(ask("prompt=login", "id_token_hint=hint-of-alice", "x_tenant=7", "+resource=https://api.example/b", "+resource=https://api.example/a")).want(t, "asked", "login")
+			login := v.get(ask("prompt=login", "id_token_hint=hint-of-alice", "x_tenant=7", "+resource=https://api.example/b", "+resource=https://api.example/a")).want("login")
 			s.now = s.now.Add(time.Minute)
 			v.session = s.signIn("alice")
-			terms := v.grant(v.resume(login).want(t, "signed in", "consent"), "openid").want(t, "agreed", "terms")
+			terms := v.grant(v.resume(login).want("consent"), "openid").want("terms")
 			s.now = s.now.Add(time.Minute + 7*time.Millisecond)
 			got := c.back(v, terms)
 			if !c.anew {
-				got.want(t, c.rule, "terms")
+				got.want("terms")
 				return
 			}
 			// prompt=login wants a sign-in that is newer than the request now is.
-			got.want(t, c.rule, "login")
-			before, after := claimsOf(t, terms.req), claimsOf(t, got.req)
+			got.want("login")
+			before, after := terms.claims(), got.claims()
 			if before["jti"] == after["jti"] || before["browser"] == after["browser"] || len(got.cookies) != 1 || !strings.HasSuffix(got.cookies[0].Name, after["jti"].(string)) {
 				t.Errorf("it has the id or the secret that it had: %v", got.cookies)
 			}
@@ -278,11 +278,11 @@ func TestARequestWithoutItsCookieBeginsAnew(t *testing.T) {
 			for _, cookie := range got.cookies {
 				v.cookies[cookie.Name] = cookie.Value
 			}
-			v.resume(got).want(t, "that sign-in is no new one", "login")
+			v.resume(got).want("login", "that sign-in is no new one")
 			s.now = s.now.Add(time.Minute)
 			v.session = s.signIn("alice")
-			consent := v.resume(got).want(t, "signed in anew", "consent")
-			v.complete(v.grant(consent, "openid").want(t, "agreed anew", "terms"), "terms").want(t, "accepted anew", "code")
+			consent := v.resume(got).want("consent", "signed in anew")
+			v.complete(v.grant(consent, "openid").want("terms"), "terms").want("code")
 		})
 	}
 }
@@ -309,13 +309,13 @@ func TestWhatWasAskedForStaysThroughBeginningAnew(t *testing.T) {
 				s.config.CheckRequest = func(_ context.Context, r *Request) error { checked = append(checked, r); return nil }
 			})
 			v := s.visitor(nil)
-			at := v.get(ask(c.name+"="+url.QueryEscape(c.value), "+resource=https://api.example/b", "+resource=https://api.example/a", "response_mode=form_post")).want(t, "asked", "login")
+			at := v.get(ask(c.name+"="+url.QueryEscape(c.value), "+resource=https://api.example/b", "+resource=https://api.example/a", "response_mode=form_post")).want("login")
 			v.session = s.signIn("alice")
 			for range 2 {
 				v.lose()
-				at = v.resume(at).want(t, "anew", "consent")
+				at = v.resume(at).want("consent")
 			}
-			got := v.grant(at, "openid").want(t, "agreed", "code")
+			got := v.grant(at, "openid").want("code")
 			for i, r := range checked {
 				if r.Parameter(c.name) != c.value || !slices.Equal(r.Resources, []string{"https://api.example/b", "https://api.example/a"}) || r.ResponseMode != "form_post" {
 					t.Errorf("on visit %d it is %q, with %v and %v", i, r.Parameter(c.name), r.Resources, r.ResponseMode)
@@ -371,13 +371,13 @@ func TestARequestBeginsAnewOnceInARow(t *testing.T) {
 				}
 			})
 			v := s.visitor(nil)
-			at := v.get(ask("ui_locales=de")).want(t, "asked", "login")
+			at := v.get(ask("ui_locales=de")).want("login")
 			v.session = c.who(s)
 			for i, keep := range c.keep {
 				if !keep {
 					v.lose()
 				}
-				at = v.resume(at).want(t, fmt.Sprint("return ", i+1), c.want[i])
+				at = v.resume(at).want(c.want[i], fmt.Sprint("return ", i+1))
 				if at.kind == "page" || at.kind == elsewhere {
 					if e := s.lastEvent(); e.Reason != ReasonNoCookies || e.ClientID != "web" || e.Kind != EventErrorPage || len(at.cookies) != 0 {
 						t.Errorf("reported as %+v, with the cookies %v", e, at.cookies)
@@ -387,7 +387,7 @@ func TestARequestBeginsAnewOnceInARow(t *testing.T) {
 					}
 					return
 				}
-				if mark, _ := claimsOf(t, at.req)["anew"].(float64); mark != c.anew[i] {
+				if mark, _ := at.claims()["anew"].(float64); mark != c.anew[i] {
 					t.Errorf("return %d: the mark is %v, want %v", i+1, mark, c.anew[i])
 				}
 			}
@@ -409,14 +409,14 @@ func TestTheThirdTimeIsThePageInAnyCase(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withConsent)
 			v := s.visitor(alice())
-			at := v.get(ask()).want(t, "asked", "consent")
+			at := v.get(ask()).want("consent")
 			for range c.losses - 1 {
 				v.lose()
-				at = v.resume(at).want(t, "anew", "consent")
+				at = v.resume(at).want("consent")
 			}
 			s.remember("web", "openid")
 			v.lose()
-			v.resume(at).want(t, c.rule, c.want)
+			v.resume(at).want(c.want)
 		})
 	}
 }
@@ -471,7 +471,7 @@ func TestABrowserWithoutCookiesIsNoLoop(t *testing.T) {
 					at = v.follow(at)
 				}
 			}
-			at.want(t, c.rule, c.want)
+			at.want(c.want)
 			if hops != c.hops {
 				t.Errorf("it took %d answers, want %d", hops, c.hops)
 			}
@@ -521,13 +521,13 @@ func TestANoWithoutItsCookie(t *testing.T) {
 				}
 			})
 			v := s.visitor(alice())
-			at := v.get(ask(c.ask...)).want(t, "asked", "consent")
+			at := v.get(ask(c.ask...)).want("consent")
 			if c.before != nil {
 				at = c.before(v, at)
 			}
 			s.remember("web", "openid") // so that a yes would be a code
 			v.lose()
-			got := v.deny(at).want(t, c.rule, "page Bad Request access_denied")
+			got := v.deny(at).want("page Bad Request access_denied")
 			if !strings.Contains(got.body, c.link) || len(got.cookies) != 0 {
 				t.Errorf("cookies %v, and no %s on\n%s", got.cookies, c.link, got.body)
 			}
@@ -560,7 +560,7 @@ func TestWithoutTheCookieNothingIsRecorded(t *testing.T) {
 		{"Complete, of a form that no browser has opened", func(v *visitor, _, _ *reply) *reply {
 			who := v.session
 			v.session = nil
-			sent := v.post(ask()).want(t, "by POST", "endpoint")
+			sent := v.post(ask()).want("endpoint")
 			v.session = who
 			return v.complete(sent, "terms")
 		}, "consent"},
@@ -568,14 +568,14 @@ func TestWithoutTheCookieNothingIsRecorded(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
 			v := s.visitor(alice())
-			consent := v.get(ask()).want(t, "asked", "consent")
-			terms := v.grant(consent, "openid").want(t, "agreed", "terms")
+			consent := v.get(ask()).want("consent")
+			terms := v.grant(consent, "openid").want("terms")
 			if err := s.memory.DeleteConsent(context.Background(), "alice", "web"); err != nil {
 				t.Fatal(err)
 			}
 			s.events = nil
 			v.lose()
-			c.do(v, consent, terms).want(t, c.rule, c.want)
+			c.do(v, consent, terms).want(c.want)
 			if stored, err := s.memory.FindConsent(context.Background(), "alice", "web"); stored != nil || err != nil {
 				t.Errorf("the store has %+v, %v", stored, err)
 			}
@@ -604,17 +604,17 @@ func TestNothingOfAnotherBrowserCounts(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
 			first := s.visitor(nil)
-			at := first.get(c.ask).want(t, "asked", "login")
+			at := first.get(c.ask).want("login")
 			first.session = s.signIn("alice")
-			at = first.grant(first.resume(at).want(t, "signed in", "consent"), "openid").want(t, "agreed", "terms")
+			at = first.grant(first.resume(at).want("consent"), "openid").want("terms")
 			// The last step before the code, as an address that is handed on.
 			done := first.page(func(w http.ResponseWriter, r *http.Request) { s.handler.Complete(w, r, "terms") }, formPost("/terms?req="+at.req, ""))
 			other := s.visitor(first.session)
 			if c.who != nil {
 				other.session = c.who(s)
 			}
-			other.follow(done).want(t, c.rule, c.want)
-			first.follow(done).want(t, "in the first browser", "code")
+			other.follow(done).want(c.want)
+			first.follow(done).want("code", "in the first browser")
 		})
 	}
 }
@@ -629,12 +629,12 @@ func TestPromptCreateThatBeginsAnew(t *testing.T) {
 		want string
 	}{
 		{"somebody, and consent follows", func(s *site) *session.Session { return s.signIn("carol") }, ask("prompt=create"), func(v *visitor, at *reply) *reply {
-			return v.grant(v.resume(at).want(t, "anew", "consent"), "openid")
+			return v.grant(v.resume(at).want("consent"), "openid")
 		}, "code"},
 		{"somebody, and the cookie is lost on the consent page again", func(s *site) *session.Session { return s.signIn("carol") }, ask("prompt=create"), func(v *visitor, at *reply) *reply {
-			at = v.resume(at).want(t, "anew", "consent")
+			at = v.resume(at).want("consent")
 			v.lose()
-			return v.grant(v.resume(at).want(t, "anew again", "consent"), "openid")
+			return v.grant(v.resume(at).want("consent", "anew again"), "openid")
 		}, "code"},
 		{"somebody who was there before", func(*site) *session.Session { return alice() }, ask("prompt=create"), (*visitor).resume, "consent"},
 		{"nobody", func(*site) *session.Session { return nil }, ask("prompt=create"), (*visitor).resume, "register"},
@@ -653,10 +653,10 @@ func TestPromptCreateThatBeginsAnew(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withConsent, func(s *site) { s.config.Register = LoginURL("/register") })
 			v := s.visitor(nil)
-			at := v.get(c.ask).want(t, "asked", "register")
+			at := v.get(c.ask).want("register")
 			v.session = c.who(s)
 			v.lose()
-			c.back(v, at).want(t, c.rule, c.want)
+			c.back(v, at).want(c.want)
 		})
 	}
 }
@@ -688,7 +688,7 @@ func TestPendingAnew(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withConsent)
 			v := s.visitor(alice())
-			at := v.get(ask("login_hint=al")).want(t, "asked", "consent")
+			at := v.get(ask("login_hint=al")).want("consent")
 			c.do(v, at)
 			p, err := v.pending(at)
 			if err != nil {
@@ -726,7 +726,7 @@ func TestTwelveTabs(t *testing.T) {
 			var tabs []*reply
 			for range 12 {
 				s.now = s.now.Add(50 * time.Millisecond)
-				tabs = append(tabs, v.get(c.ask).want(t, "opened", "login"))
+				tabs = append(tabs, v.get(c.ask).want("login"))
 			}
 			if c.reverse {
 				slices.Reverse(tabs)
@@ -737,7 +737,7 @@ func TestTwelveTabs(t *testing.T) {
 			for i, at := range tabs {
 				for got := v.resume(at); ; got = v.resume(at) {
 					if got.kind != "login" {
-						got.want(t, fmt.Sprint("tab ", i), "code")
+						got.want("code", fmt.Sprint("tab ", i))
 						break
 					}
 					if extra++; extra > 12 {
@@ -800,7 +800,7 @@ func TestWhatIsFetchedGetsNoState(t *testing.T) {
 						r.Header.Set("Sec-Fetch-Mode", mode)
 						r.Header.Set("Sec-Fetch-Dest", map[string]string{"navigate": "iframe"}[mode])
 					}
-					got := v.send(s.handler, r).want(t, c.rule, c.want)
+					got := v.send(s.handler, r).want(c.want)
 					if c.want == "login" || c.want == "consent" {
 						if len(got.cookies) != 2 {
 							t.Errorf("cookies: %v", got.cookies)
@@ -828,25 +828,25 @@ func TestWhatIsFetchedGetsNoState(t *testing.T) {
 func TestAWaitingRequestThatIsFetched(t *testing.T) {
 	s := newSite(t)
 	v := s.visitor(nil)
-	at := v.get(ask("prompt=login")).want(t, "asked", "login")
+	at := v.get(ask("prompt=login")).want("login")
 	fetch := func(method, target, body string) *reply {
 		r := formPost(target, body)
 		r.Method = method
 		r.Header.Set("Sec-Fetch-Mode", "cors")
 		return v.send(s.handler, r)
 	}
-	if got := fetch("GET", "/authorize?req="+at.req, "").want(t, "still nobody", "page Bad Request invalid_request"); len(got.cookies) != 0 {
+	if got := fetch("GET", "/authorize?req="+at.req, "").want("page Bad Request invalid_request", "still nobody"); len(got.cookies) != 0 {
 		t.Errorf("cookies: %v", got.cookies)
 	}
 	v.session = s.signIn("alice")
-	v.resume(at).want(t, "signed in", "code")
-	if got := fetch("GET", "/authorize?req="+at.req, "").want(t, "answered, and it begins anew", "page Bad Request invalid_request"); len(got.cookies) != 0 {
+	v.resume(at).want("code")
+	if got := fetch("GET", "/authorize?req="+at.req, "").want("page Bad Request invalid_request", "answered, and it begins anew"); len(got.cookies) != 0 {
 		t.Errorf("cookies: %v", got.cookies)
 	}
-	fetch("POST", "/authorize", ask()).want(t, "a code by POST", "code")
+	fetch("POST", "/authorize", ask()).want("code", "a code by POST")
 	v.session = nil
-	sent := fetch("POST", "/authorize", ask()).want(t, "by POST, and nobody is there", "endpoint")
-	got := fetch("GET", "/authorize?req="+sent.req, "").want(t, "and the GET after it", "page Bad Request invalid_request")
+	sent := fetch("POST", "/authorize", ask()).want("endpoint", "by POST, and nobody is there")
+	got := fetch("GET", "/authorize?req="+sent.req, "").want("page Bad Request invalid_request", "and the GET after it")
 	if len(sent.cookies)+len(got.cookies) != 0 {
 		t.Errorf("cookies: %v, %v", sent.cookies, got.cookies)
 	}

@@ -101,7 +101,7 @@ func TestSchemesAreCheckedAtUse(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t)
 			s.memory.PutClient(Client{ID: "desktop", Scopes: allScopes, RedirectURIs: []string{c.uri}, PrivateUseSchemes: c.named})
-			s.visitor(alice()).get(ask("client_id=desktop", "redirect_uri="+url.QueryEscape(c.uri))).want(t, c.rule, c.want)
+			s.visitor(alice()).get(ask("client_id=desktop", "redirect_uri="+url.QueryEscape(c.uri))).want(c.want)
 		})
 	}
 }
@@ -120,7 +120,7 @@ func TestTheLogExplainsARedirectURI(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t)
 			got := s.visitor(alice()).get(ask("client_id="+c.client, "redirect_uri="+url.QueryEscape(c.uri)))
-			got.want(t, c.rule, "page Bad Request redirect_uri_mismatch")
+			got.want("page Bad Request redirect_uri_mismatch")
 			var line struct{ Error struct{ Cause string } }
 			if err := json.Unmarshal(s.log.Bytes(), &line); err != nil || line.Error.Cause != c.want {
 				t.Errorf("%v, the log has %s, want %s", err, s.log.String(), c.want)
@@ -153,7 +153,7 @@ func TestOpenIDByDefaultNeedsARedirectURI(t *testing.T) {
 				ID: "only", DefaultRedirectURI: true, RedirectURIs: []string{"https://only.example/cb"},
 				Scopes: []string{"openid", "api:read"}, DefaultScopes: c.defaults, PKCEOptional: true,
 			})
-			s.visitor(alice()).get(ask("client_id=only", "-redirect_uri", c.scope)).want(t, c.rule, c.want)
+			s.visitor(alice()).get(ask("client_id=only", "-redirect_uri", c.scope)).want(c.want)
 		})
 	}
 }
@@ -183,7 +183,7 @@ func TestTheClientStoreFails(t *testing.T) {
 				}
 			})
 			for _, query := range []string{ask(), ask("prompt=none")} {
-				got := s.visitor(alice()).get(query).want(t, c.rule, c.want)
+				got := s.visitor(alice()).get(query).want(c.want)
 				if strings.Contains(got.body, "down") || got.location != "" {
 					t.Errorf("%s %s", got.location, got.body)
 				}
@@ -239,7 +239,7 @@ func TestWhatTheClientStoreSays(t *testing.T) {
 			t.Run(c.rule+", "+place, func(t *testing.T) {
 				s := newSite(t, withConsent)
 				v := s.visitor(alice())
-				at := v.get(ask()).want(t, "asked", "consent")
+				at := v.get(ask()).want("consent")
 				s.config.Clients = clientFunc(func(context.Context, string) (*Client, error) { return nil, c.err })
 				s.restart()
 				var page PageError
@@ -247,7 +247,7 @@ func TestWhatTheClientStoreSays(t *testing.T) {
 					page = p
 					writePage(w, p.Status, errorTemplate, p)
 				}
-				got := do(v, at).want(t, place, "page "+http.StatusText(c.status)+" "+string(c.code))
+				got := do(v, at).want("page " + http.StatusText(c.status) + " " + string(c.code))
 				if after := got.header.Get("Retry-After"); page.Reason != c.reason || page.Description != c.text || page.Return != nil || after != c.after {
 					t.Errorf("%+v, Retry-After %q", page, after)
 				}
@@ -288,7 +288,7 @@ func TestALostQuestionMark(t *testing.T) {
 	} {
 		t.Run(uri, func(t *testing.T) {
 			s := newSite(t)
-			s.visitor(nil).get(ask("redirect_uri="+url.QueryEscape(uri))).want(t, uri, "page Bad Request redirect_uri_mismatch")
+			s.visitor(nil).get(ask("redirect_uri=" + url.QueryEscape(uri))).want("page Bad Request redirect_uri_mismatch")
 			if strings.Contains(s.log.String(), "SECRET") {
 				t.Errorf("the log has it: %s", s.log.String())
 			}

@@ -295,7 +295,7 @@ func TestAnInteractionsOwnError(t *testing.T) {
 	s := newSite(t,
 		withStep(Interaction{Name: "accounts", Page: "/accounts", Needed: always, Error: oautherr.AccountSelectionRequired}),
 		withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
-	s.visitor(alice()).get(ask("prompt=none")).want(t, "its own", "client account_selection_required")
+	s.visitor(alice()).get(ask("prompt=none")).want("client account_selection_required")
 }
 
 func TestNilLogsNothing(t *testing.T) {

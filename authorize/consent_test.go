@@ -83,7 +83,7 @@ func TestWhenConsentIsNeeded(t *testing.T) {
 			if c.remembered != "" {
 				s.remember(strings.TrimPrefix(changes[0], "client_id="), strings.Fields(c.remembered)...)
 			}
-			s.visitor(alice()).get(ask(changes...)).want(t, c.rule, c.want)
+			s.visitor(alice()).get(ask(changes...)).want(c.want)
 		})
 	}
 }
@@ -104,7 +104,7 @@ func TestConsentOfSomeoneOrSomethingElseDoesNotCount(t *testing.T) {
 			s := newSite(t, func(s *site) {
 				s.config.Consent = &Consent{Page: "/consent", Store: &consentStub{found: c.found}}
 			})
-			s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
+			s.visitor(alice()).get(ask()).want(c.want)
 		})
 	}
 }
@@ -114,11 +114,11 @@ func TestConsentsAtDifferentResourcesDoNotAddUp(t *testing.T) {
 	s := newSite(t, withConsent)
 	v := s.visitor(alice())
 	a, b := "+resource=https://api.example/a", "+resource=https://api.example/b"
-	v.grant(v.get(ask("scope=openid", a)).want(t, "openid at a", "consent"), "openid").want(t, "agreed", "code")
-	v.grant(v.get(ask("scope=profile", b)).want(t, "profile at b", "consent"), "profile").want(t, "agreed", "code")
-	v.get(ask("scope=profile", b)).want(t, "profile at b again", "code")
+	v.grant(v.get(ask("scope=openid", a)).want("consent", "openid at a"), "openid").want("code")
+	v.grant(v.get(ask("scope=profile", b)).want("consent", "profile at b"), "profile").want("code")
+	v.get(ask("scope=profile", b)).want("code", "profile at b again")
 	for _, request := range [][]string{{"scope=profile", a}, {"scope=profile"}, {"scope=openid", b}, {"scope=openid+profile", a, b}} {
-		v.get(ask(request...)).want(t, strings.Join(request, " "), "consent")
+		v.get(ask(request...)).want("consent", strings.Join(request, " "))
 	}
 }
 
@@ -126,15 +126,15 @@ func TestConsentToResources(t *testing.T) {
 	s := newSite(t, withConsent)
 	v := s.visitor(alice())
 	a, b := "+resource=https://api.example/a", "+resource=https://api.example/b"
-	v.grant(v.get(ask(a)).want(t, "the first time", "consent"), "openid").want(t, "agreed", "code")
-	v.get(ask(a)).want(t, "the same resource", "code")
-	v.get(ask()).want(t, "no resource", "consent")
-	at := v.get(ask(a, b)).want(t, "one more", "consent")
-	v.grant(at, "openid").want(t, "agreed", "code")
+	v.grant(v.get(ask(a)).want("consent", "the first time"), "openid").want("code")
+	v.get(ask(a)).want("code", "the same resource")
+	v.get(ask()).want("consent", "no resource")
+	at := v.get(ask(a, b)).want("consent", "one more")
+	v.grant(at, "openid").want("code")
 	if diff := cmp.Diff([]string{"https://api.example/a", "https://api.example/b"}, s.remembered("web").Resources); diff != "" {
 		t.Error(diff)
 	}
-	v.get(ask(a)).want(t, "one fewer", "consent")
+	v.get(ask(a)).want("consent", "one fewer")
 }
 
 // RFC 8252 §8.6, whatever the client is, unless it is the host's own.
@@ -195,8 +195,8 @@ func TestWhatIsRemembered(t *testing.T) {
 				s.remember(c.client, strings.Fields(c.before)...)
 			}
 			v := s.visitor(alice())
-			at := v.get(ask("client_id="+c.client, "scope="+strings.ReplaceAll(c.asked, " ", "+"), "prompt=consent")).want(t, c.rule, "consent")
-			got := v.grant(at, strings.Fields(c.granted)...).want(t, c.rule, "code")
+			at := v.get(ask("client_id="+c.client, "scope="+strings.ReplaceAll(c.asked, " ", "+"), "prompt=consent")).want("consent")
+			got := v.grant(at, strings.Fields(c.granted)...).want("code")
 			var scopes string
 			if record := s.remembered(c.client); record != nil {
 				scopes = strings.Join(record.Scopes, " ")
@@ -295,7 +295,7 @@ func TestOfflineAccess(t *testing.T) {
 				got = v.grant(got, strings.Fields(c.want)...)
 			}
 			if strings.HasPrefix(c.want, "client ") {
-				got.want(t, c.rule, c.want)
+				got.want(c.want)
 				return
 			}
 			code, err := s.memory.FindCode(context.Background(), hash(testIssuer+" "+got.params["code"]))
@@ -349,12 +349,12 @@ func TestGrantsThatAreNone(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withConsent)
 			v := s.visitor(alice())
-			at := v.get(ask()).want(t, c.rule, "consent")
-			v.grant(at, c.scopes...).want(t, c.rule, "page Bad Request invalid_request")
+			at := v.get(ask()).want("consent")
+			v.grant(at, c.scopes...).want("page Bad Request invalid_request")
 			if s.remembered("web") != nil {
 				t.Error("it is remembered")
 			}
-			v.resume(at).want(t, c.rule+": and back", "consent")
+			v.resume(at).want("consent", "and back")
 		})
 	}
 }
@@ -363,8 +363,8 @@ func TestGrantsThatAreNone(t *testing.T) {
 func TestAGrantHasEachScopeOnce(t *testing.T) {
 	s := newSite(t, withConsent)
 	v := s.visitor(alice())
-	at := v.get(ask("scope=openid+email")).want(t, "asked", "consent")
-	at = v.grant(at, slices.Repeat([]string{"email", "openid"}, 10_000)...).want(t, "agreed", "code")
+	at := v.get(ask("scope=openid+email")).want("consent")
+	at = v.grant(at, slices.Repeat([]string{"email", "openid"}, 10_000)...).want("code")
 	if diff := cmp.Diff([]string{"email", "openid"}, s.remembered("web").Scopes); diff != "" {
 		t.Errorf("remembered (-want +got)\n%s", diff)
 	}
@@ -381,11 +381,11 @@ func TestAGrantHasEachScopeOnce(t *testing.T) {
 func TestConsentDenied(t *testing.T) {
 	s := newSite(t, withConsent)
 	v := s.visitor(alice())
-	v.deny(v.get(ask()).want(t, "asked", "consent")).want(t, "no", "client access_denied")
+	v.deny(v.get(ask()).want("consent")).want("client access_denied")
 	if s.remembered("web") != nil {
 		t.Error("a no is remembered as a yes")
 	}
-	v.get(ask()).want(t, "asked anew", "consent")
+	v.get(ask()).want("consent", "asked anew")
 }
 
 // A grant is of one user: the one to whom the page was shown, in the browser in
@@ -393,17 +393,17 @@ func TestConsentDenied(t *testing.T) {
 func TestAGrantIsOfTheUserWhoSawThePage(t *testing.T) {
 	s := newSite(t, withConsent)
 	v := s.visitor(alice())
-	at := v.get(ask()).want(t, "asked", "consent")
-	s.visitor(alice()).grant(at, "openid").want(t, "in another browser", "consent")
+	at := v.get(ask()).want("consent")
+	s.visitor(alice()).grant(at, "openid").want("consent", "in another browser")
 	v.session = s.signIn("bob")
-	v.grant(at, "openid").want(t, "bob has signed in meanwhile", "consent")
+	v.grant(at, "openid").want("consent", "bob has signed in meanwhile")
 	for _, subject := range []string{"alice", "bob"} {
 		if c, err := s.memory.FindConsent(context.Background(), subject, "web"); c != nil || err != nil {
 			t.Errorf("remembered for %s: %+v, %v", subject, c, err)
 		}
 	}
 	v.session = nil
-	v.grant(at, "openid").want(t, "nobody is signed in any more", "login")
+	v.grant(at, "openid").want("login", "nobody is signed in any more")
 }
 
 // Between the page and the grant the client may have changed.
@@ -421,9 +421,9 @@ func TestAGrantIsCheckedAgainstTheClientAsItIs(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withConsent)
 			v := s.visitor(alice())
-			at := v.get(ask()).want(t, c.rule, "consent")
+			at := v.get(ask()).want("consent")
 			c.change(s.memory)
-			v.grant(at, "openid").want(t, c.rule, c.want)
+			v.grant(at, "openid").want(c.want)
 			if s.remembered("web") != nil {
 				t.Error("it is remembered")
 			}
@@ -438,13 +438,13 @@ func TestAGrantOfNothingThatIsAskedForAnyMore(t *testing.T) {
 	client.DefaultScopes = []string{"openid", "profile"}
 	s.memory.PutClient(client)
 	v := s.visitor(alice())
-	at := v.get(ask("-scope")).want(t, "asked", "consent")
+	at := v.get(ask("-scope")).want("consent")
 	sent := v.page(func(w http.ResponseWriter, r *http.Request) {
 		s.handler.Grant(w, r, Granted{Scopes: []string{"profile"}})
 	}, formPost("/consent?req="+at.req, ""))
 	client.DefaultScopes = []string{"openid"}
 	s.memory.PutClient(client)
-	v.follow(sent).want(t, "the default has changed", "client invalid_scope")
+	v.follow(sent).want("client invalid_scope", "the default has changed")
 }
 
 // asClaims is the parameter with this value.
@@ -492,12 +492,12 @@ func TestWhenConsentToClaimsIsNeeded(t *testing.T) {
 					want = "code"
 				}
 				s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: &consentStub{found: agreed}} })
-				s.visitor(alice()).get(ask("scope="+c.scope, prompt, asClaims(c.claims))).want(t, prompt, want)
+				s.visitor(alice()).get(ask("scope="+c.scope, prompt, asClaims(c.claims))).want(want, prompt)
 			}
 			storeless := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent"} })
-			storeless.visitor(alice()).get(ask("scope="+c.scope, asClaims(c.claims))).want(t, "no store", "consent")
+			storeless.visitor(alice()).get(ask("scope="+c.scope, asClaims(c.claims))).want("consent", "no store")
 			own := newSite(t, withConsent)
-			own.visitor(alice()).get(ask("client_id=own", "scope="+c.scope, asClaims(c.claims))).want(t, "the host's own client", "code")
+			own.visitor(alice()).get(ask("client_id=own", "scope="+c.scope, asClaims(c.claims))).want("code", "the host's own client")
 		})
 	}
 }
@@ -540,8 +540,8 @@ func TestWhatIsAgreedToOfClaims(t *testing.T) {
 				})
 				request := ask("scope="+strings.ReplaceAll(c.scope, " ", "+"), asClaims(c.claims))
 				v := s.visitor(alice())
-				at := v.get(request).want(t, "asked", "consent")
-				at = v.grant(at, strings.Fields(c.granted)...).want(t, "agreed", "code")
+				at := v.get(request).want("consent")
+				at = v.grant(at, strings.Fields(c.granted)...).want("code")
 				code, err := s.redeem(at.params["code"], nil)
 				if err != nil {
 					t.Fatal(err)
@@ -561,10 +561,10 @@ func TestWhatIsAgreedToOfClaims(t *testing.T) {
 					return slices.Contains(allScopes, scope) && !slices.Contains(record.Scopes, scope)
 				})
 				if len(asked) != len(strings.Fields(c.scope)) {
-					v.get(request).want(t, "the same again, of which some was refused", "consent")
+					v.get(request).want("consent", "the same again, of which some was refused")
 					return
 				}
-				at = v.get(request+"&prompt=none").want(t, "the same again", "code")
+				at = v.get(request + "&prompt=none").want("code")
 				if code, err = s.redeem(at.params["code"], nil); err != nil || diffJSON(c.code, string(code.Claims)) != "" {
 					t.Errorf("again the code's claims are %s, %v", code.Claims, err)
 				}
@@ -612,8 +612,8 @@ func TestWhatIsRememberedOfClaims(t *testing.T) {
 				t.Fatal(err)
 			}
 			v := s.visitor(alice())
-			at := v.get(ask("prompt=consent", "scope="+strings.ReplaceAll(c.scope, " ", "+"), asClaims(c.claims))).want(t, "asked", "consent")
-			v.grant(at, strings.Fields(c.granted)...).want(t, "agreed", "code")
+			at := v.get(ask("prompt=consent", "scope="+strings.ReplaceAll(c.scope, " ", "+"), asClaims(c.claims))).want("consent")
+			v.grant(at, strings.Fields(c.granted)...).want("code")
 			record := s.remembered("web")
 			if strings.Join(record.IDTokenClaims, " ") != c.wantID || strings.Join(record.UserInfoClaims, " ") != c.wantInfo {
 				t.Errorf("remembered are %q and %q", record.IDTokenClaims, record.UserInfoClaims)
@@ -642,7 +642,7 @@ func TestClaimsBeyondScopes(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withConsent, func(s *site) { s.config.IgnoreUnknownScopes = true })
 			v := s.visitor(alice())
-			p, err := v.pending(v.get(ask("scope="+c.scope, asClaims(c.claims))).want(t, "asked", "consent"))
+			p, err := v.pending(v.get(ask("scope="+c.scope, asClaims(c.claims))).want("consent"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -701,7 +701,7 @@ func TestAnUnvettedClientGetsNothingWithoutAQuestion(t *testing.T) {
 					if got.kind == "endpoint" {
 						got = v.follow(got)
 					}
-					got.want(t, c.rule, c.want)
+					got.want(c.want)
 					if got.status == http.StatusServiceUnavailable {
 						if e := s.lastEvent(); e.Kind != EventErrorPage || e.Reason != ReasonNoConsentPage || !strings.Contains(s.log.String(), "Config.Consent is nil") {
 							t.Errorf("reported as %s %s, log %s", e.Kind, e.Reason, s.log.String())
@@ -773,17 +773,17 @@ func TestRevokedUnderWay(t *testing.T) {
 					}
 				})
 				v := s.visitor(alice())
-				at := v.get(ask(append([]string{"scope=openid+profile"}, c.ask...)...)).want(t, "asked", "consent")
+				at := v.get(ask(append([]string{"scope=openid+profile"}, c.ask...)...)).want("consent")
 				if steps {
-					at = v.grant(at, strings.Fields(c.granted)...).want(t, "agreed", "terms")
+					at = v.grant(at, strings.Fields(c.granted)...).want("terms")
 					c.change(s)
-					at = v.complete(at, "terms").want(t, "accepted", c.want)
+					at = v.complete(at, "terms").want(c.want)
 				} else {
 					sent := v.page(func(w http.ResponseWriter, r *http.Request) {
 						s.handler.Grant(w, r, Granted{Scopes: strings.Fields(c.granted)})
 					}, formPost("/consent?req="+at.req, ""))
 					c.change(s)
-					at = v.follow(sent).want(t, "agreed", c.want)
+					at = v.follow(sent).want(c.want)
 				}
 				switch {
 				case c.want == "code":
@@ -796,7 +796,7 @@ func TestRevokedUnderWay(t *testing.T) {
 					if slices.Contains(c.ask, "response_type=none") {
 						want = "nothing"
 					}
-					v.grant(at, strings.Fields(c.granted)...).want(t, "agreed once more", want)
+					v.grant(at, strings.Fields(c.granted)...).want(want, "agreed once more")
 				}
 			})
 		}
@@ -816,10 +816,10 @@ func TestNothingIsRevokedWhereNothingIsRemembered(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withConsent, c.change, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
 			v := s.visitor(alice())
-			at := v.get(ask("client_id="+c.client, "scope=openid+profile")).want(t, c.rule, "consent")
-			at = v.grant(at, "openid").want(t, c.rule, "terms")
+			at := v.get(ask("client_id="+c.client, "scope=openid+profile")).want("consent")
+			at = v.grant(at, "openid").want("terms")
 			s.memory.DeleteConsent(context.Background(), "alice", c.client)
-			v.complete(at, "terms").want(t, c.rule, "code")
+			v.complete(at, "terms").want("code")
 			if e := s.lastEvent(); !slices.Equal(e.Scopes, []string{"openid"}) {
 				t.Errorf("the code is for %q", e.Scopes)
 			}
@@ -831,20 +831,20 @@ func TestNothingIsRevokedWhereNothingIsRemembered(t *testing.T) {
 func TestAnInteractionIsOfTheUserWhoSawItsPage(t *testing.T) {
 	s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: func(context.Context, *session.Session, *Request) (bool, error) { return true, nil }}))
 	v := s.visitor(nil)
-	login := v.get(ask()).want(t, "nobody is signed in", "login")
+	login := v.get(ask()).want("login", "nobody is signed in")
 	v.session = s.signIn("alice")
-	v.complete(login, "terms").want(t, "with the req of the login page", "terms")
-	at := v.resume(login).want(t, "alice has to accept", "terms")
+	v.complete(login, "terms").want("terms", "with the req of the login page")
+	at := v.resume(login).want("terms", "alice has to accept")
 	v.session = s.signIn("bob")
-	at = v.complete(at, "terms").want(t, "bob has signed in meanwhile", "terms")
-	v.complete(at, "terms").want(t, "bob has seen them too", "code")
+	at = v.complete(at, "terms").want("terms", "bob has signed in meanwhile")
+	v.complete(at, "terms").want("code", "bob has seen them too")
 }
 
 func TestConsentWithoutAStoreIsAskedForEveryTime(t *testing.T) {
 	s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent"} })
 	v := s.visitor(alice())
 	for _, visit := range []string{"first", "second"} {
-		v.grant(v.get(ask()).want(t, visit, "consent"), "openid").want(t, visit, "code")
+		v.grant(v.get(ask()).want("consent", visit), "openid").want("code", visit)
 	}
 }
 
@@ -904,7 +904,7 @@ func TestTheConsentStoreFails(t *testing.T) {
 					s.config.Timeout = impatient
 				}
 			})
-			s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
+			s.visitor(alice()).get(ask()).want(c.want)
 			if e := s.lastEvent(); e.Err == nil || !strings.Contains(e.Err.Error(), "ConsentStore.FindConsent") {
 				t.Errorf("the log does not say where it failed: %v", e.Err)
 			}
@@ -919,7 +919,7 @@ func TestTheConsentStoreFailsForAnUnvettedClient(t *testing.T) {
 			s := newSite(t, func(s *site) {
 				s.config.Consent = &Consent{Page: "/consent", Store: &consentStub{findErr: errors.New("down")}}
 			})
-			s.visitor(alice()).get(ask("client_id=new", prompt)).want(t, "down", "page Service Unavailable server_error")
+			s.visitor(alice()).get(ask("client_id=new", prompt)).want("page Service Unavailable server_error", "down")
 		})
 	}
 }
@@ -939,17 +939,17 @@ func TestTheConsentStoreFailsAtTheGrant(t *testing.T) {
 			store := &consentStub{}
 			s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: store} })
 			v := s.visitor(alice())
-			at := v.get(ask()).want(t, c.rule, "consent")
+			at := v.get(ask()).want("consent")
 			c.fail(store)
 			if store.late {
 				s.config.Timeout = impatient
 				s.restart()
 			}
-			v.grant(at, "openid").want(t, c.rule, c.want)
+			v.grant(at, "openid").want(c.want)
 			*store = consentStub{keeps: true}
 			s.config.Timeout = 0
 			s.restart()
-			v.grant(at, "openid").want(t, c.rule+": tried again", "code")
+			v.grant(at, "openid").want("code", "tried again")
 		})
 	}
 }
@@ -982,11 +982,11 @@ func TestAnInteractionIsAskedOnlyWhereItMatters(t *testing.T) {
 	count := func(context.Context, *session.Session, *Request) (bool, error) { calls++; return true, nil }
 	s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: count}))
 	v := s.visitor(alice())
-	at := v.get(ask()).want(t, "asked", "terms")
-	v.complete(at, "terms").want(t, "completed, and not asked again", "code")
+	at := v.get(ask()).want("terms")
+	v.complete(at, "terms").want("code", "completed, and not asked again")
 	s.config.Allow = func(context.Context, *session.Session, *Request) (bool, error) { return false, nil }
 	s.restart()
-	v.get(ask()).want(t, "forbidden, so it does not matter", "client access_denied")
+	v.get(ask()).want("client access_denied", "forbidden, so it does not matter")
 	if calls != 1 {
 		t.Errorf("asked %d times, want 1", calls)
 	}
@@ -1002,7 +1002,7 @@ func TestARecordOfAnotherUserIsNotMerged(t *testing.T) {
 			store := &consentStub{found: before}
 			s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: store} })
 			v := s.visitor(alice())
-			v.grant(v.get(ask()).want(t, "asked", "consent"), "openid")
+			v.grant(v.get(ask()).want("consent"), "openid")
 			if store.saved != nil && slices.Contains(store.saved.Scopes, "api:write") {
 				t.Errorf("%+v was merged into %+v", before, store.saved)
 			}
@@ -1015,13 +1015,13 @@ func TestAnInteractionThatRecordsItsOutcomeItself(t *testing.T) {
 	accepted := false
 	s := newSite(t, withStep(Interaction{Name: "terms", Page: "https://pages.example/terms", Needed: func(context.Context, *session.Session, *Request) (bool, error) { return !accepted, nil }}))
 	v := s.visitor(alice())
-	at := v.get(ask()).want(t, "asked", "terms")
+	at := v.get(ask()).want("terms")
 	if !strings.HasPrefix(at.location, "https://pages.example/terms?req=") {
 		t.Errorf("to %s", at.location)
 	}
-	v.resume(at).want(t, "not accepted", "terms")
+	v.resume(at).want("terms", "not accepted")
 	accepted = true
-	v.resume(at).want(t, "accepted", "code")
+	v.resume(at).want("code")
 }
 
 func TestAnInteractionFails(t *testing.T) {
@@ -1042,7 +1042,7 @@ func TestAnInteractionFails(t *testing.T) {
 					s.config.Timeout = impatient
 				}
 			})
-			s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
+			s.visitor(alice()).get(ask()).want(c.want)
 		})
 	}
 }
@@ -1050,12 +1050,12 @@ func TestAnInteractionFails(t *testing.T) {
 func TestAnInteractionThatAPromptAsksFor(t *testing.T) {
 	s := newSite(t, withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts"}))
 	v := s.visitor(alice())
-	v.get(ask()).want(t, "not asked for", "code")
-	at := v.get(ask("prompt=select_account")).want(t, "asked for", "accounts")
-	v.resume(at).want(t, "came back", "accounts")
+	v.get(ask()).want("code", "not asked for")
+	at := v.get(ask("prompt=select_account")).want("accounts")
+	v.resume(at).want("accounts", "came back")
 	v.session = s.signIn("bob")
-	v.complete(at, "accounts").want(t, "chosen", "code")
-	s.visitor(alice()).get(ask("prompt=select_account+none")).want(t, "with none", "client invalid_request")
+	v.complete(at, "accounts").want("code")
+	s.visitor(alice()).get(ask("prompt=select_account+none")).want("client invalid_request")
 }
 
 // Who agrees is who was chosen, wherever the host names the page.
@@ -1063,11 +1063,11 @@ func TestAnAccountIsChosenBeforeConsent(t *testing.T) {
 	s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}),
 		withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts"}))
 	v := s.visitor(alice())
-	at := v.get(ask("prompt=select_account")).want(t, "asked", "accounts")
+	at := v.get(ask("prompt=select_account")).want("accounts")
 	v.session = bob()
-	at = v.complete(at, "accounts").want(t, "chosen", "consent")
-	at = v.grant(at, "openid").want(t, "agreed", "terms")
-	v.complete(at, "terms").want(t, "accepted", "code")
+	at = v.complete(at, "accounts").want("consent")
+	at = v.grant(at, "openid").want("terms")
+	v.complete(at, "terms").want("code")
 }
 
 // A choice is kept while the one who was chosen signs in anew, and is no sign-in itself.
@@ -1079,16 +1079,16 @@ func TestAChosenAccountThatHasToSignIn(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts", Needed: always}))
 			v := s.visitor(&session.Session{ID: "alice-1", Subject: "alice", AuthTime: testStart.Add(-time.Hour)})
-			at := v.get(ask(c.ask)).want(t, c.rule, "login")
+			at := v.get(ask(c.ask)).want("login")
 			s.now = s.now.Add(10 * time.Second)
 			v.session = s.signIn("alice")
-			at = v.resume(at).want(t, c.rule, "accounts")
+			at = v.resume(at).want("accounts")
 			v.session = &session.Session{ID: "bob-1", Subject: "bob", AuthTime: testStart.Add(-2 * time.Minute)}
-			at = v.complete(at, "accounts").want(t, c.rule+", an older account was chosen", "login")
-			at = v.resume(at).want(t, c.rule+", back without signing in", "login")
+			at = v.complete(at, "accounts").want("login", "an older account was chosen")
+			at = v.resume(at).want("login", "back without signing in")
 			s.now = s.now.Add(10 * time.Second)
 			v.session = s.signIn("bob")
-			v.resume(at).want(t, c.rule+", signed in", "code")
+			v.resume(at).want("code")
 		})
 	}
 }
@@ -1106,22 +1106,22 @@ func TestAConsentRecordIsBounded(t *testing.T) {
 		return ask("claims=" + url.QueryEscape(`{"userinfo":{`+strings.Join(members, ",")+`}}`))
 	}
 	for round := range 5 {
-		v.grant(v.get(wants(round, 90)).want(t, "more claims", "consent"), "openid").want(t, "granted", "code")
+		v.grant(v.get(wants(round, 90)).want("consent"), "openid").want("code")
 		c := s.remembered("web")
 		if n := len(c.UserInfoClaims); n > maxKept || n < 90 {
 			t.Errorf("%d names in one record after %d grants", n, round+1)
 		}
 	}
-	v.get(wants(4, 90)).want(t, "the last ones are remembered", "code")
-	v.get(wants(0, 90)).want(t, "the first ones are forgotten", "consent")
-	v.get(wants(0, 101)).want(t, "too many at once", "client invalid_request")
+	v.get(wants(4, 90)).want("code", "the last ones are remembered")
+	v.get(wants(0, 90)).want("consent", "the first ones are forgotten")
+	v.get(wants(0, 101)).want("client invalid_request", "too many at once")
 }
 
 // Of nobody there is nothing to find.
 func TestNobodysConsentIsNotLookedFor(t *testing.T) {
 	store := &consentStub{}
 	s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: store} })
-	s.visitor(nil).get(ask("client_id=new", "prompt=none")).want(t, "nobody", "page Bad Request login_required")
+	s.visitor(nil).get(ask("client_id=new", "prompt=none")).want("page Bad Request login_required", "nobody")
 	if store.findCalls != 0 {
 		t.Errorf("the store was asked %d times", store.findCalls)
 	}
@@ -1131,9 +1131,9 @@ func TestNobodysConsentIsNotLookedFor(t *testing.T) {
 func TestAPageThatIsCompletedByAnotherSignInIsAWarning(t *testing.T) {
 	s := newSite(t, withConsent)
 	v := s.visitor(alice())
-	at := v.get(ask()).want(t, "asked", "consent")
+	at := v.get(ask()).want("consent")
 	v.session = s.signIn("bob")
-	v.grant(at, "openid").want(t, "bob agrees to what alice was asked", "consent")
+	v.grant(at, "openid").want("consent", "bob agrees to what alice was asked")
 	if !strings.Contains(s.log.String(), "Session.ID has to stay the same") {
 		t.Errorf("the log has nothing of it: %s", s.log.String())
 	}

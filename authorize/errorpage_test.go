@@ -76,7 +76,7 @@ func TestRetryAfter(t *testing.T) {
 				s.config.Clients = clientsFunc(func(context.Context, string) (*Client, error) { return nil, fmt.Errorf("busy: %w", busy) })
 				c.change(s)
 			})
-			got := s.visitor(alice()).get(c.ask).want(t, c.rule, c.want)
+			got := s.visitor(alice()).get(c.ask).want(c.want)
 			if after := got.header.Get("Retry-After"); after != c.after {
 				t.Errorf("Retry-After is %q, want %q", after, c.after)
 			}
@@ -213,8 +213,8 @@ func TestErrorURL(t *testing.T) {
 // back to the client on it.
 func TestErrorURLForUnvettedClients(t *testing.T) {
 	s := newSite(t, withErrorURL("/error"))
-	s.visitor(nil).get(ask("client_id=new", "redirect_uri=https://evil.example/")).want(t, "no destination", "error")
-	s.visitor(nil).get(ask("client_id=new", "scope=unknown")).want(t, "a way back", "page Bad Request invalid_scope")
+	s.visitor(nil).get(ask("client_id=new", "redirect_uri=https://evil.example/")).want("error", "no destination")
+	s.visitor(nil).get(ask("client_id=new", "scope=unknown")).want("page Bad Request invalid_scope", "a way back")
 }
 
 func TestOtherMethodsAreNotRedirectedToErrorURL(t *testing.T) {
@@ -502,7 +502,7 @@ func TestErrorPagesKnowTheRequest(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			var page PageError
 			s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}), keeping(&page))
-			at := s.visitor(nil).get(good).want(t, "waits", "login")
+			at := s.visitor(nil).get(good).want("login")
 			c.do(s.visitor(alice()), at)
 			if page.Reason != c.reason || page.ClientID != c.id || page.ClientName != c.name || strings.Join(page.UILocales, " ") != c.locales {
 				t.Errorf("the page has %+v", page)
@@ -538,8 +538,8 @@ func TestErrorURLGetsTheLanguages(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withErrorURL("/error?a=b#top"), withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
-			at := s.visitor(nil).get(ask("ui_locales=sv+de")).want(t, "waits", "login")
-			got := c.do(s.visitor(nil), at).want(t, c.rule, "error")
+			at := s.visitor(nil).get(ask("ui_locales=sv+de")).want("login")
+			got := c.do(s.visitor(nil), at).want("error")
 			u, err := url.Parse(got.location)
 			if err != nil {
 				t.Fatal(err)
@@ -624,7 +624,7 @@ func TestTheWayBackOfARequestThatExpired(t *testing.T) {
 			var page PageError
 			s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}), keeping(&page))
 			v := s.visitor(alice())
-			at := v.get(ask(append([]string{"prompt=login", "state=a%26b%3D+%2B%C3%A9"}, c.ask...)...)).want(t, "waits", "login")
+			at := v.get(ask(append([]string{"prompt=login", "state=a%26b%3D+%2B%C3%A9"}, c.ask...)...)).want("login")
 			if c.then != nil {
 				c.then(s)
 			}
@@ -639,7 +639,7 @@ func TestTheWayBackOfARequestThatExpired(t *testing.T) {
 	s := newSite(t)
 	at := s.visitor(nil).get(ask())
 	s.now = s.now.Add(time.Hour)
-	got := s.visitor(nil).resume(at).want(t, "the page of this package", "page Bad Request invalid_request")
+	got := s.visitor(nil).resume(at).want("page Bad Request invalid_request", "the page of this package")
 	if !strings.Contains(got.body, `<a href="https://app.example/cb?error=access_denied&amp;`) || strings.Contains(got.body, "nobody has verified") {
 		t.Errorf("on the page:\n%s", got.body)
 	}

@@ -137,7 +137,7 @@ func TestLevels(t *testing.T) {
 func TestTheScopesReportedAreThoseGranted(t *testing.T) {
 	s := newSite(t, withConsent)
 	v := s.visitor(alice())
-	v.grant(v.get(ask("scope=openid+profile")), "openid").want(t, "fewer than asked", "code")
+	v.grant(v.get(ask("scope=openid+profile")), "openid").want("code", "fewer than asked")
 	if diff := cmp.Diff([]string{"openid"}, s.lastEvent().Scopes); diff != "" {
 		t.Error(diff)
 	}
@@ -168,7 +168,7 @@ func TestTheLogSaysWhyAndTheClientDoesNot(t *testing.T) {
 	s := newSite(t, func(s *site) {
 		s.config.Sessions = SessionFunc(func(*http.Request) (*session.Session, error) { return nil, errors.New("dial tcp 10.0.0.7") })
 	})
-	got := s.visitor(nil).get(ask()).want(t, "down", "client server_error")
+	got := s.visitor(nil).get(ask()).want("client server_error", "down")
 	if strings.Contains(got.location, "10.0.0.7") || strings.Contains(got.location, "SessionStore") {
 		t.Errorf("the client reads %s", got.location)
 	}

@@ -29,7 +29,7 @@ func TestWhatACodeStandsFor(t *testing.T) {
 	s := newSite(t)
 	s.now = testStart.Add(1234567 * time.Nanosecond) // finer than a record holds
 	who := &session.Session{ID: "sid", Subject: "alice", AuthTime: testStart.Add(-time.Minute + 999), ACR: "2", AMR: []string{"pwd", "otp"}, Data: []byte("host")}
-	got := s.visitor(who).get(ask("scope=openid+profile", "+resource=https://api.example/a", `claims=%7B%22id_token%22:%7B%22a%22:null%7D%7D`)).want(t, "asked", "code")
+	got := s.visitor(who).get(ask("scope=openid+profile", "+resource=https://api.example/a", `claims=%7B%22id_token%22:%7B%22a%22:null%7D%7D`)).want("code")
 	code, err := s.redeem(got.params["code"], nil)
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func TestACodeSharesNoMemoryWithTheSession(t *testing.T) {
 	s := newSite(t, func(s *site) { s.config.Codes = kept })
 	who := alice()
 	who.Data = []byte("host")
-	s.visitor(who).get(ask()).want(t, "asked", "code")
+	s.visitor(who).get(ask()).want("code")
 	who.Data[0], who.AMR[0] = 'X', "X"
 	if string(kept.saved.SessionData) != "host" || kept.saved.AMR[0] != "pwd" {
 		t.Errorf("%s, %v", kept.saved.SessionData, kept.saved.AMR)
@@ -163,7 +163,7 @@ func TestRedeem(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t)
-			code := s.visitor(alice()).get(ask(c.ask...)).want(t, c.rule, "code").params["code"]
+			code := s.visitor(alice()).get(ask(c.ask...)).want("code").params["code"]
 			s.now = s.now.Add(c.after)
 			got, err := s.redeem(code, c.change)
 			var replay *ReplayError
@@ -200,7 +200,7 @@ func TestVerifiersAtRedemption(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t)
-			code := s.visitor(alice()).get(ask("code_challenge="+pkce.Challenge(c.made))).want(t, c.rule, "code").params["code"]
+			code := s.visitor(alice()).get(ask("code_challenge=" + pkce.Challenge(c.made))).want("code").params["code"]
 			got, err := s.redeem(code, func(r *Redemption) { r.Verifier = c.sent })
 			if c.want == "" {
 				if err != nil || got == nil {
@@ -405,7 +405,7 @@ func TestTheCodeStoreFailsWhenACodeIsIssued(t *testing.T) {
 					s.config.Timeout = impatient
 				}
 			})
-			got := s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
+			got := s.visitor(alice()).get(ask()).want(c.want)
 			if got.params["code"] != "" || got.params["state"] != "st-1" {
 				t.Error(got.params)
 			}
@@ -535,7 +535,7 @@ func TestNothingIsIssuedForResponseTypeNone(t *testing.T) {
 	s := newSite(t)
 	s.config.Codes = failingCodes{t}
 	s.restart()
-	got := s.visitor(alice()).get(ask("response_type=none")).want(t, "none", "nothing")
+	got := s.visitor(alice()).get(ask("response_type=none")).want("nothing")
 	if len(got.params) != 2 || got.params["state"] != "st-1" {
 		t.Errorf("%v", got.params)
 	}
@@ -585,7 +585,7 @@ func TestThePolicyIsAskedOnEveryPath(t *testing.T) {
 			s.config.Allow = nil
 			s.restart()
 			v := s.visitor(alice())
-			at := v.get(ask()).want(t, "consent", "consent")
+			at := v.get(ask()).want("consent")
 			s.config.Allow = allow
 			s.restart()
 			return v.grant(at, "openid")
@@ -634,7 +634,7 @@ func TestThePolicyFails(t *testing.T) {
 					s.config.Timeout = impatient
 				}
 			})
-			s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
+			s.visitor(alice()).get(ask()).want(c.want)
 		})
 	}
 }
@@ -661,7 +661,7 @@ func TestTheSessionStore(t *testing.T) {
 					s.config.Timeout = impatient
 				}
 			})
-			s.visitor(nil).get(ask()).want(t, c.rule, c.want)
+			s.visitor(nil).get(ask()).want(c.want)
 		})
 	}
 }
@@ -683,7 +683,7 @@ func TestASubjectThatCannotBe(t *testing.T) {
 			if page == "terms" {
 				at = v.grant(at, "openid")
 			}
-			at.want(t, "on the page", page)
+			at.want(page)
 			v.session = as(subject)
 			if page == "terms" {
 				return v.complete(at, "terms")
@@ -718,7 +718,7 @@ func TestASubjectThatCannotBe(t *testing.T) {
 			return s.visitor(nil).post(ask("id_token_hint=hint-of-" + url.QueryEscape(subject)))
 		}, "endpoint", "client server_error", "Config.IDTokenHint: the subject"},
 	} {
-		newSite := func() *site {
+		here := func(t *testing.T) *site {
 			return newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
 		}
 		for what, subject := range bad {
@@ -726,15 +726,15 @@ func TestASubjectThatCannotBe(t *testing.T) {
 				continue // no request has so much
 			}
 			t.Run(c.where+", "+what, func(t *testing.T) {
-				s := newSite()
-				c.do(s, subject).want(t, what, c.want)
+				s := here(t)
+				c.do(s, subject).want(c.want)
 				if e := s.lastEvent(); e.Err == nil || !strings.Contains(e.Err.Error(), c.field) || e.level() != slog.LevelError || len(s.log.String()) > 5000 {
 					t.Errorf("the log does not name the field %s: %v", c.field, e.Err)
 				}
 			})
 		}
 		for what, subject := range subjects {
-			t.Run(c.where+", 255 bytes of "+what, func(t *testing.T) { c.do(newSite(), subject).want(t, what, c.good) })
+			t.Run(c.where+", 255 bytes of "+what, func(t *testing.T) { c.do(here(t), subject).want(c.good) })
 		}
 	}
 }
@@ -745,9 +745,9 @@ func TestASessionOfAnyBytes(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			s := newSite(t, withConsent)
 			v := s.visitor(nil)
-			at := v.get(ask()).want(t, "nobody", "login")
+			at := v.get(ask()).want("login", "nobody")
 			v.session = &session.Session{ID: text, Subject: "alice", AuthTime: s.now, ACR: text, AMR: []string{text}, Data: []byte(text)}
-			at = v.grant(v.resume(at).want(t, "signed in", "consent"), "openid").want(t, "agreed", "code")
+			at = v.grant(v.resume(at).want("consent"), "openid").want("code")
 			code, err := s.redeem(at.params["code"], nil)
 			if err != nil || code.SessionID != text || string(code.SessionData) != text {
 				t.Errorf("the code has other bytes, %v", err)
@@ -791,7 +791,7 @@ func TestTheHostsOwnParametersAreInTheCode(t *testing.T) {
 		for _, way := range ways {
 			t.Run(c.rule+", "+way.name, func(t *testing.T) {
 				s := newSite(t, func(s *site) { s.config.Parameters = []string{"x_tenant", "x_method"} })
-				code, err := s.redeem(way.take(s, ask(c.ask...)).want(t, way.name, "code").params["code"], nil)
+				code, err := s.redeem(way.take(s, ask(c.ask...)).want("code").params["code"], nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -805,8 +805,8 @@ func TestTheHostsOwnParametersAreInTheCode(t *testing.T) {
 		t.Run("too many, "+name, func(t *testing.T) {
 			s := newSite(t, func(s *site) { s.config.Parameters = []string{"x_tenant", "x_method"} })
 			v := s.visitor(who)
-			v.get(ask("x_tenant="+strings.Repeat("t", 2000), "x_method="+strings.Repeat("m", 49))).want(t, "2,049 bytes together", "client invalid_request")
-			v.get(ask("x_tenant="+strings.Repeat("%C3%A9", 1024), "x_method=m")).want(t, "bytes, not letters", "client invalid_request")
+			v.get(ask("x_tenant="+strings.Repeat("t", 2000), "x_method="+strings.Repeat("m", 49))).want("client invalid_request", "2,049 bytes together")
+			v.get(ask("x_tenant="+strings.Repeat("%C3%A9", 1024), "x_method=m")).want("client invalid_request", "bytes, not letters")
 		})
 	}
 }
@@ -832,7 +832,7 @@ func TestTheSessionStoreIsAskedOnceAndLate(t *testing.T) {
 func TestACodeIsOfItsIssuerOnly(t *testing.T) {
 	acme := newSite(t)
 	globex := newSite(t, func(s *site) { s.config.Issuer, s.config.Codes = "https://globex.example", acme.memory })
-	code := acme.visitor(alice()).get(ask()).want(t, "a code of acme", "code").params["code"]
+	code := acme.visitor(alice()).get(ask()).want("code").params["code"]
 	var replay *ReplayError
 	if got, err := globex.redeem(code, nil); got != nil || !errors.Is(err, oautherr.InvalidGrant) || errors.As(err, &replay) {
 		t.Errorf("at globex: %v, %v", got, err)

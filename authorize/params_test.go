@@ -45,7 +45,7 @@ func TestLimitsOfWhatIsRead(t *testing.T) {
 			}
 			r.URL.RawQuery = c.query
 			s := newSite(t)
-			s.visitor(alice()).send(s.handler, r).want(t, c.rule, c.want)
+			s.visitor(alice()).send(s.handler, r).want(c.want)
 		})
 	}
 }
@@ -55,7 +55,7 @@ func TestNoMoreIsReadThanTheLimit(t *testing.T) {
 	body := &counted{}
 	r := formPost("/authorize", "")
 	r.Body = body
-	s.visitor(nil).send(s.handler, r).want(t, "an endless body", "page Request Entity Too Large invalid_request")
+	s.visitor(nil).send(s.handler, r).want("page Request Entity Too Large invalid_request", "an endless body")
 	if body.read > maxInput+4096 {
 		t.Errorf("read %d bytes of a body that may have %d", body.read, maxInput)
 	}
@@ -71,7 +71,7 @@ func TestABodyThatBreaksOff(t *testing.T) {
 	s := newSite(t)
 	r := formPost("/authorize", "")
 	r.Body = io.NopCloser(io.MultiReader(strings.NewReader(ask()), iotest.ErrReader(errors.New("connection reset"))))
-	s.visitor(alice()).send(s.handler, r).want(t, "what arrived was a whole request", "page Bad Request invalid_request")
+	s.visitor(alice()).send(s.handler, r).want("page Bad Request invalid_request", "what arrived was a whole request")
 }
 
 // A body that takes longer than the request may take is not answered any more.
@@ -80,7 +80,7 @@ func TestABodyThatComesTooLate(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	r := formPost("/authorize", ask()).WithContext(ctx)
-	s.visitor(alice()).send(s.handler, r).want(t, "the browser has gone away", "page Bad Request invalid_request")
+	s.visitor(alice()).send(s.handler, r).want("page Bad Request invalid_request", "the browser has gone away")
 	if e := s.lastEvent(); e.Reason != ReasonUnreadable || e.level() != slog.LevelInfo {
 		t.Errorf("reported as %s at %s", e.Reason, e.level())
 	}
@@ -143,13 +143,13 @@ func TestWithoutAServerInFront(t *testing.T) {
 		r.Header["Content-Encoding"] = []string{first, second}
 		return r
 	}
-	s.visitor(nil).send(s.handler, post("/authorize")).want(t, "no body", "page Bad Request invalid_request")
-	s.visitor(nil).send(s.handler, post("/authorize?"+ask())).want(t, "no body, and a query", "page Bad Request invalid_request")
+	s.visitor(nil).send(s.handler, post("/authorize")).want("page Bad Request invalid_request", "no body")
+	s.visitor(nil).send(s.handler, post("/authorize?"+ask())).want("page Bad Request invalid_request", "no body, and a query")
 	get := post("/authorize?" + ask())
 	get.Method = http.MethodGet
-	s.visitor(alice()).send(s.handler, get).want(t, "a GET without a body", "code")
-	s.visitor(alice()).send(s.handler, twice("identity", "gzip")).want(t, "gzip in a second line", "page Unsupported Media Type invalid_request")
-	s.visitor(alice()).send(s.handler, twice("", "identity")).want(t, "identity in a second line", "code")
+	s.visitor(alice()).send(s.handler, get).want("code", "a GET without a body")
+	s.visitor(alice()).send(s.handler, twice("identity", "gzip")).want("page Unsupported Media Type invalid_request", "gzip in a second line")
+	s.visitor(alice()).send(s.handler, twice("", "identity")).want("code", "identity in a second line")
 
 	w := httptest.NewRecorder()
 	s.handler.PendingHandler().ServeHTTP(w, post("/pending"))
@@ -171,6 +171,7 @@ func TestWithoutAServerInFront(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			s.t = t
 			if got := s.visitor(alice()).page(page, post("/page")); got.status >= 500 {
 				t.Errorf("status %d", got.status)
 			}
@@ -182,9 +183,9 @@ func TestWithoutAServerInFront(t *testing.T) {
 func TestTheBodyOfAPostResumesNothing(t *testing.T) {
 	s := newSite(t)
 	v := s.visitor(nil)
-	at := v.get(ask()).want(t, "asked", "login")
+	at := v.get(ask()).want("login")
 	v.session = s.signIn("alice")
-	v.post("req="+url.QueryEscape(at.req)).want(t, "req in the body", "page Bad Request invalid_request")
+	v.post("req="+url.QueryEscape(at.req)).want("page Bad Request invalid_request", "req in the body")
 	if e := s.lastEvent(); e.Reason != ReasonNoRequest {
 		t.Errorf("reported as %s", e.Reason)
 	}

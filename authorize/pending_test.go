@@ -45,7 +45,7 @@ func TestComingBack(t *testing.T) {
 			return v.resume(at)
 		}, "code"},
 		{"the cookie holds the hash", func(v *visitor, at *reply) *reply {
-			v.eachCookie(func(string) string { return "1." + claimsOf(t, at.req)["browser"].(string) })
+			v.eachCookie(func(string) string { return "1." + at.claims()["browser"].(string) })
 			return v.resume(at)
 		}, "code"},
 		{"the cookie is there twice", func(v *visitor, at *reply) *reply {
@@ -103,9 +103,9 @@ func TestComingBack(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t)
 			v := s.visitor(nil)
-			at := v.get(ask()).want(t, c.rule, "login")
+			at := v.get(ask()).want("login")
 			v.session = s.signIn("alice")
-			got := c.back(v, at).want(t, c.rule, c.want)
+			got := c.back(v, at).want(c.want)
 			if got.kind == "client" && (got.target != "https://app.example/cb" || got.params["state"] != "st-1" || got.status != 302) {
 				t.Errorf("status %d to %s with the state %q", got.status, got.target, got.params["state"])
 			}
@@ -154,7 +154,7 @@ func TestWhatChangedMeanwhileCounts(t *testing.T) {
 				s.memory.PutClient(*web)
 			}
 			v.session = s.signIn("alice")
-			v.resume(at).want(t, c.rule, c.want)
+			v.resume(at).want(c.want)
 		})
 	}
 }
@@ -163,10 +163,10 @@ func TestWhatChangedMeanwhileCounts(t *testing.T) {
 func TestTheLoginsRequestAtAnotherPage(t *testing.T) {
 	s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
 	v := s.visitor(nil)
-	at := v.get(ask()).want(t, "nobody", "login")
+	at := v.get(ask()).want("login", "nobody")
 	v.session = s.signIn("alice")
-	v.grant(at, "openid").want(t, "Grant with the login page's request", "consent")
-	v.complete(at, "terms").want(t, "Complete with the login page's request", "consent")
+	v.grant(at, "openid").want("consent", "Grant with the login page's request")
+	v.complete(at, "terms").want("consent", "Complete with the login page's request")
 }
 
 // pending is what a page of the host reads, to which the browser was sent.
@@ -184,7 +184,7 @@ func TestAPageIsToldWhoWasSentToIt(t *testing.T) {
 		t.Run(c.page, func(t *testing.T) {
 			s := newSite(t, withConsent)
 			v := s.visitor(alice())
-			at := v.get(c.ask).want(t, "asked", c.page)
+			at := v.get(c.ask).want(c.page)
 			p, err := v.pending(at)
 			if err != nil || p.Subject != c.subject || p.Anew {
 				t.Errorf("%v, %v, want %q", p, err, c.subject)
@@ -201,11 +201,11 @@ func TestAPageIsToldWhoWasSentToIt(t *testing.T) {
 func TestAnInteractionIsNotPassedByComingBack(t *testing.T) {
 	s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms?v=2#top", Needed: always}))
 	v := s.visitor(alice())
-	at := v.get(ask()).want(t, "asked", "consent")
-	v.resume(at).want(t, "came back", "consent")
-	early := v.complete(at, "terms").want(t, "another one was completed", "consent")
-	v.grant(early, "openid").want(t, "which does not count", "terms")
-	terms := v.grant(at, "openid").want(t, "agreed", "terms")
+	at := v.get(ask()).want("consent")
+	v.resume(at).want("consent", "came back")
+	early := v.complete(at, "terms").want("consent", "another one was completed")
+	v.grant(early, "openid").want("terms", "which does not count")
+	terms := v.grant(at, "openid").want("terms")
 	if !strings.HasPrefix(terms.location, testIssuer+"/terms?v=2&req=ey") || !strings.HasSuffix(terms.location, "#top") {
 		t.Errorf("the page's own query and fragment: %s", terms.location)
 	}
@@ -236,7 +236,7 @@ func TestEndingAnInteractionTheWrongWay(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
 			v := s.visitor(alice())
-			c.do(v, v.get(ask()).want(t, c.rule, "terms")).want(t, c.rule, c.want)
+			c.do(v, v.get(ask()).want("terms")).want(c.want)
 		})
 	}
 }
@@ -244,14 +244,14 @@ func TestEndingAnInteractionTheWrongWay(t *testing.T) {
 func TestTheSessionStoreFailsAtTheEndOfAnInteraction(t *testing.T) {
 	s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
 	v := s.visitor(alice())
-	at := v.get(ask()).want(t, "asked", "terms")
+	at := v.get(ask()).want("terms")
 	s.config.Sessions = SessionFunc(func(*http.Request) (*session.Session, error) { return alice(), errors.New("down") })
 	s.restart()
-	v.complete(at, "terms").want(t, "down", "page Service Unavailable server_error")
+	v.complete(at, "terms").want("page Service Unavailable server_error", "down")
 	s.config.Timeout = impatient
 	s.config.Sessions = SessionFunc(func(r *http.Request) (*session.Session, error) { <-r.Context().Done(); return alice(), nil })
 	s.restart()
-	v.complete(at, "terms").want(t, "too late", "page Service Unavailable temporarily_unavailable")
+	v.complete(at, "terms").want("page Service Unavailable temporarily_unavailable", "too late")
 }
 
 func TestResumeAndDenySendTheBrowserBack(t *testing.T) {
@@ -274,7 +274,7 @@ func TestResumeAndDenySendTheBrowserBack(t *testing.T) {
 			s := newSite(t)
 			got := s.visitor(s.signIn("alice")).page(func(w http.ResponseWriter, r *http.Request) { c.do(s.handler, w, r) }, c.r)
 			if c.want == "" {
-				got.want(t, c.rule, "page Bad Request invalid_request")
+				got.want("page Bad Request invalid_request")
 			} else if got.location != testEndpoint+c.want {
 				t.Errorf("sent to %q", got.location)
 			}
@@ -359,13 +359,13 @@ func TestPendingIsWhatTheLoginPageReads(t *testing.T) {
 func TestPendingKnowsTheDefaultRedirectURI(t *testing.T) {
 	s := newSite(t)
 	v := s.visitor(nil)
-	at := v.get(ask("client_id=only", "scope=api:read", "-redirect_uri")).want(t, "asked", "login")
+	at := v.get(ask("client_id=only", "scope=api:read", "-redirect_uri")).want("login")
 	p, err := s.handler.Pending(httptest.NewRequest("GET", "/login?req="+at.req, nil))
 	if err != nil || p.Request.RedirectURI != "https://only.example/cb" || p.Request.RedirectHost() != "only.example" {
 		t.Errorf("%+v, %v", p, err)
 	}
 	v.session = s.signIn("alice")
-	if got := v.resume(at).want(t, "back", "code"); got.target != "https://only.example/cb" {
+	if got := v.resume(at).want("code"); got.target != "https://only.example/cb" {
 		t.Errorf("to %s", got.target)
 	}
 }
@@ -477,7 +477,7 @@ func TestTheLoginPage(t *testing.T) {
 				t.Errorf("to %s", location)
 			}
 			if c.to == "" {
-				v.get(ask()).want(t, c.rule, "client server_error")
+				v.get(ask()).want("client server_error")
 				if len(v.cookies) != 0 {
 					t.Error("cookies were left behind")
 				}
@@ -496,7 +496,7 @@ func TestTheLoginRedirectorHangs(t *testing.T) {
 				s.config.Timeout = impatient
 				s.config.Login = loginFunc(func(ctx context.Context, _ *Pending) (string, error) { <-ctx.Done(); return "/login", late })
 			})
-			s.visitor(nil).get(ask()).want(t, fmt.Sprint("late: ", late), "client temporarily_unavailable")
+			s.visitor(nil).get(ask()).want("client temporarily_unavailable")
 		})
 	}
 }
@@ -555,7 +555,7 @@ func TestPromptCreate(t *testing.T) {
 	at := register("nobody is signed in", v.get(ask("prompt=create")))
 	register("came back as nobody", v.resume(at))
 	v.session = s.signIn("carol")
-	v.resume(at).want(t, "carol has signed up", "code")
+	v.resume(at).want("code", "carol has signed up")
 
 	v = s.visitor(alice())
 	at = register("alice is signed in", v.get(ask("prompt=create")))
@@ -563,12 +563,12 @@ func TestPromptCreate(t *testing.T) {
 		t.Errorf("reported as %s for %s", e.Interaction, e.Reason)
 	}
 	register("alice came back", v.resume(at))
-	v.get(ask("prompt=create+none")).want(t, "with none", "client invalid_request")
-	v.get(ask()).want(t, "not asked for", "code")
+	v.get(ask("prompt=create+none")).want("client invalid_request")
+	v.get(ask()).want("code", "not asked for")
 	if prompts := s.handler.Metadata()["prompt_values_supported"]; !slices.Contains(prompts.([]string), "create") {
 		t.Errorf("the metadata has the prompts %v", prompts)
 	}
-	newSite(t).visitor(nil).get(ask("prompt=create")).want(t, "without such a page", "client invalid_request")
+	newSite(t).visitor(nil).get(ask("prompt=create")).want("client invalid_request", "without such a page")
 }
 
 // A user who comes back from the login page as nobody is mostly a mistake of the host's,
@@ -591,7 +591,7 @@ func TestAReturnAsNobodyIsAWarning(t *testing.T) {
 		{"the GET of a POST", nil, ask(), func(v *visitor, _ *reply) *reply { return v.follow(v.post(ask())) }, false},
 		{"from another page, where the session ended", nil, ask(), func(v *visitor, at *reply) *reply {
 			v.session = alice()
-			at = v.resume(at).want(t, "signed in", "terms")
+			at = v.resume(at).want("terms")
 			v.session = nil
 			return v.resume(at)
 		}, false},
@@ -599,7 +599,7 @@ func TestAReturnAsNobodyIsAWarning(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
 			v := s.visitor(nil)
-			at := v.get(c.ask).want(t, "asked", "login")
+			at := v.get(c.ask).want("login")
 			v.session = c.who
 			s.log.Reset()
 			c.back(v, at)
@@ -634,15 +634,15 @@ func TestGrantAndCompleteAfterTheSessionEnded(t *testing.T) {
 			t.Run(c.rule+", "+rule, func(t *testing.T) {
 				s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
 				v := s.visitor(alice())
-				consent := v.get(ask("client_id=native")).want(t, "asked", "consent")
-				terms := v.grant(consent, "openid").want(t, "agreed", "terms")
+				consent := v.get(ask("client_id=native")).want("consent")
+				terms := v.grant(consent, "openid").want("terms")
 				s.events, v.session = nil, who
-				at := c.do(v, consent, terms).want(t, "the session ended", "login")
+				at := c.do(v, consent, terms).want("login", "the session ended")
 				if len(s.events) != 1 || s.events[0].Kind != EventInteraction {
 					t.Errorf("reported: %+v", s.events)
 				}
 				v.session = s.signIn("alice")
-				v.resume(at).want(t, "and is a new one", "consent")
+				v.resume(at).want("consent", "and is a new one")
 			})
 		}
 	}
@@ -662,27 +662,27 @@ func TestWhatUsersDoTwice(t *testing.T) {
 		want string
 	}{
 		{"Allow, one click after the other", ask(), func(v *visitor, _, consent *reply) *reply {
-			v.follow(allow(v, consent)).want(t, "the first", "code")
+			v.follow(allow(v, consent)).want("code")
 			return v.follow(allow(v, consent))
 		}, "code"},
 		{"Allow, both clicks before an answer", ask(), func(v *visitor, _, consent *reply) *reply {
 			first, second := allow(v, consent), allow(v, consent)
-			v.follow(first).want(t, "the first", "code")
+			v.follow(first).want("code")
 			return v.follow(second)
 		}, "code"},
 		{"Allow, for a client whose consent is not remembered", ask("client_id=native"), func(v *visitor, _, consent *reply) *reply {
 			first, second := allow(v, consent), allow(v, consent)
-			v.follow(first).want(t, "the first", "code")
+			v.follow(first).want("code")
 			return v.follow(second)
 		}, "consent"},
 		{"back to the login page, and the password once more", ask(), func(v *visitor, login, consent *reply) *reply {
-			v.grant(consent, "openid").want(t, "the first", "code")
+			v.grant(consent, "openid").want("code")
 			v.site.now = v.site.now.Add(time.Minute)
 			v.session = v.site.signIn("alice")
 			return v.resume(login)
 		}, "code"},
 		{"back to the login page, and another user", ask(), func(v *visitor, login, consent *reply) *reply {
-			v.grant(consent, "openid").want(t, "the first", "code")
+			v.grant(consent, "openid").want("code")
 			v.session = v.site.signIn("bob")
 			return v.resume(login)
 		}, "consent"},
@@ -691,21 +691,21 @@ func TestWhatUsersDoTwice(t *testing.T) {
 			return v.resume(login)
 		}, "consent"},
 		{"Allow, and then No", ask(), func(v *visitor, _, consent *reply) *reply {
-			v.grant(consent, "openid").want(t, "the first", "code")
+			v.grant(consent, "openid").want("code")
 			return v.deny(consent)
 		}, "page Bad Request access_denied"},
 		{"No, and then Allow", ask(), func(v *visitor, _, consent *reply) *reply {
-			v.deny(consent).want(t, "the first", "client access_denied")
+			v.deny(consent).want("client access_denied")
 			return v.grant(consent, "openid")
 		}, "consent"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withConsent)
 			v := s.visitor(nil)
-			login := v.get(c.ask).want(t, "asked", "login")
+			login := v.get(c.ask).want("login")
 			v.session = s.signIn("alice")
-			consent := v.resume(login).want(t, "signed in", "consent")
-			c.do(v, login, consent).want(t, c.rule, c.want)
+			consent := v.resume(login).want("consent")
+			c.do(v, login, consent).want(c.want)
 		})
 	}
 }
@@ -715,23 +715,23 @@ func TestWhatUsersDoTwice(t *testing.T) {
 func TestAPOSTWithoutASessionIsAskedAgainByGET(t *testing.T) {
 	s := newSite(t)
 	v := s.visitor(nil)
-	sent := v.post(ask("state=a%26b%3D+%2B%C3%A9", "+unknown=x", "+resource=https://api.example/a", "+resource=https://api.example/b", "x_tenant=7")).want(t, "by POST", "endpoint")
+	sent := v.post(ask("state=a%26b%3D+%2B%C3%A9", "+unknown=x", "+resource=https://api.example/a", "+resource=https://api.example/b", "x_tenant=7")).want("endpoint")
 	if sent.status != 303 || len(sent.cookies) != 0 || strings.Contains(sent.location, "unknown") {
 		t.Errorf("%d %s %v", sent.status, sent.location, sent.cookies)
 	}
-	if claims := claimsOf(t, sent.req); claims["page"] != nil || claims["browser"] != nil {
+	if claims := sent.claims(); claims["page"] != nil || claims["browser"] != nil {
 		t.Errorf("between POST and GET there is a page or a browser: %v", claims)
 	}
 	if e := s.lastEvent(); e.Kind != EventAskedAgain || e.ClientID != "web" {
 		t.Errorf("reported as %+v", e)
 	}
 	v.session = alice()
-	v.follow(sent).want(t, "and now with the session", "code")
+	v.follow(sent).want("code", "and now with the session")
 	if got := v.follow(sent); got.params["state"] != "a&b= +é" {
 		t.Errorf("the state became %q", got.params["state"])
 	}
 	v.session = nil
-	v.follow(sent).want(t, "and now really without", "login")
+	v.follow(sent).want("login", "and now really without")
 	for _, c := range []struct {
 		rule string
 		who  *session.Session
@@ -746,7 +746,7 @@ func TestAPOSTWithoutASessionIsAskedAgainByGET(t *testing.T) {
 		{"someone without a subject", &session.Session{ID: "1", AuthTime: testStart}, ask(), "endpoint"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			newSite(t).visitor(c.who).post(c.ask).want(t, c.rule, c.want)
+			newSite(t).visitor(c.who).post(c.ask).want(c.want)
 		})
 	}
 }
@@ -766,24 +766,24 @@ func TestTheGETOfAPOSTIsTheFirstVisit(t *testing.T) {
 		{"opened again and again, it is no browser without cookies", nil, nil, func(v *visitor, sent *reply) *reply {
 			for range 5 {
 				v.lose()
-				v.follow(sent).want(t, "again", "login")
+				v.follow(sent).want("login")
 			}
 			return v.follow(sent)
 		}, "login"},
 		{"and what it leads to is, after the second time", nil, nil, func(v *visitor, sent *reply) *reply {
 			at := v.follow(sent)
 			v.lose()
-			at = v.resume(at).want(t, "anew", "login")
+			at = v.resume(at).want("login")
 			v.lose()
 			return v.resume(at)
 		}, "page Bad Request invalid_request"},
 		{"who is found is found: the same sign-in is no new one", []string{"prompt=login"}, alice(), func(v *visitor, sent *reply) *reply {
-			at := v.follow(sent).want(t, "found", "login")
+			at := v.follow(sent).want("login")
 			v.site.now = v.site.now.Add(time.Minute)
-			return v.resume(v.resume(at).want(t, "without signing in", "login"))
+			return v.resume(v.resume(at).want("login", "without signing in"))
 		}, "client login_required"},
 		{"who signs in between POST and GET is found", []string{"prompt=login"}, &session.Session{ID: "2", Subject: "alice", AuthTime: testStart}, func(v *visitor, sent *reply) *reply {
-			return v.resume(v.follow(sent).want(t, "found", "login"))
+			return v.resume(v.follow(sent).want("login"))
 		}, "login"},
 		{"prompt=create was not answered", []string{"prompt=create"}, alice(), (*visitor).follow, "register"},
 		{"the no of nobody", nil, alice(), (*visitor).deny, "page Bad Request access_denied"},
@@ -800,8 +800,8 @@ func TestTheGETOfAPOSTIsTheFirstVisit(t *testing.T) {
 			s := newSite(t, withConsent, func(s *site) { s.config.Register = LoginURL("/register") })
 			s.remember("web", "openid")
 			v := s.visitor(nil)
-			sent := v.post(ask(c.ask...)).want(t, "by POST", "endpoint")
-			claims := claimsOf(t, sent.req)
+			sent := v.post(ask(c.ask...)).want("endpoint")
+			claims := sent.claims()
 			for _, none := range []string{"page", "reason", "browser", "for", "found", "done", "anew"} {
 				if claims[none] != nil {
 					t.Errorf("%s is %v", none, claims[none])
@@ -811,7 +811,7 @@ func TestTheGETOfAPOSTIsTheFirstVisit(t *testing.T) {
 				t.Errorf("cookies: %v", sent.cookies)
 			}
 			v.session = c.who
-			c.open(v, sent).want(t, c.rule, c.want)
+			c.open(v, sent).want(c.want)
 		})
 	}
 }
@@ -852,16 +852,16 @@ func TestTheHintOfAPOSTDoesNotGoIntoTheAddress(t *testing.T) {
 				}
 			})
 			v := s.visitor(nil)
-			sent := v.post(ask(append(c.ask, "id_token_hint="+url.QueryEscape(c.hint))...)).want(t, "by POST", "endpoint")
+			sent := v.post(ask(append(c.ask, "id_token_hint="+url.QueryEscape(c.hint))...)).want("endpoint")
 			if verified != 1 {
 				t.Errorf("by POST it was verified %d times", verified)
 			}
-			params := claimsOf(t, sent.req)["params"].(map[string]any)
+			params := sent.claims()["params"].(map[string]any)
 			if params["id_token_hint"] != nil || strings.Contains(fmt.Sprint(params), strings.TrimSpace(c.hint)) || strings.Contains(sent.location, "hint-of") {
 				t.Errorf("it is in the address: %v", params)
 			}
 			v.session = s.signIn(c.who)
-			v.follow(sent).want(t, c.rule, c.want)
+			v.follow(sent).want(c.want)
 			if v.follow(sent); verified != 1 {
 				t.Errorf("in the end it was verified %d times", verified)
 			}

@@ -60,7 +60,7 @@ func TestALoginPageInAnotherProcess(t *testing.T) {
 	}
 	v.session = s.signIn("alice")
 	v.session.ACR = "2"
-	v.get(strings.TrimPrefix(p.ResumeURL, testEndpoint+"?")).want(t, "back by the page's ResumeURL", "code")
+	v.get(strings.TrimPrefix(p.ResumeURL, testEndpoint+"?")).want("code", "back by the page's ResumeURL")
 }
 
 func TestReadersRefuse(t *testing.T) {
@@ -219,7 +219,7 @@ func TestIntrospectionKnowsTheClient(t *testing.T) {
 				c.change(&client)
 			}
 			s.memory.PutClient(client)
-			at := s.visitor(nil).get(ask(c.ask)).want(t, c.rule, "login")
+			at := s.visitor(nil).get(ask(c.ask)).want("login")
 			if c.after != nil {
 				c.after(s.memory)
 			}

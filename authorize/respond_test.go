@@ -165,7 +165,7 @@ func TestAnAnswerByForm(t *testing.T) {
 	client.RedirectURIs = []string{"https://app.example/cb?a=1&b='%22%3Cx%3E+%2e"}
 	s.memory.PutClient(client)
 	got := s.visitor(alice()).get(ask("response_mode=form_post", "redirect_uri="+url.QueryEscape(client.RedirectURIs[0]), "state="+url.QueryEscape(`"><script>alert(1)</script>'&amp;é`)))
-	got.want(t, "form_post", "code")
+	got.want("code")
 	if got.target != client.RedirectURIs[0] {
 		t.Errorf("the action is %q", got.target)
 	}
@@ -181,7 +181,7 @@ func TestAnAnswerByForm(t *testing.T) {
 	if hides, submits := strings.Index(got.body, "hidden=true"), strings.Index(got.body, ".submit()"); !strings.Contains(got.body, `<div id="manual">`) || hides < 0 || hides > submits {
 		t.Errorf("the script does not hide the button:\n%s", got.body)
 	}
-	got = s.visitor(alice()).get(ask("response_mode=form_post", "prompt=none", "redirect_uri="+url.QueryEscape(client.RedirectURIs[0]))).want(t, "silent", "code")
+	got = s.visitor(alice()).get(ask("response_mode=form_post", "prompt=none", "redirect_uri="+url.QueryEscape(client.RedirectURIs[0]))).want("code", "silent")
 	if strings.Contains(got.body, "<button") || strings.Contains(got.body, "going on") {
 		t.Errorf("there is something to click in a frame:\n%s", got.body)
 	}
@@ -191,17 +191,17 @@ func TestAnAnswerByForm(t *testing.T) {
 func TestAccessDeniedSaysWhoRefused(t *testing.T) {
 	s := newSite(t)
 	v := s.visitor(nil)
-	got := v.deny(v.get(ask())).want(t, "the user", "client access_denied")
+	got := v.deny(v.get(ask())).want("client access_denied", "the user")
 	if text := got.params["error_description"]; text != "The user refused the request." {
 		t.Errorf("the user: %q", text)
 	}
 	s.forbid()
-	got = s.visitor(alice()).get(ask()).want(t, "the host", "client access_denied")
+	got = s.visitor(alice()).get(ask()).want("client access_denied", "the host")
 	if text := got.params["error_description"]; text != "The server's rules refused the request." {
 		t.Errorf("the host: %q", text)
 	}
 	s = newSite(t, withStep(Interaction{Name: "terms", Prompt: "terms", Page: "/terms", Error: oautherr.AccessDenied, Needed: always}))
-	got = s.visitor(alice()).get(ask("prompt=none")).want(t, "a step that needs a page", "client access_denied")
+	got = s.visitor(alice()).get(ask("prompt=none")).want("client access_denied", "a step that needs a page")
 	if text := got.params["error_description"]; text != oautherr.AccessDenied.Description() {
 		t.Errorf("a step that needs a page: %q", text)
 	}
@@ -302,7 +302,7 @@ func TestUnvettedClients(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withConsent)
-			got := c.do(s).want(t, c.rule, c.want)
+			got := c.do(s).want(c.want)
 			if got.kind == "page" && (!strings.Contains(got.body, `href="https://new.example/cb?error=`) || !strings.Contains(got.body, "nobody has verified")) {
 				t.Errorf("no way back on the page:\n%s", got.body)
 			}

@@ -325,6 +325,7 @@ func (v *visitor) grant(from *reply, scopes ...string) *reply {
 
 // reply is an answer, taken apart.
 type reply struct {
+	t        testing.TB // of the site
 	status   int
 	header   http.Header
 	body     string
@@ -345,7 +346,7 @@ type reply struct {
 // read takes an answer apart and checks what holds for every one.
 func (s *site) read(r *http.Request, w *httptest.ResponseRecorder) *reply {
 	s.t.Helper()
-	got := &reply{status: w.Code, header: w.Result().Header, body: w.Body.String(), location: w.Header().Get("Location"), cookies: w.Result().Cookies()}
+	got := &reply{t: s.t, status: w.Code, header: w.Result().Header, body: w.Body.String(), location: w.Header().Get("Location"), cookies: w.Result().Cookies()}
 	switch page, onHost := s.cutHost(got.location); {
 	case strings.HasPrefix(got.location, s.handler.config.Endpoint+"?"):
 		got.kind = "endpoint"
@@ -553,11 +554,12 @@ func (got *reply) pageCode() string {
 	return "without a code"
 }
 
-// want checks an answer against such words.
-func (got *reply) want(t testing.TB, rule, want string) *reply {
-	t.Helper()
+// want checks an answer against such words. step says which it is, in a test with several.
+func (got *reply) want(want string, step ...string) *reply {
+	got.t.Helper()
 	if got.String() != want {
-		t.Errorf("%s: the answer is %q, want %q (status %d, %s)", rule, got, want, got.status, got.params["error_description"])
+		what := strings.Join(append(step, "the answer"), ": ")
+		got.t.Errorf("%s is %q, want %q (status %d, %s)", what, got, want, got.status, got.params["error_description"])
 	}
 	return got
 }
@@ -582,11 +584,11 @@ func (s *site) redeem(code string, change func(*Redemption)) (*Code, error) {
 
 func TestTheGoodRequest(t *testing.T) {
 	s := newSite(t)
-	got := s.visitor(alice()).get(ask()).want(t, "signed in", "code")
+	got := s.visitor(alice()).get(ask()).want("code")
 	if got.target != "https://app.example/cb" || got.params["state"] != "st-1" || got.status != 302 {
 		t.Errorf("%d to %s with %v", got.status, got.target, got.params)
 	}
-	s.visitor(nil).get(ask()).want(t, "not signed in", "login")
+	s.visitor(nil).get(ask()).want("login", "not signed in")
 }
 
 // impatient is a Config.Timeout for tests in which a store waits for its end.

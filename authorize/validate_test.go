@@ -139,7 +139,7 @@ func TestFeaturesThatAreOff(t *testing.T) {
 			s := newSite(t, func(s *site) {
 				s.config.IDTokenHint, s.config.Resource, s.config.ResponseTypes, s.config.Scopes, s.config.Parameters = nil, nil, nil, nil, nil
 			})
-			s.visitor(alice()).get(ask(c.change)).want(t, c.rule, c.want)
+			s.visitor(alice()).get(ask(c.change)).want(c.want)
 		})
 	}
 }
@@ -179,7 +179,7 @@ func TestAScopeThatIsRegisteredAndMalformed(t *testing.T) {
 			client := testClients()[0]
 			client.Scopes = []string{scope}
 			s.memory.PutClient(client)
-			s.visitor(alice()).get(ask("scope="+url.QueryEscape(scope))).want(t, scope, "client invalid_scope")
+			s.visitor(alice()).get(ask("scope=" + url.QueryEscape(scope))).want("client invalid_scope")
 		})
 	}
 }
@@ -229,7 +229,7 @@ func TestFunctionsOfTheHostThatFail(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, func(s *site) { c.change(&s.config) })
-			s.visitor(alice()).get(ask(c.ask)).want(t, c.rule, c.want)
+			s.visitor(alice()).get(ask(c.ask)).want(c.want)
 		})
 	}
 }
@@ -260,7 +260,7 @@ func TestRequiredParameters(t *testing.T) {
 			if c.change != "" {
 				request = ask(c.change)
 			}
-			s.visitor(alice()).get(request).want(t, c.rule, c.want)
+			s.visitor(alice()).get(request).want(c.want)
 		})
 	}
 }
@@ -289,7 +289,7 @@ func TestTheHostsOwnRules(t *testing.T) {
 					return c.err
 				}
 			})
-			got := s.visitor(alice()).get(ask("x_tenant=acme", "id_token_hint=hint-of-alice")).want(t, c.rule, c.want)
+			got := s.visitor(alice()).get(ask("x_tenant=acme", "id_token_hint=hint-of-alice")).want(c.want)
 			if text := got.params["error_description"]; strings.Contains(text, "database") {
 				t.Errorf("the client reads %q", text)
 			}
@@ -330,9 +330,9 @@ func TestTheHostsOwnRulesAreAskedAgain(t *testing.T) {
 		}
 	})
 	v := s.visitor(nil)
-	at := v.get(ask()).want(t, "open", "login")
+	at := v.get(ask()).want("login")
 	v.session, closed = alice(), true
-	v.resume(at).want(t, "closed", "client temporarily_unavailable")
+	v.resume(at).want("client temporarily_unavailable", "closed")
 }
 
 // ways are the ways in which a request gets to its code: each ends with alice signed in,
@@ -406,11 +406,11 @@ func TestWhatWasSentCountsAsSentOnEveryWay(t *testing.T) {
 				client := testClients()[0]
 				client.Require = required.client
 				s.memory.PutClient(client)
-				way.take(s, ask("id_token_hint=hint-of-alice", "x_tenant=")).want(t, "the hint was sent", "code")
+				way.take(s, ask("id_token_hint=hint-of-alice", "x_tenant=")).want("code", "the hint was sent")
 				if asked != way.visits {
 					t.Errorf("asked %d times, want %d", asked, way.visits)
 				}
-				s.visitor(nil).get(ask()).want(t, "no hint was sent", "client invalid_request")
+				s.visitor(nil).get(ask()).want("client invalid_request", "no hint was sent")
 			})
 		}
 	}
@@ -520,11 +520,11 @@ func TestAHintThatCannotBeVerified(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t)
-			got := c.do(s).want(t, c.rule, c.want)
+			got := c.do(s).want(c.want)
 			if text := s.log.String(); !strings.Contains(text, "the id_token_hint cannot be verified") || !strings.Contains(text, "not signed by this issuer") {
 				t.Errorf("the log does not say why: %s", text)
 			}
-			if got.kind == "login" && claimsOf(t, got.req)["hint_unverified"] != true {
+			if got.kind == "login" && got.claims()["hint_unverified"] != true {
 				t.Error("that it could not be verified is not sealed")
 			}
 			if strings.Contains(got.location, "of-a-key") || strings.Contains(s.log.String(), "of-a-key") {
@@ -553,7 +553,7 @@ func TestTheHintVerifierFails(t *testing.T) {
 						return "alice", fmt.Errorf("keys: %w", failure)
 					}
 				})
-				c.do(s).want(t, c.rule, "client "+string(failure))
+				c.do(s).want("client " + string(failure))
 				if !strings.Contains(s.log.String(), "Config.IDTokenHint: keys") {
 					t.Errorf("the log does not say what failed: %s", s.log.String())
 				}
@@ -592,7 +592,7 @@ func TestUnknownScopesAreLeftOut(t *testing.T) {
 				if strings.HasPrefix(c.want, "client ") {
 					got = s.visitor(alice()).get(ask("scope=" + c.scope))
 				}
-				got.want(t, c.rule, c.want)
+				got.want(c.want)
 				e := s.lastEvent()
 				if e.Kind != EventApproved {
 					return
@@ -616,10 +616,10 @@ func TestUnknownScopesAreLeftOut(t *testing.T) {
 func TestWhatWasLeftOutIsOnPending(t *testing.T) {
 	s := newSite(t, withConsent, func(s *site) { s.config.IgnoreUnknownScopes = true })
 	v := s.visitor(nil)
-	at := v.get(ask("scope=groups+openid+roles+email")).want(t, "asked", "login")
+	at := v.get(ask("scope=groups+openid+roles+email")).want("login")
 	for _, who := range []*session.Session{nil, alice()} {
 		if v.session = who; who != nil {
-			at = v.resume(at).want(t, "signed in", "consent")
+			at = v.resume(at).want("consent")
 		}
 		p, err := v.pending(at)
 		if err != nil {
@@ -635,9 +635,9 @@ func TestWhatWasLeftOutIsOnPending(t *testing.T) {
 			t.Errorf("%s: the event (-want +got)\n%s", at.kind, diff)
 		}
 	}
-	v.grant(at, "openid", "groups").want(t, "one that is left out cannot be granted", "page Bad Request invalid_request")
-	v.grant(at, "openid", "email").want(t, "agreed", "code")
-	v.get(ask("scope=groups+openid+email")).want(t, "the same again", "code")
+	v.grant(at, "openid", "groups").want("page Bad Request invalid_request", "one that is left out cannot be granted")
+	v.grant(at, "openid", "email").want("code")
+	v.get(ask("scope=groups+openid+email")).want("code")
 }
 
 func TestDefaultScopes(t *testing.T) {
@@ -671,10 +671,10 @@ func TestDefaultScopes(t *testing.T) {
 				client.DefaultScopes = c.own
 				s.memory.PutClient(client)
 				if strings.HasPrefix(c.want, "client ") {
-					s.visitor(alice()).get(ask(c.ask)).want(t, c.rule, c.want)
+					s.visitor(alice()).get(ask(c.ask)).want(c.want)
 					return
 				}
-				code, err := s.redeem(way.take(s, ask(c.ask)).want(t, way.name, "code").params["code"], nil)
+				code, err := s.redeem(way.take(s, ask(c.ask)).want("code").params["code"], nil)
 				if err != nil || strings.Join(code.Scopes, " ") != c.want {
 					t.Errorf("the code has %+v, %v, want %q", code, err, c.want)
 				}
@@ -692,8 +692,8 @@ func TestDefaultScopesCountForTheLimit(t *testing.T) {
 	}
 	client.Scopes = client.DefaultScopes
 	s.memory.PutClient(client)
-	s.visitor(alice()).get(ask("-scope")).want(t, "somebody", "client invalid_request")
-	s.visitor(nil).get(ask("-scope")).want(t, "nobody", "client invalid_request")
+	s.visitor(alice()).get(ask("-scope")).want("client invalid_request", "somebody")
+	s.visitor(nil).get(ask("-scope")).want("client invalid_request", "nobody")
 }
 
 // The host may accept everything and return anything; what the RFCs say holds all the same.
@@ -703,7 +703,7 @@ func TestTheHostIsNotTheLastWord(t *testing.T) {
 			s := newSite(t, func(s *site) {
 				s.config.Resource = func(context.Context, *Client, string) (bool, error) { return true, nil }
 			})
-			s.visitor(alice()).get(ask("resource="+resource)).want(t, resource, "client invalid_target")
+			s.visitor(alice()).get(ask("resource=" + resource)).want("client invalid_target")
 		})
 	}
 	for _, code := range []oautherr.Code{"two words", `quo"te`, `back\slash`, "é", "x\n"} {
@@ -711,7 +711,7 @@ func TestTheHostIsNotTheLastWord(t *testing.T) {
 			s := newSite(t, func(s *site) {
 				s.config.CheckRequest = func(context.Context, *Request) error { return code.With("No.") }
 			})
-			s.visitor(alice()).get(ask()).want(t, string(code), "client server_error")
+			s.visitor(alice()).get(ask()).want("client server_error")
 		})
 	}
 }
@@ -722,6 +722,6 @@ func TestAClientWithAnAddressAndAName(t *testing.T) {
 	client := testClients()[0]
 	client.OutOfBand = OutOfBandAuto
 	s.memory.PutClient(client)
-	s.visitor(nil).get(ask()).want(t, "by redirect", "login")
-	s.visitor(nil).post(ask()).want(t, "by redirect, a POST", "endpoint")
+	s.visitor(nil).get(ask()).want("login")
+	s.visitor(nil).post(ask()).want("endpoint", "by redirect, a POST")
 }

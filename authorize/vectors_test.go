@@ -102,7 +102,7 @@ func (v vector) run(t *testing.T, s *site) *reply {
 
 func (v vector) check(t *testing.T, got *reply) {
 	t.Helper()
-	got.want(t, v.Rule, v.Want)
+	got.want(v.Want, v.Rule)
 	if v.Status != 0 && got.status != v.Status {
 		t.Errorf("%s: the status is %d, want %d", v.Rule, got.status, v.Status)
 	}

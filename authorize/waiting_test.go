@@ -28,16 +28,15 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// claimsOf reads a sealed request without any key.
-func claimsOf(t testing.TB, req string) map[string]any {
-	t.Helper()
-	raw, err := base64.RawURLEncoding.DecodeString(strings.Split(req, ".")[1])
-	if err != nil {
-		t.Fatal(err)
+// claims reads a sealed request without any key.
+func (got *reply) claims() (claims map[string]any) {
+	got.t.Helper()
+	raw, err := base64.RawURLEncoding.DecodeString(strings.Split(got.req, ".")[1])
+	if err == nil {
+		err = json.Unmarshal(raw, &claims)
 	}
-	var claims map[string]any
-	if err := json.Unmarshal(raw, &claims); err != nil {
-		t.Fatal(err)
+	if err != nil {
+		got.t.Fatal(err)
 	}
 	return claims
 }
@@ -46,8 +45,8 @@ func TestWhatIsSealed(t *testing.T) {
 	s := newSite(t)
 	old := alice()
 	v := s.visitor(old)
-	at := v.get(ask("prompt=login", "id_token_hint=hint-of-alice", "x_tenant=7", "+unknown=x", "+resource=https://api.example/a", "+resource=https://api.example/b")).want(t, "asked", "login")
-	claims := claimsOf(t, at.req)
+	at := v.get(ask("prompt=login", "id_token_hint=hint-of-alice", "x_tenant=7", "+unknown=x", "+resource=https://api.example/a", "+resource=https://api.example/b")).want("login")
+	claims := at.claims()
 	for _, random := range []string{"jti", "browser"} {
 		if text, _ := claims[random].(string); len(text) < 26 {
 			t.Errorf("%s is %q", random, text)
@@ -97,7 +96,7 @@ func TestRequestsSealedElsewhere(t *testing.T) {
 			c.change(s)
 			s.restart()
 			v.session = s.signIn("alice")
-			v.resume(at).want(t, c.rule, c.want)
+			v.resume(at).want(c.want)
 		})
 	}
 }
@@ -107,7 +106,7 @@ func TestWithoutKeysOneProcessIsEnough(t *testing.T) {
 	v := s.visitor(nil)
 	at := v.get(ask())
 	v.session = s.signIn("alice")
-	v.resume(at).want(t, "the same process", "code")
+	v.resume(at).want("code", "the same process")
 	if !strings.Contains(s.log.String(), "Config.Keys is empty") {
 		t.Error("the log does not say that a random key is in use")
 	}
@@ -127,7 +126,7 @@ func TestTheHintsSubjectIsCarriedAcrossTheLogin(t *testing.T) {
 			s.config.IDTokenHint = func(context.Context, string) (string, error) { t.Error("a hint was verified twice"); return "", nil }
 			s.restart()
 			v.session = s.signIn(c.subject)
-			v.resume(at).want(t, c.rule, c.want)
+			v.resume(at).want(c.want)
 		})
 	}
 }
@@ -156,21 +155,21 @@ func TestPromptLoginNeedsANewSignIn(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t)
 			v := s.visitor(alice())
-			at := v.get(ask(c.ask)).want(t, c.rule, "login")
+			at := v.get(ask(c.ask)).want("login")
 			s.now = s.now.Add(time.Minute)
-			next := v.resume(at).want(t, c.rule+": came back without signing in", "login")
-			before, after := claimsOf(t, at.req), claimsOf(t, next.req)
+			next := v.resume(at).want("login", "came back without signing in")
+			before, after := at.claims(), next.claims()
 			before["stale"] = 1.0
 			if diff := cmp.Diff(before, after); diff != "" || len(next.cookies) != 0 {
 				t.Errorf("the login page shown again has another request: %s %v", diff, next.cookies)
 			}
-			told := v.resume(next).want(t, c.rule+": and again", "client login_required")
+			told := v.resume(next).want("client login_required", "and again")
 			if told.params["error_description"] != "The user did not sign in as the request demands." {
 				t.Errorf("the client reads %q", told.params["error_description"])
 			}
-			at = v.get(ask(c.ask)).want(t, c.rule, "login")
+			at = v.get(ask(c.ask)).want("login")
 			v.session = s.signIn("alice")
-			v.resume(at).want(t, c.rule+": signed in", "code")
+			v.resume(at).want("code")
 		})
 	}
 }
@@ -178,11 +177,11 @@ func TestPromptLoginNeedsANewSignIn(t *testing.T) {
 func TestPromptLoginStaysKeptWhileThePagesAfterItTakeTheirTime(t *testing.T) {
 	s := newSite(t, withConsent)
 	v := s.visitor(alice())
-	at := v.get(ask("max_age=10")).want(t, "asked", "login")
+	at := v.get(ask("max_age=10")).want("login")
 	v.session = s.signIn("alice")
-	at = v.resume(at).want(t, "signed in", "consent")
+	at = v.resume(at).want("consent")
 	s.now = s.now.Add(20 * time.Minute)
-	v.grant(at, "openid").want(t, "agreed after 20 minutes", "code")
+	v.grant(at, "openid").want("code", "agreed after 20 minutes")
 }
 
 func TestAClockThatLagsIsNoLoop(t *testing.T) {
@@ -201,8 +200,8 @@ func TestAClockThatLagsIsNoLoop(t *testing.T) {
 			at := v.get(ask("prompt=login"))
 			v.session = s.signIn("alice")
 			c.change(v.session)
-			at = v.resume(at).want(t, c.rule, "login")
-			v.resume(at).want(t, c.rule+", again", "client login_required")
+			at = v.resume(at).want("login")
+			v.resume(at).want("client login_required")
 			if text := s.lastEvent().Err.Error(); !strings.Contains(text, "clock skew of 5s") || !strings.Contains(text, c.log) {
 				t.Errorf("the log says %q", text)
 			}
@@ -215,22 +214,22 @@ func TestAClockThatLagsIsNoLoop(t *testing.T) {
 	at := v.get(ask("prompt=login"))
 	v.session = s.signIn("alice")
 	v.session.AuthTime = s.now.Add(-time.Minute)
-	v.resume(at).want(t, "with as much skew allowed", "code")
+	v.resume(at).want("code", "with as much skew allowed")
 }
 
 func TestSealingAgainKeepsWhatBindsTheRequest(t *testing.T) {
 	s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
 	v := s.visitor(nil)
-	login := v.get(ask()).want(t, "first", "login")
+	login := v.get(ask()).want("login")
 	s.now = s.now.Add(time.Minute)
 	v.session = s.signIn("alice")
-	consent := v.resume(login).want(t, "signed in", "consent")
+	consent := v.resume(login).want("consent")
 	s.now = s.now.Add(time.Minute)
-	terms := v.grant(consent, "openid").want(t, "agreed", "terms")
+	terms := v.grant(consent, "openid").want("terms")
 	s.now = s.now.Add(time.Minute)
-	first := claimsOf(t, login.req)
+	first := login.claims()
 	for name, at := range map[string]*reply{"consent": consent, "terms": terms} {
-		claims := claimsOf(t, at.req)
+		claims := at.claims()
 		for _, kept := range []string{"iss", "aud", "jti", "iat", "exp", "browser", "params"} {
 			if diff := cmp.Diff(first[kept], claims[kept]); diff != "" {
 				t.Errorf("%s: %s is another: %s", name, kept, diff)
@@ -240,7 +239,7 @@ func TestSealingAgainKeepsWhatBindsTheRequest(t *testing.T) {
 			t.Errorf("%s: the page is %v, cookies %v", name, claims["page"], at.cookies)
 		}
 	}
-	v.complete(terms, "terms").want(t, "accepted", "code")
+	v.complete(terms, "terms").want("code")
 }
 
 func TestACompletedInteractionCountsForThisSignInOnly(t *testing.T) {
@@ -264,10 +263,10 @@ func TestACompletedInteractionCountsForThisSignInOnly(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
 			v := s.visitor(&c.before)
-			at := v.get(ask()).want(t, c.rule, "terms")
+			at := v.get(ask()).want("terms")
 			back := v.page(func(w http.ResponseWriter, r *http.Request) { s.handler.Complete(w, r, "terms") }, formPost("/terms?req="+at.req, ""))
 			v.session = &c.after
-			v.follow(back).want(t, c.rule, c.want)
+			v.follow(back).want(c.want)
 		})
 	}
 }
@@ -302,10 +301,10 @@ func TestAPageMayRenewTheSignIn(t *testing.T) {
 				withStep(Interaction{Name: "password", Page: "/password", Needed: always}))
 			v := s.visitor(&first)
 			// Consent of a native client is asked for every time, so only this request has it.
-			at := v.get(ask("client_id=native")).want(t, c.rule, "consent")
-			at = v.complete(v.grant(at, "openid"), "terms").want(t, c.rule, "password")
+			at := v.get(ask("client_id=native")).want("consent")
+			at = v.complete(v.grant(at, "openid"), "terms").want("password")
 			v.session = &c.after
-			v.complete(at, "password").want(t, c.rule, c.want)
+			v.complete(at, "password").want(c.want)
 		})
 	}
 }
@@ -324,9 +323,9 @@ func TestConsentIsOfTheSignInThatWasAsked(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withConsent)
 			v := s.visitor(&session.Session{ID: "1", Subject: "alice"})
-			at := v.get(ask()).want(t, c.rule, "consent")
+			at := v.get(ask()).want("consent")
 			v.session = &c.after
-			v.grant(at, "openid").want(t, c.rule, c.want)
+			v.grant(at, "openid").want(c.want)
 		})
 	}
 }
@@ -361,7 +360,7 @@ func TestARequestThatIsTooLongToBeCarried(t *testing.T) {
 	s := newSite(t)
 	v := s.visitor(nil)
 	long := strings.Repeat("s", 6000)
-	got := v.get(ask("state="+long)).want(t, "6,000 bytes of state", "client invalid_request")
+	got := v.get(ask("state="+long)).want("client invalid_request", "6,000 bytes of state")
 	if got.params["state"] != long || len(got.cookies) != 0 || len(v.cookies) != 0 {
 		t.Errorf("the state is gone, or cookies were set: %v", got.cookies)
 	}
@@ -424,6 +423,7 @@ func TestOneLimitForWhoIsSignedInAndWhoIsNot(t *testing.T) {
 // oneLimit finds the longest parameter of these letters that passes for nobody, and wants it
 // to be the longest for all.
 func oneLimit(t *testing.T, s *site, change, name, letter string) {
+	s.t = t
 	passes := func(v *visitor, post bool, n int) bool {
 		request, send := ask(change, name+"="+url.QueryEscape(strings.Repeat(letter, n))), v.get
 		if post {
@@ -467,8 +467,9 @@ func TestNothingThatPassesTheLimitFailsAfterwards(t *testing.T) {
 		for what, subject := range subjects {
 			for _, found := range []*session.Session{nil, {ID: "\xff\x00", Subject: subject, AuthTime: testStart}} {
 				t.Run(fmt.Sprintf("%s, a subject of %s, found %v", name, what, found != nil), func(t *testing.T) {
+					s.t = t
 					v := s.visitor(found)
-					at := v.get(ask(append(asked, state(n))...)).want(t, "asked", "login")
+					at := v.get(ask(append(asked, state(n))...)).want("login")
 					s.now = s.now.Add(time.Second)
 					v.session = &session.Session{ID: strings.Repeat("\xff", 5000), Subject: subject, AuthTime: s.now, Data: []byte{0xff, 0}}
 					at = v.resume(at)
@@ -476,9 +477,9 @@ func TestNothingThatPassesTheLimitFailsAfterwards(t *testing.T) {
 						at = v.grant(at, allScopes...)
 					}
 					for at.kind == "terms" {
-						at = v.complete(at, claimsOf(t, at.req)["page"].(string))
+						at = v.complete(at, at.claims()["page"].(string))
 					}
-					at.want(t, "at the end", "code")
+					at.want("code")
 				})
 			}
 		}
@@ -556,11 +557,11 @@ func (brokenSigner) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 func TestASignerThatFails(t *testing.T) {
 	s := newSite(t, func(s *site) { s.config.Keys = []Key{{Signer: brokenSigner{ecKey(t)}}} })
 	v := s.visitor(nil)
-	v.get(ask()).want(t, "the login page", "client server_error")
+	v.get(ask()).want("client server_error", "the login page")
 	if len(v.cookies) != 0 {
 		t.Errorf("cookies were left behind: %v", v.cookies)
 	}
-	s.visitor(alice()).get(ask()).want(t, "who is signed in needs no signature", "code")
+	s.visitor(alice()).get(ask()).want("code", "who is signed in needs no signature")
 }
 
 func TestNothingIsStoredForVisitorsWhoAreNotSignedIn(t *testing.T) {
@@ -571,7 +572,7 @@ func TestNothingIsStoredForVisitorsWhoAreNotSignedIn(t *testing.T) {
 		s.visitor(nil).get(ask())
 	}
 	v := s.visitor(nil)
-	v.resume(v.get(ask())).want(t, "and back again", "login")
+	v.resume(v.get(ask())).want("login", "and back again")
 }
 
 // failingCodes is a CodeStore that must not be used.
@@ -636,11 +637,11 @@ func TestReturnsFromTheLoginPage(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t)
 			v := s.visitor(c.who[0](s))
-			at := v.get(ask(c.ask)).want(t, "first", c.want[0])
+			at := v.get(ask(c.ask)).want(c.want[0])
 			for i, who := range c.who[1:] {
 				s.now = s.now.Add(time.Minute)
 				v.session = who(s)
-				at = v.resume(at).want(t, fmt.Sprint("return ", i+1), c.want[i+1])
+				at = v.resume(at).want(c.want[i+1], fmt.Sprint("return ", i+1))
 			}
 			if c.log != "" && !strings.Contains(fmt.Sprint(s.lastEvent().Err), c.log) {
 				t.Errorf("the log says %v", s.lastEvent().Err)
@@ -656,27 +657,27 @@ func TestReturnsFromTheLoginPage(t *testing.T) {
 func TestTheNinthSignInThatIsFound(t *testing.T) {
 	s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
 	v := s.visitor(&session.Session{ID: "1", Subject: "alice", AuthTime: testStart.Add(-time.Hour)})
-	at := v.get(ask("prompt=login")).want(t, "the first is found", "login")
+	at := v.get(ask("prompt=login")).want("login")
 	s.now = s.now.Add(time.Minute)
 	counts := s.signIn("alice")
 	v.session = counts
-	at = v.resume(at).want(t, "a new one", "terms")
+	at = v.resume(at).want("terms")
 	for i := range maxFound - 1 {
 		s.now = s.now.Add(time.Minute)
 		// Twice the same is one that was found.
 		for range 2 {
 			v.session = &session.Session{ID: fmt.Sprint(i + 2), Subject: "alice", AuthTime: testStart.Add(-time.Hour)}
-			at = v.resume(at).want(t, fmt.Sprint("found: ", i+2), "login")
-			if n := len(claimsOf(t, at.req)["found"].([]any)); n != i+2 {
+			at = v.resume(at).want("login", fmt.Sprint("found: ", i+2))
+			if n := len(at.claims()["found"].([]any)); n != i+2 {
 				t.Errorf("%d are found, want %d", n, i+2)
 			}
 			v.session = counts
-			at = v.resume(at).want(t, "the one that counted counts still", "terms")
+			at = v.resume(at).want("terms", "the one that counted counts still")
 		}
 	}
 	ninth := *v
 	ninth.session = &session.Session{ID: "9", Subject: "alice", AuthTime: testStart.Add(-time.Hour)}
-	ninth.resume(at).want(t, "the ninth", "client login_required")
+	ninth.resume(at).want("client login_required", "the ninth")
 	if e := s.lastEvent(); e.Reason != ReasonStaleSignIn || !strings.Contains(e.Err.Error(), "AuthTime is before the request") {
 		t.Errorf("reported as %s: %v", e.Reason, e.Err)
 	}
@@ -696,20 +697,20 @@ func TestReturnsFromOtherPagesAreNoRounds(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
 			v := s.visitor(c.who)
-			at := v.get(ask("prompt=login")).want(t, "asked", "login")
+			at := v.get(ask("prompt=login")).want("login")
 			rounds := func(when string) {
 				for i := range c.before {
-					at = v.resume(at).want(t, fmt.Sprint(when, ", return ", i+1), "login")
+					at = v.resume(at).want("login", fmt.Sprint(when, ", return ", i+1))
 				}
 			}
 			rounds("at first")
 			s.now = s.now.Add(time.Minute)
 			v.session = s.signIn("alice")
-			at = v.resume(at).want(t, "signed in", "terms")
+			at = v.resume(at).want("terms")
 			v.session = c.who
-			at = v.resume(at).want(t, "from the page after it", "login")
+			at = v.resume(at).want("login", "from the page after it")
 			rounds("after that")
-			v.resume(at).want(t, "one too many", "client login_required")
+			v.resume(at).want("client login_required", "one too many")
 		})
 	}
 }
@@ -719,9 +720,9 @@ func TestReturnsFromOtherPagesAreNoRounds(t *testing.T) {
 func TestWhoIsFoundOnTheWayToAnotherPage(t *testing.T) {
 	s := newSite(t, withConsent)
 	v := s.visitor(&session.Session{ID: "1", Subject: "alice", AuthTime: testStart.Add(-2 * time.Second)})
-	at := v.get(ask("max_age=10")).want(t, "young enough, and within the skew of the request", "consent")
+	at := v.get(ask("max_age=10")).want("consent", "young enough, and within the skew of the request")
 	s.now = s.now.Add(time.Minute)
-	v.grant(at, "openid").want(t, "too old by now", "login")
+	v.grant(at, "openid").want("login", "too old by now")
 }
 
 // A request arrives in a millisecond, and what happened before is told from what follows.
@@ -752,13 +753,13 @@ func TestTimesAreSealedInMilliseconds(t *testing.T) {
 			s.now = c.arrived
 			c.returned.Subject = "alice"
 			v := s.visitor(&c.found)
-			got := v.get(ask("prompt=login")).want(t, "first", "login")
-			if sealed := claimsOf(t, got.req)["iat"]; sealed != float64(c.arrived.UnixMilli())/1000 {
+			got := v.get(ask("prompt=login")).want("login")
+			if sealed := got.claims()["iat"]; sealed != float64(c.arrived.UnixMilli())/1000 {
 				t.Errorf("iat is %v", sealed)
 			}
 			s.now = s.now.Add(time.Minute)
 			v.session = &c.returned
-			v.resume(got).want(t, c.rule, c.want)
+			v.resume(got).want(c.want)
 		})
 	}
 }
