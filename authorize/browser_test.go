@@ -52,8 +52,7 @@ func TestTheCookie(t *testing.T) {
 					t.Errorf("the cookie has %q in it", parameter)
 				}
 			}
-			v.session = s.signIn("alice")
-			done := v.resume(at).want("code")
+			done := v.signIn(at, "alice").want("code")
 			dropped := name + "=" + regexp.MustCompile(`Max-Age=\d+`).ReplaceAllString(c.attrs, "Max-Age=0")
 			if len(done.cookies) != 1 || done.cookies[0].Raw != dropped {
 				t.Errorf("when it was answered, the cookie became %q", done.cookies[0].Raw)
@@ -116,8 +115,7 @@ func TestEightRequestsCanWaitInABrowser(t *testing.T) {
 	if len(v.cookies) != 8 {
 		t.Errorf("%d cookies", len(v.cookies))
 	}
-	v.session = s.signIn("alice")
-	v.resume(tabs[0]).want("code", "the oldest gave way, and begins anew")
+	v.signIn(tabs[0], "alice").want("code", "the oldest gave way, and begins anew")
 	for i, tab := range tabs[1:] {
 		v.resume(tab).want("code", fmt.Sprintf("tab %d", i+1))
 	}
@@ -163,10 +161,8 @@ func TestTabsDoNotMix(t *testing.T) {
 	s := newSite(t)
 	v := s.visitor(nil)
 	first, second := v.get(ask("state=one")), v.get(ask("state=two", "client_id=spa"))
-	v.session = s.signIn("alice")
-	a := v.resume(second).want("code", "the second tab")
-	v.session = s.signIn("bob")
-	b := v.resume(first).want("code", "the first tab")
+	a := v.signIn(second, "alice").want("code", "the second tab")
+	b := v.signIn(first, "bob").want("code", "the first tab")
 	if a.params["state"] != "two" || b.params["state"] != "one" || a.target != "https://spa.example/cb" || b.target != "https://app.example/cb" {
 		t.Errorf("%v to %s, %v to %s", a.params, a.target, b.params, b.target)
 	}
@@ -246,12 +242,11 @@ func TestARequestWithoutItsCookieBeginsAnew(t *testing.T) {
 			s := newSite(t, func(s *site) {
 				s.config.Consent = &Consent{Page: "/consent"}
 				s.config.Require = []string{"id_token_hint"} // which counts as sent
-			}, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			}, withTerms)
 			v := s.visitor(alice())
 			login := v.get(ask("prompt=login", "id_token_hint=hint-of-alice", "x_tenant=7", "+resource=https://api.example/b", "+resource=https://api.example/a")).want("login")
 			s.now = s.now.Add(time.Minute)
-			v.session = s.signIn("alice")
-			terms := v.grant(v.resume(login).want("consent"), "openid").want("terms")
+			terms := v.grant(v.signIn(login, "alice").want("consent"), "openid").want("terms")
 			s.now = s.now.Add(time.Minute + 7*time.Millisecond)
 			got := c.back(v, terms)
 			if !c.anew {
@@ -280,8 +275,7 @@ func TestARequestWithoutItsCookieBeginsAnew(t *testing.T) {
 			}
 			v.resume(got).want("login", "that sign-in is no new one")
 			s.now = s.now.Add(time.Minute)
-			v.session = s.signIn("alice")
-			consent := v.resume(got).want("consent", "signed in anew")
+			consent := v.signIn(got, "alice").want("consent", "signed in anew")
 			v.complete(v.grant(consent, "openid").want("terms"), "terms").want("code")
 		})
 	}
@@ -566,7 +560,7 @@ func TestWithoutTheCookieNothingIsRecorded(t *testing.T) {
 		}, "consent"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			s := newSite(t, withConsent, withTerms)
 			v := s.visitor(alice())
 			consent := v.get(ask()).want("consent")
 			terms := v.grant(consent, "openid").want("terms")
@@ -576,8 +570,8 @@ func TestWithoutTheCookieNothingIsRecorded(t *testing.T) {
 			s.events = nil
 			v.lose()
 			c.do(v, consent, terms).want(c.want)
-			if stored, err := s.memory.FindConsent(context.Background(), "alice", "web"); stored != nil || err != nil {
-				t.Errorf("the store has %+v, %v", stored, err)
+			if stored := s.remembered("web"); stored != nil {
+				t.Errorf("the store has %+v", stored)
 			}
 			if i := slices.IndexFunc(s.events, func(e Event) bool { return e.Kind == EventCompleted }); i >= 0 {
 				t.Errorf("reported: %+v", s.events[i])
@@ -602,13 +596,13 @@ func TestNothingOfAnotherBrowserCounts(t *testing.T) {
 		{"the user that was proven, and another is there", func(s *site) *session.Session { return s.signIn("bob") }, ask("client_id=native", "id_token_hint=hint-of-alice"), "login"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			s := newSite(t, withConsent, withTerms)
 			first := s.visitor(nil)
 			at := first.get(c.ask).want("login")
 			first.session = s.signIn("alice")
 			at = first.grant(first.resume(at).want("consent"), "openid").want("terms")
 			// The last step before the code, as an address that is handed on.
-			done := first.page(func(w http.ResponseWriter, r *http.Request) { s.handler.Complete(w, r, "terms") }, formPost("/terms?req="+at.req, ""))
+			done := first.accept(at, "terms")
 			other := s.visitor(first.session)
 			if c.who != nil {
 				other.session = c.who(s)
@@ -838,8 +832,7 @@ func TestAWaitingRequestThatIsFetched(t *testing.T) {
 	if got := fetch("GET", "/authorize?req="+at.req, "").want("page Bad Request invalid_request", "still nobody"); len(got.cookies) != 0 {
 		t.Errorf("cookies: %v", got.cookies)
 	}
-	v.session = s.signIn("alice")
-	v.resume(at).want("code")
+	v.signIn(at, "alice").want("code")
 	if got := fetch("GET", "/authorize?req="+at.req, "").want("page Bad Request invalid_request", "answered, and it begins anew"); len(got.cookies) != 0 {
 		t.Errorf("cookies: %v", got.cookies)
 	}

@@ -294,7 +294,7 @@ func TestNewLeavesTheCallersValuesAlone(t *testing.T) {
 func TestAnInteractionsOwnError(t *testing.T) {
 	s := newSite(t,
 		withStep(Interaction{Name: "accounts", Page: "/accounts", Needed: always, Error: oautherr.AccountSelectionRequired}),
-		withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+		withTerms)
 	s.visitor(alice()).get(ask("prompt=none")).want("client account_selection_required")
 }
 

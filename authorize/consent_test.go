@@ -439,9 +439,7 @@ func TestAGrantOfNothingThatIsAskedForAnyMore(t *testing.T) {
 	s.memory.PutClient(client)
 	v := s.visitor(alice())
 	at := v.get(ask("-scope")).want("consent")
-	sent := v.page(func(w http.ResponseWriter, r *http.Request) {
-		s.handler.Grant(w, r, Granted{Scopes: []string{"profile"}})
-	}, formPost("/consent?req="+at.req, ""))
+	sent := v.allow(at, "profile")
 	client.DefaultScopes = []string{"openid"}
 	s.memory.PutClient(client)
 	v.follow(sent).want("client invalid_scope", "the default has changed")
@@ -779,9 +777,7 @@ func TestRevokedUnderWay(t *testing.T) {
 					c.change(s)
 					at = v.complete(at, "terms").want(c.want)
 				} else {
-					sent := v.page(func(w http.ResponseWriter, r *http.Request) {
-						s.handler.Grant(w, r, Granted{Scopes: strings.Fields(c.granted)})
-					}, formPost("/consent?req="+at.req, ""))
+					sent := v.allow(at, strings.Fields(c.granted)...)
 					c.change(s)
 					at = v.follow(sent).want(c.want)
 				}
@@ -814,7 +810,7 @@ func TestNothingIsRevokedWhereNothingIsRemembered(t *testing.T) {
 		{"on loopback", "native", func(*site) {}},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, withConsent, c.change, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			s := newSite(t, withConsent, c.change, withTerms)
 			v := s.visitor(alice())
 			at := v.get(ask("client_id="+c.client, "scope=openid+profile")).want("consent")
 			at = v.grant(at, "openid").want("terms")
@@ -984,8 +980,7 @@ func TestAnInteractionIsAskedOnlyWhereItMatters(t *testing.T) {
 	v := s.visitor(alice())
 	at := v.get(ask()).want("terms")
 	v.complete(at, "terms").want("code", "completed, and not asked again")
-	s.config.Allow = func(context.Context, *session.Session, *Request) (bool, error) { return false, nil }
-	s.restart()
+	s.forbid()
 	v.get(ask()).want("client access_denied", "forbidden, so it does not matter")
 	if calls != 1 {
 		t.Errorf("asked %d times, want 1", calls)
@@ -1060,7 +1055,7 @@ func TestAnInteractionThatAPromptAsksFor(t *testing.T) {
 
 // Who agrees is who was chosen, wherever the host names the page.
 func TestAnAccountIsChosenBeforeConsent(t *testing.T) {
-	s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}),
+	s := newSite(t, withConsent, withTerms,
 		withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts"}))
 	v := s.visitor(alice())
 	at := v.get(ask("prompt=select_account")).want("accounts")
@@ -1081,14 +1076,12 @@ func TestAChosenAccountThatHasToSignIn(t *testing.T) {
 			v := s.visitor(&session.Session{ID: "alice-1", Subject: "alice", AuthTime: testStart.Add(-time.Hour)})
 			at := v.get(ask(c.ask)).want("login")
 			s.now = s.now.Add(10 * time.Second)
-			v.session = s.signIn("alice")
-			at = v.resume(at).want("accounts")
+			at = v.signIn(at, "alice").want("accounts")
 			v.session = &session.Session{ID: "bob-1", Subject: "bob", AuthTime: testStart.Add(-2 * time.Minute)}
 			at = v.complete(at, "accounts").want("login", "an older account was chosen")
 			at = v.resume(at).want("login", "back without signing in")
 			s.now = s.now.Add(10 * time.Second)
-			v.session = s.signIn("bob")
-			v.resume(at).want("code")
+			v.signIn(at, "bob").want("code")
 		})
 	}
 }

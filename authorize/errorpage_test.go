@@ -98,7 +98,7 @@ func TestRetryAfter(t *testing.T) {
 // A mistake of the host's own is told in the log as what it is.
 func TestShowErrorWithoutAnError(t *testing.T) {
 	s := newSite(t)
-	s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, nil) }, httptest.NewRequest("GET", "/x", nil))
+	s.visitor(nil).showError(nil)
 	if got := s.lastEvent().Err.Error(); !strings.Contains(got, "without an error") {
 		t.Errorf("the log says %q", got)
 	}
@@ -116,7 +116,7 @@ func TestInvalidClientForUsers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
-			got := s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, c.err) }, httptest.NewRequest("GET", "/x", nil))
+			got := s.visitor(nil).showError(c.err)
 			if !strings.Contains(got.body, c.text) || got.status != http.StatusBadRequest || strings.Contains(got.body, "secret") {
 				t.Errorf("status %d\n%s", got.status, got.body)
 			}
@@ -345,7 +345,7 @@ func TestStatusOfPages(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(c.err), func(t *testing.T) {
 			s := newSite(t)
-			got := s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, c.err) }, httptest.NewRequest("GET", "/x", nil))
+			got := s.visitor(nil).showError(c.err)
 			if got.status != c.status {
 				t.Errorf("%v: status %d, want %d", c.err, got.status, c.status)
 			}
@@ -368,7 +368,7 @@ func TestAPageThatMetAFailingStore(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t)
-			s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, c.err) }, httptest.NewRequest("GET", "/x", nil))
+			s.visitor(nil).showError(c.err)
 			e := s.lastEvent()
 			if got := string(e.Code) + ": " + string(e.Reason); got != c.want || !errors.Is(e.Err, c.err) && e.Code != oautherr.LoginRequired {
 				t.Errorf("%s, %v", got, e.Err)
@@ -480,12 +480,7 @@ func TestErrorPagesKnowTheRequest(t *testing.T) {
 			v.lose()
 			return v.resume(at)
 		}, ReasonNoCookies, web, name, locales},
-		{"Pending and ShowError", func(v *visitor, at *reply) *reply {
-			return v.page(func(w http.ResponseWriter, r *http.Request) {
-				_, err := v.site.handler.Pending(r)
-				v.site.handler.ShowError(w, r, err)
-			}, httptest.NewRequest("GET", "/login?req="+later(v, at), nil))
-		}, ReasonExpired, web, name, locales},
+		{"Pending and ShowError", func(v *visitor, at *reply) *reply { later(v, at); return v.showPending(at, "") }, ReasonExpired, web, name, locales},
 		{"ShowError of the host's own, for a request in time", func(v *visitor, at *reply) *reply {
 			return v.page(func(w http.ResponseWriter, r *http.Request) {
 				v.site.handler.ShowError(w, r, io.EOF)
@@ -501,7 +496,7 @@ func TestErrorPagesKnowTheRequest(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			var page PageError
-			s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}), keeping(&page))
+			s := newSite(t, withConsent, withTerms, keeping(&page))
 			at := s.visitor(nil).get(good).want("login")
 			c.do(s.visitor(alice()), at)
 			if page.Reason != c.reason || page.ClientID != c.id || page.ClientName != c.name || strings.Join(page.UILocales, " ") != c.locales {
@@ -537,7 +532,7 @@ func TestErrorURLGetsTheLanguages(t *testing.T) {
 		}, "sv de"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, withErrorURL("/error?a=b#top"), withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			s := newSite(t, withErrorURL("/error?a=b#top"), withTerms)
 			at := s.visitor(nil).get(ask("ui_locales=sv+de")).want("login")
 			got := c.do(s.visitor(nil), at).want("error")
 			u, err := url.Parse(got.location)
@@ -563,12 +558,7 @@ func TestTheWayBackOfARequestThatExpired(t *testing.T) {
 		}
 		return r
 	}
-	pending := func(v *visitor, at *reply) *reply {
-		return v.page(func(w http.ResponseWriter, r *http.Request) {
-			_, err := v.site.handler.Pending(r)
-			v.site.handler.ShowError(w, r, err)
-		}, httptest.NewRequest("GET", "/login?req="+at.req, nil))
-	}
+	pending := func(v *visitor, at *reply) *reply { return v.showPending(at, "") }
 	complete := func(v *visitor, at *reply) *reply { return v.complete(at, "terms") }
 	change := func(do func(*Client)) func(*site) {
 		return func(s *site) {
@@ -622,7 +612,7 @@ func TestTheWayBackOfARequestThatExpired(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			var page PageError
-			s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}), keeping(&page))
+			s := newSite(t, withConsent, withTerms, keeping(&page))
 			v := s.visitor(alice())
 			at := v.get(ask(append([]string{"prompt=login", "state=a%26b%3D+%2B%C3%A9"}, c.ask...)...)).want("login")
 			if c.then != nil {

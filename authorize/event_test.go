@@ -59,10 +59,7 @@ func TestWhatIsReported(t *testing.T) {
 			withConsent(s)
 			s.restart()
 			v := s.visitor(alice())
-			at := v.get(ask("scope=openid+profile"))
-			v.page(func(w http.ResponseWriter, r *http.Request) {
-				s.handler.Grant(w, r, Granted{Scopes: []string{"openid"}})
-			}, formPost("/consent?req="+at.req, ""))
+			v.allow(v.get(ask("scope=openid+profile")), "openid")
 		}, Event{Kind: EventCompleted, ClientID: "web", Subject: "alice", SessionID: "alice-1", Scopes: []string{"openid"}, Interaction: "consent"}},
 		{"asked again by GET", func(s *site) { s.visitor(nil).post(ask()) }, with(web, func(e *Event) { e.Kind = EventAskedAgain })},
 		{"redeemed", func(s *site) { s.redeem(s.visitor(alice()).get(ask()).params["code"], nil) }, Event{Kind: EventRedeemed, ClientID: "web", Subject: "alice", SessionID: "alice-1", Scopes: []string{"openid"}}},

@@ -567,12 +567,7 @@ func TestThePolicyIsAskedOnEveryPath(t *testing.T) {
 		{"response_type=none", func(s *site) *reply { return s.visitor(alice()).get(ask("response_type=none")) }},
 		{"form_post", func(s *site) *reply { return s.visitor(alice()).get(ask("response_mode=form_post")) }},
 		{"a trusted client", func(s *site) *reply { return s.visitor(alice()).get(ask("client_id=own")) }},
-		{"back from the login", func(s *site) *reply {
-			v := s.visitor(nil)
-			at := v.get(ask())
-			v.session = s.signIn("alice")
-			return v.resume(at)
-		}},
+		{"back from the login", func(s *site) *reply { v := s.visitor(nil); return v.signIn(v.get(ask()), "alice") }},
 		{"a POST that was sent on to GET", func(s *site) *reply {
 			v := s.visitor(nil)
 			sent := v.post(ask())
@@ -719,7 +714,7 @@ func TestASubjectThatCannotBe(t *testing.T) {
 		}, "endpoint", "client server_error", "Config.IDTokenHint: the subject"},
 	} {
 		here := func(t *testing.T) *site {
-			return newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			return newSite(t, withConsent, withTerms)
 		}
 		for what, subject := range bad {
 			if len(subject) > maxInput && strings.Contains(c.where, "hint") {

@@ -18,11 +18,6 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// signIn is alice's sign-in at this moment.
-func (s *site) signIn(subject string) *session.Session {
-	return &session.Session{ID: fmt.Sprintf("%s-%d", subject, s.now.Unix()), Subject: subject, AuthTime: s.now}
-}
-
 // Each row is a way to come back from the login page.
 func TestComingBack(t *testing.T) {
 	for _, c := range []struct {
@@ -136,10 +131,7 @@ func TestWhatChangedMeanwhileCounts(t *testing.T) {
 		{"the response type is gone", func(_ *site, web *Client) { web.ResponseTypes = []string{"none"} }, "client unauthorized_client"},
 		{"the response mode is another's now", func(_ *site, web *Client) { web.ResponseModes = []string{"query"} }, "client invalid_request"},
 		{"it has to push now", func(_ *site, web *Client) { web.RequirePushed = true }, "client invalid_request"},
-		{"the policy says no", func(s *site, _ *Client) {
-			s.config.Allow = func(context.Context, *session.Session, *Request) (bool, error) { return false, nil }
-			s.restart()
-		}, "client access_denied"},
+		{"the policy says no", func(s *site, _ *Client) { s.forbid() }, "client access_denied"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t)
@@ -153,15 +145,14 @@ func TestWhatChangedMeanwhileCounts(t *testing.T) {
 			if stored, _ := s.memory.Client(context.Background(), "web"); stored != nil {
 				s.memory.PutClient(*web)
 			}
-			v.session = s.signIn("alice")
-			v.resume(at).want(c.want)
+			v.signIn(at, "alice").want(c.want)
 		})
 	}
 }
 
 // A page can send what was given to another.
 func TestTheLoginsRequestAtAnotherPage(t *testing.T) {
-	s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+	s := newSite(t, withConsent, withTerms)
 	v := s.visitor(nil)
 	at := v.get(ask()).want("login", "nobody")
 	v.session = s.signIn("alice")
@@ -234,7 +225,7 @@ func TestEndingAnInteractionTheWrongWay(t *testing.T) {
 		{"with a damaged request", func(v *visitor, at *reply) *reply { at.req = flip(at.req, 100); return v.complete(at, "terms") }, "page Bad Request invalid_request"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			s := newSite(t, withTerms)
 			v := s.visitor(alice())
 			c.do(v, v.get(ask()).want("terms")).want(c.want)
 		})
@@ -242,7 +233,7 @@ func TestEndingAnInteractionTheWrongWay(t *testing.T) {
 }
 
 func TestTheSessionStoreFailsAtTheEndOfAnInteraction(t *testing.T) {
-	s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+	s := newSite(t, withTerms)
 	v := s.visitor(alice())
 	at := v.get(ask()).want("terms")
 	s.config.Sessions = SessionFunc(func(*http.Request) (*session.Session, error) { return alice(), errors.New("down") })
@@ -364,8 +355,7 @@ func TestPendingKnowsTheDefaultRedirectURI(t *testing.T) {
 	if err != nil || p.Request.RedirectURI != "https://only.example/cb" || p.Request.RedirectHost() != "only.example" {
 		t.Errorf("%+v, %v", p, err)
 	}
-	v.session = s.signIn("alice")
-	if got := v.resume(at).want("code"); got.target != "https://only.example/cb" {
+	if got := v.signIn(at, "alice").want("code"); got.target != "https://only.example/cb" {
 		t.Errorf("to %s", got.target)
 	}
 }
@@ -554,8 +544,7 @@ func TestPromptCreate(t *testing.T) {
 	v := s.visitor(nil)
 	at := register("nobody is signed in", v.get(ask("prompt=create")))
 	register("came back as nobody", v.resume(at))
-	v.session = s.signIn("carol")
-	v.resume(at).want("code", "carol has signed up")
+	v.signIn(at, "carol").want("code", "carol has signed up")
 
 	v = s.visitor(alice())
 	at = register("alice is signed in", v.get(ask("prompt=create")))
@@ -597,7 +586,7 @@ func TestAReturnAsNobodyIsAWarning(t *testing.T) {
 		}, false},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			s := newSite(t, withTerms)
 			v := s.visitor(nil)
 			at := v.get(c.ask).want("login")
 			v.session = c.who
@@ -632,7 +621,7 @@ func TestGrantAndCompleteAfterTheSessionEnded(t *testing.T) {
 			"nobody": nil, "without a Subject": {ID: "1"}, "half signed in": {ID: "1", Subject: "alice", SecondFactorPending: true},
 		} {
 			t.Run(c.rule+", "+rule, func(t *testing.T) {
-				s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+				s := newSite(t, withConsent, withTerms)
 				v := s.visitor(alice())
 				consent := v.get(ask("client_id=native")).want("consent")
 				terms := v.grant(consent, "openid").want("terms")
@@ -641,8 +630,7 @@ func TestGrantAndCompleteAfterTheSessionEnded(t *testing.T) {
 				if len(s.events) != 1 || s.events[0].Kind != EventInteraction {
 					t.Errorf("reported: %+v", s.events)
 				}
-				v.session = s.signIn("alice")
-				v.resume(at).want("consent", "and is a new one")
+				v.signIn(at, "alice").want("consent", "and is a new one")
 			})
 		}
 	}
@@ -650,11 +638,6 @@ func TestGrantAndCompleteAfterTheSessionEnded(t *testing.T) {
 
 // What users do twice, because they see no answer yet or go back.
 func TestWhatUsersDoTwice(t *testing.T) {
-	allow := func(v *visitor, at *reply) *reply {
-		return v.page(func(w http.ResponseWriter, r *http.Request) {
-			v.site.handler.Grant(w, r, Granted{Scopes: []string{"openid"}})
-		}, formPost("/consent?req="+at.req, ""))
-	}
 	for _, c := range []struct {
 		rule string
 		ask  string
@@ -662,29 +645,27 @@ func TestWhatUsersDoTwice(t *testing.T) {
 		want string
 	}{
 		{"Allow, one click after the other", ask(), func(v *visitor, _, consent *reply) *reply {
-			v.follow(allow(v, consent)).want("code")
-			return v.follow(allow(v, consent))
+			v.grant(consent, "openid").want("code")
+			return v.grant(consent, "openid")
 		}, "code"},
 		{"Allow, both clicks before an answer", ask(), func(v *visitor, _, consent *reply) *reply {
-			first, second := allow(v, consent), allow(v, consent)
+			first, second := v.allow(consent, "openid"), v.allow(consent, "openid")
 			v.follow(first).want("code")
 			return v.follow(second)
 		}, "code"},
 		{"Allow, for a client whose consent is not remembered", ask("client_id=native"), func(v *visitor, _, consent *reply) *reply {
-			first, second := allow(v, consent), allow(v, consent)
+			first, second := v.allow(consent, "openid"), v.allow(consent, "openid")
 			v.follow(first).want("code")
 			return v.follow(second)
 		}, "consent"},
 		{"back to the login page, and the password once more", ask(), func(v *visitor, login, consent *reply) *reply {
 			v.grant(consent, "openid").want("code")
 			v.site.now = v.site.now.Add(time.Minute)
-			v.session = v.site.signIn("alice")
-			return v.resume(login)
+			return v.signIn(login, "alice")
 		}, "code"},
 		{"back to the login page, and another user", ask(), func(v *visitor, login, consent *reply) *reply {
 			v.grant(consent, "openid").want("code")
-			v.session = v.site.signIn("bob")
-			return v.resume(login)
+			return v.signIn(login, "bob")
 		}, "consent"},
 		{"the login form", ask(), func(v *visitor, login, _ *reply) *reply {
 			v.resume(login)
@@ -703,8 +684,7 @@ func TestWhatUsersDoTwice(t *testing.T) {
 			s := newSite(t, withConsent)
 			v := s.visitor(nil)
 			login := v.get(c.ask).want("login")
-			v.session = s.signIn("alice")
-			consent := v.resume(login).want("consent")
+			consent := v.signIn(login, "alice").want("consent")
 			c.do(v, login, consent).want(c.want)
 		})
 	}

@@ -48,9 +48,6 @@ func TestTheHeadersOfEveryAnswer(t *testing.T) {
 			return s.visitor(nil).page(func(w http.ResponseWriter, r *http.Request) { do(s.handler, w, r) }, r)
 		}
 	}
-	show := func(err error) func(*site) *reply {
-		return via(func(h *Handler, w http.ResponseWriter, r *http.Request) { h.ShowError(w, r, err) }, httptest.NewRequest("GET", "/login", nil))
-	}
 	for _, c := range []struct {
 		rule   string
 		do     func(*site) *reply
@@ -91,8 +88,8 @@ func TestTheHeadersOfEveryAnswer(t *testing.T) {
 		{"Resume", via(func(h *Handler, w http.ResponseWriter, r *http.Request) { h.Resume(w, r) }, formPost("/login?req=x", "")), 303, redirected},
 		{"Deny", via((*Handler).Deny, httptest.NewRequest("GET", "/login?req=x", nil)), 302, redirected},
 		{"Complete in another browser", func(s *site) *reply { return s.visitor(alice()).complete(&reply{req: "x"}, "consent") }, 400, page},
-		{"ShowError", show(io.EOF), 503, page},
-		{"ShowError without an error", show(nil), 503, page},
+		{"ShowError", func(s *site) *reply { return s.visitor(nil).showError(io.EOF) }, 503, page},
+		{"ShowError without an error", func(s *site) *reply { return s.visitor(nil).showError(nil) }, 503, page},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, withConsent)
@@ -239,26 +236,21 @@ func TestUnvettedClients(t *testing.T) {
 		{"forbidden after a sign-in for it", func(s *site) *reply {
 			s.forbid()
 			v := s.visitor(nil)
-			at := v.get(ask("client_id=new"))
-			v.session = s.signIn("alice")
-			return v.resume(at)
+			return v.signIn(v.get(ask("client_id=new")), "alice")
 		}, "client access_denied"},
 		{"forbidden after a sign-in for it, in a browser without the cookie", func(s *site) *reply {
 			s.forbid()
 			v := s.visitor(nil)
 			at := v.get(ask("client_id=new"))
 			v.lose()
-			v.session = s.signIn("alice")
-			return v.resume(at)
+			return v.signIn(at, "alice")
 		}, "page Bad Request access_denied"},
 		{"forbidden after the terms were accepted, in a browser without the cookie", func(s *site) *reply {
 			v := s.visitor(alice())
 			at := v.get(ask("client_id=new"))
 			s.config.Consent.Store = nil
 			s.restart()
-			done := v.page(func(w http.ResponseWriter, r *http.Request) {
-				s.handler.Grant(w, r, Granted{Scopes: []string{"openid"}})
-			}, formPost("/consent?req="+at.req, ""))
+			done := v.allow(at, "openid")
 			s.forbid()
 			v.lose()
 			return v.follow(done)
@@ -268,9 +260,7 @@ func TestUnvettedClients(t *testing.T) {
 			s.config.Consent.Store = nil
 			s.restart()
 			at := v.get(ask("client_id=new"))
-			done := v.page(func(w http.ResponseWriter, r *http.Request) {
-				s.handler.Grant(w, r, Granted{Scopes: []string{"openid"}})
-			}, formPost("/consent?req="+at.req, ""))
+			done := v.allow(at, "openid")
 			s.forbid()
 			return v.follow(done)
 		}, "client access_denied"},

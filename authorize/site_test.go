@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"html"
 	"io"
 	"log/slog"
@@ -171,6 +172,8 @@ func withStep(step Interaction) func(*site) {
 	return func(s *site) { s.config.Interactions = append(s.config.Interactions, step) }
 }
 
+var withTerms = withStep(Interaction{Name: "terms", Page: "/terms", Needed: always})
+
 func withErrorURL(url string) func(*site) { return func(s *site) { s.config.ErrorURL = url } }
 
 func always(context.Context, *session.Session, *Request) (bool, error) { return true, nil }
@@ -182,6 +185,11 @@ func alice() *session.Session {
 
 func bob() *session.Session {
 	return &session.Session{ID: "bob-1", Subject: "bob", AuthTime: testStart.Add(-time.Minute)}
+}
+
+// signIn is a sign-in at this moment.
+func (s *site) signIn(subject string) *session.Session {
+	return &session.Session{ID: fmt.Sprintf("%s-%d", subject, s.now.Unix()), Subject: subject, AuthTime: s.now}
 }
 
 var goodRequest = []string{
@@ -252,6 +260,9 @@ func (v *visitor) post(body string) *reply {
 // follow goes where an answer leads, as long as that is the endpoint itself.
 func (v *visitor) follow(to *reply) *reply {
 	v.site.t.Helper()
+	if to.kind != "endpoint" {
+		return to
+	}
 	_, query, _ := strings.Cut(to.location, "?")
 	return v.get(query)
 }
@@ -288,6 +299,13 @@ func (v *visitor) page(do func(http.ResponseWriter, *http.Request), r *http.Requ
 	return v.send(http.HandlerFunc(do), r)
 }
 
+// showError is a page of the host that has met an error.
+func (v *visitor) showError(err error) *reply {
+	v.site.t.Helper()
+	show := func(w http.ResponseWriter, r *http.Request) { v.site.handler.ShowError(w, r, err) }
+	return v.page(show, httptest.NewRequest("GET", "/x", nil))
+}
+
 // resume comes back from a page by its ResumeURL, deny by its DenyURL.
 func (v *visitor) resume(from *reply) *reply {
 	v.site.t.Helper()
@@ -299,28 +317,37 @@ func (v *visitor) deny(from *reply) *reply {
 	return v.get("req=" + url.QueryEscape(from.req) + "&deny=1")
 }
 
-// complete ends an interaction as the host's page would, and goes on.
-func (v *visitor) complete(from *reply, name string) *reply {
+// signIn signs somebody in on the login page, and comes back from it.
+func (v *visitor) signIn(from *reply, subject string) *reply {
 	v.site.t.Helper()
-	back := v.page(func(w http.ResponseWriter, r *http.Request) {
-		v.site.handler.Complete(w, r, name)
-	}, formPost("/page?req="+url.QueryEscape(from.req), ""))
-	if back.kind != "endpoint" {
-		return back
-	}
-	return v.follow(back)
+	v.session = v.site.signIn(subject)
+	return v.resume(from)
 }
 
-// grant agrees to the scopes as the host's page would, and goes on.
-func (v *visitor) grant(from *reply, scopes ...string) *reply {
+// accept ends an interaction as the host's page would, and complete goes on.
+func (v *visitor) accept(from *reply, name string) *reply {
 	v.site.t.Helper()
-	back := v.page(func(w http.ResponseWriter, r *http.Request) {
+	return v.page(func(w http.ResponseWriter, r *http.Request) {
+		v.site.handler.Complete(w, r, name)
+	}, formPost("/page?req="+url.QueryEscape(from.req), ""))
+}
+
+func (v *visitor) complete(from *reply, name string) *reply {
+	v.site.t.Helper()
+	return v.follow(v.accept(from, name))
+}
+
+// allow agrees to the scopes as the host's page would, and grant goes on.
+func (v *visitor) allow(from *reply, scopes ...string) *reply {
+	v.site.t.Helper()
+	return v.page(func(w http.ResponseWriter, r *http.Request) {
 		v.site.handler.Grant(w, r, Granted{Scopes: scopes})
 	}, formPost("/consent?req="+url.QueryEscape(from.req), ""))
-	if back.kind != "endpoint" {
-		return back
-	}
-	return v.follow(back)
+}
+
+func (v *visitor) grant(from *reply, scopes ...string) *reply {
+	v.site.t.Helper()
+	return v.follow(v.allow(from, scopes...))
 }
 
 // reply is an answer, taken apart.

@@ -344,17 +344,10 @@ var ways = []struct {
 }{
 	{"signed in", func(s *site, request string) *reply { return s.visitor(alice()).get(request) }, 1},
 	{"signed in, by POST", func(s *site, request string) *reply { return s.visitor(alice()).post(request) }, 1},
-	{"back from the login", func(s *site, request string) *reply {
-		v := s.visitor(nil)
-		at := v.get(request)
-		v.session = s.signIn("alice")
-		return v.resume(at)
-	}, 2},
+	{"back from the login", func(s *site, request string) *reply { v := s.visitor(nil); return v.signIn(v.get(request), "alice") }, 2},
 	{"back from the login twice", func(s *site, request string) *reply {
 		v := s.visitor(nil)
-		at := v.resume(v.get(request))
-		v.session = s.signIn("alice")
-		return v.resume(at)
+		return v.signIn(v.resume(v.get(request)), "alice")
 	}, 3},
 	{"by POST, repeated by GET", func(s *site, request string) *reply {
 		v := s.visitor(nil)
@@ -364,19 +357,14 @@ var ways = []struct {
 	}, 2},
 	{"by POST, and back from the login", func(s *site, request string) *reply {
 		v := s.visitor(nil)
-		at := v.follow(v.post(request))
-		v.session = s.signIn("alice")
-		return v.resume(at)
+		return v.signIn(v.follow(v.post(request)), "alice")
 	}, 3},
 	{"begun anew in another browser", func(s *site, request string) *reply {
 		return s.visitor(alice()).resume(s.visitor(nil).get(request))
 	}, 2},
 	{"begun anew, and back from the login", func(s *site, request string) *reply {
-		at := s.visitor(nil).get(request)
 		v := s.visitor(nil)
-		at = v.resume(at)
-		v.session = s.signIn("alice")
-		return v.resume(at)
+		return v.signIn(v.resume(s.visitor(nil).get(request)), "alice")
 	}, 3},
 }
 
@@ -455,8 +443,7 @@ func TestAHintThatCannotBeVerified(t *testing.T) {
 	}
 	signInAnew := func(s *site, v *visitor, at *reply) *reply {
 		s.now = s.now.Add(time.Second)
-		v.session = s.signIn("alice")
-		return v.resume(at)
+		return v.signIn(at, "alice")
 	}
 	for _, c := range []struct {
 		rule string

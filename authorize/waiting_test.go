@@ -14,7 +14,6 @@ import (
 	"io"
 	"math"
 	mathrand "math/rand/v2"
-	"net/http"
 	"net/url"
 	"slices"
 	"sort"
@@ -95,8 +94,7 @@ func TestRequestsSealedElsewhere(t *testing.T) {
 			at := v.get(ask())
 			c.change(s)
 			s.restart()
-			v.session = s.signIn("alice")
-			v.resume(at).want(c.want)
+			v.signIn(at, "alice").want(c.want)
 		})
 	}
 }
@@ -105,8 +103,7 @@ func TestWithoutKeysOneProcessIsEnough(t *testing.T) {
 	s := newSite(t, func(s *site) { s.config.Keys = nil })
 	v := s.visitor(nil)
 	at := v.get(ask())
-	v.session = s.signIn("alice")
-	v.resume(at).want("code", "the same process")
+	v.signIn(at, "alice").want("code", "the same process")
 	if !strings.Contains(s.log.String(), "Config.Keys is empty") {
 		t.Error("the log does not say that a random key is in use")
 	}
@@ -125,8 +122,7 @@ func TestTheHintsSubjectIsCarriedAcrossTheLogin(t *testing.T) {
 			at := v.get(ask("id_token_hint=hint-of-alice"))
 			s.config.IDTokenHint = func(context.Context, string) (string, error) { t.Error("a hint was verified twice"); return "", nil }
 			s.restart()
-			v.session = s.signIn(c.subject)
-			v.resume(at).want(c.want)
+			v.signIn(at, c.subject).want(c.want)
 		})
 	}
 }
@@ -168,8 +164,7 @@ func TestPromptLoginNeedsANewSignIn(t *testing.T) {
 				t.Errorf("the client reads %q", told.params["error_description"])
 			}
 			at = v.get(ask(c.ask)).want("login")
-			v.session = s.signIn("alice")
-			v.resume(at).want("code")
+			v.signIn(at, "alice").want("code")
 		})
 	}
 }
@@ -178,8 +173,7 @@ func TestPromptLoginStaysKeptWhileThePagesAfterItTakeTheirTime(t *testing.T) {
 	s := newSite(t, withConsent)
 	v := s.visitor(alice())
 	at := v.get(ask("max_age=10")).want("login")
-	v.session = s.signIn("alice")
-	at = v.resume(at).want("consent")
+	at = v.signIn(at, "alice").want("consent")
 	s.now = s.now.Add(20 * time.Minute)
 	v.grant(at, "openid").want("code", "agreed after 20 minutes")
 }
@@ -218,12 +212,11 @@ func TestAClockThatLagsIsNoLoop(t *testing.T) {
 }
 
 func TestSealingAgainKeepsWhatBindsTheRequest(t *testing.T) {
-	s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+	s := newSite(t, withConsent, withTerms)
 	v := s.visitor(nil)
 	login := v.get(ask()).want("login")
 	s.now = s.now.Add(time.Minute)
-	v.session = s.signIn("alice")
-	consent := v.resume(login).want("consent")
+	consent := v.signIn(login, "alice").want("consent")
 	s.now = s.now.Add(time.Minute)
 	terms := v.grant(consent, "openid").want("terms")
 	s.now = s.now.Add(time.Minute)
@@ -261,10 +254,10 @@ func TestACompletedInteractionCountsForThisSignInOnly(t *testing.T) {
 		{"half signed in", session.Session{ID: "1", Subject: "alice"}, session.Session{ID: "1", Subject: "alice", SecondFactorPending: true}, "login"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			s := newSite(t, withTerms)
 			v := s.visitor(&c.before)
 			at := v.get(ask()).want("terms")
-			back := v.page(func(w http.ResponseWriter, r *http.Request) { s.handler.Complete(w, r, "terms") }, formPost("/terms?req="+at.req, ""))
+			back := v.accept(at, "terms")
 			v.session = &c.after
 			v.follow(back).want(c.want)
 		})
@@ -297,7 +290,7 @@ func TestAPageMayRenewTheSignIn(t *testing.T) {
 		{"the same sign-in in another role", session.Session{ID: "1", Subject: "alice", AuthTime: testStart, ACR: "2", AMR: []string{"pwd", "otp"}, Data: []byte("org-2")}, "code"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}),
+			s := newSite(t, withConsent, withTerms,
 				withStep(Interaction{Name: "password", Page: "/password", Needed: always}))
 			v := s.visitor(&first)
 			// Consent of a native client is asked for every time, so only this request has it.
@@ -655,7 +648,7 @@ func TestReturnsFromTheLoginPage(t *testing.T) {
 
 // Returns from other pages are no rounds, but only eight sign-ins are remembered.
 func TestTheNinthSignInThatIsFound(t *testing.T) {
-	s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+	s := newSite(t, withTerms)
 	v := s.visitor(&session.Session{ID: "1", Subject: "alice", AuthTime: testStart.Add(-time.Hour)})
 	at := v.get(ask("prompt=login")).want("login")
 	s.now = s.now.Add(time.Minute)
@@ -695,7 +688,7 @@ func TestReturnsFromOtherPagesAreNoRounds(t *testing.T) {
 		{"nobody", nil, 2},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
+			s := newSite(t, withTerms)
 			v := s.visitor(c.who)
 			at := v.get(ask("prompt=login")).want("login")
 			rounds := func(when string) {
@@ -705,8 +698,7 @@ func TestReturnsFromOtherPagesAreNoRounds(t *testing.T) {
 			}
 			rounds("at first")
 			s.now = s.now.Add(time.Minute)
-			v.session = s.signIn("alice")
-			at = v.resume(at).want("terms")
+			at = v.signIn(at, "alice").want("terms")
 			v.session = c.who
 			at = v.resume(at).want("login", "from the page after it")
 			rounds("after that")
