@@ -1119,15 +1119,3 @@ func TestNobodysConsentIsNotLookedFor(t *testing.T) {
 		t.Errorf("the store was asked %d times", store.findCalls)
 	}
 }
-
-// The host reads why a page was shown once more.
-func TestAPageThatIsCompletedByAnotherSignInIsAWarning(t *testing.T) {
-	s := newSite(t, withConsent)
-	v := s.visitor(alice())
-	at := v.get(ask()).want("consent")
-	v.session = s.signIn("bob")
-	v.grant(at, "openid").want("consent", "bob agrees to what alice was asked")
-	if !strings.Contains(s.log.String(), "Session.ID has to stay the same") {
-		t.Errorf("the log has nothing of it: %s", s.log.String())
-	}
-}

@@ -217,15 +217,6 @@ func TestErrorURLForUnvettedClients(t *testing.T) {
 	s.visitor(nil).get(ask("client_id=new", "scope=unknown")).want("page Bad Request invalid_scope", "a way back")
 }
 
-func TestOtherMethodsAreNotRedirectedToErrorURL(t *testing.T) {
-	s := newSite(t, withErrorURL("/error"))
-	r := httptest.NewRequest("PUT", "https://as.example/authorize", nil)
-	got := s.visitor(nil).send(s.handler, r)
-	if got.status != 405 || got.header.Get("Allow") != "GET, POST" {
-		t.Errorf("%d, Allow %q, %s", got.status, got.header.Get("Allow"), got.location)
-	}
-}
-
 func TestErrorPageHook(t *testing.T) {
 	for _, c := range []struct {
 		rule string
@@ -599,6 +590,11 @@ func TestTheWayBackOfARequestThatExpired(t *testing.T) {
 			s.config.Issuer, s.config.Endpoint = "https://other.example", testEndpoint
 			s.restart()
 		}, 30 * time.Minute, (*visitor).resume, nil},
+		{"in time, and a prefetch", nil, nil, 0, func(v *visitor, at *reply) *reply {
+			r := httptest.NewRequest("GET", "/authorize?"+ask(), nil)
+			r.Header.Set("Sec-Purpose", "prefetch")
+			return v.send(v.site.handler, r)
+		}, nil},
 		{"in time, and the page failed", nil, nil, 0, func(v *visitor, at *reply) *reply {
 			return v.page(func(w http.ResponseWriter, r *http.Request) { v.site.handler.ShowError(w, r, io.EOF) }, formPost("/login?req="+at.req, ""))
 		}, nil},
@@ -632,17 +628,5 @@ func TestTheWayBackOfARequestThatExpired(t *testing.T) {
 	got := s.visitor(nil).resume(at).want("page Bad Request invalid_request", "the page of this package")
 	if !strings.Contains(got.body, `<a href="https://app.example/cb?error=access_denied&amp;`) || strings.Contains(got.body, "nobody has verified") {
 		t.Errorf("on the page:\n%s", got.body)
-	}
-}
-
-// Only what has waited too long, or was refused without its cookie, has a way back.
-func TestAPrefetchHasNoWayBack(t *testing.T) {
-	var page PageError
-	s := newSite(t, keeping(&page))
-	r := httptest.NewRequest("GET", "/authorize?"+ask(), nil)
-	r.Header.Set("Sec-Purpose", "prefetch")
-	s.visitor(nil).send(s.handler, r)
-	if page.Reason != ReasonPrefetch || page.ClientID != "web" || page.Return != nil {
-		t.Errorf("%+v", page)
 	}
 }

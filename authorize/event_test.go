@@ -131,15 +131,6 @@ func TestLevels(t *testing.T) {
 	}
 }
 
-func TestTheScopesReportedAreThoseGranted(t *testing.T) {
-	s := newSite(t, withConsent)
-	v := s.visitor(alice())
-	v.grant(v.get(ask("scope=openid+profile")), "openid").want("code", "fewer than asked")
-	if diff := cmp.Diff([]string{"openid"}, s.lastEvent().Scopes); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func TestHowLongItTookIsReported(t *testing.T) {
 	s := newSite(t, func(s *site) {
 		s.config.Now = func() time.Time { s.now = s.now.Add(time.Millisecond); return s.now }

@@ -254,18 +254,6 @@ func legacy(change func(*Redemption)) func(*Redemption) {
 	}
 }
 
-func TestAWrongRedemptionDoesNotBurnTheCode(t *testing.T) {
-	s := newSite(t)
-	code := s.visitor(alice()).get(ask()).params["code"]
-	for range 10 {
-		s.redeem(code, func(r *Redemption) { r.Verifier = flip(testVerifier, 3) })
-		s.redeem(code, func(r *Redemption) { r.ClientID = "spa" })
-	}
-	if _, err := s.redeem(code, nil); err != nil {
-		t.Errorf("the right one, after wrong ones: %v", err)
-	}
-}
-
 func TestReplay(t *testing.T) {
 	for _, c := range []struct {
 		rule   string

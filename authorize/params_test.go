@@ -106,25 +106,6 @@ func TestOtherMethodsAreToldWhatIsAllowed(t *testing.T) {
 	}
 }
 
-func TestOnlyWhatIsConfiguredSurvives(t *testing.T) {
-	s := newSite(t)
-	for _, c := range []struct{ rule, parameter, want string }{
-		{"a parameter of the protocol", "login_hint", "x"},
-		{"a parameter of the configuration", "x_tenant", "x"},
-		{"an unknown one", "x_other", ""},
-	} {
-		v := s.visitor(nil)
-		at := v.get(ask(c.parameter + "=x"))
-		p, err := s.handler.Pending(httptest.NewRequest("GET", "/login?req="+url.QueryEscape(at.req), nil))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := p.Request.Parameter(c.parameter); got != c.want {
-			t.Errorf("%s: %q on the login page, want %q", c.rule, got, c.want)
-		}
-	}
-}
-
 // Adapters of function platforms and hosts' own tests call handlers without a server in
 // front, which would see to it that there is a body and that headers are joined.
 func TestWithoutAServerInFront(t *testing.T) {
@@ -176,18 +157,6 @@ func TestWithoutAServerInFront(t *testing.T) {
 				t.Errorf("status %d", got.status)
 			}
 		})
-	}
-}
-
-// A request that waits goes on by GET, because only there its cookie is sent.
-func TestTheBodyOfAPostResumesNothing(t *testing.T) {
-	s := newSite(t)
-	v := s.visitor(nil)
-	at := v.get(ask()).want("login")
-	v.session = s.signIn("alice")
-	v.post("req="+url.QueryEscape(at.req)).want("page Bad Request invalid_request", "req in the body")
-	if e := s.lastEvent(); e.Reason != ReasonNoRequest {
-		t.Errorf("reported as %s", e.Reason)
 	}
 }
 

@@ -609,14 +609,5 @@ func (s *site) redeem(code string, change func(*Redemption)) (*Code, error) {
 	return s.handler.Redeem(context.Background(), r)
 }
 
-func TestTheGoodRequest(t *testing.T) {
-	s := newSite(t)
-	got := s.visitor(alice()).get(ask()).want("code")
-	if got.target != "https://app.example/cb" || got.params["state"] != "st-1" || got.status != 302 {
-		t.Errorf("%d to %s with %v", got.status, got.target, got.params)
-	}
-	s.visitor(nil).get(ask()).want("login", "not signed in")
-}
-
 // impatient is a Config.Timeout for tests in which a store waits for its end.
 const impatient = 50 * time.Millisecond

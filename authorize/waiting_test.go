@@ -134,15 +134,17 @@ func TestJSONLen(t *testing.T) {
 		texts = append(texts, string(rune(c)), "x"+string(rune(c))+"y")
 	}
 	for _, text := range texts {
-		var out bytes.Buffer
-		encoder := json.NewEncoder(&out)
-		encoder.SetEscapeHTML(false)
-		if err := encoder.Encode(text); err != nil {
-			t.Fatal(err)
-		}
-		if got, want := jsonLen(text), out.Len()-len("\"\"\n"); got != want {
-			t.Errorf("%q: %d, want %d", text, got, want)
-		}
+		t.Run(fmt.Sprintf("%q", text), func(t *testing.T) {
+			var out bytes.Buffer
+			encoder := json.NewEncoder(&out)
+			encoder.SetEscapeHTML(false)
+			if err := encoder.Encode(text); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := jsonLen(text), out.Len()-len("\"\"\n"); got != want {
+				t.Errorf("%d, want %d", got, want)
+			}
+		})
 	}
 }
 
@@ -319,6 +321,9 @@ func TestConsentIsOfTheSignInThatWasAsked(t *testing.T) {
 			at := v.get(ask()).want("consent")
 			v.session = &c.after
 			v.grant(at, "openid").want(c.want)
+			if warned := strings.Contains(s.log.String(), "Session.ID has to stay the same"); warned != (c.want == "consent") {
+				t.Errorf("the log says %s", s.log.String())
+			}
 		})
 	}
 }
