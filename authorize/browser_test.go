@@ -19,10 +19,9 @@ import (
 
 func TestTheCookie(t *testing.T) {
 	for _, c := range []struct {
-		rule   string
-		change func(*site)
-		prefix string
-		attrs  string
+		rule          string
+		change        func(*site)
+		prefix, attrs string
 	}{
 		{"https", func(*site) {}, "__Host-usher-", "; Path=/; Max-Age=1800; HttpOnly; Secure; SameSite=Lax"},
 		{"http on loopback", func(s *site) { s.config.Issuer = "http://127.0.0.1:8080" }, "usher-", "; Path=/; Max-Age=1800; HttpOnly; SameSite=Lax"},
@@ -30,8 +29,7 @@ func TestTheCookie(t *testing.T) {
 		{"as long as the request may wait", func(s *site) { s.config.PendingLifetime = time.Hour }, "__Host-usher-", "; Path=/; Max-Age=3600; HttpOnly; Secure; SameSite=Lax"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, c.change)
-			v := s.visitor(nil)
+			v := newSite(t, c.change).visitor(nil)
 			at := v.get(ask()).want("login")
 			if len(at.cookies) != 1 {
 				t.Fatalf("%d cookies", len(at.cookies))
@@ -90,8 +88,7 @@ func TestARequestIsAnsweredOnceInItsBrowser(t *testing.T) {
 
 // A browser that sends thousands of such cookies is not answered with as many removals.
 func TestForgedCookiesAreRemovedAFewAtATime(t *testing.T) {
-	s := newSite(t)
-	v := s.visitor(nil)
+	v := newSite(t).visitor(nil)
 	name := ""
 	v.get(ask())
 	for name = range v.cookies {
@@ -126,8 +123,7 @@ func TestEightRequestsCanWaitInABrowser(t *testing.T) {
 
 // A cookie of another length, or of another program, is not ours to push out.
 func TestCookiesThatOnlyLookLikeOursAreLeftAlone(t *testing.T) {
-	s := newSite(t)
-	v := s.visitor(nil)
+	v := newSite(t).visitor(nil)
 	for i := range 20 {
 		v.cookies[fmt.Sprintf("__Host-usher-%d", i)] = "x"
 		v.cookies[fmt.Sprintf("__Most-usher-%026d", i)] = "1.x"
@@ -273,9 +269,7 @@ func TestARequestWithoutItsCookieBeginsAnew(t *testing.T) {
 
 // Byte for byte, and through as many beginnings as there may be.
 func TestWhatWasAskedForStaysThroughBeginningAnew(t *testing.T) {
-	for _, c := range []struct {
-		rule, name, value string
-	}{
+	for _, c := range []struct{ rule, name, value string }{
 		{"nothing unusual", "state", "st-1"},
 		{"what JSON and HTML escape", "state", `<&>"'\/{}` + "\u2028\u2029\ufffd\U0001F600"},
 		{"blanks at the ends", "state", "  a  b  "},
@@ -573,10 +567,9 @@ func TestWithoutTheCookieNothingIsRecorded(t *testing.T) {
 // What one browser was asked and has answered counts in no other, whoever is signed in there.
 func TestNothingOfAnotherBrowserCounts(t *testing.T) {
 	for _, c := range []struct {
-		rule string
-		who  func(*site) *session.Session // in the other browser
-		ask  string
-		want string
+		rule      string
+		who       func(*site) *session.Session // in the other browser
+		ask, want string
 	}{
 		{"consent and terms of the same sign-in", nil, ask("client_id=native"), "consent"},
 		{"consent and terms of another sign-in of the same user", func(s *site) *session.Session { s.now = s.now.Add(time.Second); return s.signIn("alice") }, ask("client_id=native"), "consent"},
@@ -670,8 +663,7 @@ func TestPendingAnew(t *testing.T) {
 		}, false},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, withConsent)
-			v := s.visitor(alice())
+			v := newSite(t, withConsent).visitor(alice())
 			at := v.get(ask("login_hint=al")).want("consent")
 			c.do(v, at)
 			p, err := v.pending(at)
@@ -692,11 +684,10 @@ func TestPendingAnew(t *testing.T) {
 // A browser restores a dozen tabs, and the user goes through them one after the other.
 func TestTwelveTabs(t *testing.T) {
 	for _, c := range []struct {
-		rule    string
-		ask     string
-		reverse bool
-		signs   bool // in at each login page that is shown
-		extra   int  // login pages beyond one for each tab
+		rule, ask string
+		reverse   bool
+		signs     bool // in at each login page that is shown
+		extra     int  // login pages beyond one for each tab
 	}{
 		{"one sign-in is enough for all", ask(), false, false, 0},
 		{"the last tab first", ask(), true, false, 0},
@@ -751,11 +742,10 @@ func TestWhatIsFetchedGetsNoState(t *testing.T) {
 	const page = "page Bad Request invalid_request"
 	modes := []string{"cors", "no-cors", "same-origin", "websocket"}
 	for _, c := range []struct {
-		rule  string
-		modes []string
-		who   *session.Session
-		ask   string
-		want  string
+		rule      string
+		modes     []string
+		who       *session.Session
+		ask, want string
 	}{
 		{"nobody", modes, nil, ask(), page},
 		{"a sign-in that is too old", modes, alice(), ask("max_age=1"), page},

@@ -136,10 +136,9 @@ func TestTheLogExplainsARedirectURI(t *testing.T) {
 // client gets without asking.
 func TestOpenIDByDefaultNeedsARedirectURI(t *testing.T) {
 	for _, c := range []struct {
-		rule     string
-		defaults []string
-		scope    string
-		want     string
+		rule        string
+		defaults    []string
+		scope, want string
 	}{
 		{"not OpenID Connect", []string{"api:read"}, "-scope", "code"},
 		{"openid by default", []string{"openid"}, "-scope", "page Bad Request invalid_request"},
@@ -199,13 +198,12 @@ func TestWhatTheClientStoreSays(t *testing.T) {
 	const failed, unavailable = "The server met an unexpected condition.", "The server cannot answer at the moment. Try again later."
 	down := &net.OpError{Op: "dial", Err: errors.New("SECRET")}
 	for _, c := range []struct {
-		rule   string
-		err    error
-		status int
-		code   oautherr.Code
-		reason Reason
-		text   string
-		after  string
+		rule        string
+		err         error
+		status      int
+		code        oautherr.Code
+		reason      Reason
+		text, after string
 	}{
 		{"no client", oautherr.InvalidClient, 400, oautherr.InvalidClient, ReasonUnknownClient, unknown, ""},
 		{"no client, wrapped", fmt.Errorf("SECRET: %w", oautherr.InvalidClient), 400, oautherr.InvalidClient, ReasonUnknownClient, unknown, ""},

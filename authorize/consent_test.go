@@ -111,8 +111,7 @@ func TestConsentOfSomeoneOrSomethingElseDoesNotCount(t *testing.T) {
 
 // What was granted at one resource means nothing at another.
 func TestConsentsAtDifferentResourcesDoNotAddUp(t *testing.T) {
-	s := newSite(t, withConsent)
-	v := s.visitor(alice())
+	v := newSite(t, withConsent).visitor(alice())
 	a, b := "+resource=https://api.example/a", "+resource=https://api.example/b"
 	v.grant(v.get(ask("scope=openid", a)).want("consent", "openid at a"), "openid").want("code")
 	v.grant(v.get(ask("scope=profile", b)).want("consent", "profile at b"), "profile").want("code")
@@ -171,14 +170,7 @@ func TestWhereConsentMeansAnythingTheNextTime(t *testing.T) {
 }
 
 func TestWhatIsRemembered(t *testing.T) {
-	for _, c := range []struct {
-		rule    string
-		before  string
-		client  string
-		asked   string
-		granted string
-		want    string
-	}{
+	for _, c := range []struct{ rule, before, client, asked, granted, want string }{
 		{"what was granted", "", "web", "openid profile", "openid profile", "openid profile"},
 		{"not what was refused", "", "web", "openid profile", "openid", "openid"},
 		{"what was granted before for other requests too", "email", "web", "openid profile", "openid profile", "openid profile email"},
@@ -456,10 +448,8 @@ func TestWhenConsentToClaimsIsNeeded(t *testing.T) {
 		IDTokenClaims: []string{"email", "groups"}, UserInfoClaims: []string{"address"},
 	}
 	for _, c := range []struct {
-		rule   string
-		claims string
-		scope  string
-		covers bool
+		rule, claims, scope string
+		covers              bool
 	}{
 		{"no claims", `{}`, "openid", true},
 		{"one that was agreed to", `{"id_token":{"email":null}}`, "openid", true},
@@ -505,13 +495,10 @@ func TestWhatIsAgreedToOfClaims(t *testing.T) {
 	const all = `{"id_token":{"sub":{"value":"alice"},"acr":null,"auth_time":{"essential":true},"email":null,"email#de":{"essential":true},"groups":null},` +
 		`"userinfo":{"email_verified":{"value":true},"name":null,"shoe":{"values":[1,"<&>"]}}}`
 	for _, c := range []struct {
-		rule     string
-		claims   string
-		scope    string
-		granted  string
-		code     string // its claims as JSON; empty: none
-		idToken  string // remembered
-		userInfo string
+		rule, claims, scope, granted string
+		code                         string // its claims as JSON; empty: none
+		idToken                      string // remembered
+		userInfo                     string
 	}{
 		{"all that is asked for", all, "openid", "openid", all, "email groups", "email_verified name shoe"},
 		{"all, and a scope that releases some", all, "openid email", "openid email", all, "groups", "name shoe"},
@@ -586,11 +573,9 @@ func diffJSON(want, got string) string {
 // Claims that were agreed to add up, and go with their scope when that is refused.
 func TestWhatIsRememberedOfClaims(t *testing.T) {
 	for _, c := range []struct {
-		rule              string
-		idToken, userInfo string // agreed to before, with the scopes openid and profile
-		claims            string
-		scope, granted    string
-		wantID, wantInfo  string
+		rule                                     string
+		idToken, userInfo                        string // agreed to before, with the scopes openid and profile
+		claims, scope, granted, wantID, wantInfo string
 	}{
 		{"more are added", "email", "shoe", `{"userinfo":{"hat":null},"id_token":{"shoe":null}}`, "openid", "openid", "email shoe", "hat shoe"},
 		{"fewer take nothing away", "email", "shoe", `{}`, "openid", "openid", "email", "shoe"},
@@ -625,10 +610,7 @@ func TestWhatIsRememberedOfClaims(t *testing.T) {
 
 // The consent page is told what is asked for beyond the scopes that it shows.
 func TestClaimsBeyondScopes(t *testing.T) {
-	for _, c := range []struct {
-		rule, claims, scope string
-		idToken, userInfo   string
-	}{
+	for _, c := range []struct{ rule, claims, scope, idToken, userInfo string }{
 		{"no claims", "", "openid", "", ""},
 		{"none beyond", `{"id_token":{"email":null,"sub":null,"acr":null,"auth_time":null},"userinfo":{"sub":null,"email_verified":null}}`, "openid+email", "", ""},
 		{"each for its place, sorted", `{"id_token":{"shoe":null,"name":null},"userinfo":{"hat":null,"email":null}}`, "openid", "name shoe", "email hat"},
@@ -638,8 +620,7 @@ func TestClaimsBeyondScopes(t *testing.T) {
 		{"not at places in the other case", `{"ID_TOKEN":{"hat":null},"Userinfo":{"hat":null}}`, "openid", "", ""},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, withConsent, func(s *site) { s.config.IgnoreUnknownScopes = true })
-			v := s.visitor(alice())
+			v := newSite(t, withConsent, func(s *site) { s.config.IgnoreUnknownScopes = true }).visitor(alice())
 			p, err := v.pending(v.get(ask("scope="+c.scope, asClaims(c.claims))).want("consent"))
 			if err != nil {
 				t.Fatal(err)
@@ -658,11 +639,10 @@ func TestAnUnvettedClientGetsNothingWithoutAQuestion(t *testing.T) {
 	nowhere := func(*site) {}
 	elsewhere := withStep(Interaction{Name: "agree", Prompt: "consent", Page: "/agree"})
 	for _, c := range []struct {
-		rule    string
-		consent func(*site)
-		who     *session.Session
-		ask     string
-		want    string
+		rule      string
+		consent   func(*site)
+		who       *session.Session
+		ask, want string
 	}{
 		{"no page", nowhere, alice(), "-prompt", "page Service Unavailable server_error"},
 		{"no page, nobody", nowhere, nil, "-prompt", "page Service Unavailable server_error"},
@@ -802,9 +782,8 @@ func TestRevokedUnderWay(t *testing.T) {
 // Where consent is not remembered, what the request carries stays the proof.
 func TestNothingIsRevokedWhereNothingIsRemembered(t *testing.T) {
 	for _, c := range []struct {
-		rule   string
-		client string
-		change func(*site)
+		rule, client string
+		change       func(*site)
 	}{
 		{"no store", "web", func(s *site) { s.config.Consent.Store = nil }},
 		{"on loopback", "native", func(*site) {}},
@@ -837,8 +816,7 @@ func TestAnInteractionIsOfTheUserWhoSawItsPage(t *testing.T) {
 }
 
 func TestConsentWithoutAStoreIsAskedForEveryTime(t *testing.T) {
-	s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent"} })
-	v := s.visitor(alice())
+	v := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent"} }).visitor(alice())
 	for _, visit := range []string{"first", "second"} {
 		v.grant(v.get(ask()).want("consent", visit), "openid").want("code", visit)
 	}
@@ -995,8 +973,7 @@ func TestARecordOfAnotherUserIsNotMerged(t *testing.T) {
 	} {
 		t.Run(rule, func(t *testing.T) {
 			store := &consentStub{found: before}
-			s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: store} })
-			v := s.visitor(alice())
+			v := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: store} }).visitor(alice())
 			v.grant(v.get(ask()).want("consent"), "openid")
 			if store.saved != nil && slices.Contains(store.saved.Scopes, "api:write") {
 				t.Errorf("%+v was merged into %+v", before, store.saved)

@@ -237,11 +237,10 @@ func TestDecide(t *testing.T) {
 // round the rules that ask for one, nor loop.
 func TestASessionWithoutAnAuthTime(t *testing.T) {
 	for _, c := range []struct {
-		rule    string
-		prompt  string
-		maxAge  int64
-		resumed bool
-		want    string
+		rule, prompt string
+		maxAge       int64
+		resumed      bool
+		want         string
 	}{
 		{"nothing asks for it", "", -1, false, "approve"},
 		{"prompt=login", "login", -1, false, "login: prompt_login"},
@@ -377,13 +376,11 @@ func TestAnEssentialLevel(t *testing.T) {
 		key: signInKey(&session.Session{ID: "1", Subject: "alice"}), authTime: before,
 	}}}
 	for _, c := range []struct {
-		rule      string
-		essential string
-		acr       string
-		authTime  time.Time
-		resumed   *resumed
-		prompt    string
-		want      decision
+		rule, essential, acr string
+		authTime             time.Time
+		resumed              *resumed
+		prompt               string
+		want                 decision
 	}{
 		{"none is demanded", "", "1", before, nil, "", ok},
 		{"reached", "1 2", "2", before, nil, "", ok},

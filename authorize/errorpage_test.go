@@ -40,11 +40,9 @@ func TestPagesKeepTheirOwnPolicy(t *testing.T) {
 func TestRetryAfter(t *testing.T) {
 	busy := &oautherr.Error{Code: oautherr.TemporarilyUnavailable, RetryAfter: 89*time.Second + 1}
 	for _, c := range []struct {
-		rule   string
-		change func(*site)
-		ask    string
-		want   string
-		after  string
+		rule             string
+		change           func(*site)
+		ask, want, after string
 	}{
 		{"a store that says when", func(*site) {}, ask(), "page Service Unavailable temporarily_unavailable", "90"},
 		{"a page of the host's own", func(s *site) {
@@ -115,8 +113,7 @@ func TestInvalidClientForUsers(t *testing.T) {
 		"with a text of the host's own": {oautherr.InvalidClient.With("Closed on Sundays."), "Closed on Sundays."},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
-			got := s.visitor(nil).showError(c.err)
+			got := newSite(t).visitor(nil).showError(c.err)
 			if !strings.Contains(got.body, c.text) || got.status != http.StatusBadRequest || strings.Contains(got.body, "secret") {
 				t.Errorf("status %d\n%s", got.status, got.body)
 			}
@@ -335,8 +332,7 @@ func TestStatusOfPages(t *testing.T) {
 		{errMethod, 405}, {errBodyTooLarge, 413}, {errURITooLong, 414}, {errContentType, 415},
 	} {
 		t.Run(fmt.Sprint(c.err), func(t *testing.T) {
-			s := newSite(t)
-			got := s.visitor(nil).showError(c.err)
+			got := newSite(t).visitor(nil).showError(c.err)
 			if got.status != c.status {
 				t.Errorf("%v: status %d, want %d", c.err, got.status, c.status)
 			}
@@ -403,12 +399,10 @@ func TestErrorPagesKnowTheRequest(t *testing.T) {
 	good := ask("ui_locales=sv+de")
 	const web, name, locales = "web", "The Web App", "sv de"
 	for _, c := range []struct {
-		rule    string
-		do      func(v *visitor, at *reply) *reply // at waits for the login in a browser of its own
-		reason  Reason
-		id      string
-		name    string
-		locales string
+		rule              string
+		do                func(v *visitor, at *reply) *reply // at waits for the login in a browser of its own
+		reason            Reason
+		id, name, locales string
 	}{
 		{"no client", get(ask("ui_locales=sv+de", "-client_id")), ReasonUnknownClient, "", "", locales},
 		{"an unknown client", get(ask("ui_locales=sv+de", "client_id=gone")), ReasonUnknownClient, "", "", locales},

@@ -105,8 +105,7 @@ func entropy(b []byte) (bits float64) {
 
 func TestACodeIsStoredHashed(t *testing.T) {
 	kept := &codeStub{}
-	s := newSite(t, func(s *site) { s.config.Codes = kept })
-	code := s.visitor(alice()).get(ask()).params["code"]
+	code := newSite(t, func(s *site) { s.config.Codes = kept }).visitor(alice()).get(ask()).params["code"]
 	sum := sha256.Sum256([]byte(testIssuer + " " + code))
 	if want := base64.RawURLEncoding.EncodeToString(sum[:]); kept.hash != want {
 		t.Errorf("stored under %q, want %q", kept.hash, want)
@@ -675,11 +674,10 @@ func TestASubjectThatCannotBe(t *testing.T) {
 		}
 	}
 	for _, c := range []struct {
-		where string
-		do    func(s *site, subject string) *reply
-		good  string // for a subject that can be
-		want  string
-		field string
+		where       string
+		do          func(s *site, subject string) *reply
+		good        string // for a subject that can be
+		want, field string
 	}{
 		{"at once", func(s *site, subject string) *reply { return s.visitor(as(subject)).get(ask()) }, "consent", "client server_error", "SessionStore.Session: the field Session.Subject"},
 		{"prompt=none", func(s *site, subject string) *reply { return s.visitor(as(subject)).get(ask("prompt=none")) }, "client consent_required", "client server_error", "SessionStore.Session: the field Session.Subject"},
@@ -786,8 +784,7 @@ func TestTheHostsOwnParametersAreInTheCode(t *testing.T) {
 	}
 	for name, who := range map[string]*session.Session{"nobody": nil, "alice": alice()} {
 		t.Run("too many, "+name, func(t *testing.T) {
-			s := newSite(t, func(s *site) { s.config.Parameters = []string{"x_tenant", "x_method"} })
-			v := s.visitor(who)
+			v := newSite(t, func(s *site) { s.config.Parameters = []string{"x_tenant", "x_method"} }).visitor(who)
 			v.get(ask("x_tenant="+strings.Repeat("t", 2000), "x_method="+strings.Repeat("m", 49))).want("client invalid_request", "2,049 bytes together")
 			v.get(ask("x_tenant="+strings.Repeat("%C3%A9", 1024), "x_method=m")).want("client invalid_request", "bytes, not letters")
 		})

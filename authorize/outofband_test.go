@@ -145,11 +145,10 @@ func TestConsentInTheBody(t *testing.T) {
 func TestRefusalsInTheBody(t *testing.T) {
 	aged := func(seconds string) string { return deviceAsks("max_age=" + seconds) }
 	for _, c := range []struct {
-		rule   string
-		query  string
-		who    *session.Session
-		status int
-		want   string
+		rule, query string
+		who         *session.Session
+		status      int
+		want        string
 	}{
 		{"nobody is signed in", deviceAsks(), nil, 400, "login_required"},
 		{"prompt=login", deviceAsks("prompt=login"), alice(), 400, "login_required"},

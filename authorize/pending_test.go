@@ -157,8 +157,7 @@ func TestAPageIsToldWhoWasSentToIt(t *testing.T) {
 
 // The page of an interaction is left by its own way only: coming back is not enough.
 func TestAnInteractionIsNotPassedByComingBack(t *testing.T) {
-	s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms?v=2#top", Needed: always}))
-	v := s.visitor(alice())
+	v := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms?v=2#top", Needed: always})).visitor(alice())
 	at := v.get(ask()).want("consent")
 	v.resume(at).want("consent", "came back")
 	early := v.complete(at, "terms").want("consent", "another one was completed")
@@ -192,8 +191,7 @@ func TestEndingAnInteractionTheWrongWay(t *testing.T) {
 		{"with a damaged request", func(v *visitor, at *reply) *reply { at.req = flip(at.req, 100); return v.complete(at, "terms") }, "page Bad Request invalid_request"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, withTerms)
-			v := s.visitor(alice())
+			v := newSite(t, withTerms).visitor(alice())
 			c.do(v, v.get(ask()).want("terms")).want(c.want)
 		})
 	}
@@ -606,10 +604,9 @@ func TestGrantAndCompleteAfterTheSessionEnded(t *testing.T) {
 // What users do twice, because they see no answer yet or go back.
 func TestWhatUsersDoTwice(t *testing.T) {
 	for _, c := range []struct {
-		rule string
-		ask  string
-		do   func(v *visitor, login, consent *reply) *reply
-		want string
+		rule, ask string
+		do        func(v *visitor, login, consent *reply) *reply
+		want      string
 	}{
 		{"Allow, one click after the other", ask(), func(v *visitor, _, consent *reply) *reply {
 			v.grant(consent, "openid").want("code")
@@ -648,8 +645,7 @@ func TestWhatUsersDoTwice(t *testing.T) {
 		}, "consent"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, withConsent)
-			v := s.visitor(nil)
+			v := newSite(t, withConsent).visitor(nil)
 			login := v.get(c.ask).want("login")
 			consent := v.signIn(login, "alice").want("consent")
 			c.do(v, login, consent).want(c.want)
@@ -680,10 +676,9 @@ func TestAPOSTWithoutASessionIsAskedAgainByGET(t *testing.T) {
 	v.session = nil
 	v.follow(sent).want("login", "and now really without")
 	for _, c := range []struct {
-		rule string
-		who  *session.Session
-		ask  string
-		want string
+		rule      string
+		who       *session.Session
+		ask, want string
 	}{
 		{"someone is signed in", alice(), ask(), "code"},
 		{"someone is half signed in", &session.Session{Subject: "alice", SecondFactorPending: true}, ask(), "endpoint"},
@@ -767,11 +762,9 @@ func TestTheGETOfAPOSTIsTheFirstVisit(t *testing.T) {
 // and only what it has proven travels.
 func TestTheHintOfAPOSTDoesNotGoIntoTheAddress(t *testing.T) {
 	for _, c := range []struct {
-		rule string
-		hint string
-		ask  []string
-		who  string
-		want string
+		rule, hint string
+		ask        []string
+		who, want  string
 	}{
 		{"the user that it names", "hint-of-alice", nil, "alice", "code"},
 		{"another user", "hint-of-alice", nil, "bob", "login"},

@@ -70,12 +70,11 @@ func TestReadersRefuse(t *testing.T) {
 	keys := s.publicKeys()
 	other := newSite(t, func(s *site) { s.config.Keys = []Key{{ID: "a", Signer: ecKey(t)}} })
 	for _, c := range []struct {
-		rule             string
-		issuer, endpoint string
-		keys             []byte
-		req              string
-		later            time.Duration
-		ok               bool
+		rule, issuer, endpoint string
+		keys                   []byte
+		req                    string
+		later                  time.Duration
+		ok                     bool
 	}{
 		{"the control", testIssuer, testEndpoint, keys, at.req, 0, true},
 		{"an empty endpoint is the issuer's", testIssuer, "", keys, at.req, 0, true},
@@ -190,14 +189,13 @@ func TestIntrospection(t *testing.T) {
 // A page in another process learns what is asked for as the endpoint reads it.
 func TestIntrospectionKnowsTheClient(t *testing.T) {
 	for _, c := range []struct {
-		rule     string
-		ask      string
-		change   func(*Client)
-		after    func(*uncheckedMemory)
-		ignore   bool
-		name     string // empty: the request is not active
-		scope    string
-		defaults []string
+		rule, ask string
+		change    func(*Client)
+		after     func(*uncheckedMemory)
+		ignore    bool
+		name      string // empty: the request is not active
+		scope     string
+		defaults  []string
 	}{
 		{"its name and what it asks for", "scope=openid+email", nil, nil, false, "The Web App", "openid email", nil},
 		{"without a name", "scope=openid", func(c *Client) { c.Name = "" }, nil, false, "web", "openid", nil},

@@ -345,13 +345,7 @@ func TestAPrefetchIsNeverRedirected(t *testing.T) {
 
 // Where the endpoint is, the configuration says: nothing of the request does.
 func TestMounting(t *testing.T) {
-	for _, c := range []struct {
-		rule     string
-		issuer   string
-		endpoint string
-		path     string
-		login    string
-	}{
+	for _, c := range []struct{ rule, issuer, endpoint, path, login string }{
 		{"at the root", "https://as.example", "", "/authorize", "https://as.example/login?req="},
 		{"an issuer with a path", "https://as.example/tenant", "", "/authorize", "https://as.example/login?req="},
 		{"an issuer with a slash", "https://as.example/", "", "/authorize", "https://as.example/login?req="},

@@ -75,13 +75,7 @@ func TestRulesChangeNothing(t *testing.T) {
 }
 
 func TestScopesOfTheRequest(t *testing.T) {
-	for _, c := range []struct {
-		rule   string
-		client string
-		scope  string
-		prompt string
-		want   string
-	}{
+	for _, c := range []struct{ rule, client, scope, prompt, want string }{
 		{"as asked, in that order", "web", "profile openid", "", "profile openid"},
 		{"each once", "web", "openid profile openid", "", "openid profile"},
 		{"the client's default", "only", "", "", "api:read"},
@@ -123,11 +117,7 @@ func TestWhatPagesRead(t *testing.T) {
 }
 
 func TestFeaturesThatAreOff(t *testing.T) {
-	for _, c := range []struct {
-		rule   string
-		change string
-		want   string
-	}{
+	for _, c := range []struct{ rule, change, want string }{
 		{"a hint that nobody can verify is refused, not ignored", "id_token_hint=hint-of-alice", "client invalid_request"},
 		{"resource is ignored", "resource=anything", "code"},
 		{"response_type none", "response_type=none", "client unsupported_response_type"},
@@ -187,10 +177,9 @@ func TestAScopeThatIsRegisteredAndMalformed(t *testing.T) {
 // What the host is asked in the course of validation can fail or take too long.
 func TestFunctionsOfTheHostThatFail(t *testing.T) {
 	for _, c := range []struct {
-		rule   string
-		change func(*Config)
-		ask    string
-		want   string
+		rule      string
+		change    func(*Config)
+		ask, want string
 	}{
 		{"Resource fails", func(c *Config) {
 			c.Resource = func(context.Context, *Client, string) (bool, error) { return true, errors.New("down") }
@@ -228,8 +217,7 @@ func TestFunctionsOfTheHostThatFail(t *testing.T) {
 		}, "id_token_hint=x", "client server_error"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, func(s *site) { c.change(&s.config) })
-			s.visitor(alice()).get(ask(c.ask)).want(c.want)
+			newSite(t, func(s *site) { c.change(&s.config) }).visitor(alice()).get(ask(c.ask)).want(c.want)
 		})
 	}
 }
@@ -237,10 +225,9 @@ func TestFunctionsOfTheHostThatFail(t *testing.T) {
 // A host can demand more than the protocol, of all clients or of one.
 func TestRequiredParameters(t *testing.T) {
 	for _, c := range []struct {
-		rule        string
-		all, client []string
-		change      string
-		want        string
+		rule         string
+		all, client  []string
+		change, want string
 	}{
 		{"nothing more", nil, nil, "-state", "code"},
 		{"of all, and it is there", []string{"state"}, nil, "", "code"},
@@ -551,13 +538,12 @@ func TestTheHintVerifierFails(t *testing.T) {
 
 func TestUnknownScopesAreLeftOut(t *testing.T) {
 	for _, c := range []struct {
-		rule    string
-		ignore  bool
-		exist   []string // Config.Scopes
-		scope   string
-		want    string
-		scopes  string // of the code
-		leftOut string // of the event
+		rule        string
+		ignore      bool
+		exist       []string // Config.Scopes
+		scope, want string
+		scopes      string // of the code
+		leftOut     string // of the event
 	}{
 		{"refused without the switch", false, nil, "openid+groups", "client invalid_scope", "", ""},
 		{"one that the client has not", true, nil, "openid+groups", "code", "openid", "groups"},

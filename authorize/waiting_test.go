@@ -110,9 +110,7 @@ func TestWithoutKeysOneProcessIsEnough(t *testing.T) {
 }
 
 func TestTheHintsSubjectIsCarriedAcrossTheLogin(t *testing.T) {
-	for _, c := range []struct {
-		rule, subject, want string
-	}{
+	for _, c := range []struct{ rule, subject, want string }{
 		{"the user that was asked for", "alice", "code"},
 		{"another user has signed in", "bob", "client login_required"},
 	} {
@@ -256,8 +254,7 @@ func TestACompletedInteractionCountsForThisSignInOnly(t *testing.T) {
 		{"half signed in", session.Session{ID: "1", Subject: "alice"}, session.Session{ID: "1", Subject: "alice", SecondFactorPending: true}, "login"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, withTerms)
-			v := s.visitor(&c.before)
+			v := newSite(t, withTerms).visitor(&c.before)
 			at := v.get(ask()).want("terms")
 			back := v.accept(at, "terms")
 			v.session = &c.after
@@ -608,11 +605,10 @@ func TestReturnsFromTheLoginPage(t *testing.T) {
 	anew := func(s *site) *session.Session { return s.signIn("alice") }
 	of := func(who ...func(*site) *session.Session) []func(*site) *session.Session { return who }
 	for _, c := range []struct {
-		rule string
-		ask  string
-		who  []func(*site) *session.Session
-		want []string
-		log  string // of the last answer
+		rule, ask string
+		who       []func(*site) *session.Session
+		want      []string
+		log       string // of the last answer
 	}{
 		{"a new sign-in", "prompt=login", of(old("1"), anew), []string{login, "code"}, ""},
 		{"a new sign-in at the second return", "prompt=login", of(old("1"), old("1"), anew), []string{login, login, "code"}, ""},
