@@ -175,12 +175,7 @@ func TestTheClientStoreFails(t *testing.T) {
 		{"nothing", func(context.Context, string) (*Client, error) { return nil, nil }, "page Bad Request invalid_client"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, func(s *site) {
-				s.config.Clients = c.client
-				if c.rule == "a timeout" || c.rule == "too late" {
-					s.config.Timeout = impatient
-				}
-			})
+			s := newSite(t, func(s *site) { s.config.Clients = c.client }, impatientIf(c.rule == "a timeout" || c.rule == "too late"))
 			for _, query := range []string{ask(), ask("prompt=none")} {
 				got := s.visitor(alice()).get(query).want(c.want)
 				if strings.Contains(got.body, "down") || got.location != "" {

@@ -101,10 +101,7 @@ func TestConsentOfSomeoneOrSomethingElseDoesNotCount(t *testing.T) {
 		{"none", nil, "consent"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, func(s *site) {
-				s.config.Consent = &Consent{Page: "/consent", Store: &consentStub{found: c.found}}
-			})
-			s.visitor(alice()).get(ask()).want(c.want)
+			newSite(t, consentIn(&consentStub{found: c.found})).visitor(alice()).get(ask()).want(c.want)
 		})
 	}
 }
@@ -212,7 +209,7 @@ func TestWhatIsRemembered(t *testing.T) {
 func TestOfflineAccess(t *testing.T) {
 	const page = "consent"
 	stored := withConsent
-	storeless := func(s *site) { s.config.Consent = &Consent{Page: "/consent"} }
+	storeless := consentIn(nil)
 	nowhere := func(*site) {}
 	for _, c := range []struct {
 		rule       string
@@ -479,13 +476,11 @@ func TestWhenConsentToClaimsIsNeeded(t *testing.T) {
 				if c.covers && prompt != "prompt=consent" {
 					want = "code"
 				}
-				s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: &consentStub{found: agreed}} })
+				s := newSite(t, consentIn(&consentStub{found: agreed}))
 				s.visitor(alice()).get(ask("scope="+c.scope, prompt, asClaims(c.claims))).want(want, prompt)
 			}
-			storeless := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent"} })
-			storeless.visitor(alice()).get(ask("scope="+c.scope, asClaims(c.claims))).want("consent", "no store")
-			own := newSite(t, withConsent)
-			own.visitor(alice()).get(ask("client_id=own", "scope="+c.scope, asClaims(c.claims))).want("code", "the host's own client")
+			newSite(t, consentIn(nil)).visitor(alice()).get(ask("scope="+c.scope, asClaims(c.claims))).want("consent", "no store")
+			newSite(t, withConsent).visitor(alice()).get(ask("client_id=own", "scope="+c.scope, asClaims(c.claims))).want("code", "the host's own client")
 		})
 	}
 }
@@ -635,7 +630,7 @@ func TestClaimsBeyondScopes(t *testing.T) {
 
 // Nobody has looked at an unvetted client, so the user is asked or it gets nothing.
 func TestAnUnvettedClientGetsNothingWithoutAQuestion(t *testing.T) {
-	storeless := func(s *site) { s.config.Consent = &Consent{Page: "/consent"} }
+	storeless := consentIn(nil)
 	nowhere := func(*site) {}
 	elsewhere := withStep(Interaction{Name: "agree", Prompt: "consent", Page: "/agree"})
 	for _, c := range []struct {
@@ -816,7 +811,7 @@ func TestAnInteractionIsOfTheUserWhoSawItsPage(t *testing.T) {
 }
 
 func TestConsentWithoutAStoreIsAskedForEveryTime(t *testing.T) {
-	v := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent"} }).visitor(alice())
+	v := newSite(t, consentIn(nil)).visitor(alice())
 	for _, visit := range []string{"first", "second"} {
 		v.grant(v.get(ask()).want("consent", visit), "openid").want("code", visit)
 	}
@@ -872,12 +867,7 @@ func TestTheConsentStoreFails(t *testing.T) {
 		{"too late", &consentStub{found: granted, late: true}, "client temporarily_unavailable"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, func(s *site) {
-				s.config.Consent = &Consent{Page: "/consent", Store: c.store}
-				if c.store.late {
-					s.config.Timeout = impatient
-				}
-			})
+			s := newSite(t, consentIn(c.store), impatientIf(c.store.late))
 			s.visitor(alice()).get(ask()).want(c.want)
 			if e := s.lastEvent(); e.Err == nil || !strings.Contains(e.Err.Error(), "ConsentStore.FindConsent") {
 				t.Errorf("the log does not say where it failed: %v", e.Err)
@@ -890,9 +880,7 @@ func TestTheConsentStoreFails(t *testing.T) {
 func TestTheConsentStoreFailsForAnUnvettedClient(t *testing.T) {
 	for _, prompt := range []string{"-prompt", "prompt=none"} {
 		t.Run(prompt, func(t *testing.T) {
-			s := newSite(t, func(s *site) {
-				s.config.Consent = &Consent{Page: "/consent", Store: &consentStub{findErr: errors.New("down")}}
-			})
+			s := newSite(t, consentIn(&consentStub{findErr: errors.New("down")}))
 			s.visitor(alice()).get(ask("client_id=new", prompt)).want("page Service Unavailable server_error", "down")
 		})
 	}
@@ -911,7 +899,7 @@ func TestTheConsentStoreFailsAtTheGrant(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			store := &consentStub{}
-			s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: store} })
+			s := newSite(t, consentIn(store))
 			v := s.visitor(alice())
 			at := v.get(ask()).want("consent")
 			c.fail(store)
@@ -973,7 +961,7 @@ func TestARecordOfAnotherUserIsNotMerged(t *testing.T) {
 	} {
 		t.Run(rule, func(t *testing.T) {
 			store := &consentStub{found: before}
-			v := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: store} }).visitor(alice())
+			v := newSite(t, consentIn(store)).visitor(alice())
 			v.grant(v.get(ask()).want("consent"), "openid")
 			if store.saved != nil && slices.Contains(store.saved.Scopes, "api:write") {
 				t.Errorf("%+v was merged into %+v", before, store.saved)
@@ -1009,11 +997,7 @@ func TestAnInteractionFails(t *testing.T) {
 		}, "client temporarily_unavailable"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: c.needed}), func(s *site) {
-				if c.rule == "too late" {
-					s.config.Timeout = impatient
-				}
-			})
+			s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: c.needed}), impatientIf(c.rule == "too late"))
 			s.visitor(alice()).get(ask()).want(c.want)
 		})
 	}
@@ -1090,7 +1074,7 @@ func TestAConsentRecordIsBounded(t *testing.T) {
 // Of nobody there is nothing to find.
 func TestNobodysConsentIsNotLookedFor(t *testing.T) {
 	store := &consentStub{}
-	s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: store} })
+	s := newSite(t, consentIn(store))
 	s.visitor(nil).get(ask("client_id=new", "prompt=none")).want("page Bad Request login_required", "nobody")
 	if store.findCalls != 0 {
 		t.Errorf("the store was asked %d times", store.findCalls)

@@ -386,12 +386,7 @@ func TestTheCodeStoreFailsWhenACodeIsIssued(t *testing.T) {
 		{"success, too late", &codeStub{late: "save"}, "client temporarily_unavailable"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, func(s *site) {
-				s.config.Codes = c.store
-				if c.store.late != "" {
-					s.config.Timeout = impatient
-				}
-			})
+			s := newSite(t, func(s *site) { s.config.Codes = c.store }, impatientIf(c.store.late != ""))
 			got := s.visitor(alice()).get(ask()).want(c.want)
 			if got.params["code"] != "" || got.params["state"] != "st-1" {
 				t.Error(got.params)
@@ -439,12 +434,7 @@ func TestTheCodeStoreFailsAtRedemption(t *testing.T) {
 		{"finds one that is empty", &codeStub{found: &Code{}, given: &Code{}, taken: true}, oautherr.InvalidGrant, 0},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, func(s *site) {
-				s.config.Codes = c.store
-				if c.store.late != "" {
-					s.config.Timeout = impatient
-				}
-			})
+			s := newSite(t, func(s *site) { s.config.Codes = c.store }, impatientIf(c.store.late != ""))
 			code, err := s.redeem("the-code", nil)
 			if c.err == "" && (err != nil || code == nil) || c.err != "" && (code != nil || oautherr.Of(err) == nil || oautherr.Of(err).Code != c.err) {
 				t.Errorf("%+v, %v, want %q", code, err, c.err)
@@ -610,12 +600,7 @@ func TestThePolicyFails(t *testing.T) {
 		}, "client temporarily_unavailable"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, func(s *site) {
-				s.config.Allow = c.allow
-				if c.rule != "an error" {
-					s.config.Timeout = impatient
-				}
-			})
+			s := newSite(t, func(s *site) { s.config.Allow = c.allow }, impatientIf(c.rule != "an error"))
 			s.visitor(alice()).get(ask()).want(c.want)
 		})
 	}
@@ -637,12 +622,8 @@ func TestTheSessionStore(t *testing.T) {
 		}, "login"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, func(s *site) {
-				s.config.Sessions = SessionFunc(c.sessions)
-				if c.rule == "too late" || c.rule == "a timeout" {
-					s.config.Timeout = impatient
-				}
-			})
+			waits := c.rule == "too late" || c.rule == "a timeout"
+			s := newSite(t, func(s *site) { s.config.Sessions = SessionFunc(c.sessions) }, impatientIf(waits))
 			s.visitor(nil).get(ask()).want(c.want)
 		})
 	}

@@ -166,7 +166,11 @@ func (s *site) lastEvent() Event {
 }
 
 // withConsent and its like are changes for newSite.
-func withConsent(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: s.memory} }
+func withConsent(s *site) { consentIn(s.memory)(s) }
+
+func consentIn(store ConsentStore) func(*site) {
+	return func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: store} }
+}
 
 func withStep(step Interaction) func(*site) {
 	return func(s *site) { s.config.Interactions = append(s.config.Interactions, step) }
@@ -611,3 +615,11 @@ func (s *site) redeem(code string, change func(*Redemption)) (*Code, error) {
 
 // impatient is a Config.Timeout for tests in which a store waits for its end.
 const impatient = 50 * time.Millisecond
+
+func impatientIf(waits bool) func(*site) {
+	return func(s *site) {
+		if waits {
+			s.config.Timeout = impatient
+		}
+	}
+}

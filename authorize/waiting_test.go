@@ -381,7 +381,7 @@ func waitingSites(t testing.TB) map[string]*site {
 		return func(s *site) { s.config.Keys = []Key{{Signer: key}} }
 	}
 	named := func(s *site) { s.config.Keys[0].ID = strings.Repeat(`<"é&`, 20) }
-	consent := func(s *site) { s.config.Consent = &Consent{Page: "/consent"} }
+	consent := consentIn(nil)
 	return map[string]*site{
 		"HMAC, no pages":            newSite(t),
 		"HMAC, a name in the key":   newSite(t, consent, named),
