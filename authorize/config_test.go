@@ -184,20 +184,22 @@ func TestNewNamesTheFieldThatIsWrong(t *testing.T) {
 			c.ErrorPage = func(http.ResponseWriter, *http.Request, PageError) {}
 		}, "ErrorURL"},
 	} {
-		config := minimal()
-		c.change(&config)
-		h, err := New(config)
-		if c.field == "" {
-			if err != nil || h == nil {
-				t.Errorf("%s: %v", c.rule, err)
+		t.Run(c.rule, func(t *testing.T) {
+			config := minimal()
+			c.change(&config)
+			h, err := New(config)
+			if c.field == "" {
+				if err != nil || h == nil {
+					t.Error(err)
+				}
+				return
 			}
-			continue
-		}
-		if err == nil || h != nil || !strings.HasPrefix(err.Error(), "authorize: Config."+c.field+" ") && !strings.HasPrefix(err.Error(), "authorize: Config."+c.field+":") && !strings.HasPrefix(err.Error(), "authorize: Config."+c.field+"[") && !strings.HasPrefix(err.Error(), "authorize: Config."+c.field+".") {
-			t.Errorf("%s: %v, want the field %s", c.rule, err, c.field)
-		} else if strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: more than one field is named: %v", c.rule, err)
-		}
+			if err == nil || h != nil || !strings.HasPrefix(err.Error(), "authorize: Config."+c.field+" ") && !strings.HasPrefix(err.Error(), "authorize: Config."+c.field+":") && !strings.HasPrefix(err.Error(), "authorize: Config."+c.field+"[") && !strings.HasPrefix(err.Error(), "authorize: Config."+c.field+".") {
+				t.Errorf("%v, want the field %s", err, c.field)
+			} else if strings.Contains(err.Error(), "\n") {
+				t.Errorf("more than one field is named: %v", err)
+			}
+		})
 	}
 }
 
@@ -228,9 +230,11 @@ func TestDefaults(t *testing.T) {
 		{"ResponseTypes", strings.Join(c.ResponseTypes, " "), "code"},
 		{"ClientStore", c.Clients != nil, true},
 	} {
-		if d.got != d.want {
-			t.Errorf("%s is %v, want %v", d.field, d.got, d.want)
-		}
+		t.Run(d.field, func(t *testing.T) {
+			if d.got != d.want {
+				t.Errorf("%v, want %v", d.got, d.want)
+			}
+		})
 	}
 	if since := time.Since(c.Now()); since < -time.Minute || since > time.Minute {
 		t.Errorf("the clock is %s off", since)
@@ -290,8 +294,8 @@ func TestNewLeavesTheCallersValuesAlone(t *testing.T) {
 func TestAnInteractionsOwnError(t *testing.T) {
 	s := newSite(t,
 		withStep(Interaction{Name: "accounts", Page: "/accounts", Needed: always, Error: oautherr.AccountSelectionRequired}),
-		withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
-	s.visitor(alice()).get(ask("prompt=none")).want(t, "its own", "client account_selection_required")
+		withTerms)
+	s.visitor(alice()).get(ask("prompt=none")).want("client account_selection_required")
 }
 
 func TestNilLogsNothing(t *testing.T) {

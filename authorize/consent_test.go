@@ -77,12 +77,14 @@ func TestWhenConsentIsNeeded(t *testing.T) {
 		{"offline_access alone is not covered", "openid", "client_id=web scope=openid+offline_access", "consent"},
 		{"offline_access with prompt=consent", "openid offline_access", "client_id=web scope=openid+offline_access prompt=consent", "consent"},
 	} {
-		s := newSite(t, withConsent)
-		changes := strings.Fields(c.ask)
-		if c.remembered != "" {
-			s.remember(strings.TrimPrefix(changes[0], "client_id="), strings.Fields(c.remembered)...)
-		}
-		s.visitor(alice()).get(ask(changes...)).want(t, c.rule, c.want)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent)
+			changes := strings.Fields(c.ask)
+			if c.remembered != "" {
+				s.remember(strings.TrimPrefix(changes[0], "client_id="), strings.Fields(c.remembered)...)
+			}
+			s.visitor(alice()).get(ask(changes...)).want(c.want)
+		})
 	}
 }
 
@@ -98,23 +100,21 @@ func TestConsentOfSomeoneOrSomethingElseDoesNotCount(t *testing.T) {
 		{"empty", &ConsentRecord{}, "consent"},
 		{"none", nil, "consent"},
 	} {
-		s := newSite(t, func(s *site) {
-			s.config.Consent = &Consent{Page: "/consent", Store: &consentStub{found: c.found}}
+		t.Run(c.rule, func(t *testing.T) {
+			newSite(t, consentIn(&consentStub{found: c.found})).visitor(alice()).get(ask()).want(c.want)
 		})
-		s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
 	}
 }
 
 // What was granted at one resource means nothing at another.
 func TestConsentsAtDifferentResourcesDoNotAddUp(t *testing.T) {
-	s := newSite(t, withConsent)
-	v := s.visitor(alice())
+	v := newSite(t, withConsent).visitor(alice())
 	a, b := "+resource=https://api.example/a", "+resource=https://api.example/b"
-	v.grant(v.get(ask("scope=openid", a)).want(t, "openid at a", "consent"), "openid").want(t, "agreed", "code")
-	v.grant(v.get(ask("scope=profile", b)).want(t, "profile at b", "consent"), "profile").want(t, "agreed", "code")
-	v.get(ask("scope=profile", b)).want(t, "profile at b again", "code")
+	v.grant(v.get(ask("scope=openid", a)).want("consent", "openid at a"), "openid").want("code")
+	v.grant(v.get(ask("scope=profile", b)).want("consent", "profile at b"), "profile").want("code")
+	v.get(ask("scope=profile", b)).want("code", "profile at b again")
 	for _, request := range [][]string{{"scope=profile", a}, {"scope=profile"}, {"scope=openid", b}, {"scope=openid+profile", a, b}} {
-		v.get(ask(request...)).want(t, strings.Join(request, " "), "consent")
+		v.get(ask(request...)).want("consent", strings.Join(request, " "))
 	}
 }
 
@@ -122,15 +122,15 @@ func TestConsentToResources(t *testing.T) {
 	s := newSite(t, withConsent)
 	v := s.visitor(alice())
 	a, b := "+resource=https://api.example/a", "+resource=https://api.example/b"
-	v.grant(v.get(ask(a)).want(t, "the first time", "consent"), "openid").want(t, "agreed", "code")
-	v.get(ask(a)).want(t, "the same resource", "code")
-	v.get(ask()).want(t, "no resource", "consent")
-	at := v.get(ask(a, b)).want(t, "one more", "consent")
-	v.grant(at, "openid").want(t, "agreed", "code")
+	v.grant(v.get(ask(a)).want("consent", "the first time"), "openid").want("code")
+	v.get(ask(a)).want("code", "the same resource")
+	v.get(ask()).want("consent", "no resource")
+	at := v.get(ask(a, b)).want("consent", "one more")
+	v.grant(at, "openid").want("code")
 	if diff := cmp.Diff([]string{"https://api.example/a", "https://api.example/b"}, s.remembered("web").Resources); diff != "" {
 		t.Error(diff)
 	}
-	v.get(ask(a)).want(t, "one fewer", "consent")
+	v.get(ask(a)).want("consent", "one fewer")
 }
 
 // RFC 8252 §8.6, whatever the client is, unless it is the host's own.
@@ -158,21 +158,16 @@ func TestWhereConsentMeansAnythingTheNextTime(t *testing.T) {
 		{"a scheme with a dot, trusted", trusted, "com.example.app:/cb", true},
 		{"a scheme that is named", Client{PrivateUseSchemes: []string{"cursor"}}, "cursor://app.example/cb", false},
 	} {
-		if got := rememberable(&Request{Client: &c.client, RedirectURI: c.uri}); got != c.want {
-			t.Errorf("%s: %v, want %v", c.rule, got, c.want)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			if got := rememberable(&Request{Client: &c.client, RedirectURI: c.uri}); got != c.want {
+				t.Errorf("%v, want %v", got, c.want)
+			}
+		})
 	}
 }
 
 func TestWhatIsRemembered(t *testing.T) {
-	for _, c := range []struct {
-		rule    string
-		before  string
-		client  string
-		asked   string
-		granted string
-		want    string
-	}{
+	for _, c := range []struct{ rule, before, client, asked, granted, want string }{
 		{"what was granted", "", "web", "openid profile", "openid profile", "openid profile"},
 		{"not what was refused", "", "web", "openid profile", "openid", "openid"},
 		{"what was granted before for other requests too", "email", "web", "openid profile", "openid profile", "openid profile email"},
@@ -183,27 +178,29 @@ func TestWhatIsRemembered(t *testing.T) {
 		{"for a trusted client, if it asks", "", "own", "openid", "openid", "openid"},
 		{"for a trusted client on loopback, if it asks", "", "ownnative", "openid", "openid", "openid"},
 	} {
-		s := newSite(t, withConsent)
-		if c.before != "" {
-			s.remember(c.client, strings.Fields(c.before)...)
-		}
-		v := s.visitor(alice())
-		at := v.get(ask("client_id="+c.client, "scope="+strings.ReplaceAll(c.asked, " ", "+"), "prompt=consent")).want(t, c.rule, "consent")
-		got := v.grant(at, strings.Fields(c.granted)...).want(t, c.rule, "code")
-		var scopes string
-		if record := s.remembered(c.client); record != nil {
-			scopes = strings.Join(record.Scopes, " ")
-			if record.Subject != "alice" || record.ClientID != c.client || !record.GrantedAt.Equal(s.now) || record.GrantedAt.Location() != time.UTC {
-				t.Errorf("%s: %+v", c.rule, record)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent)
+			if c.before != "" {
+				s.remember(c.client, strings.Fields(c.before)...)
 			}
-		}
-		if scopes != c.want {
-			t.Errorf("%s: %q is remembered, want %q", c.rule, scopes, c.want)
-		}
-		code, err := s.memory.FindCode(context.Background(), hash(testIssuer+" "+got.params["code"]))
-		if err != nil || strings.Join(code.Scopes, " ") != c.granted {
-			t.Errorf("%s: the code is for %q, %v", c.rule, code.Scopes, err)
-		}
+			v := s.visitor(alice())
+			at := v.get(ask("client_id="+c.client, "scope="+strings.ReplaceAll(c.asked, " ", "+"), "prompt=consent")).want("consent")
+			got := v.grant(at, strings.Fields(c.granted)...).want("code")
+			var scopes string
+			if record := s.remembered(c.client); record != nil {
+				scopes = strings.Join(record.Scopes, " ")
+				if record.Subject != "alice" || record.ClientID != c.client || !record.GrantedAt.Equal(s.now) || record.GrantedAt.Location() != time.UTC {
+					t.Errorf("%+v", record)
+				}
+			}
+			if scopes != c.want {
+				t.Errorf("%q is remembered, want %q", scopes, c.want)
+			}
+			code, err := s.memory.FindCode(context.Background(), hash(testIssuer+" "+got.params["code"]))
+			if err != nil || strings.Join(code.Scopes, " ") != c.granted {
+				t.Errorf("the code is for %q, %v", code.Scopes, err)
+			}
+		})
 	}
 }
 
@@ -212,7 +209,7 @@ func TestWhatIsRemembered(t *testing.T) {
 func TestOfflineAccess(t *testing.T) {
 	const page = "consent"
 	stored := withConsent
-	storeless := func(s *site) { s.config.Consent = &Consent{Page: "/consent"} }
+	storeless := consentIn(nil)
 	nowhere := func(*site) {}
 	for _, c := range []struct {
 		rule       string
@@ -287,7 +284,7 @@ func TestOfflineAccess(t *testing.T) {
 				got = v.grant(got, strings.Fields(c.want)...)
 			}
 			if strings.HasPrefix(c.want, "client ") {
-				got.want(t, c.rule, c.want)
+				got.want(c.want)
 				return
 			}
 			code, err := s.memory.FindCode(context.Background(), hash(testIssuer+" "+got.params["code"]))
@@ -313,16 +310,18 @@ func loopback(c *Client) { c.RedirectURIs = []string{"http://127.0.0.1/cb"} }
 // A program can show no page: it is left out there as under prompt=none.
 func TestOfflineAccessOutOfBand(t *testing.T) {
 	for _, c := range []struct{ remembered, want string }{{"openid", "openid"}, {"openid offline_access", "openid offline_access"}} {
-		s := newSite(t, withConsent, withDevices)
-		s.config.Consent.Store = s.memory
-		s.memory.PutClient(Client{ID: "device", OutOfBand: OutOfBandAuto, Scopes: allScopes})
-		s.restart()
-		s.remember("device", strings.Fields(c.remembered)...)
-		_, got := s.program(t, deviceGET(deviceAsks("scope=openid+offline_access")), alice())
-		code, err := s.memory.FindCode(context.Background(), hash(testIssuer+" "+got["code"]))
-		if err != nil || code == nil || strings.Join(code.Scopes, " ") != c.want {
-			t.Errorf("%s is remembered: %v, %+v, %v", c.remembered, got, code, err)
-		}
+		t.Run(c.remembered, func(t *testing.T) {
+			s := newSite(t, withConsent, withDevices)
+			s.config.Consent.Store = s.memory
+			s.memory.PutClient(Client{ID: "device", OutOfBand: OutOfBandAuto, Scopes: allScopes})
+			s.restart()
+			s.remember("device", strings.Fields(c.remembered)...)
+			_, got := s.program(t, deviceGET(deviceAsks("scope=openid+offline_access")), alice())
+			code, err := s.memory.FindCode(context.Background(), hash(testIssuer+" "+got["code"]))
+			if err != nil || code == nil || strings.Join(code.Scopes, " ") != c.want {
+				t.Errorf("%v, %+v, %v", got, code, err)
+			}
+		})
 	}
 }
 
@@ -336,14 +335,16 @@ func TestGrantsThatAreNone(t *testing.T) {
 		{"a scope that the client may not have", []string{"admin"}},
 		{"an empty scope", []string{""}},
 	} {
-		s := newSite(t, withConsent)
-		v := s.visitor(alice())
-		at := v.get(ask()).want(t, c.rule, "consent")
-		v.grant(at, c.scopes...).want(t, c.rule, "page Bad Request invalid_request")
-		if s.remembered("web") != nil {
-			t.Errorf("%s: it is remembered", c.rule)
-		}
-		v.resume(at).want(t, c.rule+": and back", "consent")
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent)
+			v := s.visitor(alice())
+			at := v.get(ask()).want("consent")
+			v.grant(at, c.scopes...).want("page Bad Request invalid_request")
+			if s.remembered("web") != nil {
+				t.Error("it is remembered")
+			}
+			v.resume(at).want("consent", "and back")
+		})
 	}
 }
 
@@ -351,8 +352,8 @@ func TestGrantsThatAreNone(t *testing.T) {
 func TestAGrantHasEachScopeOnce(t *testing.T) {
 	s := newSite(t, withConsent)
 	v := s.visitor(alice())
-	at := v.get(ask("scope=openid+email")).want(t, "asked", "consent")
-	at = v.grant(at, slices.Repeat([]string{"email", "openid"}, 10_000)...).want(t, "agreed", "code")
+	at := v.get(ask("scope=openid+email")).want("consent")
+	at = v.grant(at, slices.Repeat([]string{"email", "openid"}, 10_000)...).want("code")
 	if diff := cmp.Diff([]string{"email", "openid"}, s.remembered("web").Scopes); diff != "" {
 		t.Errorf("remembered (-want +got)\n%s", diff)
 	}
@@ -369,11 +370,11 @@ func TestAGrantHasEachScopeOnce(t *testing.T) {
 func TestConsentDenied(t *testing.T) {
 	s := newSite(t, withConsent)
 	v := s.visitor(alice())
-	v.deny(v.get(ask()).want(t, "asked", "consent")).want(t, "no", "client access_denied")
+	v.deny(v.get(ask()).want("consent")).want("client access_denied")
 	if s.remembered("web") != nil {
 		t.Error("a no is remembered as a yes")
 	}
-	v.get(ask()).want(t, "asked anew", "consent")
+	v.get(ask()).want("consent", "asked anew")
 }
 
 // A grant is of one user: the one to whom the page was shown, in the browser in
@@ -381,17 +382,17 @@ func TestConsentDenied(t *testing.T) {
 func TestAGrantIsOfTheUserWhoSawThePage(t *testing.T) {
 	s := newSite(t, withConsent)
 	v := s.visitor(alice())
-	at := v.get(ask()).want(t, "asked", "consent")
-	s.visitor(alice()).grant(at, "openid").want(t, "in another browser", "consent")
+	at := v.get(ask()).want("consent")
+	s.visitor(alice()).grant(at, "openid").want("consent", "in another browser")
 	v.session = s.signIn("bob")
-	v.grant(at, "openid").want(t, "bob has signed in meanwhile", "consent")
+	v.grant(at, "openid").want("consent", "bob has signed in meanwhile")
 	for _, subject := range []string{"alice", "bob"} {
 		if c, err := s.memory.FindConsent(context.Background(), subject, "web"); c != nil || err != nil {
 			t.Errorf("remembered for %s: %+v, %v", subject, c, err)
 		}
 	}
 	v.session = nil
-	v.grant(at, "openid").want(t, "nobody is signed in any more", "login")
+	v.grant(at, "openid").want("login", "nobody is signed in any more")
 }
 
 // Between the page and the grant the client may have changed.
@@ -406,14 +407,16 @@ func TestAGrantIsCheckedAgainstTheClientAsItIs(t *testing.T) {
 			m.PutClient(Client{ID: "web", RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"profile"}})
 		}, "page Bad Request invalid_scope"},
 	} {
-		s := newSite(t, withConsent)
-		v := s.visitor(alice())
-		at := v.get(ask()).want(t, c.rule, "consent")
-		c.change(s.memory)
-		v.grant(at, "openid").want(t, c.rule, c.want)
-		if s.remembered("web") != nil {
-			t.Errorf("%s: it is remembered", c.rule)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent)
+			v := s.visitor(alice())
+			at := v.get(ask()).want("consent")
+			c.change(s.memory)
+			v.grant(at, "openid").want(c.want)
+			if s.remembered("web") != nil {
+				t.Error("it is remembered")
+			}
+		})
 	}
 }
 
@@ -424,13 +427,11 @@ func TestAGrantOfNothingThatIsAskedForAnyMore(t *testing.T) {
 	client.DefaultScopes = []string{"openid", "profile"}
 	s.memory.PutClient(client)
 	v := s.visitor(alice())
-	at := v.get(ask("-scope")).want(t, "asked", "consent")
-	sent := v.page(func(w http.ResponseWriter, r *http.Request) {
-		s.handler.Grant(w, r, Granted{Scopes: []string{"profile"}})
-	}, formPost("/consent?req="+at.req, ""))
+	at := v.get(ask("-scope")).want("consent")
+	sent := v.allow(at, "profile")
 	client.DefaultScopes = []string{"openid"}
 	s.memory.PutClient(client)
-	v.follow(sent).want(t, "the default has changed", "client invalid_scope")
+	v.follow(sent).want("client invalid_scope", "the default has changed")
 }
 
 // asClaims is the parameter with this value.
@@ -444,10 +445,8 @@ func TestWhenConsentToClaimsIsNeeded(t *testing.T) {
 		IDTokenClaims: []string{"email", "groups"}, UserInfoClaims: []string{"address"},
 	}
 	for _, c := range []struct {
-		rule   string
-		claims string
-		scope  string
-		covers bool
+		rule, claims, scope string
+		covers              bool
 	}{
 		{"no claims", `{}`, "openid", true},
 		{"one that was agreed to", `{"id_token":{"email":null}}`, "openid", true},
@@ -477,13 +476,11 @@ func TestWhenConsentToClaimsIsNeeded(t *testing.T) {
 				if c.covers && prompt != "prompt=consent" {
 					want = "code"
 				}
-				s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: &consentStub{found: agreed}} })
-				s.visitor(alice()).get(ask("scope="+c.scope, prompt, asClaims(c.claims))).want(t, prompt, want)
+				s := newSite(t, consentIn(&consentStub{found: agreed}))
+				s.visitor(alice()).get(ask("scope="+c.scope, prompt, asClaims(c.claims))).want(want, prompt)
 			}
-			storeless := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent"} })
-			storeless.visitor(alice()).get(ask("scope="+c.scope, asClaims(c.claims))).want(t, "no store", "consent")
-			own := newSite(t, withConsent)
-			own.visitor(alice()).get(ask("client_id=own", "scope="+c.scope, asClaims(c.claims))).want(t, "the host's own client", "code")
+			newSite(t, consentIn(nil)).visitor(alice()).get(ask("scope="+c.scope, asClaims(c.claims))).want("consent", "no store")
+			newSite(t, withConsent).visitor(alice()).get(ask("client_id=own", "scope="+c.scope, asClaims(c.claims))).want("code", "the host's own client")
 		})
 	}
 }
@@ -493,13 +490,10 @@ func TestWhatIsAgreedToOfClaims(t *testing.T) {
 	const all = `{"id_token":{"sub":{"value":"alice"},"acr":null,"auth_time":{"essential":true},"email":null,"email#de":{"essential":true},"groups":null},` +
 		`"userinfo":{"email_verified":{"value":true},"name":null,"shoe":{"values":[1,"<&>"]}}}`
 	for _, c := range []struct {
-		rule     string
-		claims   string
-		scope    string
-		granted  string
-		code     string // its claims as JSON; empty: none
-		idToken  string // remembered
-		userInfo string
+		rule, claims, scope, granted string
+		code                         string // its claims as JSON; empty: none
+		idToken                      string // remembered
+		userInfo                     string
 	}{
 		{"all that is asked for", all, "openid", "openid", all, "email groups", "email_verified name shoe"},
 		{"all, and a scope that releases some", all, "openid email", "openid email", all, "groups", "name shoe"},
@@ -526,8 +520,8 @@ func TestWhatIsAgreedToOfClaims(t *testing.T) {
 				})
 				request := ask("scope="+strings.ReplaceAll(c.scope, " ", "+"), asClaims(c.claims))
 				v := s.visitor(alice())
-				at := v.get(request).want(t, "asked", "consent")
-				at = v.grant(at, strings.Fields(c.granted)...).want(t, "agreed", "code")
+				at := v.get(request).want("consent")
+				at = v.grant(at, strings.Fields(c.granted)...).want("code")
 				code, err := s.redeem(at.params["code"], nil)
 				if err != nil {
 					t.Fatal(err)
@@ -547,10 +541,10 @@ func TestWhatIsAgreedToOfClaims(t *testing.T) {
 					return slices.Contains(allScopes, scope) && !slices.Contains(record.Scopes, scope)
 				})
 				if len(asked) != len(strings.Fields(c.scope)) {
-					v.get(request).want(t, "the same again, of which some was refused", "consent")
+					v.get(request).want("consent", "the same again, of which some was refused")
 					return
 				}
-				at = v.get(request+"&prompt=none").want(t, "the same again", "code")
+				at = v.get(request + "&prompt=none").want("code")
 				if code, err = s.redeem(at.params["code"], nil); err != nil || diffJSON(c.code, string(code.Claims)) != "" {
 					t.Errorf("again the code's claims are %s, %v", code.Claims, err)
 				}
@@ -574,11 +568,9 @@ func diffJSON(want, got string) string {
 // Claims that were agreed to add up, and go with their scope when that is refused.
 func TestWhatIsRememberedOfClaims(t *testing.T) {
 	for _, c := range []struct {
-		rule              string
-		idToken, userInfo string // agreed to before, with the scopes openid and profile
-		claims            string
-		scope, granted    string
-		wantID, wantInfo  string
+		rule                                     string
+		idToken, userInfo                        string // agreed to before, with the scopes openid and profile
+		claims, scope, granted, wantID, wantInfo string
 	}{
 		{"more are added", "email", "shoe", `{"userinfo":{"hat":null},"id_token":{"shoe":null}}`, "openid", "openid", "email shoe", "hat shoe"},
 		{"fewer take nothing away", "email", "shoe", `{}`, "openid", "openid", "email", "shoe"},
@@ -598,8 +590,8 @@ func TestWhatIsRememberedOfClaims(t *testing.T) {
 				t.Fatal(err)
 			}
 			v := s.visitor(alice())
-			at := v.get(ask("prompt=consent", "scope="+strings.ReplaceAll(c.scope, " ", "+"), asClaims(c.claims))).want(t, "asked", "consent")
-			v.grant(at, strings.Fields(c.granted)...).want(t, "agreed", "code")
+			at := v.get(ask("prompt=consent", "scope="+strings.ReplaceAll(c.scope, " ", "+"), asClaims(c.claims))).want("consent")
+			v.grant(at, strings.Fields(c.granted)...).want("code")
 			record := s.remembered("web")
 			if strings.Join(record.IDTokenClaims, " ") != c.wantID || strings.Join(record.UserInfoClaims, " ") != c.wantInfo {
 				t.Errorf("remembered are %q and %q", record.IDTokenClaims, record.UserInfoClaims)
@@ -613,10 +605,7 @@ func TestWhatIsRememberedOfClaims(t *testing.T) {
 
 // The consent page is told what is asked for beyond the scopes that it shows.
 func TestClaimsBeyondScopes(t *testing.T) {
-	for _, c := range []struct {
-		rule, claims, scope string
-		idToken, userInfo   string
-	}{
+	for _, c := range []struct{ rule, claims, scope, idToken, userInfo string }{
 		{"no claims", "", "openid", "", ""},
 		{"none beyond", `{"id_token":{"email":null,"sub":null,"acr":null,"auth_time":null},"userinfo":{"sub":null,"email_verified":null}}`, "openid+email", "", ""},
 		{"each for its place, sorted", `{"id_token":{"shoe":null,"name":null},"userinfo":{"hat":null,"email":null}}`, "openid", "name shoe", "email hat"},
@@ -626,9 +615,8 @@ func TestClaimsBeyondScopes(t *testing.T) {
 		{"not at places in the other case", `{"ID_TOKEN":{"hat":null},"Userinfo":{"hat":null}}`, "openid", "", ""},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, withConsent, func(s *site) { s.config.IgnoreUnknownScopes = true })
-			v := s.visitor(alice())
-			p, err := v.pending(v.get(ask("scope="+c.scope, asClaims(c.claims))).want(t, "asked", "consent"))
+			v := newSite(t, withConsent, func(s *site) { s.config.IgnoreUnknownScopes = true }).visitor(alice())
+			p, err := v.pending(v.get(ask("scope="+c.scope, asClaims(c.claims))).want("consent"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -642,15 +630,14 @@ func TestClaimsBeyondScopes(t *testing.T) {
 
 // Nobody has looked at an unvetted client, so the user is asked or it gets nothing.
 func TestAnUnvettedClientGetsNothingWithoutAQuestion(t *testing.T) {
-	storeless := func(s *site) { s.config.Consent = &Consent{Page: "/consent"} }
+	storeless := consentIn(nil)
 	nowhere := func(*site) {}
 	elsewhere := withStep(Interaction{Name: "agree", Prompt: "consent", Page: "/agree"})
 	for _, c := range []struct {
-		rule    string
-		consent func(*site)
-		who     *session.Session
-		ask     string
-		want    string
+		rule      string
+		consent   func(*site)
+		who       *session.Session
+		ask, want string
 	}{
 		{"no page", nowhere, alice(), "-prompt", "page Service Unavailable server_error"},
 		{"no page, nobody", nowhere, nil, "-prompt", "page Service Unavailable server_error"},
@@ -687,7 +674,7 @@ func TestAnUnvettedClientGetsNothingWithoutAQuestion(t *testing.T) {
 					if got.kind == "endpoint" {
 						got = v.follow(got)
 					}
-					got.want(t, c.rule, c.want)
+					got.want(c.want)
 					if got.status == http.StatusServiceUnavailable {
 						if e := s.lastEvent(); e.Kind != EventErrorPage || e.Reason != ReasonNoConsentPage || !strings.Contains(s.log.String(), "Config.Consent is nil") {
 							t.Errorf("reported as %s %s, log %s", e.Kind, e.Reason, s.log.String())
@@ -759,17 +746,15 @@ func TestRevokedUnderWay(t *testing.T) {
 					}
 				})
 				v := s.visitor(alice())
-				at := v.get(ask(append([]string{"scope=openid+profile"}, c.ask...)...)).want(t, "asked", "consent")
+				at := v.get(ask(append([]string{"scope=openid+profile"}, c.ask...)...)).want("consent")
 				if steps {
-					at = v.grant(at, strings.Fields(c.granted)...).want(t, "agreed", "terms")
+					at = v.grant(at, strings.Fields(c.granted)...).want("terms")
 					c.change(s)
-					at = v.complete(at, "terms").want(t, "accepted", c.want)
+					at = v.complete(at, "terms").want(c.want)
 				} else {
-					sent := v.page(func(w http.ResponseWriter, r *http.Request) {
-						s.handler.Grant(w, r, Granted{Scopes: strings.Fields(c.granted)})
-					}, formPost("/consent?req="+at.req, ""))
+					sent := v.allow(at, strings.Fields(c.granted)...)
 					c.change(s)
-					at = v.follow(sent).want(t, "agreed", c.want)
+					at = v.follow(sent).want(c.want)
 				}
 				switch {
 				case c.want == "code":
@@ -782,7 +767,7 @@ func TestRevokedUnderWay(t *testing.T) {
 					if slices.Contains(c.ask, "response_type=none") {
 						want = "nothing"
 					}
-					v.grant(at, strings.Fields(c.granted)...).want(t, "agreed once more", want)
+					v.grant(at, strings.Fields(c.granted)...).want(want, "agreed once more")
 				}
 			})
 		}
@@ -792,22 +777,23 @@ func TestRevokedUnderWay(t *testing.T) {
 // Where consent is not remembered, what the request carries stays the proof.
 func TestNothingIsRevokedWhereNothingIsRemembered(t *testing.T) {
 	for _, c := range []struct {
-		rule   string
-		client string
-		change func(*site)
+		rule, client string
+		change       func(*site)
 	}{
 		{"no store", "web", func(s *site) { s.config.Consent.Store = nil }},
 		{"on loopback", "native", func(*site) {}},
 	} {
-		s := newSite(t, withConsent, c.change, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}))
-		v := s.visitor(alice())
-		at := v.get(ask("client_id="+c.client, "scope=openid+profile")).want(t, c.rule, "consent")
-		at = v.grant(at, "openid").want(t, c.rule, "terms")
-		s.memory.DeleteConsent(context.Background(), "alice", c.client)
-		v.complete(at, "terms").want(t, c.rule, "code")
-		if e := s.lastEvent(); !slices.Equal(e.Scopes, []string{"openid"}) {
-			t.Errorf("%s: the code is for %q", c.rule, e.Scopes)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withConsent, c.change, withTerms)
+			v := s.visitor(alice())
+			at := v.get(ask("client_id="+c.client, "scope=openid+profile")).want("consent")
+			at = v.grant(at, "openid").want("terms")
+			s.memory.DeleteConsent(context.Background(), "alice", c.client)
+			v.complete(at, "terms").want("code")
+			if e := s.lastEvent(); !slices.Equal(e.Scopes, []string{"openid"}) {
+				t.Errorf("the code is for %q", e.Scopes)
+			}
+		})
 	}
 }
 
@@ -815,20 +801,19 @@ func TestNothingIsRevokedWhereNothingIsRemembered(t *testing.T) {
 func TestAnInteractionIsOfTheUserWhoSawItsPage(t *testing.T) {
 	s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: func(context.Context, *session.Session, *Request) (bool, error) { return true, nil }}))
 	v := s.visitor(nil)
-	login := v.get(ask()).want(t, "nobody is signed in", "login")
+	login := v.get(ask()).want("login", "nobody is signed in")
 	v.session = s.signIn("alice")
-	v.complete(login, "terms").want(t, "with the req of the login page", "terms")
-	at := v.resume(login).want(t, "alice has to accept", "terms")
+	v.complete(login, "terms").want("terms", "with the req of the login page")
+	at := v.resume(login).want("terms", "alice has to accept")
 	v.session = s.signIn("bob")
-	at = v.complete(at, "terms").want(t, "bob has signed in meanwhile", "terms")
-	v.complete(at, "terms").want(t, "bob has seen them too", "code")
+	at = v.complete(at, "terms").want("terms", "bob has signed in meanwhile")
+	v.complete(at, "terms").want("code", "bob has seen them too")
 }
 
 func TestConsentWithoutAStoreIsAskedForEveryTime(t *testing.T) {
-	s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent"} })
-	v := s.visitor(alice())
+	v := newSite(t, consentIn(nil)).visitor(alice())
 	for _, visit := range []string{"first", "second"} {
-		v.grant(v.get(ask()).want(t, visit, "consent"), "openid").want(t, visit, "code")
+		v.grant(v.get(ask()).want("consent", visit), "openid").want("code", visit)
 	}
 }
 
@@ -881,26 +866,23 @@ func TestTheConsentStoreFails(t *testing.T) {
 		{"a timeout", &consentStub{findErr: context.DeadlineExceeded}, "client temporarily_unavailable"},
 		{"too late", &consentStub{found: granted, late: true}, "client temporarily_unavailable"},
 	} {
-		s := newSite(t, func(s *site) {
-			s.config.Consent = &Consent{Page: "/consent", Store: c.store}
-			if c.store.late {
-				s.config.Timeout = impatient
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, consentIn(c.store), impatientIf(c.store.late))
+			s.visitor(alice()).get(ask()).want(c.want)
+			if e := s.lastEvent(); e.Err == nil || !strings.Contains(e.Err.Error(), "ConsentStore.FindConsent") {
+				t.Errorf("the log does not say where it failed: %v", e.Err)
 			}
 		})
-		s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
-		if e := s.lastEvent(); e.Err == nil || !strings.Contains(e.Err.Error(), "ConsentStore.FindConsent") {
-			t.Errorf("%s: the log does not say where it failed: %v", c.rule, e.Err)
-		}
 	}
 }
 
 // Of a client that nobody has vetted, the user sees the failure too.
 func TestTheConsentStoreFailsForAnUnvettedClient(t *testing.T) {
-	for _, query := range []string{ask("client_id=new"), ask("client_id=new", "prompt=none")} {
-		s := newSite(t, func(s *site) {
-			s.config.Consent = &Consent{Page: "/consent", Store: &consentStub{findErr: errors.New("down")}}
+	for _, prompt := range []string{"-prompt", "prompt=none"} {
+		t.Run(prompt, func(t *testing.T) {
+			s := newSite(t, consentIn(&consentStub{findErr: errors.New("down")}))
+			s.visitor(alice()).get(ask("client_id=new", prompt)).want("page Service Unavailable server_error", "down")
 		})
-		s.visitor(alice()).get(query).want(t, "down", "page Service Unavailable server_error")
 	}
 }
 
@@ -915,20 +897,22 @@ func TestTheConsentStoreFailsAtTheGrant(t *testing.T) {
 		{"full", func(c *consentStub) { c.saveErr = ErrFull }, "page Service Unavailable server_error"},
 		{"too late", func(c *consentStub) { c.late = true }, "page Service Unavailable temporarily_unavailable"},
 	} {
-		store := &consentStub{}
-		s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: store} })
-		v := s.visitor(alice())
-		at := v.get(ask()).want(t, c.rule, "consent")
-		c.fail(store)
-		if store.late {
-			s.config.Timeout = impatient
+		t.Run(c.rule, func(t *testing.T) {
+			store := &consentStub{}
+			s := newSite(t, consentIn(store))
+			v := s.visitor(alice())
+			at := v.get(ask()).want("consent")
+			c.fail(store)
+			if store.late {
+				s.config.Timeout = impatient
+				s.restart()
+			}
+			v.grant(at, "openid").want(c.want)
+			*store = consentStub{keeps: true}
+			s.config.Timeout = 0
 			s.restart()
-		}
-		v.grant(at, "openid").want(t, c.rule, c.want)
-		*store = consentStub{keeps: true}
-		s.config.Timeout = 0
-		s.restart()
-		v.grant(at, "openid").want(t, c.rule+": tried again", "code")
+			v.grant(at, "openid").want("code", "tried again")
+		})
 	}
 }
 
@@ -944,10 +928,12 @@ func TestWhichScopeReleasesAClaim(t *testing.T) {
 		"":        "sub_jwk groups Name EMAIL",
 	} {
 		for claim := range strings.FieldsSeq(claims) {
-			r := &Request{Scopes: strings.Fields(scope), Claims: json.RawMessage(`{"userinfo":{"` + claim + `":null}}`)}
-			if _, beyond := r.ClaimsBeyondScopes(); (len(beyond) == 0) != (scope != "") {
-				t.Errorf("%s with the scope %q: %q is beyond it", claim, scope, beyond)
-			}
+			t.Run(scope+" "+claim, func(t *testing.T) {
+				r := &Request{Scopes: strings.Fields(scope), Claims: json.RawMessage(`{"userinfo":{"` + claim + `":null}}`)}
+				if _, beyond := r.ClaimsBeyondScopes(); (len(beyond) == 0) != (scope != "") {
+					t.Errorf("%q is beyond it", beyond)
+				}
+			})
 		}
 	}
 }
@@ -958,11 +944,10 @@ func TestAnInteractionIsAskedOnlyWhereItMatters(t *testing.T) {
 	count := func(context.Context, *session.Session, *Request) (bool, error) { calls++; return true, nil }
 	s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: count}))
 	v := s.visitor(alice())
-	at := v.get(ask()).want(t, "asked", "terms")
-	v.complete(at, "terms").want(t, "completed, and not asked again", "code")
-	s.config.Allow = func(context.Context, *session.Session, *Request) (bool, error) { return false, nil }
-	s.restart()
-	v.get(ask()).want(t, "forbidden, so it does not matter", "client access_denied")
+	at := v.get(ask()).want("terms")
+	v.complete(at, "terms").want("code", "completed, and not asked again")
+	s.forbid()
+	v.get(ask()).want("client access_denied", "forbidden, so it does not matter")
 	if calls != 1 {
 		t.Errorf("asked %d times, want 1", calls)
 	}
@@ -970,17 +955,18 @@ func TestAnInteractionIsAskedOnlyWhereItMatters(t *testing.T) {
 
 // A store that mixes users up must not make one user's consent another's.
 func TestARecordOfAnotherUserIsNotMerged(t *testing.T) {
-	for _, before := range []*ConsentRecord{
-		{Subject: "bob", ClientID: "web", Scopes: []string{"api:write"}},
-		{Subject: "alice", ClientID: "spa", Scopes: []string{"api:write"}},
+	for rule, before := range map[string]*ConsentRecord{
+		"of another user":    {Subject: "bob", ClientID: "web", Scopes: []string{"api:write"}},
+		"for another client": {Subject: "alice", ClientID: "spa", Scopes: []string{"api:write"}},
 	} {
-		store := &consentStub{found: before}
-		s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: store} })
-		v := s.visitor(alice())
-		v.grant(v.get(ask()).want(t, "asked", "consent"), "openid")
-		if store.saved != nil && slices.Contains(store.saved.Scopes, "api:write") {
-			t.Errorf("%+v was merged into %+v", before, store.saved)
-		}
+		t.Run(rule, func(t *testing.T) {
+			store := &consentStub{found: before}
+			v := newSite(t, consentIn(store)).visitor(alice())
+			v.grant(v.get(ask()).want("consent"), "openid")
+			if store.saved != nil && slices.Contains(store.saved.Scopes, "api:write") {
+				t.Errorf("%+v was merged into %+v", before, store.saved)
+			}
+		})
 	}
 }
 
@@ -989,13 +975,13 @@ func TestAnInteractionThatRecordsItsOutcomeItself(t *testing.T) {
 	accepted := false
 	s := newSite(t, withStep(Interaction{Name: "terms", Page: "https://pages.example/terms", Needed: func(context.Context, *session.Session, *Request) (bool, error) { return !accepted, nil }}))
 	v := s.visitor(alice())
-	at := v.get(ask()).want(t, "asked", "terms")
+	at := v.get(ask()).want("terms")
 	if !strings.HasPrefix(at.location, "https://pages.example/terms?req=") {
 		t.Errorf("to %s", at.location)
 	}
-	v.resume(at).want(t, "not accepted", "terms")
+	v.resume(at).want("terms", "not accepted")
 	accepted = true
-	v.resume(at).want(t, "accepted", "code")
+	v.resume(at).want("code")
 }
 
 func TestAnInteractionFails(t *testing.T) {
@@ -1010,36 +996,34 @@ func TestAnInteractionFails(t *testing.T) {
 			return false, nil
 		}, "client temporarily_unavailable"},
 	} {
-		s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: c.needed}), func(s *site) {
-			if c.rule == "too late" {
-				s.config.Timeout = impatient
-			}
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withStep(Interaction{Name: "terms", Page: "/terms", Needed: c.needed}), impatientIf(c.rule == "too late"))
+			s.visitor(alice()).get(ask()).want(c.want)
 		})
-		s.visitor(alice()).get(ask()).want(t, c.rule, c.want)
 	}
 }
 
 func TestAnInteractionThatAPromptAsksFor(t *testing.T) {
 	s := newSite(t, withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts"}))
 	v := s.visitor(alice())
-	v.get(ask()).want(t, "not asked for", "code")
-	at := v.get(ask("prompt=select_account")).want(t, "asked for", "accounts")
-	v.resume(at).want(t, "came back", "accounts")
+	v.get(ask()).want("code", "not asked for")
+	at := v.get(ask("prompt=select_account")).want("accounts")
+	v.resume(at).want("accounts", "came back")
 	v.session = s.signIn("bob")
-	v.complete(at, "accounts").want(t, "chosen", "code")
-	s.visitor(alice()).get(ask("prompt=select_account+none")).want(t, "with none", "client invalid_request")
+	v.complete(at, "accounts").want("code")
+	s.visitor(alice()).get(ask("prompt=select_account+none")).want("client invalid_request")
 }
 
 // Who agrees is who was chosen, wherever the host names the page.
 func TestAnAccountIsChosenBeforeConsent(t *testing.T) {
-	s := newSite(t, withConsent, withStep(Interaction{Name: "terms", Page: "/terms", Needed: always}),
+	s := newSite(t, withConsent, withTerms,
 		withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts"}))
 	v := s.visitor(alice())
-	at := v.get(ask("prompt=select_account")).want(t, "asked", "accounts")
+	at := v.get(ask("prompt=select_account")).want("accounts")
 	v.session = bob()
-	at = v.complete(at, "accounts").want(t, "chosen", "consent")
-	at = v.grant(at, "openid").want(t, "agreed", "terms")
-	v.complete(at, "terms").want(t, "accepted", "code")
+	at = v.complete(at, "accounts").want("consent")
+	at = v.grant(at, "openid").want("terms")
+	v.complete(at, "terms").want("code")
 }
 
 // A choice is kept while the one who was chosen signs in anew, and is no sign-in itself.
@@ -1048,18 +1032,18 @@ func TestAChosenAccountThatHasToSignIn(t *testing.T) {
 		{"prompt=login", "prompt=login+select_account"},
 		{"max_age", "max_age=60"},
 	} {
-		s := newSite(t, withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts", Needed: always}))
-		v := s.visitor(&session.Session{ID: "alice-1", Subject: "alice", AuthTime: testStart.Add(-time.Hour)})
-		at := v.get(ask(c.ask)).want(t, c.rule, "login")
-		s.now = s.now.Add(10 * time.Second)
-		v.session = s.signIn("alice")
-		at = v.resume(at).want(t, c.rule, "accounts")
-		v.session = &session.Session{ID: "bob-1", Subject: "bob", AuthTime: testStart.Add(-2 * time.Minute)}
-		at = v.complete(at, "accounts").want(t, c.rule+", an older account was chosen", "login")
-		at = v.resume(at).want(t, c.rule+", back without signing in", "login")
-		s.now = s.now.Add(10 * time.Second)
-		v.session = s.signIn("bob")
-		v.resume(at).want(t, c.rule+", signed in", "code")
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts", Needed: always}))
+			v := s.visitor(&session.Session{ID: "alice-1", Subject: "alice", AuthTime: testStart.Add(-time.Hour)})
+			at := v.get(ask(c.ask)).want("login")
+			s.now = s.now.Add(10 * time.Second)
+			at = v.signIn(at, "alice").want("accounts")
+			v.session = &session.Session{ID: "bob-1", Subject: "bob", AuthTime: testStart.Add(-2 * time.Minute)}
+			at = v.complete(at, "accounts").want("login", "an older account was chosen")
+			at = v.resume(at).want("login", "back without signing in")
+			s.now = s.now.Add(10 * time.Second)
+			v.signIn(at, "bob").want("code")
+		})
 	}
 }
 
@@ -1076,35 +1060,23 @@ func TestAConsentRecordIsBounded(t *testing.T) {
 		return ask("claims=" + url.QueryEscape(`{"userinfo":{`+strings.Join(members, ",")+`}}`))
 	}
 	for round := range 5 {
-		v.grant(v.get(wants(round, 90)).want(t, "more claims", "consent"), "openid").want(t, "granted", "code")
+		v.grant(v.get(wants(round, 90)).want("consent"), "openid").want("code")
 		c := s.remembered("web")
 		if n := len(c.UserInfoClaims); n > maxKept || n < 90 {
 			t.Errorf("%d names in one record after %d grants", n, round+1)
 		}
 	}
-	v.get(wants(4, 90)).want(t, "the last ones are remembered", "code")
-	v.get(wants(0, 90)).want(t, "the first ones are forgotten", "consent")
-	v.get(wants(0, 101)).want(t, "too many at once", "client invalid_request")
+	v.get(wants(4, 90)).want("code", "the last ones are remembered")
+	v.get(wants(0, 90)).want("consent", "the first ones are forgotten")
+	v.get(wants(0, 101)).want("client invalid_request", "too many at once")
 }
 
 // Of nobody there is nothing to find.
 func TestNobodysConsentIsNotLookedFor(t *testing.T) {
 	store := &consentStub{}
-	s := newSite(t, func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: store} })
-	s.visitor(nil).get(ask("client_id=new", "prompt=none")).want(t, "nobody", "page Bad Request login_required")
+	s := newSite(t, consentIn(store))
+	s.visitor(nil).get(ask("client_id=new", "prompt=none")).want("page Bad Request login_required", "nobody")
 	if store.findCalls != 0 {
 		t.Errorf("the store was asked %d times", store.findCalls)
-	}
-}
-
-// The host reads why a page was shown once more.
-func TestAPageThatIsCompletedByAnotherSignInIsAWarning(t *testing.T) {
-	s := newSite(t, withConsent)
-	v := s.visitor(alice())
-	at := v.get(ask()).want(t, "asked", "consent")
-	v.session = s.signIn("bob")
-	v.grant(at, "openid").want(t, "bob agrees to what alice was asked", "consent")
-	if !strings.Contains(s.log.String(), "Session.ID has to stay the same") {
-		t.Errorf("the log has nothing of it: %s", s.log.String())
 	}
 }

@@ -225,9 +225,11 @@ func TestDecide(t *testing.T) {
 		{"prompt=login consent, signed in anew", situation{maxAge: -1, prompt: "login consent", who: "alice", age: 1, resumed: true, began: minute, foundAge: 2 * minute, steps: "consent"}, "consent: interaction"},
 		{"prompt=login consent, both done", situation{maxAge: -1, prompt: "consent login", who: "alice", age: 1, resumed: true, began: minute, foundAge: 2 * minute, steps: "consent+"}, "approve"},
 	} {
-		if got := c.facts().decide().word(); got != c.want {
-			t.Errorf("%s: %q, want %q", c.rule, got, c.want)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			if got := c.facts().decide().word(); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
 	}
 }
 
@@ -235,11 +237,10 @@ func TestDecide(t *testing.T) {
 // round the rules that ask for one, nor loop.
 func TestASessionWithoutAnAuthTime(t *testing.T) {
 	for _, c := range []struct {
-		rule    string
-		prompt  string
-		maxAge  int64
-		resumed bool
-		want    string
+		rule, prompt string
+		maxAge       int64
+		resumed      bool
+		want         string
 	}{
 		{"nothing asks for it", "", -1, false, "approve"},
 		{"prompt=login", "login", -1, false, "login: prompt_login"},
@@ -248,11 +249,13 @@ func TestASessionWithoutAnAuthTime(t *testing.T) {
 		{"prompt=login, back from it", "login", -1, true, "login: prompt_login"},
 		{"max_age, back from it", "", math.MaxInt64, true, "login: max_age"},
 	} {
-		f := situation{prompt: c.prompt, maxAge: c.maxAge, who: "alice", resumed: c.resumed}.facts()
-		f.session.AuthTime = time.Time{}
-		if got := f.decide().word(); got != c.want {
-			t.Errorf("%s: %q, want %q", c.rule, got, c.want)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			f := situation{prompt: c.prompt, maxAge: c.maxAge, who: "alice", resumed: c.resumed}.facts()
+			f.session.AuthTime = time.Time{}
+			if got := f.decide().word(); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
 	}
 }
 
@@ -373,13 +376,11 @@ func TestAnEssentialLevel(t *testing.T) {
 		key: signInKey(&session.Session{ID: "1", Subject: "alice"}), authTime: before,
 	}}}
 	for _, c := range []struct {
-		rule      string
-		essential string
-		acr       string
-		authTime  time.Time
-		resumed   *resumed
-		prompt    string
-		want      decision
+		rule, essential, acr string
+		authTime             time.Time
+		resumed              *resumed
+		prompt               string
+		want                 decision
 	}{
 		{"none is demanded", "", "1", before, nil, "", ok},
 		{"reached", "1 2", "2", before, nil, "", ok},
@@ -392,15 +393,17 @@ func TestAnEssentialLevel(t *testing.T) {
 		{"reached, and prompt=login", "2", "2", before, nil, "login", decision{Outcome: interact, Reason: ReasonPromptLogin, Interaction: LoginInteraction}},
 		{"reached by a new sign-in, and prompt=login", "2", "2", after, back, "login", ok},
 	} {
-		f := facts{
-			request:   &Request{EssentialACR: strings.Fields(c.essential), Prompt: strings.Fields(c.prompt)},
-			session:   &session.Session{ID: "1", Subject: "alice", AuthTime: c.authTime, ACR: c.acr},
-			now:       testStart,
-			clockSkew: 5 * time.Second,
-			resumed:   c.resumed,
-		}
-		if got := f.decide(); got != c.want {
-			t.Errorf("%s: %+v, want %+v", c.rule, f.decide(), c.want)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			f := facts{
+				request:   &Request{EssentialACR: strings.Fields(c.essential), Prompt: strings.Fields(c.prompt)},
+				session:   &session.Session{ID: "1", Subject: "alice", AuthTime: c.authTime, ACR: c.acr},
+				now:       testStart,
+				clockSkew: 5 * time.Second,
+				resumed:   c.resumed,
+			}
+			if got := f.decide(); got != c.want {
+				t.Errorf("%+v, want %+v", f.decide(), c.want)
+			}
+		})
 	}
 }

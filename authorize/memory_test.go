@@ -262,31 +262,33 @@ func TestMemoryIsNotFilledByWhatCannotBeSaved(t *testing.T) {
 
 func TestMemoryTakesDefaultsForZeroAndLess(t *testing.T) {
 	for _, less := range []int{0, -1} {
-		m := newMemoryTest(t, authorize.MemoryConfig{
-			MaxCodes: less, MaxConsents: less, MaxCodesPerSubject: less, MaxConsentsPerSubject: less,
-			KeepExpired: time.Duration(less) * time.Hour,
-		})
-		m.mustSave("a", time.Minute)
-		m.now = m.now.Add(time.Minute + 10*time.Minute)
-		m.mustSave("b", time.Minute)
-		m.wantStored("ab")
-		m.now = m.now.Add(1)
-		m.mustSave("c", time.Minute)
-		m.wantStored("bc")
-		consent := func(i int) error {
-			return m.SaveConsent(t.Context(), &authorize.ConsentRecord{Subject: "alice", ClientID: fmt.Sprint(i)})
-		}
-		for i := range 1000 {
-			if err := errors.Join(m.saveOf("alice", fmt.Sprint("alice", i), time.Minute), consent(i)); err != nil {
-				t.Fatalf("%d: %v", i, err)
+		t.Run(fmt.Sprint(less), func(t *testing.T) {
+			m := newMemoryTest(t, authorize.MemoryConfig{
+				MaxCodes: less, MaxConsents: less, MaxCodesPerSubject: less, MaxConsentsPerSubject: less,
+				KeepExpired: time.Duration(less) * time.Hour,
+			})
+			m.mustSave("a", time.Minute)
+			m.now = m.now.Add(time.Minute + 10*time.Minute)
+			m.mustSave("b", time.Minute)
+			m.wantStored("ab")
+			m.now = m.now.Add(1)
+			m.mustSave("c", time.Minute)
+			m.wantStored("bc")
+			consent := func(i int) error {
+				return m.SaveConsent(t.Context(), &authorize.ConsentRecord{Subject: "alice", ClientID: fmt.Sprint(i)})
 			}
-		}
-		if err := m.saveOf("alice", "one more", time.Minute); !errors.Is(err, authorize.ErrFull) {
-			t.Errorf("1,001 codes of one user: %v", err)
-		}
-		if err := consent(1000); !errors.Is(err, authorize.ErrFull) {
-			t.Errorf("1,001 consents of one user: %v", err)
-		}
+			for i := range 1000 {
+				if err := errors.Join(m.saveOf("alice", fmt.Sprint("alice", i), time.Minute), consent(i)); err != nil {
+					t.Fatalf("%d: %v", i, err)
+				}
+			}
+			if err := m.saveOf("alice", "one more", time.Minute); !errors.Is(err, authorize.ErrFull) {
+				t.Errorf("1,001 codes of one user: %v", err)
+			}
+			if err := consent(1000); !errors.Is(err, authorize.ErrFull) {
+				t.Errorf("1,001 consents of one user: %v", err)
+			}
+		})
 	}
 }
 
@@ -321,9 +323,11 @@ func TestMemoryRefusesNewConsentsWhenItIsFull(t *testing.T) {
 		{"and in the other", save("dave", "d"), nil},
 		{"and no more", save("erin", "d"), authorize.ErrFull},
 	} {
-		if !errors.Is(step.err, step.want) {
-			t.Errorf("%s: %v, want %v", step.rule, step.err, step.want)
-		}
+		t.Run(step.rule, func(t *testing.T) {
+			if !errors.Is(step.err, step.want) {
+				t.Errorf("%v, want %v", step.err, step.want)
+			}
+		})
 	}
 	for subject, want := range map[string]int{"alice": 0, "bob": 1, "carol": 1, "dave": 2, "erin": 0} {
 		if list, err := m.ListConsents(ctx, subject); err != nil || len(list) != want {
@@ -384,10 +388,12 @@ func TestMemoryClients(t *testing.T) {
 	m.DeleteClient("a")
 	m.DeleteClient("nobody")
 	for id, want := range map[string]bool{"a": false, "A": true, "b": true, "B": false, "": false, "b ": false} {
-		c, err := m.Client(t.Context(), id)
-		if err != nil || (c != nil) != want {
-			t.Errorf("Client(%q) is %v, %v; want one: %t", id, c, err, want)
-		}
+		t.Run(fmt.Sprintf("%q", id), func(t *testing.T) {
+			c, err := m.Client(t.Context(), id)
+			if err != nil || (c != nil) != want {
+				t.Errorf("%v, %v; want one: %t", c, err, want)
+			}
+		})
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -401,11 +407,13 @@ func TestMemoryKeepsNilApartFromEmpty(t *testing.T) {
 		{ID: "nil"}, {ID: "empty", ResponseTypes: []string{}, ResponseModes: []string{}},
 	}})
 	for id, want := range map[string]bool{"nil": true, "empty": false} {
-		// Nil means the default, an empty list nothing at all.
-		c, err := m.Client(t.Context(), id)
-		if err != nil || (c.ResponseTypes == nil) != want || (c.ResponseModes == nil) != want {
-			t.Errorf("%s: %#v, %#v, %v", id, c.ResponseTypes, c.ResponseModes, err)
-		}
+		t.Run(id, func(t *testing.T) {
+			// Nil means the default, an empty list nothing at all.
+			c, err := m.Client(t.Context(), id)
+			if err != nil || (c.ResponseTypes == nil) != want || (c.ResponseModes == nil) != want {
+				t.Errorf("%#v, %#v, %v", c.ResponseTypes, c.ResponseModes, err)
+			}
+		})
 	}
 }
 

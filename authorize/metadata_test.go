@@ -2,6 +2,7 @@ package authorize
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -36,64 +37,68 @@ func TestMetadata(t *testing.T) {
 			c.Interactions = []Interaction{{Name: "agree", Prompt: "consent", Page: "/agree"}}
 		}, map[string]any{"prompt_values_supported": []string{"none", "login", "consent", "select_account"}}},
 	} {
-		config := minimal()
-		c.change(&config)
-		h, err := New(config)
-		if err != nil {
-			t.Fatalf("%s: %v", c.rule, err)
-		}
-		want := map[string]any{
-			"issuer": testIssuer, "authorization_endpoint": testEndpoint, "response_types_supported": []string{"code"},
-			"response_modes_supported": []string{"query", "form_post", "fragment"}, "code_challenge_methods_supported": []string{"S256"},
-			"authorization_response_iss_parameter_supported": true, "claims_parameter_supported": true,
-			"request_parameter_supported": false, "request_uri_parameter_supported": false,
-			"prompt_values_supported": []string{"none", "login", "select_account"},
-		}
-		for name, value := range c.want {
-			want[name] = value
-		}
-		if diff := cmp.Diff(want, h.Metadata()); diff != "" {
-			t.Errorf("%s: (-want +got)\n%s", c.rule, diff)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			config := minimal()
+			c.change(&config)
+			h, err := New(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]any{
+				"issuer": testIssuer, "authorization_endpoint": testEndpoint, "response_types_supported": []string{"code"},
+				"response_modes_supported": []string{"query", "form_post", "fragment"}, "code_challenge_methods_supported": []string{"S256"},
+				"authorization_response_iss_parameter_supported": true, "claims_parameter_supported": true,
+				"request_parameter_supported": false, "request_uri_parameter_supported": false,
+				"prompt_values_supported": []string{"none", "login", "select_account"},
+			}
+			for name, value := range c.want {
+				want[name] = value
+			}
+			if diff := cmp.Diff(want, h.Metadata()); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
 	}
 }
 
 // What is advertised is what is done, and what is not is refused.
 func TestTheMetadataIsTrue(t *testing.T) {
-	for _, change := range []func(*site){
-		func(*site) {},
-		withConsent,
-		func(s *site) { s.config.ResponseTypes = nil },
-		withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts"}),
-		withStep(Interaction{Name: "agree", Prompt: "consent", Page: "/agree"}),
+	for rule, change := range map[string]func(*site){
+		"no page but the login":      func(*site) {},
+		"consent":                    withConsent,
+		"codes only":                 func(s *site) { s.config.ResponseTypes = nil },
+		"a page to choose accounts":  withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts"}),
+		"consent on the host's page": withStep(Interaction{Name: "agree", Prompt: "consent", Page: "/agree"}),
 	} {
-		s := newSite(t, change, withStep(Interaction{Name: "new", Prompt: "terms", Page: "/new"}))
-		m := s.handler.Metadata()
-		web := testClients()[0]
-		web.ResponseModes = []string{"query", "form_post", "fragment"}
-		s.memory.PutClient(web)
-		for _, dimension := range []struct {
-			member, parameter string
-			candidates        []string
-		}{
-			{"response_types_supported", "response_type", []string{"code", "none", "token", "id_token", "code+id_token"}},
-			{"response_modes_supported", "response_mode", []string{"query", "form_post", "fragment", "jwt", "web_message"}},
-			{"code_challenge_methods_supported", "code_challenge_method", []string{"S256", "plain", "S512"}},
-			{"prompt_values_supported", "prompt", []string{"none", "login", "consent", "select_account", "terms", "foo"}},
-			{"scopes_supported", "scope", []string{"openid", "profile", "email", "api:read", "api:write", "offline_access", "unknown"}},
-		} {
-			for _, candidate := range dimension.candidates {
-				got := s.visitor(alice()).get(ask(dimension.parameter + "=" + candidate))
-				refused := got.kind == "page" || slices.Contains([]string{"invalid_request", "invalid_scope", "unsupported_response_type"}, got.params["error"]) ||
-					got.params["error"] == "consent_required" && candidate == "consent"
-				if advertised := slices.Contains(m[dimension.member].([]string), candidate); advertised == refused {
-					t.Errorf("%s=%s is advertised: %v, and answered %s", dimension.parameter, candidate, advertised, got)
+		t.Run(rule, func(t *testing.T) {
+			s := newSite(t, change, withStep(Interaction{Name: "new", Prompt: "terms", Page: "/new"}))
+			m := s.handler.Metadata()
+			web := testClients()[0]
+			web.ResponseModes = []string{"query", "form_post", "fragment"}
+			s.memory.PutClient(web)
+			for _, dimension := range []struct {
+				member, parameter string
+				candidates        []string
+			}{
+				{"response_types_supported", "response_type", []string{"code", "none", "token", "id_token", "code+id_token"}},
+				{"response_modes_supported", "response_mode", []string{"query", "form_post", "fragment", "jwt", "web_message"}},
+				{"code_challenge_methods_supported", "code_challenge_method", []string{"S256", "plain", "S512"}},
+				{"prompt_values_supported", "prompt", []string{"none", "login", "consent", "select_account", "terms", "foo"}},
+				{"scopes_supported", "scope", []string{"openid", "profile", "email", "api:read", "api:write", "offline_access", "unknown"}},
+			} {
+				for _, candidate := range dimension.candidates {
+					got := s.visitor(alice()).get(ask(dimension.parameter + "=" + candidate))
+					refused := got.kind == "page" || slices.Contains([]string{"invalid_request", "invalid_scope", "unsupported_response_type"}, got.params["error"]) ||
+						got.params["error"] == "consent_required" && candidate == "consent"
+					if advertised := slices.Contains(m[dimension.member].([]string), candidate); advertised == refused {
+						t.Errorf("%s=%s is advertised: %v, and answered %s", dimension.parameter, candidate, advertised, got)
+					}
 				}
 			}
-		}
-		if s.visitor(nil).get(ask("request=x")).params["error"] != "request_not_supported" || s.visitor(nil).get(ask("request_uri=x")).params["error"] != "request_uri_not_supported" {
-			t.Error("request and request_uri are said to be unsupported")
-		}
+			if s.visitor(nil).get(ask("request=x")).params["error"] != "request_not_supported" || s.visitor(nil).get(ask("request_uri=x")).params["error"] != "request_uri_not_supported" {
+				t.Error("request and request_uri are said to be unsupported")
+			}
+		})
 	}
 }
 
@@ -178,7 +183,7 @@ func TestCORS(t *testing.T) {
 	const getOnly, both = "GET, HEAD, OPTIONS", "GET, HEAD, POST, OPTIONS"
 	long := strings.Repeat("x", maxRequestHeaders)
 	documents := map[string]http.Handler{"metadata": s.handler.MetadataHandler(nil), "keys": s.handler.PendingKeysHandler()}
-	for name, h := range documents {
+	for name, h := range maps.Clone(documents) {
 		documents[name+" by CORS without methods"] = CORS(h)
 	}
 	type row struct {

@@ -145,11 +145,10 @@ func TestConsentInTheBody(t *testing.T) {
 func TestRefusalsInTheBody(t *testing.T) {
 	aged := func(seconds string) string { return deviceAsks("max_age=" + seconds) }
 	for _, c := range []struct {
-		rule   string
-		query  string
-		who    *session.Session
-		status int
-		want   string
+		rule, query string
+		who         *session.Session
+		status      int
+		want        string
 	}{
 		{"nobody is signed in", deviceAsks(), nil, 400, "login_required"},
 		{"prompt=login", deviceAsks("prompt=login"), alice(), 400, "login_required"},
@@ -195,13 +194,6 @@ func TestAPostIsAnsweredInTheBody(t *testing.T) {
 }
 
 func TestTheHostWritesItsOwnRefusals(t *testing.T) {
-	var shown []PageError
-	s := newSite(t, withDevices, func(s *site) {
-		s.config.ErrorPage = func(w http.ResponseWriter, r *http.Request, p PageError) {
-			shown = append(shown, p)
-			ErrorJSON(w, r, p)
-		}
-	})
 	for _, c := range []struct {
 		rule, query, want string
 		outOfBand         bool
@@ -210,11 +202,19 @@ func TestTheHostWritesItsOwnRefusals(t *testing.T) {
 		{"a client that is not known", deviceAsks("client_id=nobody"), "invalid_client", false},
 		{"another client's name", deviceAsks("redirect_uri=urn%3Aexample%3Ahere"), "redirect_uri_mismatch", false},
 	} {
-		status, got := s.program(t, deviceGET(c.query), nil)
-		page := shown[len(shown)-1]
-		if status != http.StatusBadRequest || got["error"] != c.want || page.OutOfBand != c.outOfBand || page.Return != nil {
-			t.Errorf("%s: status %d, %v, page %+v", c.rule, status, got, page)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			var page PageError
+			s := newSite(t, withDevices, func(s *site) {
+				s.config.ErrorPage = func(w http.ResponseWriter, r *http.Request, p PageError) {
+					page = p
+					ErrorJSON(w, r, p)
+				}
+			})
+			status, got := s.program(t, deviceGET(c.query), nil)
+			if status != http.StatusBadRequest || got["error"] != c.want || page.OutOfBand != c.outOfBand || page.Return != nil {
+				t.Errorf("status %d, %v, page %+v", status, got, page)
+			}
+		})
 	}
 }
 
@@ -229,11 +229,13 @@ func TestTheNameIsNoAddress(t *testing.T) {
 		{"a name in the other case", deviceAsks("redirect_uri=" + strings.ToUpper(url.QueryEscape(OutOfBandAuto)))},
 		{"no redirect_uri", deviceAsks("-redirect_uri")},
 	} {
-		s := newSite(t, withDevices)
-		got := s.visitor(alice()).get(c.query)
-		if got.kind != "page" || got.status != http.StatusBadRequest || s.sessions != 0 {
-			t.Errorf("%s: %s, status %d, the sessions were asked %d times", c.rule, got.kind, got.status, s.sessions)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, withDevices)
+			got := s.visitor(alice()).get(c.query)
+			if got.kind != "page" || got.status != http.StatusBadRequest || s.sessions != 0 {
+				t.Errorf("%s, status %d, the sessions were asked %d times", got.kind, got.status, s.sessions)
+			}
+		})
 	}
 }
 

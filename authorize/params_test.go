@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +20,6 @@ import (
 )
 
 func TestLimitsOfWhatIsRead(t *testing.T) {
-	s := newSite(t)
 	padded := func(length int) string {
 		query := ask() + "&x="
 		return query + strings.Repeat("a", length-len(query))
@@ -38,12 +38,15 @@ func TestLimitsOfWhatIsRead(t *testing.T) {
 		{"the query of a POST", strings.Repeat("a", maxInput+1), ask(), "page Request URI Too Long invalid_request"},
 		{"64 KiB of separators", strings.Repeat("&", maxInput), "", "page Bad Request invalid_request"},
 	} {
-		r := httptest.NewRequest(http.MethodGet, "/authorize", nil)
-		if c.body != "" {
-			r = formPost("/authorize", c.body)
-		}
-		r.URL.RawQuery = c.query
-		s.visitor(alice()).send(s.handler, r).want(t, c.rule, c.want)
+		t.Run(c.rule, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodGet, "/authorize", nil)
+			if c.body != "" {
+				r = formPost("/authorize", c.body)
+			}
+			r.URL.RawQuery = c.query
+			s := newSite(t)
+			s.visitor(alice()).send(s.handler, r).want(c.want)
+		})
 	}
 }
 
@@ -52,7 +55,7 @@ func TestNoMoreIsReadThanTheLimit(t *testing.T) {
 	body := &counted{}
 	r := formPost("/authorize", "")
 	r.Body = body
-	s.visitor(nil).send(s.handler, r).want(t, "an endless body", "page Request Entity Too Large invalid_request")
+	s.visitor(nil).send(s.handler, r).want("page Request Entity Too Large invalid_request", "an endless body")
 	if body.read > maxInput+4096 {
 		t.Errorf("read %d bytes of a body that may have %d", body.read, maxInput)
 	}
@@ -68,7 +71,7 @@ func TestABodyThatBreaksOff(t *testing.T) {
 	s := newSite(t)
 	r := formPost("/authorize", "")
 	r.Body = io.NopCloser(io.MultiReader(strings.NewReader(ask()), iotest.ErrReader(errors.New("connection reset"))))
-	s.visitor(alice()).send(s.handler, r).want(t, "what arrived was a whole request", "page Bad Request invalid_request")
+	s.visitor(alice()).send(s.handler, r).want("page Bad Request invalid_request", "what arrived was a whole request")
 }
 
 // A body that takes longer than the request may take is not answered any more.
@@ -77,49 +80,28 @@ func TestABodyThatComesTooLate(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	r := formPost("/authorize", ask()).WithContext(ctx)
-	s.visitor(alice()).send(s.handler, r).want(t, "the browser has gone away", "page Bad Request invalid_request")
+	s.visitor(alice()).send(s.handler, r).want("page Bad Request invalid_request", "the browser has gone away")
 	if e := s.lastEvent(); e.Reason != ReasonUnreadable || e.level() != slog.LevelInfo {
 		t.Errorf("reported as %s at %s", e.Reason, e.level())
 	}
 }
 
 func TestOtherMethodsAreToldWhatIsAllowed(t *testing.T) {
-	for _, change := range []func(*site){
-		func(*site) {},
-		func(s *site) {
-			s.config.ErrorPage = func(w http.ResponseWriter, _ *http.Request, p PageError) {
-				w.WriteHeader(p.Status)
-				io.WriteString(w, "x")
-			}
-		},
+	for page, change := range map[string]func(*site){
+		"the page of this package": func(*site) {},
+		"the host's own":           keeping(&PageError{}),
+		"elsewhere":                withErrorURL("/error"), // where other methods are not sent
 	} {
-		s := newSite(t, change)
 		for _, method := range []string{"HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get", "PROPFIND"} {
-			r := httptest.NewRequest(method, "https://as.example/authorize", nil)
-			r.URL.RawQuery = ask()
-			got := s.visitor(alice()).send(s.handler, r)
-			if got.status != 405 || got.header.Get("Allow") != "GET, POST" {
-				t.Errorf("%s: status %d, Allow %q", method, got.status, got.header.Get("Allow"))
-			}
-		}
-	}
-}
-
-func TestOnlyWhatIsConfiguredSurvives(t *testing.T) {
-	s := newSite(t)
-	for _, c := range []struct{ rule, parameter, want string }{
-		{"a parameter of the protocol", "login_hint", "x"},
-		{"a parameter of the configuration", "x_tenant", "x"},
-		{"an unknown one", "x_other", ""},
-	} {
-		v := s.visitor(nil)
-		at := v.get(ask(c.parameter + "=x"))
-		p, err := s.handler.Pending(httptest.NewRequest("GET", "/login?req="+url.QueryEscape(at.req), nil))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := p.Request.Parameter(c.parameter); got != c.want {
-			t.Errorf("%s: %q on the login page, want %q", c.rule, got, c.want)
+			t.Run(page+", "+method, func(t *testing.T) {
+				s := newSite(t, change)
+				r := httptest.NewRequest(method, "https://as.example/authorize", nil)
+				r.URL.RawQuery = ask()
+				got := s.visitor(alice()).send(s.handler, r)
+				if got.status != 405 || got.header.Get("Allow") != "GET, POST" {
+					t.Errorf("status %d, Allow %q", got.status, got.header.Get("Allow"))
+				}
+			})
 		}
 	}
 }
@@ -142,13 +124,13 @@ func TestWithoutAServerInFront(t *testing.T) {
 		r.Header["Content-Encoding"] = []string{first, second}
 		return r
 	}
-	s.visitor(nil).send(s.handler, post("/authorize")).want(t, "no body", "page Bad Request invalid_request")
-	s.visitor(nil).send(s.handler, post("/authorize?"+ask())).want(t, "no body, and a query", "page Bad Request invalid_request")
+	s.visitor(nil).send(s.handler, post("/authorize")).want("page Bad Request invalid_request", "no body")
+	s.visitor(nil).send(s.handler, post("/authorize?"+ask())).want("page Bad Request invalid_request", "no body, and a query")
 	get := post("/authorize?" + ask())
 	get.Method = http.MethodGet
-	s.visitor(alice()).send(s.handler, get).want(t, "a GET without a body", "code")
-	s.visitor(alice()).send(s.handler, twice("identity", "gzip")).want(t, "gzip in a second line", "page Unsupported Media Type invalid_request")
-	s.visitor(alice()).send(s.handler, twice("", "identity")).want(t, "identity in a second line", "code")
+	s.visitor(alice()).send(s.handler, get).want("code", "a GET without a body")
+	s.visitor(alice()).send(s.handler, twice("identity", "gzip")).want("page Unsupported Media Type invalid_request", "gzip in a second line")
+	s.visitor(alice()).send(s.handler, twice("", "identity")).want("code", "identity in a second line")
 
 	w := httptest.NewRecorder()
 	s.handler.PendingHandler().ServeHTTP(w, post("/pending"))
@@ -169,21 +151,12 @@ func TestWithoutAServerInFront(t *testing.T) {
 			s.handler.Grant(w, r, Granted{Scopes: []string{"openid"}})
 		},
 	} {
-		if got := s.visitor(alice()).page(page, post("/page")); got.status >= 500 {
-			t.Errorf("%s without a body: status %d", name, got.status)
-		}
-	}
-}
-
-// A request that waits goes on by GET, because only there its cookie is sent.
-func TestTheBodyOfAPostResumesNothing(t *testing.T) {
-	s := newSite(t)
-	v := s.visitor(nil)
-	at := v.get(ask()).want(t, "asked", "login")
-	v.session = s.signIn("alice")
-	v.post("req="+url.QueryEscape(at.req)).want(t, "req in the body", "page Bad Request invalid_request")
-	if e := s.lastEvent(); e.Reason != ReasonNoRequest {
-		t.Errorf("reported as %s", e.Reason)
+		t.Run(name, func(t *testing.T) {
+			s.t = t
+			if got := s.visitor(alice()).page(page, post("/page")); got.status >= 500 {
+				t.Errorf("status %d", got.status)
+			}
+		})
 	}
 }
 
@@ -372,4 +345,31 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What is refused for its length costs no more than that length.
+func TestALongPostIsRefusedCheaply(t *testing.T) {
+	for _, c := range []struct{ rule, repeat string }{
+		{"resources", "&resource=https%3A%2F%2Fapi.example%2Fa"},
+		{"unknown parameters", "&a=b"},
+		{"a long hint", "&claims_locales=" + strings.Repeat("x", 4000) + "&ui_locales=" + strings.Repeat("%C3%A9", 1000)},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			body := ask()
+			for len(body)+len(c.repeat) < maxInput {
+				body += c.repeat
+				if c.rule == "a long hint" {
+					break
+				}
+			}
+			v := newSite(t).visitor(nil)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			v.post(body)
+			runtime.ReadMemStats(&after)
+			if used := after.TotalAlloc - before.TotalAlloc; used > 4<<20 {
+				t.Errorf("%d bytes of body took %d bytes of memory", len(body), used)
+			}
+		})
+	}
 }

@@ -60,7 +60,7 @@ func TestALoginPageInAnotherProcess(t *testing.T) {
 	}
 	v.session = s.signIn("alice")
 	v.session.ACR = "2"
-	v.get(strings.TrimPrefix(p.ResumeURL, testEndpoint+"?")).want(t, "back by the page's ResumeURL", "code")
+	v.get(strings.TrimPrefix(p.ResumeURL, testEndpoint+"?")).want("code", "back by the page's ResumeURL")
 }
 
 func TestReadersRefuse(t *testing.T) {
@@ -70,12 +70,11 @@ func TestReadersRefuse(t *testing.T) {
 	keys := s.publicKeys()
 	other := newSite(t, func(s *site) { s.config.Keys = []Key{{ID: "a", Signer: ecKey(t)}} })
 	for _, c := range []struct {
-		rule             string
-		issuer, endpoint string
-		keys             []byte
-		req              string
-		later            time.Duration
-		ok               bool
+		rule, issuer, endpoint string
+		keys                   []byte
+		req                    string
+		later                  time.Duration
+		ok                     bool
 	}{
 		{"the control", testIssuer, testEndpoint, keys, at.req, 0, true},
 		{"an empty endpoint is the issuer's", testIssuer, "", keys, at.req, 0, true},
@@ -87,15 +86,17 @@ func TestReadersRefuse(t *testing.T) {
 		{"a second before it expires", testIssuer, "", keys, at.req, 30*time.Minute - time.Second, true},
 		{"expired", testIssuer, "", keys, at.req, 30 * time.Minute, false},
 	} {
-		s.now = testStart.Add(c.later)
-		reader, err := NewPendingReader(c.issuer, c.endpoint, c.keys, clock)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := reader.Read(c.req)
-		if c.ok != (err == nil) || c.ok != (p != nil) || !c.ok && !errors.Is(err, oautherr.InvalidRequest) {
-			t.Errorf("%s: %v, %v", c.rule, p, err)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			s.now = testStart.Add(c.later)
+			reader, err := NewPendingReader(c.issuer, c.endpoint, c.keys, clock)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := reader.Read(c.req)
+			if c.ok != (err == nil) || c.ok != (p != nil) || !c.ok && !errors.Is(err, oautherr.InvalidRequest) {
+				t.Errorf("%v, %v", p, err)
+			}
+		})
 	}
 	elsewhere := newSite(t, func(s *site) { s.config.Keys = []Key{{ID: "b", Signer: ecKey(t)}} })
 	for _, c := range []struct {
@@ -106,13 +107,15 @@ func TestReadersRefuse(t *testing.T) {
 		{"a key that is not in the set", elsewhere.publicKeys(), true},
 		{"a signature that is wrong", other.publicKeys(), false},
 	} {
-		reader, err := NewPendingReader(testIssuer, "", c.keys, clock)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := reader.Read(at.req); errors.Is(err, ErrUnknownKey) != c.unknown {
-			t.Errorf("%s: %v", c.rule, err)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			reader, err := NewPendingReader(testIssuer, "", c.keys, clock)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := reader.Read(at.req); errors.Is(err, ErrUnknownKey) != c.unknown {
+				t.Error(err)
+			}
+		})
 	}
 	if _, err := NewPendingReader(testIssuer, "", []byte(`{"keys":[]}`), nil); err == nil {
 		t.Error("a reader without keys")
@@ -143,35 +146,37 @@ func TestIntrospection(t *testing.T) {
 		{"malformed", formPost("/pending", "req=%zz"), 400, false},
 		{"by PUT", func() *http.Request { r := formPost("/pending", "req="+at.req); r.Method = "PUT"; return r }(), 400, false},
 	} {
-		w := httptest.NewRecorder()
-		s.handler.PendingHandler().ServeHTTP(w, c.r)
-		var got pendingResponse
-		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
-			t.Errorf("%s: %v", c.rule, err)
-		}
-		if w.Code != c.status || got.Active != c.active {
-			t.Errorf("%s: status %d, %s", c.rule, w.Code, w.Body)
-		}
-		for name, want := range map[string]string{"Cache-Control": "no-store", "Content-Type": "application/json", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Access-Control-Allow-Origin": ""} {
-			if value := w.Header().Get(name); value != want {
-				t.Errorf("%s: %s is %q", c.rule, name, value)
+		t.Run(c.rule, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			s.handler.PendingHandler().ServeHTTP(w, c.r)
+			var got pendingResponse
+			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+				t.Error(err)
 			}
-		}
-		if !c.active {
-			if diff := cmp.Diff(pendingResponse{}, got); diff != "" {
-				t.Errorf("%s: an inactive request says %s", c.rule, diff)
+			if w.Code != c.status || got.Active != c.active {
+				t.Errorf("status %d, %s", w.Code, w.Body)
 			}
-			continue
-		}
-		resume, _ := url.Parse(got.ResumeURL)
-		deny, _ := url.Parse(got.DenyURL)
-		if got.ClientID != "web" || got.ClientName != "The Web App" || got.Scope != "openid email" {
-			t.Errorf("%s: %+v", c.rule, got)
-		}
-		if got.Subject != "alice" || got.Interaction != "login" || got.Reason != ReasonNotSignedIn || got.Params["scope"][0] != "openid email" ||
-			got.IssuedAt != testStart.Unix() || got.ExpiresAt != testStart.Add(30*time.Minute).Unix() || resume.Query().Get("req") != at.req || deny.Query().Get("deny") != "1" {
-			t.Errorf("%s: %+v", c.rule, got)
-		}
+			for name, want := range map[string]string{"Cache-Control": "no-store", "Content-Type": "application/json", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Access-Control-Allow-Origin": ""} {
+				if value := w.Header().Get(name); value != want {
+					t.Errorf("%s is %q", name, value)
+				}
+			}
+			if !c.active {
+				if diff := cmp.Diff(pendingResponse{}, got); diff != "" {
+					t.Errorf("an inactive request says %s", diff)
+				}
+				return
+			}
+			resume, _ := url.Parse(got.ResumeURL)
+			deny, _ := url.Parse(got.DenyURL)
+			if got.ClientID != "web" || got.ClientName != "The Web App" || got.Scope != "openid email" {
+				t.Errorf("%+v", got)
+			}
+			if got.Subject != "alice" || got.Interaction != "login" || got.Reason != ReasonNotSignedIn || got.Params["scope"][0] != "openid email" ||
+				got.IssuedAt != testStart.Unix() || got.ExpiresAt != testStart.Add(30*time.Minute).Unix() || resume.Query().Get("req") != at.req || deny.Query().Get("deny") != "1" {
+				t.Errorf("%+v", got)
+			}
+		})
 	}
 	s.now = s.now.Add(time.Hour)
 	w := httptest.NewRecorder()
@@ -184,14 +189,13 @@ func TestIntrospection(t *testing.T) {
 // A page in another process learns what is asked for as the endpoint reads it.
 func TestIntrospectionKnowsTheClient(t *testing.T) {
 	for _, c := range []struct {
-		rule     string
-		ask      string
-		change   func(*Client)
-		after    func(*uncheckedMemory)
-		ignore   bool
-		name     string // empty: the request is not active
-		scope    string
-		defaults []string
+		rule, ask string
+		change    func(*Client)
+		after     func(*uncheckedMemory)
+		ignore    bool
+		name      string // empty: the request is not active
+		scope     string
+		defaults  []string
 	}{
 		{"its name and what it asks for", "scope=openid+email", nil, nil, false, "The Web App", "openid email", nil},
 		{"without a name", "scope=openid", func(c *Client) { c.Name = "" }, nil, false, "web", "openid", nil},
@@ -213,7 +217,7 @@ func TestIntrospectionKnowsTheClient(t *testing.T) {
 				c.change(&client)
 			}
 			s.memory.PutClient(client)
-			at := s.visitor(nil).get(ask(c.ask)).want(t, c.rule, "login")
+			at := s.visitor(nil).get(ask(c.ask)).want("login")
 			if c.after != nil {
 				c.after(s.memory)
 			}

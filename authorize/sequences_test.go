@@ -208,7 +208,7 @@ func (w *world) build(input []byte) {
 			withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts"})(s)
 		}
 		if w.terms {
-			withStep(Interaction{Name: "terms", Page: "/terms", Needed: always})(s)
+			withTerms(s)
 		}
 		w.site = s
 	})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"html"
 	"io"
 	"log/slog"
@@ -162,11 +163,17 @@ func (s *site) lastEvent() Event {
 }
 
 // withConsent and its like are changes for newSite.
-func withConsent(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: s.memory} }
+func withConsent(s *site) { consentIn(s.memory)(s) }
+
+func consentIn(store ConsentStore) func(*site) {
+	return func(s *site) { s.config.Consent = &Consent{Page: "/consent", Store: store} }
+}
 
 func withStep(step Interaction) func(*site) {
 	return func(s *site) { s.config.Interactions = append(s.config.Interactions, step) }
 }
+
+var withTerms = withStep(Interaction{Name: "terms", Page: "/terms", Needed: always})
 
 func withErrorURL(url string) func(*site) { return func(s *site) { s.config.ErrorURL = url } }
 
@@ -179,6 +186,11 @@ func alice() *session.Session {
 
 func bob() *session.Session {
 	return &session.Session{ID: "bob-1", Subject: "bob", AuthTime: testStart.Add(-time.Minute)}
+}
+
+// signIn is a sign-in at this moment.
+func (s *site) signIn(subject string) *session.Session {
+	return &session.Session{ID: fmt.Sprintf("%s-%d", subject, s.now.Unix()), Subject: subject, AuthTime: s.now}
 }
 
 var goodRequest = []string{
@@ -249,6 +261,9 @@ func (v *visitor) post(body string) *reply {
 // follow goes where an answer leads, as long as that is the endpoint itself.
 func (v *visitor) follow(to *reply) *reply {
 	v.site.t.Helper()
+	if to.kind != "endpoint" {
+		return to
+	}
 	_, query, _ := strings.Cut(to.location, "?")
 	return v.get(query)
 }
@@ -285,6 +300,13 @@ func (v *visitor) page(do func(http.ResponseWriter, *http.Request), r *http.Requ
 	return v.send(http.HandlerFunc(do), r)
 }
 
+// showError is a page of the host that has met an error.
+func (v *visitor) showError(err error) *reply {
+	v.site.t.Helper()
+	show := func(w http.ResponseWriter, r *http.Request) { v.site.handler.ShowError(w, r, err) }
+	return v.page(show, httptest.NewRequest("GET", "/x", nil))
+}
+
 // resume comes back from a page by its ResumeURL, deny by its DenyURL.
 func (v *visitor) resume(from *reply) *reply {
 	v.site.t.Helper()
@@ -296,32 +318,42 @@ func (v *visitor) deny(from *reply) *reply {
 	return v.get("req=" + url.QueryEscape(from.req) + "&deny=1")
 }
 
-// complete ends an interaction as the host's page would, and goes on.
-func (v *visitor) complete(from *reply, name string) *reply {
+// signIn signs somebody in on the login page, and comes back from it.
+func (v *visitor) signIn(from *reply, subject string) *reply {
 	v.site.t.Helper()
-	back := v.page(func(w http.ResponseWriter, r *http.Request) {
-		v.site.handler.Complete(w, r, name)
-	}, formPost("/page?req="+url.QueryEscape(from.req), ""))
-	if back.kind != "endpoint" {
-		return back
-	}
-	return v.follow(back)
+	v.session = v.site.signIn(subject)
+	return v.resume(from)
 }
 
-// grant agrees to the scopes as the host's page would, and goes on.
-func (v *visitor) grant(from *reply, scopes ...string) *reply {
+// accept ends an interaction as the host's page would, and complete goes on.
+func (v *visitor) accept(from *reply, name string) *reply {
 	v.site.t.Helper()
-	back := v.page(func(w http.ResponseWriter, r *http.Request) {
+	return v.page(func(w http.ResponseWriter, r *http.Request) {
+		v.site.handler.Complete(w, r, name)
+	}, formPost("/page?req="+url.QueryEscape(from.req), ""))
+}
+
+func (v *visitor) complete(from *reply, name string) *reply {
+	v.site.t.Helper()
+	return v.follow(v.accept(from, name))
+}
+
+// allow agrees to the scopes as the host's page would, and grant goes on.
+func (v *visitor) allow(from *reply, scopes ...string) *reply {
+	v.site.t.Helper()
+	return v.page(func(w http.ResponseWriter, r *http.Request) {
 		v.site.handler.Grant(w, r, Granted{Scopes: scopes})
 	}, formPost("/consent?req="+url.QueryEscape(from.req), ""))
-	if back.kind != "endpoint" {
-		return back
-	}
-	return v.follow(back)
+}
+
+func (v *visitor) grant(from *reply, scopes ...string) *reply {
+	v.site.t.Helper()
+	return v.follow(v.allow(from, scopes...))
 }
 
 // reply is an answer, taken apart.
 type reply struct {
+	t        testing.TB // of the site
 	status   int
 	header   http.Header
 	body     string
@@ -340,7 +372,7 @@ type reply struct {
 // read takes an answer apart and checks what holds for every one.
 func (s *site) read(r *http.Request, w *httptest.ResponseRecorder) *reply {
 	s.t.Helper()
-	got := &reply{status: w.Code, header: w.Result().Header, body: w.Body.String(), location: w.Header().Get("Location"), cookies: w.Result().Cookies()}
+	got := &reply{t: s.t, status: w.Code, header: w.Result().Header, body: w.Body.String(), location: w.Header().Get("Location"), cookies: w.Result().Cookies()}
 	switch page, onHost := s.cutHost(got.location); {
 	case strings.HasPrefix(got.location, s.handler.config.Endpoint+"?"):
 		got.kind = "endpoint"
@@ -544,11 +576,12 @@ func (got *reply) pageCode() string {
 	return "without a code"
 }
 
-// want checks an answer against such words.
-func (got *reply) want(t testing.TB, rule, want string) *reply {
-	t.Helper()
+// want checks an answer against such words. step says which it is, in a test with several.
+func (got *reply) want(want string, step ...string) *reply {
+	got.t.Helper()
 	if got.String() != want {
-		t.Errorf("%s: the answer is %q, want %q (status %d, %s)", rule, got, want, got.status, got.params["error_description"])
+		what := strings.Join(append(step, "the answer"), ": ")
+		got.t.Errorf("%s is %q, want %q (status %d, %s)", what, got, want, got.status, got.params["error_description"])
 	}
 	return got
 }
@@ -571,14 +604,13 @@ func (s *site) redeem(code string, change func(*Redemption)) (*Code, error) {
 	return s.handler.Redeem(context.Background(), r)
 }
 
-func TestTheGoodRequest(t *testing.T) {
-	s := newSite(t)
-	got := s.visitor(alice()).get(ask()).want(t, "signed in", "code")
-	if got.target != "https://app.example/cb" || got.params["state"] != "st-1" || got.status != 302 {
-		t.Errorf("%d to %s with %v", got.status, got.target, got.params)
-	}
-	s.visitor(nil).get(ask()).want(t, "not signed in", "login")
-}
-
 // impatient is a Config.Timeout for tests in which a store waits for its end.
 const impatient = 50 * time.Millisecond
+
+func impatientIf(waits bool) func(*site) {
+	return func(s *site) {
+		if waits {
+			s.config.Timeout = impatient
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -61,29 +62,25 @@ func TestRulesChangeNothing(t *testing.T) {
 }
 
 func TestScopesOfTheRequest(t *testing.T) {
-	for _, c := range []struct {
-		rule   string
-		client string
-		scope  string
-		prompt string
-		want   string
-	}{
+	for _, c := range []struct{ rule, client, scope, prompt, want string }{
 		{"as asked, in that order", "web", "profile openid", "", "profile openid"},
 		{"each once", "web", "openid profile openid", "", "openid profile"},
 		{"the client's default", "only", "", "", "api:read"},
 		{"the default stands in for none, not for some", "only", "api:write", "", "api:write"},
 		{"offline_access is kept, so that host and page see it", "web", "openid offline_access", "", "openid offline_access"},
 	} {
-		clients := testClients()
-		i := slices.IndexFunc(clients, func(x Client) bool { return x.ID == c.client })
-		r := newRequest(params{list: []param{{"scope", c.scope}, {"prompt", c.prompt}}})
-		r.fillIn(&Config{}, &clients[i], "https://a.example/cb")
-		if got := strings.Join(r.Scopes, " "); got != c.want {
-			t.Errorf("%s: %q, want %q", c.rule, got, c.want)
-		}
-		if clients[i].DefaultScopes != nil && clients[i].DefaultScopes[0] != "api:read" {
-			t.Errorf("%s: the client's own list was changed", c.rule)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			clients := testClients()
+			i := slices.IndexFunc(clients, func(x Client) bool { return x.ID == c.client })
+			r := newRequest(params{list: []param{{"scope", c.scope}, {"prompt", c.prompt}}})
+			r.fillIn(&Config{}, &clients[i], "https://a.example/cb")
+			if got := strings.Join(r.Scopes, " "); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+			if clients[i].DefaultScopes != nil && clients[i].DefaultScopes[0] != "api:read" {
+				t.Error("the client's own list was changed")
+			}
+		})
 	}
 }
 
@@ -98,21 +95,16 @@ func TestWhatPagesRead(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	for display, want := range map[string]string{"page": "page", "popup": "popup", "touch": "touch", "wap": "wap", "Page": "", "x": "", " page": ""} {
-		if got := newRequest(params{list: []param{{"display", display}}}).Display; got != want {
-			t.Errorf("display %q is %q, want %q", display, got, want)
-		}
+		t.Run("display "+display, func(t *testing.T) {
+			if got := newRequest(params{list: []param{{"display", display}}}).Display; got != want {
+				t.Errorf("display %q is %q, want %q", display, got, want)
+			}
+		})
 	}
 }
 
 func TestFeaturesThatAreOff(t *testing.T) {
-	s := newSite(t, func(s *site) {
-		s.config.IDTokenHint, s.config.Resource, s.config.ResponseTypes, s.config.Scopes, s.config.Parameters = nil, nil, nil, nil, nil
-	})
-	for _, c := range []struct {
-		rule   string
-		change string
-		want   string
-	}{
+	for _, c := range []struct{ rule, change, want string }{
 		{"a hint that nobody can verify is refused, not ignored", "id_token_hint=hint-of-alice", "client invalid_request"},
 		{"resource is ignored", "resource=anything", "code"},
 		{"response_type none", "response_type=none", "client unsupported_response_type"},
@@ -121,7 +113,12 @@ func TestFeaturesThatAreOff(t *testing.T) {
 		{"prompt=consent, and no page asks for it", "prompt=consent", "client consent_required"},
 		{"a further parameter is unknown, so it may repeat", "x_tenant=a&x_tenant=b", "code"},
 	} {
-		s.visitor(alice()).get(ask(c.change)).want(t, c.rule, c.want)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, func(s *site) {
+				s.config.IDTokenHint, s.config.Resource, s.config.ResponseTypes, s.config.Scopes, s.config.Parameters = nil, nil, nil, nil, nil
+			})
+			s.visitor(alice()).get(ask(c.change)).want(c.want)
+		})
 	}
 }
 
@@ -154,22 +151,23 @@ func TestTheLogSaysWhatToDo(t *testing.T) {
 
 // A client may be registered for scopes that no token can carry.
 func TestAScopeThatIsRegisteredAndMalformed(t *testing.T) {
-	s := newSite(t, func(s *site) { s.config.Scopes = nil })
-	client := testClients()[0]
-	client.Scopes = []string{`a"b`, `a\b`, "é", "a\tb"}
-	s.memory.PutClient(client)
-	for _, scope := range []string{"a%22b", "a%5Cb", "%C3%A9", "a%09b"} {
-		s.visitor(alice()).get(ask("scope="+scope)).want(t, scope, "client invalid_scope")
+	for _, scope := range []string{`a"b`, `a\b`, "é", "a\tb"} {
+		t.Run(scope, func(t *testing.T) {
+			s := newSite(t, func(s *site) { s.config.Scopes = nil })
+			client := testClients()[0]
+			client.Scopes = []string{scope}
+			s.memory.PutClient(client)
+			s.visitor(alice()).get(ask("scope=" + url.QueryEscape(scope))).want("client invalid_scope")
+		})
 	}
 }
 
 // What the host is asked in the course of validation can fail or take too long.
 func TestFunctionsOfTheHostThatFail(t *testing.T) {
 	for _, c := range []struct {
-		rule   string
-		change func(*Config)
-		ask    string
-		want   string
+		rule      string
+		change    func(*Config)
+		ask, want string
 	}{
 		{"Resource fails", func(c *Config) {
 			c.Resource = func(context.Context, *Client, string) (bool, error) { return true, errors.New("down") }
@@ -206,18 +204,18 @@ func TestFunctionsOfTheHostThatFail(t *testing.T) {
 			c.IDTokenHint = func(context.Context, string) (string, error) { return "\xff", nil }
 		}, "id_token_hint=x", "client server_error"},
 	} {
-		s := newSite(t, func(s *site) { c.change(&s.config) })
-		s.visitor(alice()).get(ask(c.ask)).want(t, c.rule, c.want)
+		t.Run(c.rule, func(t *testing.T) {
+			newSite(t, func(s *site) { c.change(&s.config) }).visitor(alice()).get(ask(c.ask)).want(c.want)
+		})
 	}
 }
 
 // A host can demand more than the protocol, of all clients or of one.
 func TestRequiredParameters(t *testing.T) {
 	for _, c := range []struct {
-		rule        string
-		all, client []string
-		change      string
-		want        string
+		rule         string
+		all, client  []string
+		change, want string
 	}{
 		{"nothing more", nil, nil, "-state", "code"},
 		{"of all, and it is there", []string{"state"}, nil, "", "code"},
@@ -228,15 +226,17 @@ func TestRequiredParameters(t *testing.T) {
 		{"a parameter of the host's own", []string{"x_tenant"}, nil, "", "client invalid_request"},
 		{"a scope, though the client has a default", []string{"scope"}, nil, "-scope", "client invalid_request"},
 	} {
-		s := newSite(t, func(s *site) { s.config.Require = c.all })
-		client := testClients()[0]
-		client.Require, client.DefaultScopes = c.client, []string{"openid"}
-		s.memory.PutClient(client)
-		request := ask()
-		if c.change != "" {
-			request = ask(c.change)
-		}
-		s.visitor(alice()).get(request).want(t, c.rule, c.want)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, func(s *site) { s.config.Require = c.all })
+			client := testClients()[0]
+			client.Require, client.DefaultScopes = c.client, []string{"openid"}
+			s.memory.PutClient(client)
+			request := ask()
+			if c.change != "" {
+				request = ask(c.change)
+			}
+			s.visitor(alice()).get(request).want(c.want)
+		})
 	}
 }
 
@@ -255,21 +255,23 @@ func TestTheHostsOwnRules(t *testing.T) {
 		{"any other error", errors.New("the database is down"), "client server_error"},
 		{"too slow", fmt.Errorf("asking: %w", context.DeadlineExceeded), "client temporarily_unavailable"},
 	} {
-		s := newSite(t, func(s *site) {
-			s.config.CheckRequest = func(_ context.Context, r *Request) error {
-				if r.Client == nil || r.Parameter("x_tenant") != "acme" || r.Subject != "alice" {
-					t.Errorf("%s: asked about %v", c.rule, r)
+		t.Run(c.rule, func(t *testing.T) {
+			s := newSite(t, func(s *site) {
+				s.config.CheckRequest = func(_ context.Context, r *Request) error {
+					if r.Client == nil || r.Parameter("x_tenant") != "acme" || r.Subject != "alice" {
+						t.Errorf("asked about %v", r)
+					}
+					return c.err
 				}
-				return c.err
+			})
+			got := s.visitor(alice()).get(ask("x_tenant=acme", "id_token_hint=hint-of-alice")).want(c.want)
+			if text := got.params["error_description"]; strings.Contains(text, "database") {
+				t.Errorf("the client reads %q", text)
+			}
+			if refused := c.err != nil; refused == (s.sessions == 1) {
+				t.Errorf("the sessions were asked %d times", s.sessions)
 			}
 		})
-		got := s.visitor(alice()).get(ask("x_tenant=acme", "id_token_hint=hint-of-alice")).want(t, c.rule, c.want)
-		if text := got.params["error_description"]; strings.Contains(text, "database") {
-			t.Errorf("%s: the client reads %q", c.rule, text)
-		}
-		if refused := c.err != nil; refused == (s.sessions == 1) {
-			t.Errorf("%s: the sessions were asked %d times", c.rule, s.sessions)
-		}
 	}
 }
 
@@ -285,9 +287,9 @@ func TestTheHostsOwnRulesAreAskedAgain(t *testing.T) {
 		}
 	})
 	v := s.visitor(nil)
-	at := v.get(ask()).want(t, "open", "login")
+	at := v.get(ask()).want("login")
 	v.session, closed = alice(), true
-	v.resume(at).want(t, "closed", "client temporarily_unavailable")
+	v.resume(at).want("client temporarily_unavailable", "closed")
 }
 
 // ways are the ways in which a request gets to its code: each ends with alice signed in,
@@ -299,17 +301,10 @@ var ways = []struct {
 }{
 	{"signed in", func(s *site, request string) *reply { return s.visitor(alice()).get(request) }, 1},
 	{"signed in, by POST", func(s *site, request string) *reply { return s.visitor(alice()).post(request) }, 1},
-	{"back from the login", func(s *site, request string) *reply {
-		v := s.visitor(nil)
-		at := v.get(request)
-		v.session = s.signIn("alice")
-		return v.resume(at)
-	}, 2},
+	{"back from the login", func(s *site, request string) *reply { v := s.visitor(nil); return v.signIn(v.get(request), "alice") }, 2},
 	{"back from the login twice", func(s *site, request string) *reply {
 		v := s.visitor(nil)
-		at := v.resume(v.get(request))
-		v.session = s.signIn("alice")
-		return v.resume(at)
+		return v.signIn(v.resume(v.get(request)), "alice")
 	}, 3},
 	{"by POST, repeated by GET", func(s *site, request string) *reply {
 		v := s.visitor(nil)
@@ -319,19 +314,14 @@ var ways = []struct {
 	}, 2},
 	{"by POST, and back from the login", func(s *site, request string) *reply {
 		v := s.visitor(nil)
-		at := v.follow(v.post(request))
-		v.session = s.signIn("alice")
-		return v.resume(at)
+		return v.signIn(v.follow(v.post(request)), "alice")
 	}, 3},
 	{"begun anew in another browser", func(s *site, request string) *reply {
 		return s.visitor(alice()).resume(s.visitor(nil).get(request))
 	}, 2},
 	{"begun anew, and back from the login", func(s *site, request string) *reply {
-		at := s.visitor(nil).get(request)
 		v := s.visitor(nil)
-		at = v.resume(at)
-		v.session = s.signIn("alice")
-		return v.resume(at)
+		return v.signIn(v.resume(s.visitor(nil).get(request)), "alice")
 	}, 3},
 }
 
@@ -361,11 +351,11 @@ func TestWhatWasSentCountsAsSentOnEveryWay(t *testing.T) {
 				client := testClients()[0]
 				client.Require = required.client
 				s.memory.PutClient(client)
-				way.take(s, ask("id_token_hint=hint-of-alice", "x_tenant=")).want(t, "the hint was sent", "code")
+				way.take(s, ask("id_token_hint=hint-of-alice", "x_tenant=")).want("code", "the hint was sent")
 				if asked != way.visits {
 					t.Errorf("asked %d times, want %d", asked, way.visits)
 				}
-				s.visitor(nil).get(ask()).want(t, "no hint was sent", "client invalid_request")
+				s.visitor(nil).get(ask()).want("client invalid_request", "no hint was sent")
 			})
 		}
 	}
@@ -382,18 +372,20 @@ func TestTheHostsOwnRuleSeesTheSameOnEveryWay(t *testing.T) {
 			"control characters": "%01%0A", "a space behind": "openid+", "U+FFFD": "%EF%BF%BD", "delete": "%7F",
 		} {
 			for _, way := range ways[2:] {
-				seen := map[string]bool{}
-				s := newSite(t, func(s *site) {
-					s.config.Logger = nil
-					s.config.CheckRequest = func(_ context.Context, r *Request) error {
-						seen[strings.Join(r.params.all(name), "\x00")] = true
-						return nil
+				t.Run(name+" "+what+", "+way.name, func(t *testing.T) {
+					seen := map[string]bool{}
+					s := newSite(t, func(s *site) {
+						s.config.Logger = nil
+						s.config.CheckRequest = func(_ context.Context, r *Request) error {
+							seen[strings.Join(r.params.all(name), "\x00")] = true
+							return nil
+						}
+					})
+					way.take(s, ask(name+"="+value))
+					if len(seen) > 1 {
+						t.Errorf("the host is asked about %v", seen)
 					}
 				})
-				way.take(s, ask(name+"="+value))
-				if len(seen) > 1 {
-					t.Errorf("%s %s, %s: the host is asked about %v", name, what, way.name, seen)
-				}
 			}
 		}
 	}
@@ -408,8 +400,7 @@ func TestAHintThatCannotBeVerified(t *testing.T) {
 	}
 	signInAnew := func(s *site, v *visitor, at *reply) *reply {
 		s.now = s.now.Add(time.Second)
-		v.session = s.signIn("alice")
-		return v.resume(at)
+		return v.signIn(at, "alice")
 	}
 	for _, c := range []struct {
 		rule string
@@ -473,11 +464,11 @@ func TestAHintThatCannotBeVerified(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t)
-			got := c.do(s).want(t, c.rule, c.want)
+			got := c.do(s).want(c.want)
 			if text := s.log.String(); !strings.Contains(text, "the id_token_hint cannot be verified") || !strings.Contains(text, "not signed by this issuer") {
 				t.Errorf("the log does not say why: %s", text)
 			}
-			if got.kind == "login" && claimsOf(t, got.req)["hint_unverified"] != true {
+			if got.kind == "login" && got.claims()["hint_unverified"] != true {
 				t.Error("that it could not be verified is not sealed")
 			}
 			if strings.Contains(got.location, "of-a-key") || strings.Contains(s.log.String(), "of-a-key") {
@@ -506,7 +497,7 @@ func TestTheHintVerifierFails(t *testing.T) {
 						return "alice", fmt.Errorf("keys: %w", failure)
 					}
 				})
-				c.do(s).want(t, c.rule, "client "+string(failure))
+				c.do(s).want("client " + string(failure))
 				if !strings.Contains(s.log.String(), "Config.IDTokenHint: keys") {
 					t.Errorf("the log does not say what failed: %s", s.log.String())
 				}
@@ -517,13 +508,12 @@ func TestTheHintVerifierFails(t *testing.T) {
 
 func TestUnknownScopesAreLeftOut(t *testing.T) {
 	for _, c := range []struct {
-		rule    string
-		ignore  bool
-		exist   []string // Config.Scopes
-		scope   string
-		want    string
-		scopes  string // of the code
-		leftOut string // of the event
+		rule        string
+		ignore      bool
+		exist       []string // Config.Scopes
+		scope, want string
+		scopes      string // of the code
+		leftOut     string // of the event
 	}{
 		{"refused without the switch", false, nil, "openid+groups", "client invalid_scope", "", ""},
 		{"one that the client has not", true, nil, "openid+groups", "code", "openid", "groups"},
@@ -545,7 +535,7 @@ func TestUnknownScopesAreLeftOut(t *testing.T) {
 				if strings.HasPrefix(c.want, "client ") {
 					got = s.visitor(alice()).get(ask("scope=" + c.scope))
 				}
-				got.want(t, c.rule, c.want)
+				got.want(c.want)
 				e := s.lastEvent()
 				if e.Kind != EventApproved {
 					return
@@ -569,10 +559,10 @@ func TestUnknownScopesAreLeftOut(t *testing.T) {
 func TestWhatWasLeftOutIsOnPending(t *testing.T) {
 	s := newSite(t, withConsent, func(s *site) { s.config.IgnoreUnknownScopes = true })
 	v := s.visitor(nil)
-	at := v.get(ask("scope=groups+openid+roles+email")).want(t, "asked", "login")
+	at := v.get(ask("scope=groups+openid+roles+email")).want("login")
 	for _, who := range []*session.Session{nil, alice()} {
 		if v.session = who; who != nil {
-			at = v.resume(at).want(t, "signed in", "consent")
+			at = v.resume(at).want("consent")
 		}
 		p, err := v.pending(at)
 		if err != nil {
@@ -588,9 +578,9 @@ func TestWhatWasLeftOutIsOnPending(t *testing.T) {
 			t.Errorf("%s: the event (-want +got)\n%s", at.kind, diff)
 		}
 	}
-	v.grant(at, "openid", "groups").want(t, "one that is left out cannot be granted", "page Bad Request invalid_request")
-	v.grant(at, "openid", "email").want(t, "agreed", "code")
-	v.get(ask("scope=groups+openid+email")).want(t, "the same again", "code")
+	v.grant(at, "openid", "groups").want("page Bad Request invalid_request", "one that is left out cannot be granted")
+	v.grant(at, "openid", "email").want("code")
+	v.get(ask("scope=groups+openid+email")).want("code")
 }
 
 func TestDefaultScopes(t *testing.T) {
@@ -615,24 +605,24 @@ func TestDefaultScopes(t *testing.T) {
 		{"the client's own do not exist, and are ignored", []string{"openid"}, []string{"email", "openid"}, []string{"openid"}, true, "-scope", "openid"},
 		{"all unknown: they do not stand in", []string{"openid"}, nil, nil, true, "scope=groups", "client invalid_scope"},
 	} {
-		t.Run(c.rule, func(t *testing.T) {
-			s := newSite(t, func(s *site) {
-				s.config.DefaultScopes, s.config.Scopes, s.config.IgnoreUnknownScopes = c.defaults, c.exist, c.ignore
-			})
-			client := testClients()[0]
-			client.DefaultScopes = c.own
-			s.memory.PutClient(client)
-			for _, way := range ways {
+		for _, way := range ways {
+			t.Run(c.rule+", "+way.name, func(t *testing.T) {
+				s := newSite(t, func(s *site) {
+					s.config.DefaultScopes, s.config.Scopes, s.config.IgnoreUnknownScopes = c.defaults, c.exist, c.ignore
+				})
+				client := testClients()[0]
+				client.DefaultScopes = c.own
+				s.memory.PutClient(client)
 				if strings.HasPrefix(c.want, "client ") {
-					s.visitor(alice()).get(ask(c.ask)).want(t, c.rule, c.want)
-					continue
+					s.visitor(alice()).get(ask(c.ask)).want(c.want)
+					return
 				}
-				code, err := s.redeem(way.take(s, ask(c.ask)).want(t, way.name, "code").params["code"], nil)
+				code, err := s.redeem(way.take(s, ask(c.ask)).want("code").params["code"], nil)
 				if err != nil || strings.Join(code.Scopes, " ") != c.want {
-					t.Errorf("%s: the code has %+v, %v, want %q", way.name, code, err, c.want)
+					t.Errorf("the code has %+v, %v, want %q", code, err, c.want)
 				}
-			}
-		})
+			})
+		}
 	}
 }
 
@@ -645,24 +635,27 @@ func TestDefaultScopesCountForTheLimit(t *testing.T) {
 	}
 	client.Scopes = client.DefaultScopes
 	s.memory.PutClient(client)
-	for _, who := range []*session.Session{alice(), nil} {
-		s.visitor(who).get(ask("-scope")).want(t, "500 scopes by default", "client invalid_request")
-	}
+	s.visitor(alice()).get(ask("-scope")).want("client invalid_request", "somebody")
+	s.visitor(nil).get(ask("-scope")).want("client invalid_request", "nobody")
 }
 
 // The host may accept everything and return anything; what the RFCs say holds all the same.
 func TestTheHostIsNotTheLastWord(t *testing.T) {
-	s := newSite(t, func(s *site) {
-		s.config.Resource = func(context.Context, *Client, string) (bool, error) { return true, nil }
-	})
 	for _, resource := range []string{"/relative", "api", "//api.example/"} {
-		s.visitor(alice()).get(ask("resource="+resource)).want(t, resource, "client invalid_target")
+		t.Run(resource, func(t *testing.T) {
+			s := newSite(t, func(s *site) {
+				s.config.Resource = func(context.Context, *Client, string) (bool, error) { return true, nil }
+			})
+			s.visitor(alice()).get(ask("resource=" + resource)).want("client invalid_target")
+		})
 	}
 	for _, code := range []oautherr.Code{"two words", `quo"te`, `back\slash`, "é", "x\n"} {
-		s := newSite(t, func(s *site) {
-			s.config.CheckRequest = func(context.Context, *Request) error { return code.With("No.") }
+		t.Run(string(code), func(t *testing.T) {
+			s := newSite(t, func(s *site) {
+				s.config.CheckRequest = func(context.Context, *Request) error { return code.With("No.") }
+			})
+			s.visitor(alice()).get(ask()).want("client server_error")
 		})
-		s.visitor(alice()).get(ask()).want(t, string(code), "client server_error")
 	}
 }
 
@@ -672,6 +665,6 @@ func TestAClientWithAnAddressAndAName(t *testing.T) {
 	client := testClients()[0]
 	client.OutOfBand = OutOfBandAuto
 	s.memory.PutClient(client)
-	s.visitor(nil).get(ask()).want(t, "by redirect", "login")
-	s.visitor(nil).post(ask()).want(t, "by redirect, a POST", "endpoint")
+	s.visitor(nil).get(ask()).want("login")
+	s.visitor(nil).post(ask()).want("endpoint", "by redirect, a POST")
 }
