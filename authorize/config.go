@@ -191,7 +191,8 @@ func isNil(value any) bool {
 // then consent, then the others as they are given.
 func (h *Handler) setUpInteractions() error {
 	choosing := func(i Interaction) bool { return i.Prompt == "select_account" }
-	h.interactions = slices.DeleteFunc(slices.Clone(h.config.Interactions), func(i Interaction) bool { return !choosing(i) })
+	notChoosing := func(i Interaction) bool { return !choosing(i) }
+	h.interactions = slices.DeleteFunc(slices.Clone(h.config.Interactions), notChoosing)
 	consentAt := len(h.interactions)
 	if h.config.Consent != nil {
 		consent := *h.config.Consent
@@ -300,12 +301,14 @@ func (h *Handler) setUpParameters() error {
 	c.Scopes, c.DefaultScopes = slices.Clone(c.Scopes), slices.Clone(c.DefaultScopes)
 	for _, scope := range c.Scopes {
 		if !validScope(scope) {
-			return wrong("Scopes", "has %q, which is empty or has a character that a scope may not have (RFC 6749 §3.3)", scope)
+			return wrong("Scopes", "has %q, which is empty "+
+				"or has a character that a scope may not have (RFC 6749 §3.3)", scope)
 		}
 	}
 	for _, scope := range c.DefaultScopes {
 		if !validScope(scope) || c.Scopes != nil && !slices.Contains(c.Scopes, scope) {
-			return wrong("DefaultScopes", "has %q, which is not among Scopes or has a character that a scope may not have (RFC 6749 §3.3)", scope)
+			return wrong("DefaultScopes", "has %q, which is not among Scopes "+
+				"or has a character that a scope may not have (RFC 6749 §3.3)", scope)
 		}
 	}
 	return nil
@@ -347,7 +350,8 @@ func (h *Handler) setUpLimits() error {
 			*limit.value = limit.standard
 		}
 		if *limit.value < limit.least || *limit.value > limit.most {
-			return wrong(limit.name, "is %s: use 0 for %s, or from %s to %s", *limit.value, limit.standard, limit.least, limit.most)
+			return wrong(limit.name, "is %s: use 0 for %s, or from %s to %s",
+				*limit.value, limit.standard, limit.least, limit.most)
 		}
 	}
 	return nil
@@ -362,7 +366,8 @@ func (h *Handler) setUpKeys() error {
 		secret := make([]byte, 32)
 		rand.Read(secret)
 		keys = append(keys, jose.Key{Secret: secret})
-		h.log.Warn("authorize: Config.Keys is empty: requests that wait for the user are signed with a random key of this process, so they are lost when it restarts and unknown to other replicas")
+		h.log.Warn("authorize: Config.Keys is empty: requests that wait for the user are signed " +
+			"with a random key of this process, so they are lost when it restarts and unknown to other replicas")
 	}
 	ring, err := jose.NewRing(keys)
 	if err != nil {

@@ -227,7 +227,8 @@ func (h *Handler) remember(v *visit, granted []string) error {
 	}
 	v.request = again.request
 	if len(granted) == 0 || !containsAll(v.request.Scopes, granted) {
-		return errScopesMissing.because("Grant was called with %d scopes, and those asked for are %d", len(granted), len(v.request.Scopes))
+		return errScopesMissing.because("Grant was called with %d scopes, and those asked for are %d",
+			len(granted), len(v.request.Scopes))
 	}
 	consent := h.config.Consent
 	if consent.Store == nil || !rememberable(v.request) {

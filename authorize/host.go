@@ -30,7 +30,8 @@ func answered(ctx context.Context, call string, err error) error {
 // client reads that something failed, the log what and why.
 func hostFailed(call string, err error) error {
 	code, network := oautherr.ServerError, net.Error(nil)
-	if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, oautherr.TemporarilyUnavailable) {
+	if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, oautherr.TemporarilyUnavailable) {
 		code = oautherr.TemporarilyUnavailable
 	}
 	return &reasoned{ReasonStoreFailed, 0, code.Because(fmt.Errorf("%s: %w", call, err))}

@@ -145,7 +145,9 @@ var prefetchHeaders = []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"}
 
 func isPrefetch(values []string) bool {
 	purpose := strings.ToLower(strings.Join(values, ","))
-	return strings.Contains(purpose, "prefetch") || strings.Contains(purpose, "preview") || strings.Contains(purpose, "prerender")
+	return strings.Contains(purpose, "prefetch") ||
+		strings.Contains(purpose, "preview") ||
+		strings.Contains(purpose, "prerender")
 }
 
 // settleReq says what a req means that is not ours. Beside a client_id it is a parameter

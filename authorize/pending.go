@@ -342,7 +342,8 @@ func (h *Handler) pageURL(ctx context.Context, p *Pending) (string, error) {
 	}
 	if page, err = h.absolute(page); err != nil {
 		// The error has the URL in it, and that has the request in it.
-		return "", oautherr.ServerError.Because(fmt.Errorf("the page of %q is neither a path nor an https URL", p.Interaction))
+		return "", oautherr.ServerError.Because(
+			fmt.Errorf("the page of %q is neither a path nor an https URL", p.Interaction))
 	}
 	return page, nil
 }

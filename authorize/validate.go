@@ -49,7 +49,8 @@ var rules = []rule{
 			if len(c.params.repeated) == 0 {
 				return nil
 			}
-			return oautherr.InvalidRequest.With("The parameter " + c.params.repeated[0] + " came more than once or in the query of a POST.")
+			return oautherr.InvalidRequest.With(
+				"The parameter " + c.params.repeated[0] + " came more than once or in the query of a POST.")
 		},
 	},
 	{
@@ -120,7 +121,8 @@ var rules = []rule{
 		kept: func(c *checked) error {
 			switch {
 			case len(c.request.Scopes) == 0 && len(c.request.LeftOut) > 0:
-				return oautherr.InvalidScope.Because(fmt.Errorf("%.80q and all others asked for are unknown or not the client's", c.request.LeftOut[0]))
+				return oautherr.InvalidScope.Because(
+					fmt.Errorf("%.80q and all others asked for are unknown or not the client's", c.request.LeftOut[0]))
 			case len(c.request.Scopes) == 0:
 				return &oautherr.Error{
 					Code: oautherr.InvalidScope, Description: "scope is missing.",
@@ -135,7 +137,8 @@ var rules = []rule{
 					return oautherr.InvalidScope.Because(fmt.Errorf("%.80q is not among the client's Scopes", scope))
 				}
 				if strings.ContainsFunc(scope, noScopeCharacter) { // it must not get into a token
-					return oautherr.InvalidScope.Because(fmt.Errorf("%.80q is registered, and has a character that no scope may have", scope))
+					return oautherr.InvalidScope.Because(
+						fmt.Errorf("%.80q is registered, and has a character that no scope may have", scope))
 				}
 			}
 			return nil
@@ -368,7 +371,8 @@ func (config *Config) defaultScopes(c *Client) []string {
 	if len(c.DefaultScopes) > 0 {
 		return slices.Clone(c.DefaultScopes)
 	}
-	return slices.DeleteFunc(slices.Clone(config.DefaultScopes), func(scope string) bool { return !config.knows(scope, c) })
+	unknown := func(scope string) bool { return !config.knows(scope, c) }
+	return slices.DeleteFunc(slices.Clone(config.DefaultScopes), unknown)
 }
 
 // withoutPKCE says for the log what to do with a client that leaves PKCE out. Half of
@@ -404,7 +408,8 @@ func checkClaims(c *checked) error {
 		return nil
 	}
 	if _, err := readClaims(c.request.Claims); err != nil {
-		return oautherr.InvalidRequest.With("claims is not a valid JSON object of at most 8192 bytes and 100 claims for each place.")
+		return oautherr.InvalidRequest.With(
+			"claims is not a valid JSON object of at most 8192 bytes and 100 claims for each place.")
 	}
 	return nil
 }
@@ -487,7 +492,8 @@ func readHint(c *checked) error {
 	case c.ctx.Err() != nil || errors.Is(err, oautherr.TemporarilyUnavailable) || errors.Is(err, oautherr.ServerError):
 		return answered(c.ctx, "Config.IDTokenHint", err)
 	case err == nil && !validSubject(subject):
-		return hostFailed("Config.IDTokenHint", errors.New("the subject that it returned has more than 255 bytes or is not UTF-8"))
+		return hostFailed("Config.IDTokenHint",
+			errors.New("the subject that it returned has more than 255 bytes or is not UTF-8"))
 	case err == nil && subject == "":
 		err = errors.New("it proves nobody")
 	}

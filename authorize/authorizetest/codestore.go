@@ -135,7 +135,9 @@ func wantCode(ctx context.Context, s authorize.CodeStore, hash string, want *aut
 }
 
 // wantTake takes a code and checks the answer; nil is no code.
-func wantTake(ctx context.Context, s authorize.CodeStore, hash string, at time.Time, want *authorize.Code, taken bool) error {
+func wantTake(
+	ctx context.Context, s authorize.CodeStore, hash string, at time.Time, want *authorize.Code, taken bool,
+) error {
 	got, won, err := s.TakeCode(ctx, hash, at)
 	switch {
 	case err != nil:

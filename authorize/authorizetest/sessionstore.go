@@ -452,7 +452,8 @@ func sessionSubjects(ctx context.Context, s session.Store) error {
 	user := newKey()
 	var all []*session.Record
 	for _, name := range []string{
-		"alice", "Alice", "alice ", "alic_", "%", "\u00e9", "e\u0301", "e", "ss", "ß", "", "a:b", "a\x00b", "a\xffb", strings.Repeat("x", 200),
+		"alice", "Alice", "alice ", "alic_", "%", "\u00e9", "e\u0301", "e", "ss", "ß", "",
+		"a:b", "a\x00b", "a\xffb", strings.Repeat("x", 200),
 	} {
 		rec := sampleSession()
 		rec.Subject = user + name

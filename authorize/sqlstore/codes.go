@@ -57,7 +57,8 @@ func (s *Store) TakeCode(ctx context.Context, hash string, at time.Time) (code *
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout) // one limit for both statements
 	defer cancel()
-	changed, err := s.exec(ctx, "UPDATE usher_codes SET used_ms = ? WHERE hash = ? AND used_ms IS NULL", at.UnixMilli(), []byte(hash))
+	changed, err := s.exec(ctx, "UPDATE usher_codes SET used_ms = ? WHERE hash = ? AND used_ms IS NULL",
+		at.UnixMilli(), []byte(hash))
 	if err != nil {
 		return nil, false, failed(what, err)
 	}

@@ -2,7 +2,8 @@
 // SQLite, PostgreSQL, MariaDB or MySQL, through database/sql and a driver that the host
 // imports.
 //
-//	db, err := sql.Open("sqlite", "file:usher.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)&_txlock=immediate")
+//	db, err := sql.Open("sqlite", "file:usher.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)"+
+//		"&_pragma=synchronous(FULL)&_txlock=immediate")
 //	...
 //	store, err := sqlstore.New(sqlstore.Config{DB: db, Dialect: sqlstore.SQLite})
 //	...
@@ -163,7 +164,8 @@ func New(config Config) (*Store, error) {
 	case !config.Dialect.known():
 		return nil, fmt.Errorf("sqlstore: Config.Dialect is %q: set SQLite, PostgreSQL or MySQL", string(config.Dialect))
 	case !validPrefix.MatchString(prefix):
-		return nil, fmt.Errorf("sqlstore: Config.Prefix is %q: use up to 30 lower-case letters, digits and '_', a letter first", prefix)
+		return nil, fmt.Errorf("sqlstore: Config.Prefix is %q: "+
+			"use up to 30 lower-case letters, digits and '_', a letter first", prefix)
 	case config.KeepExpired < 0:
 		return nil, fmt.Errorf("sqlstore: Config.KeepExpired is %v: use 0 for 24 hours, or more", config.KeepExpired)
 	case config.MaxSessionsPerSubject < 0:

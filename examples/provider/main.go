@@ -39,7 +39,8 @@ var defaultConfig []byte
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
-	file := flag.String("config", "", "JSON file with clients and users; without it there are alice, bob and two demo clients")
+	file := flag.String("config", "",
+		"JSON file with clients and users; without it there are alice, bob and two demo clients")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(flag.CommandLine.Output(), "provider: %q is not expected\n", flag.Arg(0))
@@ -70,7 +71,13 @@ func run(ctx context.Context, addr, file string) error {
 	}
 	address := "http://" + listener.Addr().String()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	provider, err := newServer(options{config: cfg, issuer: cfg.issuerOr(address), demo: file == "", log: log, now: time.Now})
+	provider, err := newServer(options{
+		config: cfg,
+		issuer: cfg.issuerOr(address),
+		demo:   file == "",
+		log:    log,
+		now:    time.Now,
+	})
 	if err != nil {
 		return err
 	}

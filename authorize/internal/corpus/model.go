@@ -38,7 +38,9 @@ var modelScopes = []string{"openid", "profile", "email", "offline_access", "api:
 var modelClients = []authorize.Client{
 	{ID: "web", RedirectURIs: []string{"https://app.example/cb"}},
 	{ID: "spa", Public: true, RedirectURIs: []string{"https://spa.example/cb", "https://spa.example/cb2"}},
-	{ID: "native", Public: true, FirstParty: true, RedirectURIs: []string{"http://127.0.0.1/cb", "http://[::1]/cb", "com.example.app:/oauth2redirect"}},
+	{ID: "native", Public: true, FirstParty: true, RedirectURIs: []string{
+		"http://127.0.0.1/cb", "http://[::1]/cb", "com.example.app:/oauth2redirect",
+	}},
 	{ID: "nativelh", Public: true, FirstParty: true, RedirectURIs: []string{"http://localhost/cb"}},
 	{ID: "q", RedirectURIs: []string{"https://q.example/cb?tenant=1&x=a+b", "https://q.example/odd?d=%2e%2e&s=1;2"}},
 	{ID: "legacy", PKCEOptional: true, RedirectURIs: []string{"https://legacy.example/cb"}},
@@ -265,7 +267,12 @@ func (s consents) FindConsent(_ context.Context, subject, clientID string) (*aut
 	}
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	return &authorize.ConsentRecord{Subject: subject, ClientID: clientID, Scopes: modelScopes, Resources: s.w.resource}, nil
+	return &authorize.ConsentRecord{
+		Subject:   subject,
+		ClientID:  clientID,
+		Scopes:    modelScopes,
+		Resources: s.w.resource,
+	}, nil
 }
 
 // allowResource knows https://api.example and what is below it, and remembers what
