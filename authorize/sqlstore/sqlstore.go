@@ -14,16 +14,16 @@
 //
 // # What is kept, and how
 //
-// The tables are in the schema folder. A record is what MarshalBinary writes, which is JSON:
-// see [authorize.Code.MarshalBinary], which also says how replicas of two releases share
-// them. What statements change or look for is in columns beside it: the used_ms of a code,
-// and the last_seen_us and expires_us of a session, count in the place of what the record
-// says. Codes, sessions and ids are compared as bytes,
-// whatever the database's collation. Times are whole numbers since 1970 in UTC: codes
-// and consents in milliseconds, sessions in microseconds. No statement asks the database
-// for its time: the endpoint's clock decides whether a code or a session is good, and
-// [Config].Now only when space is reclaimed. A code is stored under its hash with what
-// it stands for; neither the code nor a cookie's value is ever in the database.
+// The tables are in the schema folder. A record is what MarshalBinary writes, which is
+// JSON: see [authorize.Code.MarshalBinary], which also says how replicas of two releases
+// share them. What statements change or look for is in columns beside it: the used_ms of a
+// code, and the last_seen_us and expires_us of a session, count in the place of what the
+// record says. Codes, sessions and ids are compared as bytes, whatever the database's
+// collation. Times are whole numbers since 1970 in UTC: codes and consents in milliseconds,
+// sessions in microseconds. No statement asks the database for its time: the endpoint's
+// clock decides whether a code or a session is good, and [Config].Now only when space is
+// reclaimed. A code is stored under its hash with what it stands for; neither the code nor
+// a cookie's value is ever in the database.
 //
 // An auditor reads PostgreSQL with
 //
@@ -37,15 +37,15 @@
 //
 // # When it is taken to be written
 //
-// Every method is one statement, or one and a look at its result, so each takes effect
-// as a whole in the database's default isolation. Only SaveSession cleans up after itself:
-// it deletes what is too many of a user's sessions when the new one is stored. With
-// stricter isolation some concurrent calls fail with an error, which approves nothing. A
-// code is used up by one UPDATE: if its answer is lost, the call is an error and the code
-// may be used, but it was not approved twice. How durable that is, is up to the database: with SQLite set
-// synchronous(FULL), with PostgreSQL leave synchronous_commit on, with MariaDB and MySQL
-// leave innodb_flush_log_at_trx_commit at 1, and read from the primary only. Otherwise a
-// crash can bring a used code back.
+// Every method is one statement, or one and a look at its result, so each takes effect as a
+// whole in the database's default isolation. Only SaveSession cleans up after itself: it
+// deletes what is too many of a user's sessions when the new one is stored. With stricter
+// isolation some concurrent calls fail with an error, which approves nothing. A code is
+// used up by one UPDATE: if its answer is lost, the call is an error and the code may be
+// used, but it was not approved twice. How durable that is, is up to the database: with
+// SQLite set synchronous(FULL), with PostgreSQL leave synchronous_commit on, with MariaDB
+// and MySQL leave innodb_flush_log_at_trx_commit at 1, and read from the primary only.
+// Otherwise a crash can bring a used code back.
 //
 // # When the database moves
 //
