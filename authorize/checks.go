@@ -45,8 +45,8 @@ func checkClaims(c *checked) error {
 		return nil
 	}
 	if _, err := readClaims(c.request.Claims); err != nil {
-		return oautherr.InvalidRequest.With(
-			"claims is not a valid JSON object of at most 8192 bytes and 100 claims for each place.")
+		return oautherr.InvalidRequest.With(fmt.Sprintf(
+			"claims is not a valid JSON object of at most %d bytes and %d claims for each place.", maxClaims, maxValues))
 	}
 	return nil
 }
@@ -57,10 +57,10 @@ var shownOnPages = []string{"login_hint", "ui_locales", "claims_locales", "acr_v
 func checkShown(c *checked) error {
 	for _, name := range shownOnPages {
 		if !destination.ValidText(c.params.get(name), maxList) {
-			return oautherr.InvalidRequest.With(name + " is longer than 4096 bytes or has control characters.")
+			return textError(name, maxList)
 		}
 		if name != "login_hint" && tooManyValues(c.params.get(name)) {
-			return oautherr.InvalidRequest.With(name + " has more than 100 values.")
+			return oautherr.InvalidRequest.With(fmt.Sprintf("%s has more than %d values.", name, maxValues))
 		}
 	}
 	return nil
@@ -90,7 +90,7 @@ const maxResources = 20
 // parameter is not known, and there is none.
 func checkResources(c *checked) error {
 	if len(c.request.Resources) > maxResources {
-		return oautherr.InvalidTarget.With("There are more than 20 resources.")
+		return oautherr.InvalidTarget.With(fmt.Sprintf("There are more than %d resources.", maxResources))
 	}
 	for _, resource := range c.request.Resources {
 		u, err := url.Parse(resource)
@@ -130,7 +130,7 @@ func readHint(c *checked) error {
 		return answered(c.ctx, "Config.IDTokenHint", err)
 	case err == nil && !validSubject(subject):
 		return hostFailed("Config.IDTokenHint",
-			errors.New("the subject that it returned has more than 255 bytes or is not UTF-8"))
+			fmt.Errorf("the subject that it returned has more than %d bytes or is not UTF-8", maxSubject))
 	case err == nil && subject == "":
 		err = errors.New("it proves nobody")
 	}

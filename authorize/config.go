@@ -213,7 +213,7 @@ func (h *Handler) setUpInteractions() error {
 		}
 		switch {
 		case !validName(step.Name):
-			return wrong(where, "has a name that is not 1 to 32 lower-case letters, digits, '-' and '_'")
+			return wrong(where, "has a name that is not %s", formOfNames)
 		case names[step.Name] || step.Name == ConsentInteraction && (i != consentAt || h.config.Consent == nil):
 			return wrong(where, "has a name that is taken")
 		case step.Needed == nil && step.Prompt == "":
@@ -221,7 +221,7 @@ func (h *Handler) setUpInteractions() error {
 		case step.Prompt == "none" || step.Prompt == "login" || step.Prompt == "create":
 			return wrong(where, "has the prompt %q, which has a meaning of its own", step.Prompt)
 		case step.Prompt != "" && !validName(step.Prompt):
-			return wrong(where, "has the prompt %q, which is not 1 to 32 lower-case letters, digits, '-' and '_'", step.Prompt)
+			return wrong(where, "has the prompt %q, which is not %s", step.Prompt, formOfNames)
 		}
 		if err := h.checkPage(step.Page); h.origin != "" && err != nil {
 			return wrong(where, "has a Page that cannot be used: %v", err)
@@ -248,6 +248,11 @@ func defaultError(prompt string) oautherr.Code {
 	return oautherr.InteractionRequired
 }
 
+// maxName bounds the names that a host gives to interactions, prompts and parameters.
+const maxName = 32
+
+var formOfNames = fmt.Sprintf("1 to %d lower-case letters, digits, '-' and '_'", maxName)
+
 func validName(name string) bool {
 	for i := range len(name) {
 		c := name[i]
@@ -255,7 +260,7 @@ func validName(name string) bool {
 			return false
 		}
 	}
-	return len(name) >= 1 && len(name) <= 32
+	return len(name) >= 1 && len(name) <= maxName
 }
 
 // validScope reports whether the text is a scope-token (RFC 6749 §3.3).
@@ -276,7 +281,7 @@ func (h *Handler) setUpParameters() error {
 	c.Parameters = slices.Clone(c.Parameters)
 	for _, name := range c.Parameters {
 		if !validName(name) || h.known[name] || name == "deny" || name == "resource" {
-			return wrong("Parameters", "has %q, which is taken or is not 1 to 32 lower-case letters, digits, '-' and '_'", name)
+			return wrong("Parameters", "has %q, which is taken or is not %s", name, formOfNames)
 		}
 		h.known[name] = true
 	}

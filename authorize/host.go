@@ -43,7 +43,7 @@ var nobody = &session.Session{}
 // maxSubject is how long a subject may be, in bytes (OpenID Connect Core 1.0 §2).
 const maxSubject = 255
 
-var errSubject = errors.New("the field Session.Subject has more than 255 bytes or is not UTF-8")
+var errSubject = fmt.Errorf("the field Session.Subject has more than %d bytes or is not UTF-8", maxSubject)
 
 // whoIsSignedIn asks the SessionStore, once the request has proven valid.
 func (h *Handler) whoIsSignedIn(v *visit) (err error) {

@@ -220,7 +220,8 @@ var rules = []rule{
 				length += len(c.params.get(name))
 			}
 			if length > maxParameters {
-				return oautherr.InvalidRequest.With("The parameters of this server's own have more than 2048 bytes together.")
+				return oautherr.InvalidRequest.With(fmt.Sprintf(
+					"The parameters of this server's own have more than %d bytes together.", maxParameters))
 			}
 			return nil
 		},
