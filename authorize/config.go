@@ -269,6 +269,8 @@ func validScope(scope string) bool {
 }
 
 // noScopeCharacter reports what a scope may not have: all but NQCHAR (RFC 6749 App. A).
+// Package errors has NQSCHAR, which is the same set and the space: to share one of them
+// it would have to export what no host needs.
 var noScopeCharacter = func(c rune) bool { return c <= 0x20 || c > 0x7e || c == '"' || c == '\\' }
 
 func (h *Handler) setUpParameters() error {
