@@ -257,10 +257,7 @@ func (h *Handler) remember(v *visit, granted []string) error {
 		claims.userInfo = withKept(claims.userInfo, kept.userInfo)
 	}
 	record.IDTokenClaims, record.UserInfoClaims = claims.idToken, claims.userInfo
-	if err := answered(ctx, "ConsentStore.SaveConsent", consent.Store.SaveConsent(ctx, record)); err != nil {
-		return err
-	}
-	return nil
+	return answered(ctx, "ConsentStore.SaveConsent", consent.Store.SaveConsent(ctx, record))
 }
 
 // maxKept is how many names of claims a record remembers for each place. A client makes
