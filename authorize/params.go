@@ -248,7 +248,7 @@ func appendOnce(list []string, name string) []string {
 }
 
 // newRequest reads the parameters into a Request. It does not judge: what cannot
-// be read stays at its zero value, and a check in validate.go refuses it.
+// be read stays at its zero value, and a rule in validate.go refuses it.
 func newRequest(p params) *Request {
 	r := &Request{
 		ClientID:            p.get("client_id"),
