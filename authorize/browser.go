@@ -47,7 +47,8 @@ func (h *Handler) cookieName(id string) string { return h.cookiePrefix() + id }
 // too many, the removal of the oldest ones. The value starts with the time, so
 // that the oldest can be told.
 func (h *Handler) pendingCookies(r *http.Request, id, secret string, now time.Time) []*http.Cookie {
-	cookies := []*http.Cookie{h.pendingCookie(id, strconv.FormatInt(now.UnixMilli(), 10)+"."+secret, int(h.config.PendingLifetime/time.Second))}
+	value := strconv.FormatInt(now.UnixMilli(), 10) + "." + secret
+	cookies := []*http.Cookie{h.pendingCookie(id, value, int(h.config.PendingLifetime/time.Second))}
 	type old struct {
 		name string
 		at   int64

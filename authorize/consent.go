@@ -24,11 +24,11 @@ type Consent struct {
 	// [Handler.Grant] or [Handler.Deny].
 	Page string
 
-	// Store remembers what was agreed to. Nil: the user is asked every time. So is
-	// one who granted fewer scopes than the client asks for.
-	// Even with a store, a client on loopback or with a private-use scheme is asked
-	// about every time, with a secret or without, because any program on the user's
-	// machine can pretend to be it (RFC 8252 §8.6). Clients that are FirstParty are exempt.
+	// Store remembers what was agreed to. Nil: the user is asked every time. So is one who
+	// granted fewer scopes than the client asks for. Even with a store, a client on loopback
+	// or with a private-use scheme is asked about every time, with a secret or without,
+	// because any program on the user's machine can pretend to be it (RFC 8252 §8.6). Clients
+	// that are FirstParty are exempt.
 	Store ConsentStore
 }
 
@@ -117,8 +117,8 @@ type Granted struct {
 
 // Grant records what the user agrees to, and sends the browser back, like
 // [Handler.Complete]. The claims asked for that no refused scope would have released are
-// agreed to with the scopes. If there was a new sign-in since the page was shown, even of the same
-// user, nothing is recorded and the page is shown once more.
+// agreed to with the scopes. If there was a new sign-in since the page was shown, even of
+// the same user, nothing is recorded and the page is shown once more.
 func (h *Handler) Grant(w http.ResponseWriter, r *http.Request, granted Granted) {
 	h.complete(w, r, ConsentInteraction, eachOnce(granted.Scopes))
 }
@@ -228,7 +228,8 @@ func (h *Handler) remember(v *visit, granted []string) error {
 	}
 	v.request = again.request
 	if len(granted) == 0 || !containsAll(v.request.Scopes, granted) {
-		return errScopesMissing.because("Grant was called with %d scopes, and those asked for are %d", len(granted), len(v.request.Scopes))
+		return errScopesMissing.because("Grant was called with %d scopes, and those asked for are %d",
+			len(granted), len(v.request.Scopes))
 	}
 	consent := h.config.Consent
 	if consent.Store == nil || !rememberable(v.request) {
@@ -257,10 +258,7 @@ func (h *Handler) remember(v *visit, granted []string) error {
 		claims.userInfo = withKept(claims.userInfo, kept.userInfo)
 	}
 	record.IDTokenClaims, record.UserInfoClaims = claims.idToken, claims.userInfo
-	if err := answered(ctx, "ConsentStore.SaveConsent", consent.Store.SaveConsent(ctx, record)); err != nil {
-		return err
-	}
-	return nil
+	return answered(ctx, "ConsentStore.SaveConsent", consent.Store.SaveConsent(ctx, record))
 }
 
 // maxKept is how many names of claims a record remembers for each place. A client makes

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"embed"
 	"encoding/base64"
 	"errors"
 	"html/template"
@@ -259,47 +260,26 @@ const pageStyle = `body{font:1rem/1.5 system-ui,sans-serif;color:#1c1e21;backgro
 const submitScript = `var manual=document.getElementById("manual");if(manual)manual.hidden=true;` +
 	`document.forms[0].submit()`
 
-const pageHead = `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{template "title" .}}</title>
-<style>` + pageStyle + `</style>
-</head>
-`
+//go:embed pages
+var pageFiles embed.FS
 
-var errorTemplate = template.Must(template.New("error").Funcs(proven).Parse(`{{define "title"}}Sign-in cannot continue{{end}}` + pageHead + `<body>
-<main>
-<h1>Sign-in cannot continue</h1>
-<p>{{.Description}}</p>
-{{with .Return}}<p>You can return to {{.Host}}{{if not .Vetted}}, which nobody has verified{{end}}.</p>
-{{if .Form}}<form method="post" {{proven "action" .URL}}>
-{{range .Fields}}<input type="hidden" name="{{.Name}}" value="{{.Value}}">
-{{end}}<button>Return to {{.Host}}</button>
-</form>{{else}}<p><a {{proven "href" .URL}} rel="noreferrer">Return to {{.Host}}</a></p>{{end}}
-{{else}}<p>Go back to {{with .ClientName}}{{.}}{{else}}the application{{end}} and start again. If this happens again, tell the people who run it.</p>
-{{end}}<p><small>{{.Code}} &middot; {{.ErrorID}}</small></p>
-</main>
-</body>
-</html>
-`))
+var (
+	errorTemplate    = pageTemplate("error.html")
+	formPostTemplate = pageTemplate("formpost.html")
+)
 
-var formPostTemplate = template.Must(template.New("form_post").Funcs(proven).Parse(`{{define "title"}}Continue{{end}}` + pageHead + `<body>
-<main>
-<form method="post" {{proven "action" .URL}}>
-{{range .Fields}}<input type="hidden" name="{{.Name}}" value="{{.Value}}">
-{{end}}{{if not .Silent}}<div id="manual"><p>You are going on to {{.Host}}.</p><button>Continue</button></div>
-{{end}}</form>
-</main>
-<script>{{.Script}}</script>
-</body>
-</html>
-`))
+func pageTemplate(name string) *template.Template {
+	return template.Must(template.New(name).Funcs(pageFunctions).ParseFS(pageFiles, "pages/head.html", "pages/"+name))
+}
+
+var pageFunctions = template.FuncMap{
+	"style":  func() template.CSS { return pageStyle },
+	"proven": proven,
+}
 
 // proven writes an attribute with a URL that was proven. Its bytes stay as they are:
 // html/template would re-encode some of them, such as "'" and "(", even in a
 // template.URL, and the client would see another URL than the one it registered.
-var proven = template.FuncMap{"proven": func(attribute, url string) template.HTMLAttr {
+func proven(attribute, url string) template.HTMLAttr {
 	return template.HTMLAttr(attribute + `="` + template.HTMLEscapeString(url) + `"`)
-}}
+}

@@ -130,7 +130,13 @@ func (e Event) saidByTheHost() bool {
 
 // event describes an answer.
 func (v *visit) event(now time.Time) Event {
-	e := Event{Kind: v.kind(), Time: v.started.UTC(), Duration: now.Sub(v.started), Reason: v.decision.Reason, ErrorID: v.errorID}
+	e := Event{
+		Kind:     v.kind(),
+		Time:     v.started.UTC(),
+		Duration: now.Sub(v.started),
+		Reason:   v.decision.Reason,
+		ErrorID:  v.errorID,
+	}
 	if v.client != nil {
 		e.ClientID = v.client.ID
 	}

@@ -120,7 +120,8 @@ func (h *Handler) Explain(ctx context.Context, query string, s *session.Session)
 	return e
 }
 
-var errNotExplained = problem(ReasonNoRequest, oautherr.InvalidRequest, "A request that waits for the user is not explained.")
+var errNotExplained = problem(ReasonNoRequest, oautherr.InvalidRequest,
+	"A request that waits for the user is not explained.")
 
 // explain takes the request the same way as answer does, up to the decision.
 func (h *Handler) explain(v *visit, e *Explanation) (err error) {
@@ -136,13 +137,15 @@ func (h *Handler) explain(v *visit, e *Explanation) (err error) {
 	if err := settleSource(v); err != nil {
 		return err
 	}
-	if err := e.check("the redirect URI is one that the client has registered", "RFC 6749 §3.1.2.4", h.prove(v)); err != nil {
+	err = e.check("the redirect URI is one that the client has registered", "RFC 6749 §3.1.2.4", h.prove(v))
+	if err != nil {
 		return err
 	}
 	if err := h.explainRules(v, e); err != nil {
 		return err
 	}
-	if err := e.check("the session is one that can be used", "OpenID Connect Core 1.0 §2", h.whoIsSignedIn(v)); err != nil {
+	err = e.check("the session is one that can be used", "OpenID Connect Core 1.0 §2", h.whoIsSignedIn(v))
+	if err != nil {
 		return err
 	}
 	if err := h.whatElseIsNeeded(v); err != nil {

@@ -30,7 +30,8 @@ func answered(ctx context.Context, call string, err error) error {
 // client reads that something failed, the log what and why.
 func hostFailed(call string, err error) error {
 	code, network := oautherr.ServerError, net.Error(nil)
-	if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, oautherr.TemporarilyUnavailable) {
+	if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, oautherr.TemporarilyUnavailable) {
 		code = oautherr.TemporarilyUnavailable
 	}
 	return &reasoned{ReasonStoreFailed, 0, code.Because(fmt.Errorf("%s: %w", call, err))}
@@ -42,7 +43,7 @@ var nobody = &session.Session{}
 // maxSubject is how long a subject may be, in bytes (OpenID Connect Core 1.0 §2).
 const maxSubject = 255
 
-var errSubject = errors.New("the field Session.Subject has more than 255 bytes or is not UTF-8")
+var errSubject = fmt.Errorf("the field Session.Subject has more than %d bytes or is not UTF-8", maxSubject)
 
 // whoIsSignedIn asks the SessionStore, once the request has proven valid.
 func (h *Handler) whoIsSignedIn(v *visit) (err error) {

@@ -207,11 +207,12 @@ func (c *Code) matches(r Redemption) error {
 // other characters than RFC 7636 §4.1 allows are told apart from those that send
 // another verifier: the former have a fault of their own.
 func wrongVerifier(verifier, challenge string) error {
+	const least, most = 43, 128 // RFC 7636 §4.1
 	switch length := len(verifier); {
 	case length == 0:
 		return errors.New("code_verifier is missing")
-	case length < 43 || length > 128:
-		return fmt.Errorf("code_verifier has %d characters, and RFC 7636 wants 43 to 128", length)
+	case length < least || length > most:
+		return fmt.Errorf("code_verifier has %d characters, and RFC 7636 wants %d to %d", length, least, most)
 	case pkce.ValidVerifier(verifier):
 		return errors.New("code_verifier is wrong")
 	case pkce.Challenge(verifier) == challenge:

@@ -34,8 +34,9 @@ func (h *Handler) Metadata() map[string]any {
 
 // promptsOnOffer leaves out consent where no page could ask for it.
 func (h *Handler) promptsOnOffer() []string {
+	asks := func(i Interaction) bool { return i.Prompt == "consent" }
 	return slices.DeleteFunc(slices.Clone(h.prompts), func(prompt string) bool {
-		return prompt == "consent" && !slices.ContainsFunc(h.interactions, func(i Interaction) bool { return i.Prompt == "consent" })
+		return prompt == "consent" && !slices.ContainsFunc(h.interactions, asks)
 	})
 }
 

@@ -55,5 +55,6 @@ func writeJSON(w http.ResponseWriter, status int, params []destination.Param) {
 // answer itself. Programs send no such headers.
 func (h *Handler) fromBrowser(r *http.Request) bool {
 	site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")
-	return site != "" && site != "same-origin" || origin != "" && origin != h.origin || r.Header.Get("Sec-Fetch-Mode") == "navigate"
+	return site != "" && site != "same-origin" || origin != "" && origin != h.origin ||
+		r.Header.Get("Sec-Fetch-Mode") == "navigate"
 }

@@ -1,11 +1,7 @@
 package authorize
 
 import (
-	"cmp"
 	"encoding/json"
-	"errors"
-	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -145,7 +141,9 @@ var prefetchHeaders = []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"}
 
 func isPrefetch(values []string) bool {
 	purpose := strings.ToLower(strings.Join(values, ","))
-	return strings.Contains(purpose, "prefetch") || strings.Contains(purpose, "preview") || strings.Contains(purpose, "prerender")
+	return strings.Contains(purpose, "prefetch") ||
+		strings.Contains(purpose, "preview") ||
+		strings.Contains(purpose, "prerender")
 }
 
 // settleReq says what a req means that is not ours. Beside a client_id it is a parameter
@@ -160,94 +158,6 @@ func (p params) settleReq() params {
 		p.list = append(p.list, param{"req", p.otherReq})
 	}
 	return p
-}
-
-func (h *Handler) readBody(r *http.Request) (params, error) {
-	if !isForm(r.Header) {
-		return params{}, errContentType
-	}
-	query, err := h.parse(queryOf(r), errURITooLong)
-	if err != nil {
-		return query, err
-	}
-	body, err := bodyOf(r.Body)
-	if err != nil {
-		return params{}, err
-	}
-	p, err := h.parse(body, errBodyTooLarge)
-	if err != nil {
-		return p, err
-	}
-	if err := r.Context().Err(); err != nil {
-		return p, errBodyUnfinished.because("%w", err)
-	}
-	// A parameter in the query of a POST is one too many, wherever else it is.
-	for _, x := range query.list {
-		p.repeated = appendOnce(p.repeated, x.name)
-	}
-	for _, name := range query.repeated {
-		p.repeated = appendOnce(p.repeated, name)
-	}
-	p.resumes, p.otherReq = p.resumes || query.resumes, cmp.Or(p.otherReq, query.otherReq)
-	return p.withoutRepeated(), nil
-}
-
-// bodyOf reads a body as far as it may go. Without a server in front, as in an adapter
-// for functions, there may be none: it is empty then.
-func bodyOf(body io.ReadCloser) (string, error) {
-	if body == nil {
-		return "", nil
-	}
-	text, err := io.ReadAll(http.MaxBytesReader(nil, body, maxInput))
-	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		return "", errBodyTooLarge
-	} else if err != nil {
-		return "", errBodyUnfinished.because("%w", err)
-	}
-	return string(text), nil
-}
-
-// maxMediaType bounds the header Content-Type, which is parsed before anything else.
-const maxMediaType = 1024
-
-// isForm reports whether a body is a form as it stands: of the media type of forms, not
-// compressed, and with a charset that changes nothing about ASCII, which is all that
-// parse takes.
-func isForm(header http.Header) bool {
-	contentType := header.Get("Content-Type")
-	if len(contentType) > maxMediaType {
-		return false
-	}
-	mediaType, options, err := mime.ParseMediaType(contentType)
-	if err != nil || mediaType != "application/x-www-form-urlencoded" ||
-		!keepsASCII(options["charset"]) {
-		return false
-	}
-	for _, line := range header.Values("Content-Encoding") {
-		for encoding := range strings.SplitSeq(line, ",") {
-			encoding = strings.TrimSpace(encoding)
-			if encoding != "" && !strings.EqualFold(encoding, "identity") {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// keepsASCII reports whether the bytes of ASCII mean themselves in the charset. Empty: no
-// charset is named.
-func keepsASCII(charset string) bool {
-	switch charset = strings.ToLower(charset); charset {
-	case "", "utf-8", "us-ascii":
-		return true
-	}
-	return isNumbered(charset, "iso-8859-") || isNumbered(charset, "windows-125")
-}
-
-// isNumbered reports whether a name is the prefix and one or two digits.
-func isNumbered(name, prefix string) bool {
-	number, ok := strings.CutPrefix(name, prefix)
-	return ok && (len(number) == 1 || len(number) == 2) && strings.Trim(number, "0123456789") == ""
 }
 
 // parse splits a query or form body. Unlike net/url it drops nothing: a semicolon,
@@ -338,7 +248,7 @@ func appendOnce(list []string, name string) []string {
 }
 
 // newRequest reads the parameters into a Request. It does not judge: what cannot
-// be read stays at its zero value, and a check in validate.go refuses it.
+// be read stays at its zero value, and a rule in validate.go refuses it.
 func newRequest(p params) *Request {
 	r := &Request{
 		ClientID:            p.get("client_id"),
@@ -378,6 +288,39 @@ func newRequest(p params) *Request {
 		r.Claims = json.RawMessage(claims)
 	}
 	return r
+}
+
+// fillIn adds what the client's registration and the configuration say. An absent
+// scope means the default.
+func (r *Request) fillIn(config *Config, c *Client, redirectURI string) {
+	r.Client, r.RedirectURI = c, redirectURI
+	r.OutOfBand = c.OutOfBand != "" && redirectURI == c.OutOfBand
+	unknown := func(scope string) bool { return !config.knows(scope, c) }
+	if len(r.Scopes) == 0 {
+		r.Scopes = config.defaultScopes(c)
+	}
+	if config.IgnoreUnknownScopes && slices.ContainsFunc(r.Scopes, unknown) {
+		for _, scope := range r.Scopes {
+			if unknown(scope) {
+				r.LeftOut = append(r.LeftOut, scope)
+			}
+		}
+		r.Scopes = slices.DeleteFunc(slices.Clone(r.Scopes), unknown)
+	}
+}
+
+// knows reports whether the scope exists and is open to the client.
+func (config *Config) knows(scope string, c *Client) bool {
+	return (config.Scopes == nil || slices.Contains(config.Scopes, scope)) && slices.Contains(c.Scopes, scope)
+}
+
+// defaultScopes are the scopes of a request that names none.
+func (config *Config) defaultScopes(c *Client) []string {
+	if len(c.DefaultScopes) > 0 {
+		return slices.Clone(c.DefaultScopes)
+	}
+	unknown := func(scope string) bool { return !config.knows(scope, c) }
+	return slices.DeleteFunc(slices.Clone(config.DefaultScopes), unknown)
 }
 
 // A space-separated list may have so many bytes and so many values. A longer one is

@@ -67,13 +67,11 @@ func (p Pending) LogValue() slog.Value {
 func (p Pending) String() string { return p.LogValue().String() }
 
 // Pending returns the request in the req parameter of r: of its query, or of its form,
-// which is parsed if the host has not. It is for the host's pages in this
-// process. It records nothing; whether this browser began the request is in
-// [Pending].Anew.
-// An error means that req is missing, expired or not of this endpoint's making, that
-// the client or its redirect URI is gone since, that the ClientStore failed, or that the
-// client cannot be reached ([ErrClientUnreachable]): [Handler.ShowError] tells the user
-// what to do.
+// which is parsed if the host has not. It is for the host's pages in this process. It
+// records nothing; whether this browser began the request is in [Pending].Anew. An error
+// means that req is missing, expired or not of this endpoint's making, that the client or
+// its redirect URI is gone since, that the ClientStore failed, or that the client cannot be
+// reached ([ErrClientUnreachable]): [Handler.ShowError] tells the user what to do.
 func (h *Handler) Pending(r *http.Request) (*Pending, error) {
 	req := reqOf(r)
 	w, err := h.pending.open(req)
@@ -342,7 +340,8 @@ func (h *Handler) pageURL(ctx context.Context, p *Pending) (string, error) {
 	}
 	if page, err = h.absolute(page); err != nil {
 		// The error has the URL in it, and that has the request in it.
-		return "", oautherr.ServerError.Because(fmt.Errorf("the page of %q is neither a path nor an https URL", p.Interaction))
+		return "", oautherr.ServerError.Because(
+			fmt.Errorf("the page of %q is neither a path nor an https URL", p.Interaction))
 	}
 	return page, nil
 }

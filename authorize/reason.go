@@ -74,31 +74,58 @@ func problem(reason Reason, code oautherr.Code, text string) *reasoned {
 }
 
 var (
-	errPrefetch                  = problem(ReasonPrefetch, oautherr.InvalidRequest, "This address cannot be fetched ahead of time.")
-	errCharacterUnescaped        = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request has a character that must be percent-encoded.")
-	errPercentEncoding           = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request has a malformed percent-encoding.")
-	errParameterNotText          = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request has a value that is not text.")
-	errBodyUnfinished            = problem(ReasonUnreadable, oautherr.InvalidRequest, "The request could not be read to its end.")
-	errClientIDMissing           = problem(ReasonUnknownClient, oautherr.InvalidRequest, "The application did not say who it is.")
-	errClientIDUnknown           = problem(ReasonUnknownClient, oautherr.InvalidClient, "The application is not known here.")
-	errClientDisabled            = problem(ReasonClientOff, oautherr.InvalidClient, "The application is switched off here.")
-	errRedirectURIMissing        = problem(ReasonRedirectURI, oautherr.InvalidRequest, "The application did not say where to return to.")
-	errRedirectURIRepeated       = problem(ReasonRedirectURI, oautherr.InvalidRequest, "The application named more than one address to return to.")
-	errRedirectURI               = problem(ReasonRedirectURI, oautherr.RedirectURIMismatch, "The address to return to is not one that the application has registered.")
-	errReqMissing                = problem(ReasonNoRequest, oautherr.InvalidRequest, "There is no request to go on with.")
-	errReqExpired                = problem(ReasonExpired, oautherr.InvalidRequest, "This took too long, or the link is damaged.")
-	errCookiesMissing            = problem(ReasonNoCookies, oautherr.InvalidRequest, "Your browser keeps no cookies for this site. Allow them, then start again.")
-	errFetched                   = problem(ReasonFetched, oautherr.InvalidRequest, "A page is needed here. Navigate to this address, do not fetch it.")
-	errUserRefused               = problem(ReasonDenied, oautherr.AccessDenied, "The user refused the request.")
-	errPolicyRefused             = oautherr.AccessDenied.With("The server's rules refused the request.")
-	errReqTooLong                = oautherr.InvalidRequest.With("The request is too long to be kept while the user signs in.")
-	errScopesMissing             = problem(ReasonNothingChosen, oautherr.InvalidRequest, "Nothing was chosen. Go back one page to choose, or to say no.")
-	errRedirectURINotForBrowsers = problem(ReasonBrowser, oautherr.InvalidRequest, "This redirect_uri is for programs that run in no browser.")
+	errPrefetch = problem(ReasonPrefetch, oautherr.InvalidRequest,
+		"This address cannot be fetched ahead of time.")
+	errCharacterUnescaped = problem(ReasonUnreadable, oautherr.InvalidRequest,
+		"The request has a character that must be percent-encoded.")
+	errPercentEncoding = problem(ReasonUnreadable, oautherr.InvalidRequest,
+		"The request has a malformed percent-encoding.")
+	errParameterNotText = problem(ReasonUnreadable, oautherr.InvalidRequest,
+		"The request has a value that is not text.")
+	errBodyUnfinished = problem(ReasonUnreadable, oautherr.InvalidRequest,
+		"The request could not be read to its end.")
+	errMethod = &reasoned{ReasonUnreadable, http.StatusMethodNotAllowed,
+		oautherr.InvalidRequest.With("This address answers GET and POST only.")}
+	errBodyTooLarge = &reasoned{ReasonUnreadable, http.StatusRequestEntityTooLarge,
+		oautherr.InvalidRequest.With("The request is too large.")}
+	errURITooLong = &reasoned{ReasonUnreadable, http.StatusRequestURITooLong,
+		oautherr.InvalidRequest.With("The address is too long.")}
+	errContentType = &reasoned{ReasonUnreadable, http.StatusUnsupportedMediaType,
+		oautherr.InvalidRequest.With("A POST has to be of type application/x-www-form-urlencoded.")}
 
-	errMethod       = &reasoned{ReasonUnreadable, http.StatusMethodNotAllowed, oautherr.InvalidRequest.With("This address answers GET and POST only.")}
-	errBodyTooLarge = &reasoned{ReasonUnreadable, http.StatusRequestEntityTooLarge, oautherr.InvalidRequest.With("The request is too large.")}
-	errURITooLong   = &reasoned{ReasonUnreadable, http.StatusRequestURITooLong, oautherr.InvalidRequest.With("The address is too long.")}
-	errContentType  = &reasoned{ReasonUnreadable, http.StatusUnsupportedMediaType, oautherr.InvalidRequest.With("A POST has to be of type application/x-www-form-urlencoded.")}
+	errClientIDMissing = problem(ReasonUnknownClient, oautherr.InvalidRequest,
+		"The application did not say who it is.")
+	errClientIDUnknown = problem(ReasonUnknownClient, oautherr.InvalidClient,
+		"The application is not known here.")
+	errClientDisabled = problem(ReasonClientOff, oautherr.InvalidClient,
+		"The application is switched off here.")
+
+	errRedirectURIMissing = problem(ReasonRedirectURI, oautherr.InvalidRequest,
+		"The application did not say where to return to.")
+	errRedirectURIRepeated = problem(ReasonRedirectURI, oautherr.InvalidRequest,
+		"The application named more than one address to return to.")
+	errRedirectURI = problem(ReasonRedirectURI, oautherr.RedirectURIMismatch,
+		"The address to return to is not one that the application has registered.")
+	errRedirectURINotForBrowsers = problem(ReasonBrowser, oautherr.InvalidRequest,
+		"This redirect_uri is for programs that run in no browser.")
+
+	errReqMissing = problem(ReasonNoRequest, oautherr.InvalidRequest,
+		"There is no request to go on with.")
+	errReqExpired = problem(ReasonExpired, oautherr.InvalidRequest,
+		"This took too long, or the link is damaged.")
+	errReqTooLong = oautherr.InvalidRequest.With(
+		"The request is too long to be kept while the user signs in.")
+	errCookiesMissing = problem(ReasonNoCookies, oautherr.InvalidRequest,
+		"Your browser keeps no cookies for this site. Allow them, then start again.")
+	errFetched = problem(ReasonFetched, oautherr.InvalidRequest,
+		"A page is needed here. Navigate to this address, do not fetch it.")
+
+	errUserRefused = problem(ReasonDenied, oautherr.AccessDenied,
+		"The user refused the request.")
+	errPolicyRefused = oautherr.AccessDenied.With(
+		"The server's rules refused the request.")
+	errScopesMissing = problem(ReasonNothingChosen, oautherr.InvalidRequest,
+		"Nothing was chosen. Go back one page to choose, or to say no.")
 )
 
 // errClientUnreachable says when to come back, unless the error of the ClientStore does.

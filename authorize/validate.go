@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
 	oautherr "github.com/usher-auth/usher/errors"
@@ -49,7 +47,8 @@ var rules = []rule{
 			if len(c.params.repeated) == 0 {
 				return nil
 			}
-			return oautherr.InvalidRequest.With("The parameter " + c.params.repeated[0] + " came more than once or in the query of a POST.")
+			return oautherr.InvalidRequest.With(
+				"The parameter " + c.params.repeated[0] + " came more than once or in the query of a POST.")
 		},
 	},
 	{
@@ -120,7 +119,8 @@ var rules = []rule{
 		kept: func(c *checked) error {
 			switch {
 			case len(c.request.Scopes) == 0 && len(c.request.LeftOut) > 0:
-				return oautherr.InvalidScope.Because(fmt.Errorf("%.80q and all others asked for are unknown or not the client's", c.request.LeftOut[0]))
+				return oautherr.InvalidScope.Because(
+					fmt.Errorf("%.80q and all others asked for are unknown or not the client's", c.request.LeftOut[0]))
 			case len(c.request.Scopes) == 0:
 				return &oautherr.Error{
 					Code: oautherr.InvalidScope, Description: "scope is missing.",
@@ -135,7 +135,8 @@ var rules = []rule{
 					return oautherr.InvalidScope.Because(fmt.Errorf("%.80q is not among the client's Scopes", scope))
 				}
 				if strings.ContainsFunc(scope, noScopeCharacter) { // it must not get into a token
-					return oautherr.InvalidScope.Because(fmt.Errorf("%.80q is registered, and has a character that no scope may have", scope))
+					return oautherr.InvalidScope.Because(
+						fmt.Errorf("%.80q is registered, and has a character that no scope may have", scope))
 				}
 			}
 			return nil
@@ -219,7 +220,8 @@ var rules = []rule{
 				length += len(c.params.get(name))
 			}
 			if length > maxParameters {
-				return oautherr.InvalidRequest.With("The parameters of this server's own have more than 2048 bytes together.")
+				return oautherr.InvalidRequest.With(fmt.Sprintf(
+					"The parameters of this server's own have more than %d bytes together.", maxParameters))
 			}
 			return nil
 		},
@@ -337,170 +339,4 @@ func (h *Handler) eachRule(v *visit, look func(*rule, *checked) error) error {
 		}
 	}
 	return nil
-}
-
-// fillIn adds what the client's registration and the configuration say. An absent
-// scope means the default.
-func (r *Request) fillIn(config *Config, c *Client, redirectURI string) {
-	r.Client, r.RedirectURI = c, redirectURI
-	r.OutOfBand = c.OutOfBand != "" && redirectURI == c.OutOfBand
-	unknown := func(scope string) bool { return !config.knows(scope, c) }
-	if len(r.Scopes) == 0 {
-		r.Scopes = config.defaultScopes(c)
-	}
-	if config.IgnoreUnknownScopes && slices.ContainsFunc(r.Scopes, unknown) {
-		for _, scope := range r.Scopes {
-			if unknown(scope) {
-				r.LeftOut = append(r.LeftOut, scope)
-			}
-		}
-		r.Scopes = slices.DeleteFunc(slices.Clone(r.Scopes), unknown)
-	}
-}
-
-// knows reports whether the scope exists and is open to the client.
-func (config *Config) knows(scope string, c *Client) bool {
-	return (config.Scopes == nil || slices.Contains(config.Scopes, scope)) && slices.Contains(c.Scopes, scope)
-}
-
-// defaultScopes are the scopes of a request that names none.
-func (config *Config) defaultScopes(c *Client) []string {
-	if len(c.DefaultScopes) > 0 {
-		return slices.Clone(c.DefaultScopes)
-	}
-	return slices.DeleteFunc(slices.Clone(config.DefaultScopes), func(scope string) bool { return !config.knows(scope, c) })
-}
-
-// withoutPKCE says for the log what to do with a client that leaves PKCE out. Half of
-// it is another fault: nothing but the client mends that.
-func (c *checked) withoutPKCE() error {
-	switch {
-	case c.request.CodeChallengeMethod != "":
-		return nil
-	case c.client.Public: // PKCEOptional would change nothing
-		return errors.New("the client leaves PKCE out: switch PKCE on in the client")
-	}
-	return errors.New("the client leaves PKCE out: " +
-		"switch PKCE on in the client, or set Client.PKCEOptional")
-}
-
-// maxNonce bounds what is stored with every code.
-const maxNonce = 2048
-
-func checkPrompt(c *checked) error {
-	for _, value := range c.request.Prompt {
-		switch {
-		case value == "none" && strings.Trim(c.params.get("prompt"), " ") != "none":
-			return oautherr.InvalidRequest.With("prompt=none excludes every other value.")
-		case !slices.Contains(c.handler.prompts, value):
-			return oautherr.InvalidRequest.With("A value of prompt is not supported.")
-		}
-	}
-	return nil
-}
-
-func checkClaims(c *checked) error {
-	if c.request.Claims == nil {
-		return nil
-	}
-	if _, err := readClaims(c.request.Claims); err != nil {
-		return oautherr.InvalidRequest.With("claims is not a valid JSON object of at most 8192 bytes and 100 claims for each place.")
-	}
-	return nil
-}
-
-// shownOnPages are the parameters that the host's pages show or act on.
-var shownOnPages = []string{"login_hint", "ui_locales", "claims_locales", "acr_values"}
-
-func checkShown(c *checked) error {
-	for _, name := range shownOnPages {
-		if !destination.ValidText(c.params.get(name), maxList) {
-			return oautherr.InvalidRequest.With(name + " is longer than 4096 bytes or has control characters.")
-		}
-		if name != "login_hint" && tooManyValues(c.params.get(name)) {
-			return oautherr.InvalidRequest.With(name + " has more than 100 values.")
-		}
-	}
-	return nil
-}
-
-// readByHosts are the parameters that no other rule looks at.
-var readByHosts = []string{"display", "authorization_details", "dpop_jkt"}
-
-// checkText refuses bytes that are not UTF-8: in a waiting request they would become
-// others, and what the host has checked before the login would be another value after it.
-func checkText(c *checked) error {
-	for _, name := range readByHosts {
-		if !utf8.ValidString(c.params.get(name)) {
-			return oautherr.InvalidRequest.With(name + " is not UTF-8.")
-		}
-	}
-	return nil
-}
-
-// maxParameters is how many bytes the values of Config.Parameters may have together.
-const maxParameters = 2048
-
-// maxResources bounds how often the host is asked in one request.
-const maxResources = 20
-
-// checkResources asks the host about each resource. Without [Config].Resource the
-// parameter is not known, and there is none.
-func checkResources(c *checked) error {
-	if len(c.request.Resources) > maxResources {
-		return oautherr.InvalidTarget.With("There are more than 20 resources.")
-	}
-	for _, resource := range c.request.Resources {
-		u, err := url.Parse(resource)
-		if err != nil || !u.IsAbs() || !destination.ValidText(resource, 2048) || strings.Contains(resource, "#") {
-			return oautherr.InvalidTarget.With("A resource is not an absolute URI without a fragment.")
-		}
-		ok, err := c.config.Resource(c.ctx, c.client, resource)
-		if err = answered(c.ctx, "Config.Resource", err); err != nil {
-			return err
-		}
-		if !ok {
-			return oautherr.InvalidTarget
-		}
-	}
-	return nil
-}
-
-// validCode accepts what RFC 6749 §4.1.2.1 allows, without spaces.
-func validCode(code oautherr.Code) bool { return validScope(string(code)) }
-
-// readHint asks the host whom the id_token_hint proves, unless that is known from an
-// earlier visit. One that cannot be verified is no proof that nobody else was meant,
-// so that only a new sign-in is answered.
-func readHint(c *checked) error {
-	r := c.request
-	r.hintSubject, r.hintUnverified = c.params.hintSubject, c.params.hintUnverified
-	token := c.params.get("id_token_hint")
-	if token == "" {
-		return nil
-	}
-	if c.config.IDTokenHint == nil {
-		return oautherr.InvalidRequest.With("id_token_hint is not supported.")
-	}
-	subject, err := c.config.IDTokenHint(c.ctx, token)
-	switch {
-	case c.ctx.Err() != nil || errors.Is(err, oautherr.TemporarilyUnavailable) || errors.Is(err, oautherr.ServerError):
-		return answered(c.ctx, "Config.IDTokenHint", err)
-	case err == nil && !validSubject(subject):
-		return hostFailed("Config.IDTokenHint", errors.New("the subject that it returned has more than 255 bytes or is not UTF-8"))
-	case err == nil && subject == "":
-		err = errors.New("it proves nobody")
-	}
-	if err != nil {
-		r.hintUnverified = true
-		r.hintErr = fmt.Errorf("the id_token_hint cannot be verified, so only a new sign-in is answered: %w", err)
-		return nil
-	}
-	r.hintSubject = subject
-	return nil
-}
-
-// textError is for a parameter that cannot be returned or stored byte for byte.
-func textError(name string, most int) error {
-	return oautherr.InvalidRequest.With(fmt.Sprintf("%s is longer than %d bytes or has control characters.", name, most))
 }

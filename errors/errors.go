@@ -211,8 +211,8 @@ func Of(err error) *Error {
 	return ServerError.Because(err)
 }
 
-// allowedInDescription is the character set of RFC 6749 §4.1.2.1:
-// %x20-21 / %x23-5B / %x5D-7E.
+// allowedInDescription is the character set of RFC 6749 §4.1.2.1, which App. A calls
+// NQSCHAR: %x20-21 / %x23-5B / %x5D-7E.
 func allowedInDescription(b byte) bool {
 	return b >= 0x20 && b <= 0x7e && b != '"' && b != '\\'
 }

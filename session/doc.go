@@ -90,6 +90,6 @@
 // __Host-usher-session unless [Config.Name] says otherwise. The store has the SHA-256 sum
 // of such a value as its key, so that reading the store, a backup or a log of its queries
 // lets nobody sign in. Which accounts are Persistent is with their records, so nobody can
-// make a sign-in last by keeping the cookie. A visitor who has not signed in costs the store nothing: no cookie,
-// no record, no query.
+// make a sign-in last by keeping the cookie. A visitor who has not signed in costs the
+// store nothing: no cookie, no record, no query.
 package session

@@ -56,8 +56,8 @@ type MemoryConfig struct {
 // fails with [ErrFull], which refuses the newcomer rather than sign out somebody
 // else. A subject that has its own maximum makes room itself, as
 // [MemoryConfig.MaxPerSubject] says; no other subject's session that is still good
-// is ever dropped, and no finished one for one that is not. Expired records are removed a few at a time by the calls that
-// come in; there is no goroutine, and nothing to close.
+// is ever dropped, and no finished one for one that is not. Expired records are removed a
+// few at a time by the calls that come in; there is no goroutine, and nothing to close.
 type Memory struct {
 	max           int
 	maxPerSubject int

@@ -55,7 +55,8 @@ func (b *Browser) Handle(origin string, h http.Handler) { b.Connect(origin, inPr
 // httptest.Server; nil is [http.DefaultTransport]. It panics as Handle does.
 func (b *Browser) Connect(origin string, t http.RoundTripper) {
 	u, err := url.Parse(origin)
-	if err != nil || u.Host == "" || *u != (url.URL{Scheme: u.Scheme, Host: u.Host}) || u.Scheme != "https" && u.Scheme != "http" {
+	if err != nil || u.Host == "" || *u != (url.URL{Scheme: u.Scheme, Host: u.Host}) ||
+		u.Scheme != "https" && u.Scheme != "http" {
 		panic(fmt.Sprintf("authorizetest: %q is not an origin such as https://accounts.example", origin))
 	}
 	if b.sites[originOf(u)] != nil {
@@ -136,7 +137,8 @@ func (b *Browser) navigate(n *navigation) (*Page, error) {
 		n.trail = append(n.trail, n.method+" "+withoutQuery(n.url.String()))
 		if len(n.trail) > maxRedirects {
 			last := n.trail[len(n.trail)-4:]
-			return nil, fmt.Errorf("authorizetest: more than %d redirects, the last of them %s", maxRedirects, strings.Join(last, ", "))
+			return nil, fmt.Errorf("authorizetest: more than %d redirects, the last of them %s",
+				maxRedirects, strings.Join(last, ", "))
 		}
 		if err := n.blocked(); err != nil {
 			return nil, fmt.Errorf("authorizetest: %w", err)

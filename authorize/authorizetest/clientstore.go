@@ -282,7 +282,11 @@ func clientContext(ctx context.Context, open clientsOpener) error {
 		_, known := s.Client(ended, c.ID)
 		_, unknown := s.Client(ended, newKey())
 		_, hostile := s.Client(ended, strings.Repeat("x", 64<<10))
-		err := wantErrors(want, map[string]error{"Client": known, "Client of an unknown id": unknown, "Client of a long id": hostile})
+		err := wantErrors(want, map[string]error{
+			"Client":                  known,
+			"Client of an unknown id": unknown,
+			"Client of a long id":     hostile,
+		})
 		if err != nil {
 			return err
 		}

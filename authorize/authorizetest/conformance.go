@@ -82,7 +82,8 @@ func hostileKeys(key string) []string {
 		key + "\x00", "\x00" + key, key + "\x00" + key, // what ends a string in C
 		key + "\xff", key[:half] + "\xc0\x80" + key[half:], "\xed\xa0\x80" + key, // no UTF-8
 		key + "\r\n", key + "\n" + key, "\ufeff" + key, key + "\u200b",
-		key + "' OR '1'='1", "' OR id LIKE '%" + key[half:], key + `" OR ""="`, key + "';--", key + `\`, key + "`", "%" + key[1:], "*", "{" + key + "}",
+		key + "' OR '1'='1", "' OR id LIKE '%" + key[half:], key + `" OR ""="`, key + "';--",
+		key + `\`, key + "`", "%" + key[1:], "*", "{" + key + "}",
 		key + strings.Repeat(" ", 64<<10), // as long as a column is cut off at
 		strings.Repeat(key, 64<<10/len(key)+1),
 		key + string(manyBytes(64<<10)),

@@ -99,13 +99,16 @@ func wantNoConsent(ctx context.Context, s authorize.ConsentStore, subject, clien
 		return fmt.Errorf("FindConsent: %w", err)
 	}
 	if got != nil {
-		return fmt.Errorf("FindConsent of %.80q and %.80q found the record of %.80q and %.80q", subject, clientID, got.Subject, got.ClientID)
+		return fmt.Errorf("FindConsent of %.80q and %.80q found the record of %.80q and %.80q",
+			subject, clientID, got.Subject, got.ClientID)
 	}
 	return nil
 }
 
 // wantConsents checks the list of a user; nothing wanted is an empty list.
-func wantConsents(ctx context.Context, s authorize.ConsentStore, subject string, want ...*authorize.ConsentRecord) error {
+func wantConsents(
+	ctx context.Context, s authorize.ConsentStore, subject string, want ...*authorize.ConsentRecord,
+) error {
 	got, err := s.ListConsents(ctx, subject)
 	if err != nil {
 		return fmt.Errorf("ListConsents: %w", err)
@@ -128,8 +131,10 @@ func consentRoundTrip(ctx context.Context, s authorize.ConsentStore) error {
 
 func consentRoundTripOfLittle(ctx context.Context, s authorize.ConsentStore) error {
 	none, empty := sampleConsent(), sampleConsent()
-	none.Scopes, none.Resources, none.IDTokenClaims, none.UserInfoClaims = nil, nil, nil, nil
-	empty.Scopes, empty.Resources, empty.IDTokenClaims, empty.UserInfoClaims = []string{}, []string{}, []string{}, []string{}
+	none.Scopes, none.Resources = nil, nil
+	none.IDTokenClaims, none.UserInfoClaims = nil, nil
+	empty.Scopes, empty.Resources = []string{}, []string{}
+	empty.IDTokenClaims, empty.UserInfoClaims = []string{}, []string{}
 	return first(saveConsents(ctx, s, none, empty), wantConsent(ctx, s, none), wantConsent(ctx, s, empty))
 }
 
@@ -185,8 +190,10 @@ func consentRace(ctx context.Context, s authorize.ConsentStore) error {
 		if err != nil || len(listed) != 1 {
 			return fmt.Errorf("ListConsents returned %d records and the error %v, want one record", len(listed), err)
 		}
-		if !slices.ContainsFunc(records, func(r *authorize.ConsentRecord) bool { return compareConsents(listed[0], r) == nil }) {
-			return fmt.Errorf("the record that is left is none of those saved: scopes %q, resources %q", listed[0].Scopes, listed[0].Resources)
+		isListed := func(r *authorize.ConsentRecord) bool { return compareConsents(listed[0], r) == nil }
+		if !slices.ContainsFunc(records, isListed) {
+			return fmt.Errorf("the record that is left is none of those saved: scopes %q, resources %q",
+				listed[0].Scopes, listed[0].Resources)
 		}
 	}
 	return nil
@@ -201,7 +208,8 @@ func consentSimilar(ctx context.Context, s authorize.ConsentStore) error {
 		{user + "alice", "wiki"}, {user + "Alice", "wiki"}, {user + "alice", "Wiki"}, {user + "alice ", "wiki"},
 		{user + "alice", "wiki "}, {user + "alice", "wik"}, {user + "alicew", "iki"}, {user + "alice:w", "iki"},
 		{user + "alice", "w:iki"}, {user + "alice:w:iki", "wiki"}, {user + "alice", "w:iki:wiki"},
-		{user + "\u00e9", "wiki"}, {user + "e\u0301", "wiki"}, {user + "e", "wiki"}, {user + "ß", "wiki"}, {user + "ss", "wiki"},
+		{user + "\u00e9", "wiki"}, {user + "e\u0301", "wiki"}, {user + "e", "wiki"},
+		{user + "ß", "wiki"}, {user + "ss", "wiki"},
 		{user + "alic_", "wiki"}, {user + "%", "%"}, {user, "alicewiki"},
 	} {
 		c := sampleConsent()

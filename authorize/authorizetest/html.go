@@ -196,7 +196,13 @@ func (r *pageReader) forms() {
 		if t.end {
 			continue
 		}
-		f := &Form{Method: formMethod(t.attrs["method"]), Action: r.page.URL, Fields: url.Values{}, page: r.page, enctype: t.attrs["enctype"]}
+		f := &Form{
+			Method:  formMethod(t.attrs["method"]),
+			Action:  r.page.URL,
+			Fields:  url.Values{},
+			page:    r.page,
+			enctype: t.attrs["enctype"],
+		}
 		if strings.TrimSpace(t.attrs["action"]) != "" {
 			f.Action = r.resolve(t.attrs["action"], r.page.URL)
 		}

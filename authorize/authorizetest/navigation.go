@@ -101,7 +101,8 @@ func (n *navigation) request(ctx context.Context) (*http.Request, error) {
 func trustworthy(u *url.URL) bool {
 	host := u.Hostname()
 	ip := net.ParseIP(host)
-	return u.Scheme == "https" || host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
+	return u.Scheme == "https" || host == "localhost" || strings.HasSuffix(host, ".localhost") ||
+		ip != nil && ip.IsLoopback()
 }
 
 func (n *navigation) fetchSite() string {

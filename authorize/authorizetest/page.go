@@ -115,7 +115,8 @@ func (p *Page) Submit(values url.Values, button ...string) (*Page, error) {
 	case len(fitting) == 0 && len(p.Forms) == 1:
 		return nil, misfit
 	case len(fitting) != 1:
-		return nil, fmt.Errorf("authorizetest: %d of %d forms have the fields and the button: use one of Page.Forms", len(fitting), len(p.Forms))
+		return nil, fmt.Errorf("authorizetest: %d of %d forms have the fields and the button: use one of Page.Forms",
+			len(fitting), len(p.Forms))
 	}
 	return fitting[0].Submit(values, button...)
 }

@@ -43,7 +43,8 @@ func (s *Store) SaveConsent(ctx context.Context, c *authorize.ConsentRecord) err
 		return failed(ctx, "save a consent", err)
 	}
 	_, err = within(ctx, s, "save a consent", func(ctx context.Context) (any, error) {
-		return s.run(ctx, durably, saveConsent, s.consentsKey(c.Subject), hashed(c.ClientID), kept, s.consentLifetime.Milliseconds())
+		return s.run(ctx, durably, saveConsent, s.consentsKey(c.Subject),
+			hashed(c.ClientID), kept, s.consentLifetime.Milliseconds())
 	})
 	return err
 }
@@ -69,7 +70,9 @@ func (s *Store) ListConsents(ctx context.Context, subject string) ([]*authorize.
 }
 
 // consents returns the records in a script's answer.
-func (s *Store) consents(ctx context.Context, x script, subject string, args ...any) ([]*authorize.ConsentRecord, error) {
+func (s *Store) consents(
+	ctx context.Context, x script, subject string, args ...any,
+) ([]*authorize.ConsentRecord, error) {
 	answer, err := s.run(ctx, repeatedly, x, s.consentsKey(subject), args...)
 	if err != nil {
 		return nil, err

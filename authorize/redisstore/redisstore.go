@@ -247,7 +247,8 @@ func (s *Store) checkConfig() error {
 	case s.keepExpired < time.Minute:
 		return fmt.Errorf("redisstore: Config.KeepExpired is %v: use 0 for an hour, or a minute at least", s.keepExpired)
 	case s.consentLifetime < time.Minute:
-		return fmt.Errorf("redisstore: Config.ConsentLifetime is %v: use 0 for a year, or a minute at least", s.consentLifetime)
+		return fmt.Errorf("redisstore: Config.ConsentLifetime is %v: use 0 for a year, or a minute at least",
+			s.consentLifetime)
 	case s.timeout < 0:
 		return fmt.Errorf("redisstore: Config.Timeout is %v: use 0 for 5 seconds, or more", s.timeout)
 	case s.replicas < 0:
@@ -255,9 +256,11 @@ func (s *Store) checkConfig() error {
 	case s.replicas == 0:
 		return nil
 	case s.waitTimeout < time.Millisecond || s.waitTimeout >= s.timeout:
-		return fmt.Errorf("redisstore: Config.WaitTimeout is %v: use 0 for a second, or a millisecond at least and less than Timeout, which is %v", s.waitTimeout, s.timeout)
+		return fmt.Errorf("redisstore: Config.WaitTimeout is %v: use 0 for a second, "+
+			"or a millisecond at least and less than Timeout, which is %v", s.waitTimeout, s.timeout)
 	case readTimeout > 0 && s.waitTimeout >= readTimeout:
-		return fmt.Errorf("redisstore: Config.WaitTimeout is %v: use less than the client's ReadTimeout, which is %v", s.waitTimeout, readTimeout)
+		return fmt.Errorf("redisstore: Config.WaitTimeout is %v: use less than the client's ReadTimeout, which is %v",
+			s.waitTimeout, readTimeout)
 	}
 	return nil
 }

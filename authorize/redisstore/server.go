@@ -51,15 +51,20 @@ func (s *Store) checkEviction(address string, memory map[string]string) error {
 	case policy == "" && s.allowEviction, policy == "noeviction", limit == "0":
 		return nil
 	case policy == "":
-		s.log.Warn("redisstore: the server does not say what it drops when its memory is full: see that maxmemory-policy is noeviction, or live codes and sessions can be lost, and deleting all sessions of a user can miss some",
+		s.log.Warn("redisstore: the server does not say what it drops when its memory is full: "+
+			"see that maxmemory-policy is noeviction, or live codes and sessions can be lost, "+
+			"and deleting all sessions of a user can miss some",
 			"server", address)
 		return nil
 	case s.allowEviction:
-		s.log.Warn("redisstore: when the server's memory is full it drops live codes and consents; the store keeps no sessions",
+		s.log.Warn("redisstore: when the server's memory is full it drops live codes and consents; "+
+			"the store keeps no sessions",
 			"server", address, "maxmemory-policy", policy)
 		return nil
 	}
-	return fmt.Errorf("%s has the maxmemory-policy %s and drops live codes and sessions when its memory is full: set maxmemory-policy to noeviction on every server, keep the store on servers that are no cache, or set Config.AllowEviction and keep sessions elsewhere", address, policy)
+	return fmt.Errorf("%s has the maxmemory-policy %s and drops live codes and sessions when its memory is full: "+
+		"set maxmemory-policy to noeviction on every server, keep the store on servers that are no cache, "+
+		"or set Config.AllowEviction and keep sessions elsewhere", address, policy)
 }
 
 // checkPersistence warns of settings with which a restart brings back what is gone. They
@@ -84,10 +89,12 @@ func (s *Store) checkPersistence(ctx context.Context, server *redis.Client) erro
 	address := server.Options().Addr
 	switch {
 	case log == "yes" && sync != "always":
-		s.log.Warn("redisstore: a crash of the machine can bring back codes that were used and sessions that have ended: set appendfsync to always",
+		s.log.Warn("redisstore: a crash of the machine can bring back codes that were used "+
+			"and sessions that have ended: set appendfsync to always",
 			"server", address, "appendfsync", sync)
 	case log == "no" && snapshots != "":
-		s.log.Warn("redisstore: a restart brings back codes that were used and sessions that have ended since the last snapshot: set appendonly to yes and appendfsync to always",
+		s.log.Warn("redisstore: a restart brings back codes that were used and sessions that have ended "+
+			"since the last snapshot: set appendonly to yes and appendfsync to always",
 			"server", address, "save", snapshots)
 	}
 	return nil
@@ -111,7 +118,9 @@ func (s *Store) info(ctx context.Context, server *redis.Client, section string) 
 
 // unlessRefused drops the answers of a server that does not let everybody ask.
 func unlessRefused(err error) error {
-	if refused := redis.Error(nil); errors.As(err, &refused) && (redis.HasErrorPrefix(err, "NOPERM") || strings.Contains(err.Error(), "unknown command")) {
+	refused := redis.Error(nil)
+	if errors.As(err, &refused) &&
+		(redis.HasErrorPrefix(err, "NOPERM") || strings.Contains(err.Error(), "unknown command")) {
 		return nil
 	}
 	return err

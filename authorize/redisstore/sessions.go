@@ -27,7 +27,8 @@ var (
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 if now > tonumber(ARGV[8]) then return -1 end
 local gone = string.format('%d', now + tonumber(ARGV[9]))
-redis.call('HSET', KEYS[1], 'record', ARGV[1], 'saved', ARGV[2], 'of', ARGV[3], 'seen', ARGV[4], 'expires', ARGV[5], 'ends', ARGV[6], 'gone', gone)
+redis.call('HSET', KEYS[1], 'record', ARGV[1], 'saved', ARGV[2], 'of', ARGV[3],
+  'seen', ARGV[4], 'expires', ARGV[5], 'ends', ARGV[6], 'gone', gone)
 redis.call('PEXPIRE', KEYS[1], ARGV[7])
 return 1`)
 
@@ -158,7 +159,8 @@ func (s *Store) FindSession(ctx context.Context, key string) (*session.Record, e
 // TouchSession implements [session.Store].
 func (s *Store) TouchSession(ctx context.Context, key string, seen, expires time.Time) error {
 	_, err := withSessions(ctx, s, "touch a session", func(ctx context.Context) (any, error) {
-		return s.run(ctx, repeatedly, touchSession, s.sessionKey(key), micros(seen), micros(expires), sessionMargin.Milliseconds())
+		return s.run(ctx, repeatedly, touchSession, s.sessionKey(key),
+			micros(seen), micros(expires), sessionMargin.Milliseconds())
 	})
 	return err
 }

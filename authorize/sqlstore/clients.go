@@ -43,7 +43,8 @@ func (s *Store) PutClient(ctx context.Context, c authorize.Client) error {
 	if err != nil {
 		return failed("store a client", err)
 	}
-	_, err = s.exec(ctx, "INSERT INTO usher_clients (id, record) VALUES (?, ?)"+s.dialect.orReplace("id", "record"), []byte(c.ID), record)
+	_, err = s.exec(ctx, "INSERT INTO usher_clients (id, record) VALUES (?, ?)"+s.dialect.orReplace("id", "record"),
+		[]byte(c.ID), record)
 	return failed("store a client", err)
 }
 

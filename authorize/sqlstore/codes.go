@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // 43 characters.
 const maxKey = 255
 
-var errKey = errors.New("the key is empty or longer than 255 bytes")
+var errKey = fmt.Errorf("the key is empty or longer than %d bytes", maxKey)
 
 // SaveCode implements [authorize.CodeStore].
 func (s *Store) SaveCode(ctx context.Context, hash string, code *authorize.Code) error {
@@ -57,7 +58,8 @@ func (s *Store) TakeCode(ctx context.Context, hash string, at time.Time) (code *
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout) // one limit for both statements
 	defer cancel()
-	changed, err := s.exec(ctx, "UPDATE usher_codes SET used_ms = ? WHERE hash = ? AND used_ms IS NULL", at.UnixMilli(), []byte(hash))
+	changed, err := s.exec(ctx, "UPDATE usher_codes SET used_ms = ? WHERE hash = ? AND used_ms IS NULL",
+		at.UnixMilli(), []byte(hash))
 	if err != nil {
 		return nil, false, failed(what, err)
 	}
@@ -71,11 +73,14 @@ func (s *Store) TakeCode(ctx context.Context, hash string, at time.Time) (code *
 	return code, changed == 1, nil
 }
 
-var errTime = errors.New("a time is zero or not of the years up to 9999")
+// maxYear is the last year that fits, with room to add to it.
+const maxYear = 9999
 
-// storable reports whether the times fit their columns, with room to add to them.
+var errTime = fmt.Errorf("a time is zero or not of the years up to %d", maxYear)
+
+// storable reports whether the times fit their columns.
 func storable(times ...time.Time) bool {
-	return !slices.ContainsFunc(times, func(t time.Time) bool { return t.UTC().Year() > 9999 })
+	return !slices.ContainsFunc(times, func(t time.Time) bool { return t.UTC().Year() > maxYear })
 }
 
 func (s *Store) findCode(ctx context.Context, hash string) (*authorize.Code, error) {

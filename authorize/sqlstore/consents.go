@@ -36,7 +36,9 @@ func (s *Store) SaveConsent(ctx context.Context, c *authorize.ConsentRecord) err
 func (s *Store) FindConsent(ctx context.Context, subject, clientID string) (*authorize.ConsentRecord, error) {
 	const what = "find a consent"
 	var kept []byte
-	found, err := s.one(ctx, []any{&kept}, "SELECT record FROM usher_consents WHERE subject_hash = ? AND client_hash = ?", hashed(subject), hashed(clientID))
+	found, err := s.one(ctx, []any{&kept},
+		"SELECT record FROM usher_consents WHERE subject_hash = ? AND client_hash = ?",
+		hashed(subject), hashed(clientID))
 	if err != nil || !found {
 		return nil, failed(what, err)
 	}
@@ -68,6 +70,7 @@ func (s *Store) ListConsents(ctx context.Context, subject string) ([]*authorize.
 
 // DeleteConsent implements [authorize.ConsentStore].
 func (s *Store) DeleteConsent(ctx context.Context, subject, clientID string) error {
-	_, err := s.exec(ctx, "DELETE FROM usher_consents WHERE subject_hash = ? AND client_hash = ?", hashed(subject), hashed(clientID))
+	_, err := s.exec(ctx, "DELETE FROM usher_consents WHERE subject_hash = ? AND client_hash = ?",
+		hashed(subject), hashed(clientID))
 	return failed("delete a consent", err)
 }

@@ -148,7 +148,8 @@ func (s *Store) lockNumber() int64 {
 
 // migrate runs the files that have not been run. Each ends with its own version.
 func (s *Store) migrate(ctx context.Context, run execer) error {
-	if _, err := run.ExecContext(ctx, s.text("CREATE TABLE IF NOT EXISTS usher_schema (version INTEGER NOT NULL PRIMARY KEY)")); err != nil {
+	create := s.text("CREATE TABLE IF NOT EXISTS usher_schema (version INTEGER NOT NULL PRIMARY KEY)")
+	if _, err := run.ExecContext(ctx, create); err != nil {
 		return err
 	}
 	version, err := s.version(ctx, run)

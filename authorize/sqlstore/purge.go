@@ -22,9 +22,10 @@ const (
 )
 
 // Purge deletes codes that expired longer than [Config].KeepExpired ago and sessions that
-// have expired, and returns how many rows that were, or at least that many after an error. It works in batches of 500 rows, each
-// of them a statement of its own, until nothing is left or ctx is done; what it has
-// deleted by then stays deleted. Several processes may purge at once.
+// have expired, and returns how many rows that were, or at least that many after an error.
+// It works in batches of 500 rows, each of them a statement of its own, until nothing is
+// left or ctx is done; what it has deleted by then stays deleted. Several processes may
+// purge at once.
 //
 // The store also deletes a batch of each about once a minute by itself, beside the calls
 // that save something. A host that issues more than 500 codes a minute calls Purge now and
@@ -52,12 +53,14 @@ func (s *Store) purgeBatches(ctx context.Context) (rows int64, more bool, err er
 		// The keys are read first: deleting by a range of times would lock what other
 		// calls are about to insert there.
 		var values []any
+		expiredKeys := "SELECT " + expired.key + " FROM " + expired.table +
+			" WHERE " + expired.column + " < ? ORDER BY " + expired.column + " LIMIT ?"
 		err := s.each(ctx, func(found *sql.Rows) error {
 			var key []byte
 			err := found.Scan(&key)
 			values = append(values, key)
 			return err
-		}, "SELECT "+expired.key+" FROM "+expired.table+" WHERE "+expired.column+" < ? ORDER BY "+expired.column+" LIMIT ?", expired.before, purgeBatch)
+		}, expiredKeys, expired.before, purgeBatch)
 		if err != nil {
 			return rows, false, err
 		}

@@ -78,7 +78,8 @@ func (s *Store) FindSession(ctx context.Context, key string) (*session.Record, e
 	}
 	var kept []byte
 	var seen, expires int64
-	found, err := s.one(ctx, []any{&kept, &seen, &expires}, "SELECT record, last_seen_us, expires_us FROM usher_sessions WHERE id = ?", []byte(key))
+	found, err := s.one(ctx, []any{&kept, &seen, &expires},
+		"SELECT record, last_seen_us, expires_us FROM usher_sessions WHERE id = ?", []byte(key))
 	if err != nil || !found {
 		return nil, failed(what, err)
 	}

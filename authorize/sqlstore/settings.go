@@ -18,19 +18,30 @@ type setting struct {
 
 var settings = map[Dialect][]setting{
 	SQLite: {
-		{"PRAGMA synchronous", []string{"2", "3"}, "with less than synchronous=FULL a power loss can bring a used code back: add _pragma=synchronous(FULL) to the data source"},
-		{"PRAGMA journal_mode", []string{"wal"}, "readers and writers wait for each other: add _pragma=journal_mode(WAL) to the data source"},
+		{"PRAGMA synchronous", []string{"2", "3"},
+			"with less than synchronous=FULL a power loss can bring a used code back: " +
+				"add _pragma=synchronous(FULL) to the data source"},
+		{"PRAGMA journal_mode", []string{"wal"},
+			"readers and writers wait for each other: add _pragma=journal_mode(WAL) to the data source"},
 	},
 	PostgreSQL: {
-		{"SHOW synchronous_commit", []string{"on", "remote_apply", "remote_write", "local"}, "without synchronous_commit a crash can bring a used code back: set it to on"},
-		{"SHOW transaction_read_only", []string{"off"}, "nothing can be saved on a connection that may only read: is this a standby?"},
-		{"SHOW fsync", []string{"on"}, "without fsync a crash can bring a used code back: set it to on"},
-		{"SHOW default_transaction_isolation", []string{"read committed"}, "concurrent calls fail in this isolation: set default_transaction_isolation to read committed for this user"},
+		{"SHOW synchronous_commit", []string{"on", "remote_apply", "remote_write", "local"},
+			"without synchronous_commit a crash can bring a used code back: set it to on"},
+		{"SHOW transaction_read_only", []string{"off"},
+			"nothing can be saved on a connection that may only read: is this a standby?"},
+		{"SHOW fsync", []string{"on"},
+			"without fsync a crash can bring a used code back: set it to on"},
+		{"SHOW default_transaction_isolation", []string{"read committed"},
+			"concurrent calls fail in this isolation: " +
+				"set default_transaction_isolation to read committed for this user"},
 	},
 	MySQL: {
-		{"SELECT @@innodb_flush_log_at_trx_commit", []string{"1"}, "with another innodb_flush_log_at_trx_commit than 1 a crash can bring a used code back: set it to 1"},
-		{"SELECT @@read_only", []string{"0"}, "nothing can be saved on a server that may only be read: is this a replica?"},
-		{"SELECT IF(@@log_bin, @@sync_binlog, 1)", []string{"1"}, "with a binary log and another sync_binlog than 1 a power loss can bring a used code back: set it to 1"},
+		{"SELECT @@innodb_flush_log_at_trx_commit", []string{"1"},
+			"with another innodb_flush_log_at_trx_commit than 1 a crash can bring a used code back: set it to 1"},
+		{"SELECT @@read_only", []string{"0"},
+			"nothing can be saved on a server that may only be read: is this a replica?"},
+		{"SELECT IF(@@log_bin, @@sync_binlog, 1)", []string{"1"},
+			"with a binary log and another sync_binlog than 1 a power loss can bring a used code back: set it to 1"},
 	},
 }
 
@@ -53,11 +64,13 @@ func (s *Store) checkConnection(ctx context.Context, conn querier) error {
 	case err != nil:
 		return err
 	case autocommit != 1:
-		return errors.New("with autocommit off a used code comes back when the connection ends: remove it from the data source or the server")
+		return errors.New("with autocommit off a used code comes back when the connection ends: " +
+			"remove it from the data source or the server")
 	case !slices.Contains(safeCharacters, characters):
 		// Drivers that put values into statements escape bytes, and in GBK and its like a
 		// part of a character can be a quote's.
-		return fmt.Errorf("with character_set_client %q values cannot be quoted safely: set charset=utf8mb4 in the data source", characters)
+		return fmt.Errorf("with character_set_client %q values cannot be quoted safely: "+
+			"set charset=utf8mb4 in the data source", characters)
 	}
 	s.checked.Store(true)
 	return nil
@@ -105,10 +118,12 @@ func (s *Store) checkSettings(ctx context.Context, conn *sql.Conn) {
 		return
 	}
 	// There is no setting to look at: a change that changes nothing is tried.
-	if _, err := conn.ExecContext(ctx, s.text("UPDATE usher_schema SET version = version WHERE version < 0")); err != nil && strings.Contains(err.Error(), "readonly") {
+	_, err := conn.ExecContext(ctx, s.text("UPDATE usher_schema SET version = version WHERE version < 0"))
+	if err != nil && strings.Contains(err.Error(), "readonly") {
 		s.log.Warn("sqlstore: nothing can be saved in a file that may only be read", "error", err)
 	}
 	if wait, ok := read("PRAGMA busy_timeout"); ok && wait == "0" {
-		s.log.Warn("sqlstore: without a busy_timeout concurrent calls fail at once: add _pragma=busy_timeout(5000) to the data source")
+		s.log.Warn("sqlstore: without a busy_timeout concurrent calls fail at once: " +
+			"add _pragma=busy_timeout(5000) to the data source")
 	}
 }

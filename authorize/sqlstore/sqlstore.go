@@ -2,7 +2,8 @@
 // SQLite, PostgreSQL, MariaDB or MySQL, through database/sql and a driver that the host
 // imports.
 //
-//	db, err := sql.Open("sqlite", "file:usher.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)&_txlock=immediate")
+//	db, err := sql.Open("sqlite", "file:usher.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)"+
+//		"&_pragma=synchronous(FULL)&_txlock=immediate")
 //	...
 //	store, err := sqlstore.New(sqlstore.Config{DB: db, Dialect: sqlstore.SQLite})
 //	...
@@ -49,16 +50,16 @@
 //
 // # What is kept, and how
 //
-// The tables are in the schema folder. A record is what MarshalBinary writes, which is JSON:
-// see [authorize.Code.MarshalBinary], which also says how replicas of two releases share
-// them. What statements change or look for is in columns beside it: the used_ms of a code,
-// and the last_seen_us and expires_us of a session, count in the place of what the record
-// says. Codes, sessions and ids are compared as bytes,
-// whatever the database's collation. Times are whole numbers since 1970 in UTC: codes
-// and consents in milliseconds, sessions in microseconds. No statement asks the database
-// for its time: the endpoint's clock decides whether a code or a session is good, and
-// [Config].Now only when space is reclaimed. A code is stored under its hash with what
-// it stands for; neither the code nor a cookie's value is ever in the database.
+// The tables are in the schema folder. A record is what MarshalBinary writes, which is
+// JSON: see [authorize.Code.MarshalBinary], which also says how replicas of two releases
+// share them. What statements change or look for is in columns beside it: the used_ms of a
+// code, and the last_seen_us and expires_us of a session, count in the place of what the
+// record says. Codes, sessions and ids are compared as bytes, whatever the database's
+// collation. Times are whole numbers since 1970 in UTC: codes and consents in milliseconds,
+// sessions in microseconds. No statement asks the database for its time: the endpoint's
+// clock decides whether a code or a session is good, and [Config].Now only when space is
+// reclaimed. A code is stored under its hash with what it stands for; neither the code nor
+// a cookie's value is ever in the database.
 //
 // An auditor reads PostgreSQL with
 //
@@ -72,15 +73,15 @@
 //
 // # When it is taken to be written
 //
-// Every method is one statement, or one and a look at its result, so each takes effect
-// as a whole in the database's default isolation. Only SaveSession cleans up after itself:
-// it deletes what is too many of a user's sessions when the new one is stored. With
-// stricter isolation some concurrent calls fail with an error, which approves nothing. A
-// code is used up by one UPDATE: if its answer is lost, the call is an error and the code
-// may be used, but it was not approved twice. How durable that is, is up to the database: with SQLite set
-// synchronous(FULL), with PostgreSQL leave synchronous_commit on, with MariaDB and MySQL
-// leave innodb_flush_log_at_trx_commit at 1, and read from the primary only. Otherwise a
-// crash can bring a used code back.
+// Every method is one statement, or one and a look at its result, so each takes effect as a
+// whole in the database's default isolation. Only SaveSession cleans up after itself: it
+// deletes what is too many of a user's sessions when the new one is stored. With stricter
+// isolation some concurrent calls fail with an error, which approves nothing. A code is
+// used up by one UPDATE: if its answer is lost, the call is an error and the code may be
+// used, but it was not approved twice. How durable that is, is up to the database: with
+// SQLite set synchronous(FULL), with PostgreSQL leave synchronous_commit on, with MariaDB
+// and MySQL leave innodb_flush_log_at_trx_commit at 1, and read from the primary only.
+// Otherwise a crash can bring a used code back.
 //
 // # When the database moves
 //
@@ -199,7 +200,8 @@ func New(config Config) (*Store, error) {
 	case !config.Dialect.known():
 		return nil, fmt.Errorf("sqlstore: Config.Dialect is %q: set SQLite, PostgreSQL or MySQL", string(config.Dialect))
 	case !validPrefix.MatchString(prefix):
-		return nil, fmt.Errorf("sqlstore: Config.Prefix is %q: use up to 30 lower-case letters, digits and '_', a letter first", prefix)
+		return nil, fmt.Errorf("sqlstore: Config.Prefix is %q: "+
+			"use up to 30 lower-case letters, digits and '_', a letter first", prefix)
 	case config.KeepExpired < 0:
 		return nil, fmt.Errorf("sqlstore: Config.KeepExpired is %v: use 0 for 24 hours, or more", config.KeepExpired)
 	case config.MaxSessionsPerSubject < 0:

@@ -135,7 +135,8 @@ func main() {
 		log.Fatal("this listens on 127.0.0.1 only: there is no https")
 	}
 	port := fmt.Sprint(":", listener.Addr().(*net.TCPAddr).Port)
-	s, err := newServer("http://"+listener.Addr().String(), "http://client-a.localhost"+port, "http://client-b.localhost"+port)
+	s, err := newServer("http://"+listener.Addr().String(),
+		"http://client-a.localhost"+port, "http://client-b.localhost"+port)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -144,6 +145,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("listening on %s\nopen %s, then %s, and sign in as alice with alice-password\n", s.issuer, s.clients[0].url, s.clients[1].url)
+	fmt.Printf("listening on %s\nopen %s, then %s, and sign in as alice with alice-password\n",
+		s.issuer, s.clients[0].url, s.clients[1].url)
 	log.Fatal((&http.Server{Handler: handler, ReadTimeout: 10 * time.Second}).Serve(listener))
 }

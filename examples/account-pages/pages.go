@@ -29,8 +29,11 @@ var functions = template.FuncMap{"style": func() template.CSS { return template.
 
 var pages = func() map[string]*template.Template {
 	all := map[string]*template.Template{}
-	for _, name := range []string{"login", "register", "consent", "edit-account", "newsletters", "home", "client", "error", "unknown"} {
-		all[name] = template.Must(template.New("frame.html").Funcs(functions).ParseFS(files, "pages/frame.html", "pages/"+name+".html"))
+	for _, name := range []string{
+		"login", "register", "consent", "edit-account", "newsletters", "home", "client", "error", "unknown",
+	} {
+		all[name] = template.Must(template.New("frame.html").Funcs(functions).
+			ParseFS(files, "pages/frame.html", "pages/"+name+".html"))
 	}
 	return all
 }()
@@ -59,7 +62,9 @@ func (s *server) handler() (http.Handler, error) {
 	own.Handle("/oauth2/authorize", s.takeTickets(s.endpoint))
 	s.mountPages(own)
 	mux.Handle(hostname(s.issuer)+"/", own)
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { show(w, "", http.StatusNotFound, "unknown", s.issuer) })
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		show(w, "", http.StatusNotFound, "unknown", s.issuer)
+	})
 	return mux, nil
 }
 

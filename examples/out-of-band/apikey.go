@@ -37,7 +37,9 @@ func (k apiKeys) required(next http.Handler) http.Handler {
 		}
 		w.Header().Set("WWW-Authenticate", `APIKey header="x-api-key"`)
 		authorize.ErrorJSON(w, r, authorize.PageError{
-			Status: http.StatusUnauthorized, Code: oautherr.InvalidClient, Description: "The header x-api-key has to be the API key of a client.",
+			Status:      http.StatusUnauthorized,
+			Code:        oautherr.InvalidClient,
+			Description: "The header x-api-key has to be the API key of a client.",
 		})
 	})
 }

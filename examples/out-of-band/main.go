@@ -107,7 +107,8 @@ func (s *server) routes() http.Handler {
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
-	issuer := flag.String("client", "", "be the client of the server at this URL, with the keys in API_KEY and PROFILE_JWT, and print the JWT")
+	issuer := flag.String("client", "",
+		"be the client of the server at this URL, with the keys in API_KEY and PROFILE_JWT, and print the JWT")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(flag.CommandLine.Output(), "out-of-band: %q is not expected\n", flag.Arg(0))

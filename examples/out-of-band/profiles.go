@@ -77,7 +77,13 @@ type made struct {
 }
 
 func newProfiles(now func() time.Time) *profiles {
-	return &profiles{now: now, max: maxProfiles, all: map[string]profile{}, count: map[string]int{}, made: map[[sha256.Size]byte]made{}}
+	return &profiles{
+		now:   now,
+		max:   maxProfiles,
+		all:   map[string]profile{},
+		count: map[string]int{},
+		made:  map[[sha256.Size]byte]made{},
+	}
 }
 
 // create makes the profile of a request, once: a client that has not got its answer

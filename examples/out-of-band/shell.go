@@ -23,12 +23,14 @@ func (s *server) howTo(w http.ResponseWriter, _ *http.Request) {
 func (s *server) commands() string {
 	verifier, state := pkce.NewVerifier(), pkce.NewVerifier()
 	ask := func(client, redirectURI string) string {
-		return s.base + "/oauth/authorize?response_type=code&client_id=" + client + "&redirect_uri=" + url.QueryEscape(redirectURI) +
-			"&state=" + state + "&code_challenge=" + pkce.Challenge(verifier) + "&code_challenge_method=S256"
+		return s.base + "/oauth/authorize?response_type=code&client_id=" + client +
+			"&redirect_uri=" + url.QueryEscape(redirectURI) + "&state=" + state +
+			"&code_challenge=" + pkce.Challenge(verifier) + "&code_challenge_method=S256"
 	}
 	return strings.NewReplacer(
 		"BASE", s.base, "VERIFIER", verifier, "URN", authorize.OutOfBandAuto,
-		"ASK_BY_CLI", ask("cli", authorize.OutOfBandAuto), "ASK_BY_WEBSITE", ask("website", "https://website.example/callback"),
+		"ASK_BY_CLI", ask("cli", authorize.OutOfBandAuto),
+		"ASK_BY_WEBSITE", ask("website", "https://website.example/callback"),
 	).Replace(text)
 }
 
@@ -41,7 +43,8 @@ command gets another code for the same profile. The API keys are for demonstrati
   answer=$(curl -sS -H "x-api-key: $API_KEY" 'ASK_BY_CLI')
   echo "$answer"
   code=$(echo "$answer" | sed 's/.*"code":"\([^"]*\)".*/\1/')
-  answer=$(curl -sS -H "x-api-key: $API_KEY" -d grant_type=authorization_code -d client_id=cli -d redirect_uri=URN -d "code=$code" -d code_verifier=VERIFIER BASE/oauth/token)
+  answer=$(curl -sS -H "x-api-key: $API_KEY" -d grant_type=authorization_code -d client_id=cli \
+    -d redirect_uri=URN -d "code=$code" -d code_verifier=VERIFIER BASE/oauth/token)
   echo "$answer"
   token=$(echo "$answer" | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
 
@@ -57,8 +60,10 @@ A new token by the refresh token, so that the profile is not asked for again. It
 once: with the answer comes the next one, and the second time it ends both.
 
   refresh=$(echo "$answer" | sed 's/.*"refresh_token":"\([^"]*\)".*/\1/')
-  curl -sS -H "x-api-key: $API_KEY" -d grant_type=refresh_token -d client_id=cli -d "refresh_token=$refresh" BASE/oauth/token
-  curl -sS -H "x-api-key: $API_KEY" -d grant_type=refresh_token -d client_id=cli -d "refresh_token=$refresh" BASE/oauth/token
+  curl -sS -H "x-api-key: $API_KEY" -d grant_type=refresh_token -d client_id=cli \
+    -d "refresh_token=$refresh" BASE/oauth/token
+  curl -sS -H "x-api-key: $API_KEY" -d grant_type=refresh_token -d client_id=cli \
+    -d "refresh_token=$refresh" BASE/oauth/token
 
 All of it in one program, which prints the token: for a new profile, then for the same.
 

@@ -99,7 +99,11 @@ func (s *server) listAccounts(w http.ResponseWriter, r *http.Request, pending *a
 		s.redirect(w, r, pageFor("/login", pending))
 		return
 	}
-	page := accountsPage{Gone: status == http.StatusConflict, Accounts: accounts, Another: s.path + pageFor("/login", pending)}
+	page := accountsPage{
+		Gone:     status == http.StatusConflict,
+		Accounts: accounts,
+		Another:  s.path + pageFor("/login", pending),
+	}
 	if pending != nil {
 		page.Client, page.Req = pending.Request.Client.DisplayName(), pending.JWT
 	}

@@ -91,7 +91,9 @@ func (s *server) decideConsent(w http.ResponseWriter, r *http.Request) {
 // consentFor finds out what is asked and who is asked. If ok is false, it has
 // answered: without anybody signed in, or with another user than the page is for, the
 // endpoint sees to that first.
-func (s *server) consentFor(w http.ResponseWriter, r *http.Request) (p *authorize.Pending, current *session.Session, ok bool) {
+func (s *server) consentFor(
+	w http.ResponseWriter, r *http.Request,
+) (p *authorize.Pending, current *session.Session, ok bool) {
 	pending, err := s.endpoint.Pending(r)
 	if err != nil {
 		s.endpoint.ShowError(w, r, err)

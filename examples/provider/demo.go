@@ -37,7 +37,12 @@ func (s *server) tryURL() string {
 func (s *server) tryDemo(w http.ResponseWriter, r *http.Request) {
 	state, verifier := pkce.NewVerifier(), pkce.NewVerifier() // 256 random bits each
 	http.SetCookie(w, &http.Cookie{
-		Name: "demo-" + state, Value: verifier, Path: s.path + "/callback", MaxAge: 1800, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Name:     "demo-" + state,
+		Value:    verifier,
+		Path:     s.path + "/callback",
+		MaxAge:   1800,
+		HttpOnly: true,
+		SameSite: http.SameSiteLaxMode,
 	})
 	query := url.Values{
 		"client_id":             {demoClient},

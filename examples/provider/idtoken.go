@@ -22,7 +22,8 @@ const idTokenLifetime = time.Hour
 
 // protocolClaims are those that the provider sets. A user cannot have them.
 var protocolClaims = []string{
-	"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "nonce", "auth_time", "acr", "amr", "azp", "at_hash", "c_hash", "s_hash", "sid",
+	"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "nonce", "auth_time", "acr", "amr", "azp",
+	"at_hash", "c_hash", "s_hash", "sid",
 }
 
 // signingKey signs ID tokens and nothing else, so that whatever it has signed is one.

@@ -45,7 +45,9 @@ func (s *server) showLogin(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *server) showLoginPage(w http.ResponseWriter, r *http.Request, status int, page loginPage, pending *authorize.Pending) {
+func (s *server) showLoginPage(
+	w http.ResponseWriter, r *http.Request, status int, page loginPage, pending *authorize.Pending,
+) {
 	var err error
 	if page.Choose, err = s.canChoose(r, pending); err != nil {
 		s.endpoint.ShowError(w, r, err)

@@ -40,7 +40,8 @@ var defaultConfig []byte
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
-	file := flag.String("config", "", "JSON file with clients and users; without it there are alice, bob and two demo clients")
+	file := flag.String("config", "",
+		"JSON file with clients and users; without it there are alice, bob and two demo clients")
 	explain := flag.Bool("explain", false, "serve /explain, which says why a request is refused; for development")
 	flag.Parse()
 	if flag.NArg() > 0 {

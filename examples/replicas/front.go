@@ -164,5 +164,8 @@ func gaveNoAnswer(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusServiceUnavailable)
-	json.NewEncoder(w).Encode(tokenAnswer{Error: oautherr.TemporarilyUnavailable, Description: "The answer got lost. Send it again."})
+	json.NewEncoder(w).Encode(tokenAnswer{
+		Error:       oautherr.TemporarilyUnavailable,
+		Description: "The answer got lost. Send it again.",
+	})
 }

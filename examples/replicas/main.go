@@ -40,12 +40,14 @@ type settings struct {
 
 func flags() (s settings, replica bool) {
 	flag.StringVar(&s.addr, "addr", "127.0.0.1:8080", "address on 127.0.0.1 to listen on; port 0 takes a free one")
-	flag.StringVar(&s.private, "private", "", "servers to start for this run alone: postgres, redis or postgres,redis, which is the default where no storage is named")
+	flag.StringVar(&s.private, "private", "", "servers to start for this run alone: "+
+		"postgres, redis or postgres,redis, which is the default where no storage is named")
 	flag.StringVar(&s.PostgreSQL, "postgres", "", "URL of a PostgreSQL database")
 	flag.StringVar(&s.Redis, "redis", "", "URL of a Redis")
 	flag.StringVar(&s.SQLite, "sqlite", "", "SQLite file, which is made if it is not there")
 	flag.BoolVar(&s.memory, "memory", false, "keep everything in memory, which one replica alone can do")
-	flag.StringVar(&s.keys, "keys", "", "file with the shared keys, which is made if it is not there; empty: a new one for this run")
+	flag.StringVar(&s.keys, "keys", "",
+		"file with the shared keys, which is made if it is not there; empty: a new one for this run")
 	flag.DurationVar(&s.rotate, "rotate", 10*time.Minute, "how often the keys change")
 	flag.DurationVar(&s.pause, "pause", 3*time.Second, "how long until a replica that has ended is started again")
 	flag.BoolVar(&replica, "replica", false, "be a replica, as which the program starts itself")

@@ -29,7 +29,8 @@ func (s *settings) startServers() (stop func(), err error) {
 				s.PostgreSQL = server.DSN()
 			}
 		case "redis": // as it comes it keeps nothing on disk
-			if server, err = (servers.Redis{Settings: map[string]string{"appendonly": "yes", "appendfsync": "always"}}).Start(); err == nil {
+			keepAll := map[string]string{"appendonly": "yes", "appendfsync": "always"}
+			if server, err = (servers.Redis{Settings: keepAll}).Start(); err == nil {
 				s.Redis = server.DSN()
 			}
 		default:

@@ -34,7 +34,10 @@ type task struct {
 // consent once only, which a public client on this machine would be every time.
 func (t task) client() authorize.Client {
 	return authorize.Client{
-		ID: "demo", Name: "The demo application", RedirectURIs: []string{t.Issuer + "/callback"}, Scopes: []string{"openid", "profile"},
+		ID:           "demo",
+		Name:         "The demo application",
+		RedirectURIs: []string{t.Issuer + "/callback"},
+		Scopes:       []string{"openid", "profile"},
 	}
 }
 
@@ -204,7 +207,8 @@ func (r *replica) token(endpoint *authorize.Handler, w http.ResponseWriter, req 
 func redeem(endpoint *authorize.Handler, req *http.Request) (tokenAnswer, int) {
 	id, secret, _ := req.BasicAuth()
 	if id != "demo" || subtle.ConstantTimeCompare([]byte(secret), []byte(clientSecret)) != 1 {
-		return tokenAnswer{Error: oautherr.InvalidClient, Description: oautherr.InvalidClient.Description()}, http.StatusUnauthorized
+		refused := tokenAnswer{Error: oautherr.InvalidClient, Description: oautherr.InvalidClient.Description()}
+		return refused, http.StatusUnauthorized
 	}
 	if req.PostFormValue("grant_type") != "authorization_code" {
 		return tokenAnswer{Error: "unsupported_grant_type"}, http.StatusBadRequest

@@ -109,7 +109,9 @@ func inPostgreSQLAndRedis(ctx context.Context, database, cache string, clients .
 
 // inSQL opens the store, with its tables and these clients in it. Any number of replicas
 // may do that at once.
-func inSQL(ctx context.Context, dialect sqlstore.Dialect, driver, source string, clients []authorize.Client) (*sqlstore.Store, error) {
+func inSQL(
+	ctx context.Context, dialect sqlstore.Dialect, driver, source string, clients []authorize.Client,
+) (*sqlstore.Store, error) {
 	db, err := sql.Open(driver, source)
 	if err != nil {
 		return nil, err

@@ -82,7 +82,12 @@ func (s *server) consent(w http.ResponseWriter, r *http.Request) {
 
 func consentPageFor(pending *authorize.Pending, current *session.Session) consentPage {
 	request := pending.Request
-	page := consentPage{Client: request.Client.DisplayName(), Subject: current.Subject, Host: request.RedirectHost(), Req: pending.JWT}
+	page := consentPage{
+		Client:  request.Client.DisplayName(),
+		Subject: current.Subject,
+		Host:    request.RedirectHost(),
+		Req:     pending.JWT,
+	}
 	for _, scope := range request.Scopes {
 		page.Scopes = append(page.Scopes, scopeLine{scope, meanings[scope]})
 	}

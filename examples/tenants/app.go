@@ -30,16 +30,26 @@ type try struct {
 // tries lead to every answer that the endpoint has.
 var tries = []try{
 	{"sign-in", "Sign in", nil},
-	{"again", "Sign in once more, with prompt=login", url.Values{"prompt": {"login"}}},
-	{"silent", "Only if signed in, with prompt=none, or else login_required", url.Values{"prompt": {"none"}}},
-	{"invalid_request", "A parameter twice: invalid_request", url.Values{"scope": {"openid", "openid"}}},
-	{"unauthorized_client", "A client that may not ask for codes: unauthorized_client", url.Values{"client_id": {"backup-"}}},
-	{"unsupported_response_type", "A token instead of a code: unsupported_response_type", url.Values{"response_type": {"token"}}},
-	{"invalid_scope", "A scope that does not exist: invalid_scope", url.Values{"scope": {"openid everything"}}},
-	{"request_not_supported", "With the parameter request: request_not_supported", url.Values{"request": {"e30.e30."}}},
-	{"request_uri_not_supported", "With request_uri: request_uri_not_supported", url.Values{"request_uri": {"https://app.example/request"}}},
-	{"registration_not_supported", "With registration: registration_not_supported", url.Values{"registration": {"{}"}}},
-	{"unknown", "An application that nobody knows: the error page", url.Values{"client_id": {"nobody-"}}},
+	{"again", "Sign in once more, with prompt=login",
+		url.Values{"prompt": {"login"}}},
+	{"silent", "Only if signed in, with prompt=none, or else login_required",
+		url.Values{"prompt": {"none"}}},
+	{"invalid_request", "A parameter twice: invalid_request",
+		url.Values{"scope": {"openid", "openid"}}},
+	{"unauthorized_client", "A client that may not ask for codes: unauthorized_client",
+		url.Values{"client_id": {"backup-"}}},
+	{"unsupported_response_type", "A token instead of a code: unsupported_response_type",
+		url.Values{"response_type": {"token"}}},
+	{"invalid_scope", "A scope that does not exist: invalid_scope",
+		url.Values{"scope": {"openid everything"}}},
+	{"request_not_supported", "With the parameter request: request_not_supported",
+		url.Values{"request": {"e30.e30."}}},
+	{"request_uri_not_supported", "With request_uri: request_uri_not_supported",
+		url.Values{"request_uri": {"https://app.example/request"}}},
+	{"registration_not_supported", "With registration: registration_not_supported",
+		url.Values{"registration": {"{}"}}},
+	{"unknown", "An application that nobody knows: the error page",
+		url.Values{"client_id": {"nobody-"}}},
 }
 
 // apply changes the query of a request. The clients are called after their tenants.
@@ -96,7 +106,12 @@ func (a *app) ask(w http.ResponseWriter, r *http.Request) {
 	}
 	state, verifier := rand.Text(), pkce.NewVerifier()
 	http.SetCookie(w, &http.Cookie{
-		Name: "asked-" + state, Value: t.Name + "." + verifier, Path: "/callback", MaxAge: 1800, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Name:     "asked-" + state,
+		Value:    t.Name + "." + verifier,
+		Path:     "/callback",
+		MaxAge:   1800,
+		HttpOnly: true,
+		SameSite: http.SameSiteLaxMode,
 	})
 	query := url.Values{
 		"client_id":             {"notes-" + t.Name},

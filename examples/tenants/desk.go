@@ -31,7 +31,9 @@ func (d *desk) show(w http.ResponseWriter, _ *http.Request) {
 		Rows []deskRow
 	}{App: d.app}
 	for _, t := range d.tenants {
-		page.Rows = append(page.Rows, deskRow{t.Name, t.Title, t.issuer, t.signingKey(), t.maintenance.Load(), t.outage.Load()})
+		page.Rows = append(page.Rows, deskRow{
+			t.Name, t.Title, t.issuer, t.signingKey(), t.maintenance.Load(), t.outage.Load(),
+		})
 	}
 	show(w, http.StatusOK, "desk", "127.0.0.1", "desk", page)
 }

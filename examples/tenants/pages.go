@@ -29,7 +29,8 @@ var pages = func() map[string]*template.Template {
 	functions := template.FuncMap{"style": func() template.CSS { return template.CSS(style) }}
 	all := map[string]*template.Template{}
 	for _, name := range []string{"app", "desk", "error", "home", "login", "own-error", "own-login", "unknown"} {
-		all[name] = template.Must(template.New("frame.html").Funcs(functions).ParseFS(files, "pages/frame.html", "pages/"+name+".html"))
+		all[name] = template.Must(template.New("frame.html").Funcs(functions).
+			ParseFS(files, "pages/frame.html", "pages/"+name+".html"))
 	}
 	return all
 }()

@@ -23,7 +23,10 @@ func askedOf(p *authorize.Pending) asked {
 	if p.Request.Client != nil {
 		client = p.Request.Client.DisplayName()
 	}
-	return asked{client, p.Request.RedirectHost(), scopeLines(p.Request.Scopes), p.Request.LoginHint, p.ResumeURL, p.DenyURL}
+	return asked{
+		client, p.Request.RedirectHost(), scopeLines(p.Request.Scopes), p.Request.LoginHint,
+		p.ResumeURL, p.DenyURL,
+	}
 }
 
 type scopeLine struct{ Name, Meaning string }

@@ -62,9 +62,21 @@ func newTenant(ordered settings, around surroundings) (*tenant, error) {
 	}
 	callback := t.app + "/callback"
 	memory := authorize.NewMemory(authorize.MemoryConfig{Now: t.now, Clients: []authorize.Client{
-		{ID: "notes-" + t.Name, Name: "Notes", Public: true, RedirectURIs: []string{callback}, Scopes: []string{"openid", "profile"}},
+		{
+			ID:           "notes-" + t.Name,
+			Name:         "Notes",
+			Public:       true,
+			RedirectURIs: []string{callback},
+			Scopes:       []string{"openid", "profile"},
+		},
 		// An application that works by itself: no user can sign in to it.
-		{ID: "backup-" + t.Name, Name: "Backup", RedirectURIs: []string{callback}, Scopes: []string{"openid"}, ResponseTypes: []string{}},
+		{
+			ID:            "backup-" + t.Name,
+			Name:          "Backup",
+			RedirectURIs:  []string{callback},
+			Scopes:        []string{"openid"},
+			ResponseTypes: []string{},
+		},
 	}})
 	t.clients, t.codes = memory, memory
 
@@ -147,7 +159,9 @@ func (t *tenant) handler() http.Handler {
 	mux.HandleFunc("/authorize", func(w http.ResponseWriter, r *http.Request) { t.endpoint.Load().ServeHTTP(w, r) })
 	switch t.OwnLogin {
 	case withPublicKeys:
-		mux.HandleFunc("/keys", func(w http.ResponseWriter, r *http.Request) { t.endpoint.Load().PendingKeysHandler().ServeHTTP(w, r) })
+		mux.HandleFunc("/keys", func(w http.ResponseWriter, r *http.Request) {
+			t.endpoint.Load().PendingKeysHandler().ServeHTTP(w, r)
+		})
 	case withIntrospection:
 		mux.HandleFunc("/introspect", t.introspect)
 	default:

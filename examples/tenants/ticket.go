@@ -32,7 +32,9 @@ const (
 
 // newTicket is the cookie for a user who has just signed in.
 func newTicket(tenant, subject string, key ed25519.PrivateKey, now time.Time) (*http.Cookie, error) {
-	content, err := json.Marshal(ticket{tenant, subject, rand.Text(), now.UnixMilli(), now.Add(ticketLifetime).UnixMilli()})
+	content, err := json.Marshal(ticket{
+		tenant, subject, rand.Text(), now.UnixMilli(), now.Add(ticketLifetime).UnixMilli(),
+	})
 	if err != nil {
 		return nil, err
 	}

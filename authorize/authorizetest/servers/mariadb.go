@@ -48,7 +48,8 @@ func (c MariaDB) Start() (*Server, error) {
 		return mariaTemplate.copyTo(s.Dir, func(data string) (string, []string) {
 			return install, []string{
 				"--no-defaults", "--datadir=" + data, "--auth-root-authentication-method=normal",
-				"--innodb-log-file-size=" + logSize, "--innodb-flush-log-at-trx-commit=0", "--innodb-flush-method=nosync", "--innodb-doublewrite=0",
+				"--innodb-log-file-size=" + logSize, "--innodb-flush-log-at-trx-commit=0",
+				"--innodb-flush-method=nosync", "--innodb-doublewrite=0",
 			}
 		})
 	})

@@ -45,7 +45,10 @@ func (c PostgreSQL) Start() (*Server, error) {
 		// SIGINT ends it without waiting for its clients, SIGTERM waits.
 		s.program = program{path: postgres, args: args, quit: syscall.SIGINT, forget: forgetSharedMemory}
 		return postgresTemplate.copyTo(s.Dir, func(data string) (string, []string) {
-			return initdb, []string{"-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1"}
+			return initdb, []string{
+				"-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+				"--locale=C", "--no-sync", "--wal-segsize=1",
+			}
 		})
 	})
 }

@@ -120,7 +120,9 @@ func (c *Cluster) Await() error {
 		}
 		err := until(ctx, func() error {
 			info, err := node.redis(ctx, "CLUSTER", "INFO")
-			if err == nil && (!strings.Contains(info, "cluster_state:ok\r\n") || !strings.Contains(info, "cluster_known_nodes:3\r\n")) {
+			ready := strings.Contains(info, "cluster_state:ok\r\n") &&
+				strings.Contains(info, "cluster_known_nodes:3\r\n")
+			if err == nil && !ready {
 				err = fmt.Errorf("servers: the cluster is not complete:\n%s", info)
 			}
 			return err

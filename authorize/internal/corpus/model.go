@@ -42,7 +42,9 @@ var modelScopes = []string{"openid", "profile", "email", "offline_access", "api:
 var modelClients = []authorize.Client{
 	{ID: "web", ResponseTypes: []string{"code", "none"}, RedirectURIs: []string{"https://app.example/cb"}},
 	{ID: "spa", Public: true, RedirectURIs: []string{"https://spa.example/cb", "https://spa.example/cb2"}},
-	{ID: "native", Public: true, FirstParty: true, RedirectURIs: []string{"http://127.0.0.1/cb", "http://[::1]/cb", "com.example.app:/oauth2redirect"}},
+	{ID: "native", Public: true, FirstParty: true, RedirectURIs: []string{
+		"http://127.0.0.1/cb", "http://[::1]/cb", "com.example.app:/oauth2redirect",
+	}},
 	{ID: "nativelh", Public: true, FirstParty: true, RedirectURIs: []string{"http://localhost/cb"}},
 	{ID: "q", RedirectURIs: []string{"https://q.example/cb?tenant=1&x=a+b", "https://q.example/odd?d=%2e%2e&s=1;2"}},
 	{ID: "legacy", PKCEOptional: true, RedirectURIs: []string{"https://legacy.example/cb"}},

@@ -161,7 +161,11 @@ func (w *world) doLogin(step setupStep) error {
 	}
 	w.clock.advance(time.Second)
 	w.signedIn = step.As
-	return w.signIn(w.browser, session.Session{Subject: model.subject, SecondFactorPending: model.half, AMR: []string{"pwd"}})
+	return w.signIn(w.browser, session.Session{
+		Subject:             model.subject,
+		SecondFactorPending: model.half,
+		AMR:                 []string{"pwd"},
+	})
 }
 
 func (w *world) doResume(step setupStep) error {

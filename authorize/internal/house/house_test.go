@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf8"
 )
 
 // The rules of the house, held by tests. They read the source of the whole
@@ -318,6 +319,29 @@ func TestFunctionsAreShort(t *testing.T) {
 			if lines := set.Position(function.End()).Line - set.Position(function.Pos()).Line + 1; lines >= 70 {
 				t.Errorf("%s: %s has %d lines", path, function.Name.Name, lines)
 			}
+		}
+	}
+}
+
+func TestFilesAndLinesAreShort(t *testing.T) {
+	_, files := house(t)
+	for path := range files {
+		if isTest(path) {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(root, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		number := 0
+		for line := range strings.Lines(string(text)) {
+			number++
+			if columns := utf8.RuneCountInString(strings.TrimRight(line, "\n")); columns > 120 {
+				t.Errorf("%s:%d: %d columns, want at most 120", path, number, columns)
+			}
+		}
+		if number > 400 {
+			t.Errorf("%s has %d lines, want at most 400", path, number)
 		}
 	}
 }

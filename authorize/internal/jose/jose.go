@@ -74,6 +74,12 @@ func NewRing(keys []Key) (*Ring, error) {
 	return ring, nil
 }
 
+// The least that keys are made of: bytes of a secret, and bits of an RSA key.
+const (
+	minSecret = 32
+	minRSA    = 2048
+)
+
 func newKey(k Key) (key, error) {
 	switch {
 	case k.Signer != nil && k.Secret != nil:
@@ -84,10 +90,10 @@ func newKey(k Key) (key, error) {
 		return made, err
 	case k.Secret == nil:
 		return key{}, errors.New("has neither a Secret nor a Signer: set one")
-	case len(k.Secret) < 32:
-		return key{}, fmt.Errorf("has a Secret of %d bytes: use at least 32 random ones", len(k.Secret))
+	case len(k.Secret) < minSecret:
+		return key{}, fmt.Errorf("has a Secret of %d bytes: use at least %d random ones", len(k.Secret), minSecret)
 	case bytes.Count(k.Secret, []byte{0}) == len(k.Secret):
-		return key{}, errors.New("has a Secret of zeros: use at least 32 random bytes")
+		return key{}, fmt.Errorf("has a Secret of zeros: use at least %d random bytes", minSecret)
 	}
 	secret := bytes.Clone(k.Secret) // the caller may wipe its own
 	made := key{id: k.ID, alg: jwa.HS256, sign: secret, verify: secret}
@@ -110,8 +116,8 @@ func publicKey(id string, public crypto.PublicKey) (key, error) {
 	case ed25519.PublicKey:
 		made.alg = jwa.EdDSA
 	case *rsa.PublicKey:
-		if public.N.BitLen() < 2048 {
-			return key{}, fmt.Errorf("is an RSA key of %d bits: use at least 2048", public.N.BitLen())
+		if public.N.BitLen() < minRSA {
+			return key{}, fmt.Errorf("is an RSA key of %d bits: use at least %d", public.N.BitLen(), minRSA)
 		}
 		made.alg = jwa.RS256
 	default:
@@ -276,11 +282,14 @@ func (r *Ring) Public() ([]byte, error) {
 	return json.Marshal(set)
 }
 
+// maxSet is how many bytes of a JWK Set are read.
+const maxSet = 64 << 10
+
 // ParsePublic returns a ring that verifies with the public keys of a JWK Set, at
 // most 64 KiB of it, and that cannot sign. Keys of other kinds are left out.
 func ParsePublic(set []byte) (*Ring, error) {
-	if len(set) > 64<<10 {
-		return nil, errors.New("the JWK Set is larger than 64 KiB")
+	if len(set) > maxSet {
+		return nil, fmt.Errorf("the JWK Set is larger than %d KiB", maxSet>>10)
 	}
 	parsed, err := jwk.Parse(set)
 	if err != nil {

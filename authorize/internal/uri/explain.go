@@ -126,45 +126,43 @@ func (d difference) distance() (sum int) {
 // differences compares all but user information and fragment, which no registered
 // redirect URI may have.
 func (p uriParts) differences(from uriParts) (d difference) {
+	host, path := ofHost, ofPath
 	switch {
-	case p.scheme == from.scheme:
-	case strings.EqualFold(p.scheme, from.scheme):
-		d |= ofSchemeCase
-	default:
-		d |= ofScheme
+	case strings.TrimPrefix(p.host, "www.") == strings.TrimPrefix(from.host, "www."):
+		host = ofWWW
+	case strings.TrimSuffix(p.host, ".") == strings.TrimSuffix(from.host, "."):
+		host = ofDot
+	case p.loopback && from.loopback:
+		host = ofLoopback
 	}
+	if strings.TrimSuffix(p.path, "/") == strings.TrimSuffix(from.path, "/") {
+		path = ofSlashAtEnd
+	}
+	d = compare(p.scheme, from.scheme, ofSchemeCase, ofScheme) |
+		compare(p.host, from.host, ofHostCase, host) |
+		compare(p.path, from.path, ofPathCase, path)
 	if p.slashes != from.slashes {
 		d |= ofSlashes
 	}
-	switch {
-	case p.host == from.host:
-	case strings.EqualFold(p.host, from.host):
-		d |= ofHostCase
-	case strings.TrimPrefix(p.host, "www.") == strings.TrimPrefix(from.host, "www."):
-		d |= ofWWW
-	case strings.TrimSuffix(p.host, ".") == strings.TrimSuffix(from.host, "."):
-		d |= ofDot
-	case p.loopback && from.loopback:
-		d |= ofLoopback
-	default:
-		d |= ofHost
-	}
 	if p.port != from.port {
 		d |= ofPort
-	}
-	switch {
-	case p.path == from.path:
-	case strings.EqualFold(p.path, from.path):
-		d |= ofPathCase
-	case strings.TrimSuffix(p.path, "/") == strings.TrimSuffix(from.path, "/"):
-		d |= ofSlashAtEnd
-	default:
-		d |= ofPath
 	}
 	if p.query != from.query {
 		d |= ofQuery
 	}
 	return d
+}
+
+// compare returns ofCase if the texts differ in upper and lower case alone, and other if
+// they differ in more.
+func compare(a, b string, ofCase, other difference) difference {
+	switch {
+	case a == b:
+		return 0
+	case strings.EqualFold(a, b):
+		return ofCase
+	}
+	return other
 }
 
 // tell says in what p, which was requested, differs from a registered one.
