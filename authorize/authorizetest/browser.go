@@ -1,7 +1,6 @@
 package authorizetest
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -47,7 +46,8 @@ func NewBrowser() *Browser {
 
 // Handle makes h the site of the origin, such as "https://accounts.example" or
 // "http://localhost:8080". Nothing is sent over a network. With https, r.TLS is
-// set. A panic of h reaches the test. Handle panics if origin is not scheme, host
+// set. A response without a Content-Type gets the one that a server would send. A
+// panic of h reaches the test. Handle panics if origin is not scheme, host
 // and optional port, or has a site already.
 func (b *Browser) Handle(origin string, h http.Handler) { b.Connect(origin, inProcess{h}) }
 
@@ -219,10 +219,50 @@ func (p inProcess) RoundTrip(out *http.Request) (*http.Response, error) {
 	if out.URL.Scheme == "https" {
 		in.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, ServerName: out.URL.Hostname()}
 	}
-	w := httptest.NewRecorder()
-	w.Body = new(bytes.Buffer)
+	w := &recorder{ResponseRecorder: httptest.NewRecorder()}
 	p.handler.ServeHTTP(w, in)
-	res := w.Result()
+	res := w.result()
 	res.Request = out
 	return res, nil
+}
+
+// recorder records a response as a server sends it. That of httptest guesses a missing
+// Content-Type from the first write, and not at all after a WriteHeader.
+type recorder struct {
+	*httptest.ResponseRecorder
+	flushed int // bytes of the body that were sent first
+}
+
+func (w *recorder) Write(p []byte) (int, error) {
+	w.WriteHeader(http.StatusOK) // counts if it is the first
+	return w.ResponseRecorder.Write(p)
+}
+
+// WriteString is there because io.WriteString would go past Write.
+func (w *recorder) WriteString(s string) (int, error) { return w.Write([]byte(s)) }
+
+func (w *recorder) Flush() {
+	if !w.Flushed {
+		w.flushed = w.Body.Len()
+	}
+	w.ResponseRecorder.Flush()
+}
+
+// result guesses the Content-Type as net/http does: from the first bytes that are sent.
+func (w *recorder) result() *http.Response {
+	body := w.Body.Bytes()
+	res := w.Result()
+	if res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified {
+		res.Body = http.NoBody
+		return res
+	}
+	if w.Flushed {
+		body = body[:w.flushed]
+	}
+	_, typed := res.Header["Content-Type"]
+	encoded := res.Header.Get("Content-Encoding") != "" || res.Header.Get("Transfer-Encoding") != ""
+	if !typed && !encoded && len(body) > 0 {
+		res.Header.Set("Content-Type", http.DetectContentType(body))
+	}
+	return res
 }
