@@ -56,7 +56,7 @@ func (b *Browser) Handle(origin string, h http.Handler) { b.Connect(origin, inPr
 func (b *Browser) Connect(origin string, t http.RoundTripper) {
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" || *u != (url.URL{Scheme: u.Scheme, Host: u.Host}) || u.Scheme != "https" && u.Scheme != "http" {
-		panic(fmt.Sprintf("authorizetest: %q is not an origin such as https://accounts.example", origin))
+		panic(fmt.Sprintf("authorizetest: %q is not an origin such as https://accounts.example", redact(origin)))
 	}
 	if b.sites[originOf(u)] != nil {
 		panic(fmt.Sprintf("authorizetest: the origin %s has a site already", origin))
@@ -92,14 +92,14 @@ func (b *Browser) PostFrom(from, address string, form url.Values) (*Page, error)
 func (b *Browser) start(from, address string, n navigation) (*Page, error) {
 	var err error
 	if n.url, err = url.Parse(address); err != nil {
-		return nil, fmt.Errorf("authorizetest: %w", err)
+		return nil, failed(err)
 	}
 	if from != "" || n.method == http.MethodPost {
 		if n.from, err = url.Parse(from); err != nil {
-			return nil, fmt.Errorf("authorizetest: the page before: %w", err)
+			return nil, failed(fmt.Errorf("the page before: %w", err))
 		}
 		if n.from.Host == "" {
-			return nil, fmt.Errorf("authorizetest: the page before, %q, is not an absolute URL", from)
+			return nil, failed(fmt.Errorf("the page before, %q, is not an absolute URL", from))
 		}
 	}
 	if b.sites[originOf(n.url)] == nil {
@@ -124,7 +124,7 @@ func (b *Browser) Cookies(address string) []*http.Cookie {
 func (b *Browser) SetCookies(address string, set ...*http.Cookie) error {
 	u, err := url.Parse(address)
 	if err != nil {
-		return fmt.Errorf("authorizetest: %w", err)
+		return failed(err)
 	}
 	b.cookies.set(u, set)
 	return nil
@@ -133,20 +133,20 @@ func (b *Browser) SetCookies(address string, set ...*http.Cookie) error {
 // navigate follows the redirects to their end.
 func (b *Browser) navigate(n *navigation) (*Page, error) {
 	for {
-		n.trail = append(n.trail, n.method+" "+withoutQuery(n.url.String()))
+		n.trail = append(n.trail, n.method+" "+n.url.String())
 		if len(n.trail) > maxRedirects {
 			last := n.trail[len(n.trail)-4:]
-			return nil, fmt.Errorf("authorizetest: more than %d redirects, the last of them %s", maxRedirects, strings.Join(last, ", "))
+			return nil, failed(fmt.Errorf("more than %d redirects, the last of them %s", maxRedirects, strings.Join(last, ", ")))
 		}
 		if err := n.blocked(); err != nil {
-			return nil, fmt.Errorf("authorizetest: %w", err)
+			return nil, failed(err)
 		}
 		if n.from != nil {
 			n.site = max(n.site, relate(n.from, n.url))
 		}
 		next, page, err := b.visit(n)
 		if err != nil {
-			return nil, fmt.Errorf("authorizetest: %w", err)
+			return nil, failed(err)
 		}
 		if next == nil {
 			return page, nil
@@ -154,6 +154,9 @@ func (b *Browser) navigate(n *navigation) (*Page, error) {
 		n = next
 	}
 }
+
+// failed says where an error comes from, and not what it must not say.
+func failed(err error) error { return redacted{fmt.Errorf("authorizetest: %w", err)} }
 
 // visit makes one request. It returns what is next, or the page.
 func (b *Browser) visit(n *navigation) (*navigation, *Page, error) {
@@ -174,7 +177,7 @@ func (b *Browser) visit(n *navigation) (*navigation, *Page, error) {
 	}
 	res, err := site.RoundTrip(r)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s %s: %w", n.method, withoutQuery(n.url.String()), err)
+		return nil, nil, fmt.Errorf("%s %s: %w", n.method, n.url, err)
 	}
 	defer res.Body.Close()
 	b.cookies.set(n.url, res.Cookies())
@@ -187,7 +190,7 @@ func (b *Browser) visit(n *navigation) (*navigation, *Page, error) {
 		err = errors.New("the page is too large")
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading %s: %w", withoutQuery(n.url.String()), err)
+		return nil, nil, fmt.Errorf("reading %s: %w", n.url, err)
 	}
 	page := b.newPage(r, n)
 	page.Status, page.Header, page.Body = res.StatusCode, res.Header, string(body)

@@ -203,7 +203,7 @@ func TestLoops(t *testing.T) {
 	s.redirects("/authorize", 302, "/login?req=secret")
 	s.redirects("/login", 302, "/authorize?req=secret")
 	page, err := s.Open("https://as.example/authorize")
-	wantError(t, page, err, "more than 20 redirects, the last of them GET https://as.example/login, GET https://as.example/authorize")
+	wantError(t, page, err, "more than 20 redirects, the last of them GET https://as.example/login?req=…, GET https://as.example/authorize?req=…, GET")
 	if len(s.seen) != maxRedirects || strings.Contains(err.Error(), "secret") {
 		t.Errorf("%d requests; the error is %v", len(s.seen), err)
 	}
@@ -211,14 +211,14 @@ func TestLoops(t *testing.T) {
 
 func TestTheBrowserStopsWhereItWouldLeave(t *testing.T) {
 	for _, tt := range []struct{ rule, location string }{
-		{"another host", "https://wiki.example/cb?code=a%20+b&state=%7E"},
-		{"another port", "https://as.example:8443/cb?code=a"},
-		{"another scheme", "http://app.example/cb?code=a"},
+		{"another host", "https://wiki.example/cb?a=a%20+b&b=%7E"},
+		{"another port", "https://as.example:8443/cb?a=b"},
+		{"another scheme", "http://app.example/cb?a=b"},
 		{"a subdomain", "https://x.as.example/cb"},
-		{"a scheme of its own", "com.example.app:/cb?code=a"},
-		{"a fragment is kept", "https://wiki.example/cb#code=a"},
-		{"a port of loopback", "http://127.0.0.1:49152/cb?code=a"},
-		{"loopback with version 6", "http://[::1]:49152/cb?code=a"},
+		{"a scheme of its own", "com.example.app:/cb?a=b"},
+		{"a fragment is kept", "https://wiki.example/cb#a=b"},
+		{"a port of loopback", "http://127.0.0.1:49152/cb?a=b"},
+		{"loopback with version 6", "http://[::1]:49152/cb?a=b"},
 	} {
 		s := newSite(t)
 		s.redirects("/", 302, tt.location)
@@ -316,11 +316,8 @@ func TestARealServer(t *testing.T) {
 		t.Errorf("got %v, %v", page, err)
 	}
 	server.Close()
-	page, err = b.Open(server.URL + "/?secret")
-	wantError(t, page, err, server.URL)
-	if strings.Contains(strings.SplitN(err.Error(), ": ", 3)[1], "secret") {
-		t.Errorf("the error shows the query: %v", err)
-	}
+	page, err = b.Open(server.URL + "/?req=secret")
+	wantError(t, page, err, server.URL+"/?req=…: ")
 
 	plain := httptest.NewServer(mux)
 	defer plain.Close()

@@ -119,6 +119,9 @@ func (c *Client) Start(changes ...url.Values) *Flow {
 	return f
 }
 
+// String is the address of the request without what is secret in it.
+func (f *Flow) String() string { return redact(f.URL) }
+
 // Redemption is what the client presents at the token endpoint for the code.
 func (f *Flow) Redemption(code string) authorize.Redemption {
 	return authorize.Redemption{Code: code, ClientID: f.clientID, RedirectURI: f.sentURI, Verifier: f.Verifier}
@@ -157,7 +160,7 @@ func (f *Flow) Check(r *http.Request) (code string, err error) {
 		return "", err
 	}
 	if rest != "" {
-		return "", fmt.Errorf("the answer was posted to %s, which is more than the redirect URI", at.Redacted())
+		return "", redacted{fmt.Errorf("the answer was posted to %s, which is more than the redirect URI", &at)}
 	}
 	if r.PostForm != nil {
 		return f.verify(r.PostForm)
@@ -248,7 +251,7 @@ func (f *Flow) after(answer string) (string, error) {
 	}
 	address, err := normalURL(answer)
 	if err != nil {
-		return "", fmt.Errorf("the address of the answer: %w", err)
+		return "", redacted{fmt.Errorf("the address of the answer: %w", err)}
 	}
 	rest, found := strings.CutPrefix(address, expected)
 	if found && rest == "" {
@@ -263,7 +266,7 @@ func (f *Flow) after(answer string) (string, error) {
 	}
 	query, separated := strings.CutPrefix(rest, separator)
 	if !found || !separated {
-		return "", fmt.Errorf("this is not the redirect URI %s but %s", f.destination, withoutQuery(answer))
+		return "", redacted{fmt.Errorf("this is not the redirect URI %s but %s", f.destination, answer)}
 	}
 	return query, nil
 }
@@ -280,14 +283,6 @@ func normalURL(text string) (string, error) {
 	return u.String(), nil
 }
 
-// withoutQuery leaves out the fragment too: each may hold a code.
-func withoutQuery(address string) string {
-	if i := strings.IndexAny(address, "?#"); i >= 0 {
-		return address[:i]
-	}
-	return address
-}
-
 // verify checks that the answer is for this flow before it looks at what it says.
 func (f *Flow) verify(answer url.Values) (code string, err error) {
 	for name, values := range answer {
@@ -299,7 +294,10 @@ func (f *Flow) verify(answer url.Values) (code string, err error) {
 		return "", fmt.Errorf("the answer has the iss %q, want %q", iss, f.issuer)
 	}
 	if state := answer.Get("state"); state != f.State || answer.Has("state") != (f.State != "") {
-		return "", fmt.Errorf("the answer has the state %q, want %q", state, f.State)
+		if f.State == "" {
+			return "", errors.New("the answer has a state, and the request had none")
+		}
+		return "", errors.New("the answer does not have the state of the request")
 	}
 	if answer.Has("error") {
 		return "", f.refused(answer)

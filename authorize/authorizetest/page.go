@@ -81,12 +81,13 @@ type control struct {
 	choice      bool // a checkbox, radio button or option: the value is fixed
 }
 
-// String shows the whole page, for messages of tests.
+// String shows the whole page, for messages of tests, with … for every waiting request,
+// code, state, verifier and token in its address, its forms and its links.
 func (p *Page) String() string {
 	if p.Left {
-		return fmt.Sprintf("leaving for %s %s", p.Request.Method, p.URL)
+		return redact(fmt.Sprintf("leaving for %s %s", p.Request.Method, p.URL))
 	}
-	return fmt.Sprintf("%s %s: %d\n%s", p.Request.Method, p.URL, p.Status, p.Body)
+	return redact(fmt.Sprintf("%s %s: %d\n%s", p.Request.Method, p.URL, p.Status, p.Body))
 }
 
 // Submit fills in the form of the page and sends it; where there are several, the
@@ -227,10 +228,18 @@ func (f *Form) accepts(name string, values []string) error {
 		case texts > 0:
 			texts--
 		default:
-			return fmt.Errorf("authorizetest: the field %q cannot be %q, it can be %q", name, values, choices)
+			return fmt.Errorf("authorizetest: the field %q cannot be %s, it can be %s", name, shown(name, values), shown(name, choices))
 		}
 	}
 	return nil
+}
+
+// shown quotes the values of a field for a message.
+func shown(name string, values []string) string {
+	if len(values) > 0 && secretName.MatchString(strings.ToLower(name)) {
+		return "…"
+	}
+	return fmt.Sprintf("%q", values)
 }
 
 // button returns the button of that name, the first if none is named, and nil if
