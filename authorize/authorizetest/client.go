@@ -19,7 +19,8 @@ import (
 )
 
 // Client is an application that asks for authorization, as far as the
-// authorization endpoint sees it (RFC 6749 §4.1). Its methods change nothing in it.
+// authorization endpoint and the token endpoint see it (RFC 6749 §4.1). Its methods change
+// nothing in it.
 type Client struct {
 	// Issuer is the server's issuer identifier, which every answer must carry as
 	// iss (RFC 9207 §2.4). It must be set.
@@ -36,6 +37,12 @@ type Client struct {
 	// Scopes are asked for. Empty: the request has no scope. With openid among
 	// them it has a nonce.
 	Scopes []string
+
+	// TokenEndpoint is where [Flow.Exchange] takes the code. Empty: nowhere.
+	TokenEndpoint string
+
+	// Secret authenticates the client there. Empty: it is a public client.
+	Secret string
 }
 
 // Flow is one authorization request and what is needed to check its answer.
@@ -55,12 +62,14 @@ type Flow struct {
 	Nonce    string
 	Verifier string
 
-	issuer       string
-	clientID     string
-	sentURI      string // redirect_uri as sent, empty if it was not
-	destination  string
-	responseType string
-	responseMode string // "query" where none was asked for
+	issuer        string
+	clientID      string
+	sentURI       string // redirect_uri as sent, empty if it was not
+	destination   string
+	responseType  string
+	responseMode  string // "query" where none was asked for
+	tokenEndpoint string
+	secret        string
 }
 
 // Start makes a new request for a code: with a state, S256 PKCE and the rest of
@@ -87,29 +96,24 @@ func (c *Client) Start(changes ...url.Values) *Flow {
 	if slices.Contains(c.Scopes, "openid") {
 		p.Set("nonce", rand.Text())
 	}
-	for _, change := range changes {
-		for name, values := range change {
-			p[name] = slices.Clone(values)
-			if len(values) == 0 {
-				delete(p, name)
-			}
-		}
-	}
+	change(p, changes)
 	if p.Get("code_challenge") != pkce.Challenge(verifier) {
 		verifier = ""
 	}
 	f := &Flow{
-		Endpoint:     cmp.Or(c.Endpoint, strings.TrimSuffix(c.Issuer, "/")+"/authorize"),
-		Params:       p,
-		State:        p.Get("state"),
-		Nonce:        p.Get("nonce"),
-		Verifier:     verifier,
-		issuer:       c.Issuer,
-		clientID:     p.Get("client_id"),
-		sentURI:      p.Get("redirect_uri"),
-		destination:  cmp.Or(p.Get("redirect_uri"), c.RedirectURI),
-		responseType: p.Get("response_type"),
-		responseMode: cmp.Or(p.Get("response_mode"), "query"),
+		Endpoint:      cmp.Or(c.Endpoint, strings.TrimSuffix(c.Issuer, "/")+"/authorize"),
+		Params:        p,
+		State:         p.Get("state"),
+		Nonce:         p.Get("nonce"),
+		Verifier:      verifier,
+		issuer:        c.Issuer,
+		clientID:      p.Get("client_id"),
+		sentURI:       p.Get("redirect_uri"),
+		destination:   cmp.Or(p.Get("redirect_uri"), c.RedirectURI),
+		responseType:  p.Get("response_type"),
+		responseMode:  cmp.Or(p.Get("response_mode"), "query"),
+		tokenEndpoint: c.TokenEndpoint,
+		secret:        c.Secret,
 	}
 	separator := "?"
 	if strings.Contains(f.Endpoint, "?") {
@@ -117,6 +121,18 @@ func (c *Client) Start(changes ...url.Values) *Flow {
 	}
 	f.URL = f.Endpoint + separator + p.Encode()
 	return f
+}
+
+// change replaces parameters, and leaves out those without values.
+func change(p url.Values, changes []url.Values) {
+	for _, c := range changes {
+		for name, values := range c {
+			p[name] = slices.Clone(values)
+			if len(values) == 0 {
+				delete(p, name)
+			}
+		}
+	}
 }
 
 // String is the address of the request without what is secret in it.
