@@ -37,12 +37,22 @@ const (
 type Browser struct {
 	sites   map[string]http.RoundTripper
 	cookies *cookies
+
+	// leaves says for which addresses the browser stops although it has their site.
+	leaves func(*url.URL) bool
 }
 
 // NewBrowser returns a browser without cookies and without sites.
 func NewBrowser() *Browser {
-	return &Browser{sites: map[string]http.RoundTripper{}, cookies: newCookies()}
+	return &Browser{
+		sites:   map[string]http.RoundTripper{},
+		cookies: newCookies(),
+		leaves:  func(*url.URL) bool { return false },
+	}
 }
+
+// another returns a browser of somebody else with the same sites.
+func (b *Browser) another() *Browser { return &Browser{b.sites, newCookies(), b.leaves} }
 
 // Handle makes h the site of the origin, such as "https://accounts.example" or
 // "http://localhost:8080". Nothing is sent over a network. With https, r.TLS is
@@ -167,7 +177,7 @@ func (b *Browser) visit(n *navigation) (*navigation, *Page, error) {
 		return nil, nil, err
 	}
 	site := b.sites[originOf(n.url)]
-	if site == nil {
+	if site == nil || b.leaves(n.url) {
 		page := b.newPage(r, n)
 		page.Left = true
 		return nil, page, nil
@@ -203,7 +213,7 @@ func (b *Browser) newPage(r *http.Request, n *navigation) *Page {
 	// The request can be read by Check, as often as one likes.
 	r = r.WithContext(context.Background())
 	r.Body = io.NopCloser(strings.NewReader(n.body))
-	return &Page{Request: r, URL: r.URL, Header: http.Header{}, browser: b}
+	return &Page{Request: r, URL: r.URL, Header: http.Header{}, browser: b, from: r.URL}
 }
 
 // inProcess serves requests as a server would.

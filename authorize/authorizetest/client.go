@@ -115,12 +115,17 @@ func (c *Client) Start(changes ...url.Values) *Flow {
 		tokenEndpoint: c.TokenEndpoint,
 		secret:        c.Secret,
 	}
+	f.URL = f.address()
+	return f
+}
+
+// address is the request as a link.
+func (f *Flow) address() string {
 	separator := "?"
 	if strings.Contains(f.Endpoint, "?") {
 		separator = "&"
 	}
-	f.URL = f.Endpoint + separator + p.Encode()
-	return f
+	return f.Endpoint + separator + f.Params.Encode()
 }
 
 // change replaces parameters, and leaves out those without values.

@@ -154,7 +154,7 @@ func refusedTokens(res *http.Response, answer map[string]any, basic bool) error 
 		if basic && res.Header.Get("WWW-Authenticate") == "" {
 			return wrongAnswer(res, "has no WWW-Authenticate, which RFC 6749 §5.2 wants where the client has used HTTP Basic")
 		}
-	case status != http.StatusBadRequest && status != http.StatusTooManyRequests && status < http.StatusInternalServerError:
+	case status != http.StatusBadRequest && status != http.StatusTooManyRequests && status < 500:
 		return wrongAnswer(res, "has the error %s, and RFC 6749 §5.2 wants the status 400 for that", code)
 	}
 	refused := &oautherr.Error{Code: oautherr.Code(code), Description: text}

@@ -33,7 +33,21 @@ type Page struct {
 	Links []Link
 
 	browser *Browser
+	from    *url.URL // where forms and links are sent from, URL unless it is copied
 	policy  string
+}
+
+// copied returns the page as another site shows a copy of it to a user of the browser b.
+func (p *Page) copied(from *url.URL, b *Browser) *Page {
+	c := *p
+	c.browser, c.from, c.policy, c.Header, c.Forms = b, from, "", p.Header.Clone(), nil
+	c.Header.Del("Content-Security-Policy")
+	for _, f := range p.Forms {
+		form := *f
+		form.page = &c
+		c.Forms = append(c.Forms, &form)
+	}
+	return &c
 }
 
 // Link is a link on a page.
@@ -138,7 +152,7 @@ func (p *Page) Click(text string) (*Page, error) {
 	if found == nil {
 		return nil, fmt.Errorf("authorizetest: no link says %q on %s", text, p)
 	}
-	n := &navigation{method: http.MethodGet, url: found.URL, from: p.URL, policy: p.policy}
+	n := &navigation{method: http.MethodGet, url: found.URL, from: p.from, policy: p.policy}
 	if found.noReferrer {
 		n.policy = "no-referrer"
 	}
@@ -151,7 +165,7 @@ func (f *Form) Submit(values url.Values, button ...string) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &navigation{method: f.Method, url: f.Action, from: f.page.URL, policy: f.page.policy}
+	n := &navigation{method: f.Method, url: f.Action, from: f.page.from, policy: f.page.policy}
 	n.formAction = formActions(f.page.URL, f.page.Header)
 	enctype := f.enctype
 	if b, _ := f.button(button); b != nil {
@@ -228,7 +242,8 @@ func (f *Form) accepts(name string, values []string) error {
 		case texts > 0:
 			texts--
 		default:
-			return fmt.Errorf("authorizetest: the field %q cannot be %s, it can be %s", name, shown(name, values), shown(name, choices))
+			return fmt.Errorf("authorizetest: the field %q cannot be %s, it can be %s",
+				name, shown(name, values), shown(name, choices))
 		}
 	}
 	return nil
