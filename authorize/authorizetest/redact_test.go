@@ -1,6 +1,11 @@
 package authorizetest
 
 import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
 	"testing"
 )
 
@@ -34,5 +39,117 @@ func TestRedact(t *testing.T) {
 				t.Errorf("redacted once more it is %s", once)
 			}
 		})
+	}
+}
+
+// awkwardPages are pages that no browser can make anything of.
+func awkwardPages(p *program) {
+	redirect := func(to string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", to+"?"+r.URL.RawQuery)
+			w.WriteHeader(http.StatusFound)
+		}
+	}
+	p.pages["GET /loop"] = redirect("/loop")
+	p.pages["GET /malformed"] = redirect("/%zz")
+	p.pages["GET /script"] = redirect("javascript:alert")
+	p.pages["GET /strict"] = func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Security-Policy", "form-action 'none'")
+		fmt.Fprint(w, "<!DOCTYPE html><form></form>")
+	}
+}
+
+// A whole sign-in with all that can go wrong: whatever is said, no value in it lets anybody go
+// on with the sign-in.
+func TestNoMessageTellsASecret(t *testing.T) {
+	host := hostOf(awkwardPages)
+	v := host.visit(t)
+	v.browser.Connect("https://down.example", broke{})
+	var messages []string
+	say := func(what ...any) { messages = append(messages, strings.TrimPrefix(fmt.Sprintln(what...), "<nil> ")) }
+	must := func(page *Page, err error) *Page {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		say(page)
+		return page
+	}
+	open := func(address string) (*Page, error) { return v.browser.Open(address) }
+
+	flow, other, posted := host.Client.Start(), host.Client.Start(), host.Client.Start(url.Values{"response_mode": {"form_post"}})
+	login := must(v.browser.OpenFrom(elsewhere, flow.URL))
+	consent := must(host.SignIn(login))
+	answer := must(host.Agree(consent))
+	form := must(open(posted.URL))
+	code, formCode := answer.URL.Query().Get("code"), form.Forms[0].Fields.Get("code")
+	secrets := []string{
+		flow.State, flow.Verifier, posted.State, code, formCode,
+		login.URL.Query().Get("req"), login.Forms[0].Fields.Get("req"), consent.URL.Query().Get("req"),
+	}
+	for i, s := range secrets {
+		if len(s) < 20 {
+			t.Fatalf("secret %d is %q", i, s)
+		}
+	}
+
+	say(flow)
+	say(login.Click("nothing"))
+	say(login.Submit(nil, "nothing"))
+	say(login.Submit(url.Values{"req": {secrets[5], secrets[6]}}))
+	say((&Page{Request: login.Request, URL: login.URL, Body: login.Body}).Submit(nil))
+	say(flow.Check(login.Request))
+	say(other.Check(answer.Request))
+	say(flow.CheckURL(answer.URL.String() + "#" + code))
+	say(flow.CheckURL(answer.URL.String() + "&x=%zz"))
+	say(flow.CheckURL("https://wiki.example/%zz?" + answer.URL.RawQuery))
+	say(posted.CheckURL(answer.URL.String()))
+	stray, err := http.NewRequest(http.MethodPost, answer.URL.String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	say(posted.Check(stray))
+	f := &failure{TB: t}
+	f.of(func() string { return other.Expect(f, answer, nil) })
+	say(f.text)
+	query := login.URL.RawQuery + "&" + answer.URL.RawQuery
+	for _, address := range []string{
+		"https://as.example/loop?", "https://as.example/malformed?", "https://as.example/script?", "https://as.example/%zz?",
+		"https://down.example/?", "https://user:" + code + "@down.example/?",
+	} {
+		say(open(address + query))
+	}
+	say(must(open("https://as.example/strict?" + query)).Submit(nil))
+	say(v.browser.OpenFrom("/page?"+query, "https://as.example/"))
+	say(v.browser.OpenFrom("https://%zz/page?"+query, "https://as.example/"))
+	say(v.browser.SetCookies("https://%zz/page?" + query))
+	func() {
+		defer func() { say(recover()) }()
+		v.browser.Handle("https://wiki.example/cb?"+query, nil)
+	}()
+	token := newProgram()
+	say(flow.Exchange(token, code, url.Values{"code_verifier": {posted.Verifier}}))
+	say(other.Exchange(http.NotFoundHandler(), code))
+	other.tokenEndpoint = "https://as.example/%zz?" + query
+	say(other.Exchange(token, code))
+	_, err = other.exchange(broke{}, code)
+	say(err)
+	say(v.redeem(other, code, ""))
+
+	for _, message := range messages {
+		if len(message) < 15 {
+			t.Errorf("there is no message: %q", message)
+		}
+		for i, s := range secrets {
+			if strings.Contains(message, s) {
+				t.Errorf("secret %d is in the message\n%s", i, message)
+			}
+		}
+	}
+	if !strings.Contains(messages[0], "login?req=…: 200") || !strings.Contains(messages[0], `name="req" value="…"`) {
+		t.Errorf("the login page reads\n%s", messages[0])
+	}
+	if _, err := open("https://down.example/?" + query); !errors.Is(err, errBroke) {
+		t.Errorf("what is redacted is not found: %v", err)
 	}
 }
