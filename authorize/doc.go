@@ -164,9 +164,10 @@
 //
 // # Testing
 //
-// The package authorizetest has a client, a browser and the tests for stores. [Handler.Explain]
-// says rule by rule what the endpoint would do with a request, without a browser and
-// without side effects.
+// The package authorizetest has the standard cases of a sign-in, to run over a host's own
+// pages, a client and a browser for all other cases, and the tests for stores.
+// [Handler.Explain] says rule by rule what the endpoint would do with a request, without a
+// browser and without side effects.
 //
 // # The request's way
 //

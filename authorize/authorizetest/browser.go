@@ -1,7 +1,6 @@
 package authorizetest
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -38,16 +37,27 @@ const (
 type Browser struct {
 	sites   map[string]http.RoundTripper
 	cookies *cookies
+
+	// leaves says for which addresses the browser stops although it has their site.
+	leaves func(*url.URL) bool
 }
 
 // NewBrowser returns a browser without cookies and without sites.
 func NewBrowser() *Browser {
-	return &Browser{sites: map[string]http.RoundTripper{}, cookies: newCookies()}
+	return &Browser{
+		sites:   map[string]http.RoundTripper{},
+		cookies: newCookies(),
+		leaves:  func(*url.URL) bool { return false },
+	}
 }
+
+// another returns a browser of somebody else with the same sites.
+func (b *Browser) another() *Browser { return &Browser{b.sites, newCookies(), b.leaves} }
 
 // Handle makes h the site of the origin, such as "https://accounts.example" or
 // "http://localhost:8080". Nothing is sent over a network. With https, r.TLS is
-// set. A panic of h reaches the test. Handle panics if origin is not scheme, host
+// set. A response without a Content-Type gets the one that a server would send. A
+// panic of h reaches the test. Handle panics if origin is not scheme, host
 // and optional port, or has a site already.
 func (b *Browser) Handle(origin string, h http.Handler) { b.Connect(origin, inProcess{h}) }
 
@@ -57,7 +67,7 @@ func (b *Browser) Connect(origin string, t http.RoundTripper) {
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" || *u != (url.URL{Scheme: u.Scheme, Host: u.Host}) ||
 		u.Scheme != "https" && u.Scheme != "http" {
-		panic(fmt.Sprintf("authorizetest: %q is not an origin such as https://accounts.example", origin))
+		panic(fmt.Sprintf("authorizetest: %q is not an origin such as https://accounts.example", redact(origin)))
 	}
 	if b.sites[originOf(u)] != nil {
 		panic(fmt.Sprintf("authorizetest: the origin %s has a site already", origin))
@@ -93,14 +103,14 @@ func (b *Browser) PostFrom(from, address string, form url.Values) (*Page, error)
 func (b *Browser) start(from, address string, n navigation) (*Page, error) {
 	var err error
 	if n.url, err = url.Parse(address); err != nil {
-		return nil, fmt.Errorf("authorizetest: %w", err)
+		return nil, failed(err)
 	}
 	if from != "" || n.method == http.MethodPost {
 		if n.from, err = url.Parse(from); err != nil {
-			return nil, fmt.Errorf("authorizetest: the page before: %w", err)
+			return nil, failed(fmt.Errorf("the page before: %w", err))
 		}
 		if n.from.Host == "" {
-			return nil, fmt.Errorf("authorizetest: the page before, %q, is not an absolute URL", from)
+			return nil, failed(fmt.Errorf("the page before, %q, is not an absolute URL", from))
 		}
 	}
 	if b.sites[originOf(n.url)] == nil {
@@ -125,7 +135,7 @@ func (b *Browser) Cookies(address string) []*http.Cookie {
 func (b *Browser) SetCookies(address string, set ...*http.Cookie) error {
 	u, err := url.Parse(address)
 	if err != nil {
-		return fmt.Errorf("authorizetest: %w", err)
+		return failed(err)
 	}
 	b.cookies.set(u, set)
 	return nil
@@ -134,21 +144,21 @@ func (b *Browser) SetCookies(address string, set ...*http.Cookie) error {
 // navigate follows the redirects to their end.
 func (b *Browser) navigate(n *navigation) (*Page, error) {
 	for {
-		n.trail = append(n.trail, n.method+" "+withoutQuery(n.url.String()))
+		n.trail = append(n.trail, n.method+" "+n.url.String())
 		if len(n.trail) > maxRedirects {
 			last := n.trail[len(n.trail)-4:]
-			return nil, fmt.Errorf("authorizetest: more than %d redirects, the last of them %s",
-				maxRedirects, strings.Join(last, ", "))
+			return nil, failed(fmt.Errorf("more than %d redirects, the last of them %s",
+				maxRedirects, strings.Join(last, ", ")))
 		}
 		if err := n.blocked(); err != nil {
-			return nil, fmt.Errorf("authorizetest: %w", err)
+			return nil, failed(err)
 		}
 		if n.from != nil {
 			n.site = max(n.site, relate(n.from, n.url))
 		}
 		next, page, err := b.visit(n)
 		if err != nil {
-			return nil, fmt.Errorf("authorizetest: %w", err)
+			return nil, failed(err)
 		}
 		if next == nil {
 			return page, nil
@@ -156,6 +166,9 @@ func (b *Browser) navigate(n *navigation) (*Page, error) {
 		n = next
 	}
 }
+
+// failed says where an error comes from, and not what it must not say.
+func failed(err error) error { return redacted{fmt.Errorf("authorizetest: %w", err)} }
 
 // visit makes one request. It returns what is next, or the page.
 func (b *Browser) visit(n *navigation) (*navigation, *Page, error) {
@@ -166,7 +179,7 @@ func (b *Browser) visit(n *navigation) (*navigation, *Page, error) {
 		return nil, nil, err
 	}
 	site := b.sites[originOf(n.url)]
-	if site == nil {
+	if site == nil || b.leaves(n.url) {
 		page := b.newPage(r, n)
 		page.Left = true
 		return nil, page, nil
@@ -176,7 +189,7 @@ func (b *Browser) visit(n *navigation) (*navigation, *Page, error) {
 	}
 	res, err := site.RoundTrip(r)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s %s: %w", n.method, withoutQuery(n.url.String()), err)
+		return nil, nil, fmt.Errorf("%s %s: %w", n.method, n.url, err)
 	}
 	defer res.Body.Close()
 	b.cookies.set(n.url, res.Cookies())
@@ -189,7 +202,7 @@ func (b *Browser) visit(n *navigation) (*navigation, *Page, error) {
 		err = errors.New("the page is too large")
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading %s: %w", withoutQuery(n.url.String()), err)
+		return nil, nil, fmt.Errorf("reading %s: %w", n.url, err)
 	}
 	page := b.newPage(r, n)
 	page.Status, page.Header, page.Body = res.StatusCode, res.Header, string(body)
@@ -202,7 +215,7 @@ func (b *Browser) newPage(r *http.Request, n *navigation) *Page {
 	// The request can be read by Check, as often as one likes.
 	r = r.WithContext(context.Background())
 	r.Body = io.NopCloser(strings.NewReader(n.body))
-	return &Page{Request: r, URL: r.URL, Header: http.Header{}, browser: b}
+	return &Page{Request: r, URL: r.URL, Header: http.Header{}, browser: b, from: r.URL}
 }
 
 // inProcess serves requests as a server would.
@@ -221,10 +234,50 @@ func (p inProcess) RoundTrip(out *http.Request) (*http.Response, error) {
 	if out.URL.Scheme == "https" {
 		in.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, ServerName: out.URL.Hostname()}
 	}
-	w := httptest.NewRecorder()
-	w.Body = new(bytes.Buffer)
+	w := &recorder{ResponseRecorder: httptest.NewRecorder()}
 	p.handler.ServeHTTP(w, in)
-	res := w.Result()
+	res := w.result()
 	res.Request = out
 	return res, nil
+}
+
+// recorder records a response as a server sends it. That of httptest guesses a missing
+// Content-Type from the first write, and not at all after a WriteHeader.
+type recorder struct {
+	*httptest.ResponseRecorder
+	flushed int // bytes of the body that were sent first
+}
+
+func (w *recorder) Write(p []byte) (int, error) {
+	w.WriteHeader(http.StatusOK) // counts if it is the first
+	return w.ResponseRecorder.Write(p)
+}
+
+// WriteString is there because io.WriteString would go past Write.
+func (w *recorder) WriteString(s string) (int, error) { return w.Write([]byte(s)) }
+
+func (w *recorder) Flush() {
+	if !w.Flushed {
+		w.flushed = w.Body.Len()
+	}
+	w.ResponseRecorder.Flush()
+}
+
+// result guesses the Content-Type as net/http does: from the first bytes that are sent.
+func (w *recorder) result() *http.Response {
+	body := w.Body.Bytes()
+	res := w.Result()
+	if res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified {
+		res.Body = http.NoBody
+		return res
+	}
+	if w.Flushed {
+		body = body[:w.flushed]
+	}
+	_, typed := res.Header["Content-Type"]
+	encoded := res.Header.Get("Content-Encoding") != "" || res.Header.Get("Transfer-Encoding") != ""
+	if !typed && !encoded && len(body) > 0 {
+		res.Header.Set("Content-Type", http.DetectContentType(body))
+	}
+	return res
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // received is a request as the handler of a site saw it.
@@ -201,7 +203,7 @@ func TestLoops(t *testing.T) {
 	s.redirects("/authorize", 302, "/login?req=secret")
 	s.redirects("/login", 302, "/authorize?req=secret")
 	page, err := s.Open("https://as.example/authorize")
-	wantError(t, page, err, "more than 20 redirects, the last of them GET https://as.example/login, GET https://as.example/authorize")
+	wantError(t, page, err, "more than 20 redirects, the last of them GET https://as.example/login?req=…, GET https://as.example/authorize?req=…, GET")
 	if len(s.seen) != maxRedirects || strings.Contains(err.Error(), "secret") {
 		t.Errorf("%d requests; the error is %v", len(s.seen), err)
 	}
@@ -209,14 +211,14 @@ func TestLoops(t *testing.T) {
 
 func TestTheBrowserStopsWhereItWouldLeave(t *testing.T) {
 	for _, tt := range []struct{ rule, location string }{
-		{"another host", "https://wiki.example/cb?code=a%20+b&state=%7E"},
-		{"another port", "https://as.example:8443/cb?code=a"},
-		{"another scheme", "http://app.example/cb?code=a"},
+		{"another host", "https://wiki.example/cb?a=a%20+b&b=%7E"},
+		{"another port", "https://as.example:8443/cb?a=b"},
+		{"another scheme", "http://app.example/cb?a=b"},
 		{"a subdomain", "https://x.as.example/cb"},
-		{"a scheme of its own", "com.example.app:/cb?code=a"},
-		{"a fragment is kept", "https://wiki.example/cb#code=a"},
-		{"a port of loopback", "http://127.0.0.1:49152/cb?code=a"},
-		{"loopback with version 6", "http://[::1]:49152/cb?code=a"},
+		{"a scheme of its own", "com.example.app:/cb?a=b"},
+		{"a fragment is kept", "https://wiki.example/cb#a=b"},
+		{"a port of loopback", "http://127.0.0.1:49152/cb?a=b"},
+		{"loopback with version 6", "http://[::1]:49152/cb?a=b"},
 	} {
 		s := newSite(t)
 		s.redirects("/", 302, tt.location)
@@ -314,11 +316,8 @@ func TestARealServer(t *testing.T) {
 		t.Errorf("got %v, %v", page, err)
 	}
 	server.Close()
-	page, err = b.Open(server.URL + "/?secret")
-	wantError(t, page, err, server.URL)
-	if strings.Contains(strings.SplitN(err.Error(), ": ", 3)[1], "secret") {
-		t.Errorf("the error shows the query: %v", err)
-	}
+	page, err = b.Open(server.URL + "/?req=secret")
+	wantError(t, page, err, server.URL+"/?req=…: ")
 
 	plain := httptest.NewServer(mux)
 	defer plain.Close()
@@ -385,6 +384,85 @@ func TestAHandlerSeesWhatAServerWouldReceive(t *testing.T) {
 	}
 	if err := got.ParseForm(); err != nil || got.PostForm.Get("a") != "x\r\ny\r\nz\r\n" || got.ContentLength == 0 {
 		t.Errorf("the form is %q, %v", got.PostForm, err)
+	}
+}
+
+// What a handler writes has the type over a server that it has in process.
+func TestTheContentTypeIsAsFromAServer(t *testing.T) {
+	const page = "<!DOCTYPE html><title>x</title>"
+	for _, tt := range []struct {
+		rule  string
+		write func(w http.ResponseWriter)
+	}{
+		{"a page", func(w http.ResponseWriter) { io.WriteString(w, page) }},
+		{"a page in small pieces", func(w http.ResponseWriter) {
+			io.WriteString(w, "<!")
+			w.Write([]byte(page[2:]))
+		}},
+		{"a page after its status", func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusForbidden)
+			io.WriteString(w, page)
+		}},
+		{"text", func(w http.ResponseWriter) { io.WriteString(w, "hello") }},
+		{"nothing", func(http.ResponseWriter) {}},
+		{"a status alone", func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) }},
+		{"a status that has no body", func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusNoContent)
+			io.WriteString(w, page)
+		}},
+		{"a type of its own", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "text/css")
+			io.WriteString(w, page)
+		}},
+		{"a type that comes too late", func(w http.ResponseWriter) {
+			io.WriteString(w, page)
+			w.Header().Set("Content-Type", "text/css")
+		}},
+		{"no type on purpose", func(w http.ResponseWriter) {
+			w.Header()["Content-Type"] = nil
+			io.WriteString(w, page)
+		}},
+		{"what is compressed", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Encoding", "br")
+			io.WriteString(w, page)
+		}},
+		{"a transfer coding", func(w http.ResponseWriter) {
+			w.Header().Set("Transfer-Encoding", "chunked")
+			io.WriteString(w, page)
+		}},
+		{"a page that is flushed early", func(w http.ResponseWriter) {
+			io.WriteString(w, "<!")
+			w.(http.Flusher).Flush()
+			io.WriteString(w, page[2:])
+		}},
+		{"a page that is flushed before it begins", func(w http.ResponseWriter) {
+			w.(http.Flusher).Flush()
+			io.WriteString(w, page)
+		}},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { tt.write(w) })
+			server := httptest.NewServer(handler)
+			defer server.Close()
+			var got [2]*Page
+			for i, connect := range []func(b *Browser){
+				func(b *Browser) { b.Handle(server.URL, handler) },
+				func(b *Browser) { b.Connect(server.URL, nil) },
+			} {
+				b := NewBrowser()
+				connect(b)
+				var err error
+				if got[i], err = b.Open(server.URL + "/"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if diff := cmp.Diff(got[1].Header.Values("Content-Type"), got[0].Header.Values("Content-Type")); diff != "" {
+				t.Errorf("the Content-Type over a server (-) and in process (+):\n%s", diff)
+			}
+			if got[0].Status != got[1].Status || got[0].Body != got[1].Body {
+				t.Errorf("over a server %v, in process %v", got[1], got[0])
+			}
+		})
 	}
 }
 

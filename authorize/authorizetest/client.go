@@ -19,7 +19,8 @@ import (
 )
 
 // Client is an application that asks for authorization, as far as the
-// authorization endpoint sees it (RFC 6749 §4.1). Its methods change nothing in it.
+// authorization endpoint and the token endpoint see it (RFC 6749 §4.1). Its methods change
+// nothing in it.
 type Client struct {
 	// Issuer is the server's issuer identifier, which every answer must carry as
 	// iss (RFC 9207 §2.4). It must be set.
@@ -36,6 +37,12 @@ type Client struct {
 	// Scopes are asked for. Empty: the request has no scope. With openid among
 	// them it has a nonce.
 	Scopes []string
+
+	// TokenEndpoint is where [Flow.Exchange] takes the code. Empty: nowhere.
+	TokenEndpoint string
+
+	// Secret authenticates the client there. Empty: it is a public client.
+	Secret string
 }
 
 // Flow is one authorization request and what is needed to check its answer.
@@ -55,12 +62,14 @@ type Flow struct {
 	Nonce    string
 	Verifier string
 
-	issuer       string
-	clientID     string
-	sentURI      string // redirect_uri as sent, empty if it was not
-	destination  string
-	responseType string
-	responseMode string // "query" where none was asked for
+	issuer        string
+	clientID      string
+	sentURI       string // redirect_uri as sent, empty if it was not
+	destination   string
+	responseType  string
+	responseMode  string // "query" where none was asked for
+	tokenEndpoint string
+	secret        string
 }
 
 // Start makes a new request for a code: with a state, S256 PKCE and the rest of
@@ -87,37 +96,52 @@ func (c *Client) Start(changes ...url.Values) *Flow {
 	if slices.Contains(c.Scopes, "openid") {
 		p.Set("nonce", rand.Text())
 	}
-	for _, change := range changes {
-		for name, values := range change {
+	change(p, changes)
+	if p.Get("code_challenge") != pkce.Challenge(verifier) {
+		verifier = ""
+	}
+	f := &Flow{
+		Endpoint:      cmp.Or(c.Endpoint, strings.TrimSuffix(c.Issuer, "/")+"/authorize"),
+		Params:        p,
+		State:         p.Get("state"),
+		Nonce:         p.Get("nonce"),
+		Verifier:      verifier,
+		issuer:        c.Issuer,
+		clientID:      p.Get("client_id"),
+		sentURI:       p.Get("redirect_uri"),
+		destination:   cmp.Or(p.Get("redirect_uri"), c.RedirectURI),
+		responseType:  p.Get("response_type"),
+		responseMode:  cmp.Or(p.Get("response_mode"), "query"),
+		tokenEndpoint: c.TokenEndpoint,
+		secret:        c.Secret,
+	}
+	f.URL = f.address()
+	return f
+}
+
+// address is the request as a link.
+func (f *Flow) address() string {
+	separator := "?"
+	if strings.Contains(f.Endpoint, "?") {
+		separator = "&"
+	}
+	return f.Endpoint + separator + f.Params.Encode()
+}
+
+// change replaces parameters, and leaves out those without values.
+func change(p url.Values, changes []url.Values) {
+	for _, c := range changes {
+		for name, values := range c {
 			p[name] = slices.Clone(values)
 			if len(values) == 0 {
 				delete(p, name)
 			}
 		}
 	}
-	if p.Get("code_challenge") != pkce.Challenge(verifier) {
-		verifier = ""
-	}
-	f := &Flow{
-		Endpoint:     cmp.Or(c.Endpoint, strings.TrimSuffix(c.Issuer, "/")+"/authorize"),
-		Params:       p,
-		State:        p.Get("state"),
-		Nonce:        p.Get("nonce"),
-		Verifier:     verifier,
-		issuer:       c.Issuer,
-		clientID:     p.Get("client_id"),
-		sentURI:      p.Get("redirect_uri"),
-		destination:  cmp.Or(p.Get("redirect_uri"), c.RedirectURI),
-		responseType: p.Get("response_type"),
-		responseMode: cmp.Or(p.Get("response_mode"), "query"),
-	}
-	separator := "?"
-	if strings.Contains(f.Endpoint, "?") {
-		separator = "&"
-	}
-	f.URL = f.Endpoint + separator + p.Encode()
-	return f
 }
+
+// String is the address of the request without what is secret in it.
+func (f *Flow) String() string { return redact(f.URL) }
 
 // Redemption is what the client presents at the token endpoint for the code.
 func (f *Flow) Redemption(code string) authorize.Redemption {
@@ -157,7 +181,7 @@ func (f *Flow) Check(r *http.Request) (code string, err error) {
 		return "", err
 	}
 	if rest != "" {
-		return "", fmt.Errorf("the answer was posted to %s, which is more than the redirect URI", at.Redacted())
+		return "", redacted{fmt.Errorf("the answer was posted to %s, which is more than the redirect URI", &at)}
 	}
 	if r.PostForm != nil {
 		return f.verify(r.PostForm)
@@ -248,7 +272,7 @@ func (f *Flow) after(answer string) (string, error) {
 	}
 	address, err := normalURL(answer)
 	if err != nil {
-		return "", fmt.Errorf("the address of the answer: %w", err)
+		return "", redacted{fmt.Errorf("the address of the answer: %w", err)}
 	}
 	rest, found := strings.CutPrefix(address, expected)
 	if found && rest == "" {
@@ -263,7 +287,7 @@ func (f *Flow) after(answer string) (string, error) {
 	}
 	query, separated := strings.CutPrefix(rest, separator)
 	if !found || !separated {
-		return "", fmt.Errorf("this is not the redirect URI %s but %s", f.destination, withoutQuery(answer))
+		return "", redacted{fmt.Errorf("this is not the redirect URI %s but %s", f.destination, answer)}
 	}
 	return query, nil
 }
@@ -280,14 +304,6 @@ func normalURL(text string) (string, error) {
 	return u.String(), nil
 }
 
-// withoutQuery leaves out the fragment too: each may hold a code.
-func withoutQuery(address string) string {
-	if i := strings.IndexAny(address, "?#"); i >= 0 {
-		return address[:i]
-	}
-	return address
-}
-
 // verify checks that the answer is for this flow before it looks at what it says.
 func (f *Flow) verify(answer url.Values) (code string, err error) {
 	for name, values := range answer {
@@ -299,7 +315,10 @@ func (f *Flow) verify(answer url.Values) (code string, err error) {
 		return "", fmt.Errorf("the answer has the iss %q, want %q", iss, f.issuer)
 	}
 	if state := answer.Get("state"); state != f.State || answer.Has("state") != (f.State != "") {
-		return "", fmt.Errorf("the answer has the state %q, want %q", state, f.State)
+		if f.State == "" {
+			return "", errors.New("the answer has a state, and the request had none")
+		}
+		return "", errors.New("the answer does not have the state of the request")
 	}
 	if answer.Has("error") {
 		return "", f.refused(answer)

@@ -55,7 +55,7 @@ func newProgram() (*http.ServeMux, *authorize.Handler) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		loginPage.Execute(w, r.URL.Query().Get("req"))
 	})
-	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
+	login := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.ParseForm()
 		if r.PostForm.Has("cancel") {
 			endpoint.Deny(w, r)
@@ -72,6 +72,7 @@ func newProgram() (*http.ServeMux, *authorize.Handler) {
 		}
 		endpoint.Resume(w, r)
 	})
+	mux.Handle("POST /login", http.NewCrossOriginProtection().Handler(login))
 	return mux, endpoint
 }
 
@@ -223,4 +224,22 @@ func ExampleBrowser_PostFrom() {
 	fmt.Println(len(code), err)
 	// Output:
 	// 43 <nil>
+}
+
+// The standard cases of a sign-in, each as a subtest with a host of its own.
+func ExampleTestHost() {
+	var t *testing.T // of the test
+	authorizetest.TestHost(t, authorizetest.Host{
+		Client: wiki,
+		Open: func(t *testing.T, browser *authorizetest.Browser) {
+			mux, _ := newProgram()
+			browser.Handle("https://accounts.example", mux)
+		},
+		SignIn: func(page *authorizetest.Page) (*authorizetest.Page, error) {
+			return page.Submit(url.Values{"username": {"alice"}, "password": {"correct horse"}}, "Sign in")
+		},
+		Cancel: func(page *authorizetest.Page) (*authorizetest.Page, error) {
+			return page.Submit(nil, "Cancel")
+		},
+	})
 }

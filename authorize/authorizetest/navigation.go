@@ -23,7 +23,7 @@ type navigation struct {
 	site       relation // the most distant so far
 	tainted    bool     // a redirect made the origin meaningless
 	formAction []sources
-	trail      []string // addresses so far, for the message about a loop
+	trail      []string // requests so far, for the message about a loop
 }
 
 // relation is how far two addresses are apart.
@@ -183,10 +183,10 @@ func (n *navigation) follow(res *http.Response) (*navigation, error) {
 	}
 	to, err := n.url.Parse(location)
 	if err != nil {
-		return nil, fmt.Errorf("%s redirects to a malformed address: %w", n.url.Redacted(), err)
+		return nil, fmt.Errorf("%s redirects to a malformed address: %w", n.url, err)
 	}
 	if noBrowserFollows[to.Scheme] {
-		return nil, fmt.Errorf("%s redirects to a %s: URL, which no browser follows", n.url.Redacted(), to.Scheme)
+		return nil, fmt.Errorf("%s redirects to a %s: URL, which no browser follows", n.url, to.Scheme)
 	}
 	if !strings.Contains(location, "#") {
 		// The fragment goes along (RFC 9110 §10.2.2).
@@ -252,7 +252,7 @@ func (n *navigation) blocked() error {
 	for _, s := range n.formAction {
 		if !s.allow(n.url) {
 			return fmt.Errorf("the Content-Security-Policy of %s, form-action %s, makes Chromium stop the form's way to %s",
-				s.self.Redacted(), strings.Join(s.list, " "), originOf(n.url))
+				s.self, strings.Join(s.list, " "), originOf(n.url))
 		}
 	}
 	return nil

@@ -33,7 +33,21 @@ type Page struct {
 	Links []Link
 
 	browser *Browser
+	from    *url.URL // where forms and links are sent from, URL unless it is copied
 	policy  string
+}
+
+// copied returns the page as another site shows a copy of it to a user of the browser b.
+func (p *Page) copied(from *url.URL, b *Browser) *Page {
+	c := *p
+	c.browser, c.from, c.policy, c.Header, c.Forms = b, from, "", p.Header.Clone(), nil
+	c.Header.Del("Content-Security-Policy")
+	for _, f := range p.Forms {
+		form := *f
+		form.page = &c
+		c.Forms = append(c.Forms, &form)
+	}
+	return &c
 }
 
 // Link is a link on a page.
@@ -81,12 +95,13 @@ type control struct {
 	choice      bool // a checkbox, radio button or option: the value is fixed
 }
 
-// String shows the whole page, for messages of tests.
+// String shows the whole page, for messages of tests, with … for every waiting request,
+// code, state, verifier and token in its address, its forms and its links.
 func (p *Page) String() string {
 	if p.Left {
-		return fmt.Sprintf("leaving for %s %s", p.Request.Method, p.URL)
+		return redact(fmt.Sprintf("leaving for %s %s", p.Request.Method, p.URL))
 	}
-	return fmt.Sprintf("%s %s: %d\n%s", p.Request.Method, p.URL, p.Status, p.Body)
+	return redact(fmt.Sprintf("%s %s: %d\n%s", p.Request.Method, p.URL, p.Status, p.Body))
 }
 
 // Submit fills in the form of the page and sends it; where there are several, the
@@ -138,7 +153,7 @@ func (p *Page) Click(text string) (*Page, error) {
 	if found == nil {
 		return nil, fmt.Errorf("authorizetest: no link says %q on %s", text, p)
 	}
-	n := &navigation{method: http.MethodGet, url: found.URL, from: p.URL, policy: p.policy}
+	n := &navigation{method: http.MethodGet, url: found.URL, from: p.from, policy: p.policy}
 	if found.noReferrer {
 		n.policy = "no-referrer"
 	}
@@ -151,7 +166,7 @@ func (f *Form) Submit(values url.Values, button ...string) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &navigation{method: f.Method, url: f.Action, from: f.page.URL, policy: f.page.policy}
+	n := &navigation{method: f.Method, url: f.Action, from: f.page.from, policy: f.page.policy}
 	n.formAction = formActions(f.page.URL, f.page.Header)
 	enctype := f.enctype
 	if b, _ := f.button(button); b != nil {
@@ -228,10 +243,19 @@ func (f *Form) accepts(name string, values []string) error {
 		case texts > 0:
 			texts--
 		default:
-			return fmt.Errorf("authorizetest: the field %q cannot be %q, it can be %q", name, values, choices)
+			return fmt.Errorf("authorizetest: the field %q cannot be %s, it can be %s",
+				name, shown(name, values), shown(name, choices))
 		}
 	}
 	return nil
+}
+
+// shown quotes the values of a field for a message.
+func shown(name string, values []string) string {
+	if len(values) > 0 && secretName.MatchString(strings.ToLower(name)) {
+		return "…"
+	}
+	return fmt.Sprintf("%q", values)
 }
 
 // button returns the button of that name, the first if none is named, and nil if

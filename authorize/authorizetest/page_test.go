@@ -15,7 +15,7 @@ func readHTML(t *testing.T, html string) *Page {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page := &Page{Request: &http.Request{Method: http.MethodGet}, URL: u, Header: http.Header{"Content-Type": {"text/html"}}, Body: html, browser: NewBrowser()}
+	page := &Page{Request: &http.Request{Method: http.MethodGet}, URL: u, Header: http.Header{"Content-Type": {"text/html"}}, Body: html, browser: NewBrowser(), from: u}
 	page.read()
 	return page
 }
