@@ -467,9 +467,11 @@ func TestTheCookieIsReadFromTheCookieHeaderOnly(t *testing.T) {
 	for rule, r := range map[string]*http.Request{
 		"query": query, "body": body, "bearer token": bearer, "other headers": other, "basic": basic,
 	} {
-		if got := subject(t, c, r); got != "" {
-			t.Errorf("%s: %q is signed in", rule, got)
-		}
+		t.Run(rule, func(t *testing.T) {
+			if got := subject(t, c, r); got != "" {
+				t.Errorf("%q is signed in", got)
+			}
+		})
 	}
 }
 
@@ -489,21 +491,23 @@ func TestTheTwoKindsOfCookieAreNotMixed(t *testing.T) {
 
 func TestFixation(t *testing.T) {
 	clock := newTestClock()
-	for _, planted := range []string{
-		cookieName + "=attackerchosen",
-		cookieName + "=" + newValue(),
+	for rule, planted := range map[string]string{
+		"a value of no form": cookieName + "=attackerchosen",
+		"a value of nobody":  cookieName + "=" + newValue(),
 	} {
-		c := newCookies(t, Config{Now: clock.Now})
-		_, pair := signIn(t, c, get(planted), Session{Subject: "alice"})
-		if pair == planted {
-			t.Error("SignIn took the planted value over")
-		}
-		if got := subject(t, c, get(planted)); got != "" {
-			t.Errorf("the planted value signs %q in", got)
-		}
-		if got := subject(t, c, get(pair)); got != "alice" {
-			t.Errorf("the new value signs %q in, want alice", got)
-		}
+		t.Run(rule, func(t *testing.T) {
+			c := newCookies(t, Config{Now: clock.Now})
+			_, pair := signIn(t, c, get(planted), Session{Subject: "alice"})
+			if pair == planted {
+				t.Error("SignIn took the planted value over")
+			}
+			if got := subject(t, c, get(planted)); got != "" {
+				t.Errorf("the planted value signs %q in", got)
+			}
+			if got := subject(t, c, get(pair)); got != "alice" {
+				t.Errorf("the new value signs %q in, want alice", got)
+			}
+		})
 	}
 
 	// A value that is good, because the attacker has an account too.
@@ -619,14 +623,18 @@ func TestSignOut(t *testing.T) {
 	if got := subject(t, c, get(elsewhere)); got != "alice" {
 		t.Errorf("%q is signed in in the other browser, want alice", got)
 	}
-	for _, line := range []string{"", pair, cookieName + "=garbage"} {
-		w := httptest.NewRecorder()
-		if err := c.SignOut(w, get(line)); err != nil {
-			t.Errorf("signing out nobody: %v", err)
-		}
-		if len(w.Header()["Set-Cookie"]) != 1 {
-			t.Error("the cookie is not dropped")
-		}
+	for rule, line := range map[string]string{
+		"no cookie": "", "a cookie that is signed out already": pair, "garbage": cookieName + "=garbage",
+	} {
+		t.Run(rule, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			if err := c.SignOut(w, get(line)); err != nil {
+				t.Errorf("signing out nobody: %v", err)
+			}
+			if len(w.Header()["Set-Cookie"]) != 1 {
+				t.Error("the cookie is not dropped")
+			}
+		})
 	}
 }
 
