@@ -4,7 +4,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -330,14 +329,4 @@ func TestPagesEscapeWhatTheClientSent(t *testing.T) {
 			w.t.Errorf("the page is\n%s", page)
 		}
 	})
-}
-
-func TestMainIsShort(t *testing.T) {
-	source, err := os.ReadFile("main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if lines := strings.Count(string(source), "\n"); lines >= 150 {
-		t.Errorf("main.go has %d lines, want less than 150", lines)
-	}
 }
