@@ -132,14 +132,13 @@ func TestLoginByItself(t *testing.T) {
 }
 
 func TestOtherSitesCannotPostForms(t *testing.T) {
-	s := newSite(t)
 	for _, page := range []string{"/login", "/consent"} {
 		t.Run(page, func(t *testing.T) {
-			response := s.call("POST", base+page, "username=alice&password=alice-password&decision=allow", http.Header{
-				"Content-Type": {"application/x-www-form-urlencoded"}, "Sec-Fetch-Site": {"cross-site"},
-			})
-			if response.StatusCode != http.StatusForbidden || response.Header.Get("Set-Cookie") != "" {
-				t.Errorf("status %d with %v, want 403", response.StatusCode, response.Header)
+			s := newSite(t)
+			form := url.Values{"username": {"alice"}, "password": {"alice-password"}, "decision": {"allow"}}
+			refused := s.page(s.browser.PostFrom("https://attacker.example/", base+page, form))
+			if refused.Status != http.StatusForbidden || refused.Header.Get("Set-Cookie") != "" {
+				t.Errorf("want status 403 and no cookie, got %v:\n%s", refused.Header, refused)
 			}
 		})
 	}
