@@ -89,6 +89,8 @@ func TestConfigIsRefusedWithTheFieldNamed(t *testing.T) {
 		"no scopes":                     {without("clients", "scopes"), "clients[0].scopes: "},
 		"scope with a space":            {client1("scopes", []any{"openid", "a b"}), "clients[0].scopes[1]: "},
 		"default scope of others":       {client1("default_scopes", []any{"openid", "email"}), "clients[0].default_scopes[1]: "},
+		"default scope in capitals":     {client1("default_scopes", []any{"OpenID"}), "clients[0].default_scopes[0]: "},
+		"empty default scope":           {client1("default_scopes", []any{""}), "clients[0].default_scopes[0]: "},
 		"default scope twice":           {client1("default_scopes", []any{"openid", "openid"}), "clients[0].default_scopes[1]: "},
 		"unknown response type":         {client1("response_types", []any{"token"}), "clients[0].response_types[0]: "},
 		"unknown response mode":         {client1("response_modes", []any{"fragment", "web_message"}), "clients[0].response_modes[1]: \"web_message\" is none of query, form_post, fragment"},
