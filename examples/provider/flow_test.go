@@ -142,6 +142,15 @@ func TestConsentIsOfTheUserWhoWasAsked(t *testing.T) {
 	p.isFor(flow, "bob")(ofBob.Submit(nil, "allow"))
 }
 
+func TestSignedOutBeforeConsent(t *testing.T) {
+	p := newProvider(t)
+	p.signInAs("alice")
+	_, consent := p.begins("web", "Allow access?")
+	logout := p.page(p.browser.Open(testIssuer + "/logout"))("Sign out")
+	p.page(logout.Submit(nil))("You are not signed in")
+	p.page(consent.Submit(nil, "allow"))("Sign in")
+}
+
 func TestWrongPassword(t *testing.T) {
 	for name, form := range map[string]url.Values{
 		"wrong password":    {"username": {"alice"}, "password": {"bob-password"}},
