@@ -91,15 +91,6 @@ func TestToken(t *testing.T) {
 	}
 }
 
-func TestCodesExpire(t *testing.T) {
-	s := newSite(t)
-	code := s.code(params())
-	s.now = s.now.Add(codeLifetime)
-	if a := s.redeem(code); a.status != 400 || a.object["error"] != "invalid_grant" {
-		t.Errorf("status %d, %s", a.status, a.body)
-	}
-}
-
 // Pages of other sites, and browsers that are sent here, get nothing.
 func TestBrowsersAreGivenNothing(t *testing.T) {
 	inSites(t, map[string][]string{
