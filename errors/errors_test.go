@@ -50,15 +50,17 @@ var codes = []struct {
 
 func TestCodesAreThoseOfTheSpecifications(t *testing.T) {
 	for _, c := range codes {
-		if got := c.code.Error(); got != c.wire {
-			t.Errorf("%s: the code is %q, want %q", c.rfc, got, c.wire)
-		}
-		if c.code.Description() == "" {
-			t.Errorf("%s: no description", c.wire)
-		}
-		if got, want := c.code.With("").Text(), c.code.Description(); got != want {
-			t.Errorf("%s: its description is not what RFC 6749 §4.1.2.1 allows: %q is sent as %q", c.wire, want, got)
-		}
+		t.Run(c.wire, func(t *testing.T) {
+			if got := c.code.Error(); got != c.wire {
+				t.Errorf("%s: the code is %q, want %q", c.rfc, got, c.wire)
+			}
+			if c.code.Description() == "" {
+				t.Error("no description")
+			}
+			if got, want := c.code.With("").Text(), c.code.Description(); got != want {
+				t.Errorf("its description is not what RFC 6749 §4.1.2.1 allows: %q is sent as %q", want, got)
+			}
+		})
 	}
 }
 
@@ -135,9 +137,11 @@ func TestTheStandardPackageFindsACodeAnywhere(t *testing.T) {
 		{"an Error of another code", oautherr.InvalidRequest.With("invalid_scope"), false},
 		{"the same text", errors.New("invalid_scope"), false},
 	} {
-		if got := errors.Is(c.err, oautherr.InvalidScope); got != c.is {
-			t.Errorf("%s: errors.Is is %v, want %v", c.name, got, c.is)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			if got := errors.Is(c.err, oautherr.InvalidScope); got != c.is {
+				t.Errorf("errors.Is is %v, want %v", got, c.is)
+			}
+		})
 	}
 	if err := oautherr.ServerError.Because(fmt.Errorf("a: %w", io.EOF)); !errors.Is(err, io.EOF) {
 		t.Error("errors.Is does not find the cause")
@@ -160,30 +164,35 @@ func TestTextIsWhatTheClientMayRead(t *testing.T) {
 		{"each byte of UTF-8", "é", "??"},
 		{"first and last", "\na\n", "?a?"},
 	} {
-		if got := oautherr.InvalidScope.With(c.description).Text(); got != c.text {
-			t.Errorf("%s: %q is sent as %q, want %q", c.name, c.description, got, c.text)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			if got := oautherr.InvalidScope.With(c.description).Text(); got != c.text {
+				t.Errorf("%q is sent as %q, want %q", c.description, got, c.text)
+			}
+		})
 	}
 }
 
 // RFC 9110 §10.2.3 has whole seconds.
 func TestRetryAfterHeader(t *testing.T) {
 	for _, c := range []struct {
+		rule  string
 		after time.Duration
 		want  string
 	}{
-		{0, ""},
-		{-time.Second, ""},
-		{1, "1"},
-		{time.Second, "1"},
-		{time.Second + 1, "2"},
-		{90 * time.Second, "90"},
-		{math.MaxInt64, "9223372037"},
+		{"no time is no header", 0, ""},
+		{"neither is one that has passed", -time.Second, ""},
+		{"a nanosecond is rounded up", 1, "1"},
+		{"a second", time.Second, "1"},
+		{"a nanosecond more is rounded up", time.Second + 1, "2"},
+		{"a minute and a half is in seconds", 90 * time.Second, "90"},
+		{"the longest time", math.MaxInt64, "9223372037"},
 	} {
-		e := &oautherr.Error{Code: oautherr.TemporarilyUnavailable, RetryAfter: c.after}
-		if got := e.RetryAfterHeader(); got != c.want {
-			t.Errorf("%s: %q, want %q", c.after, got, c.want)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			e := &oautherr.Error{Code: oautherr.TemporarilyUnavailable, RetryAfter: c.after}
+			if got := e.RetryAfterHeader(); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
 	}
 }
 
@@ -196,9 +205,11 @@ func TestRetryAfterSurvives(t *testing.T) {
 		"Because":               oautherr.ServerError.Because(busy),
 		"Because, of a wrapped": oautherr.ServerError.Because(fmt.Errorf("a: %w", busy)),
 	} {
-		if got := oautherr.Of(err).RetryAfter; got != time.Minute {
-			t.Errorf("%s: %s", name, got)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got := oautherr.Of(err).RetryAfter; got != time.Minute {
+				t.Errorf("got %s, want a minute", got)
+			}
+		})
 	}
 	var none *oautherr.Error
 	if got := oautherr.ServerError.Because(none).RetryAfter; got != 0 {
@@ -238,10 +249,12 @@ func TestOf(t *testing.T) {
 		{"a wrapped code keeps what wraps it", wrappedCode, &oautherr.Error{Code: oautherr.AccessDenied, Cause: wrappedCode}},
 		{"anything else is server_error", io.EOF, &oautherr.Error{Code: oautherr.ServerError, Cause: io.EOF}},
 	} {
-		got := oautherr.Of(c.err)
-		if (got == nil) != (c.want == nil) || got != nil && (got.Code != c.want.Code || got.Description != c.want.Description || got.Cause != c.want.Cause) {
-			t.Errorf("%s: %#v, want %#v", c.name, got, c.want)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			got := oautherr.Of(c.err)
+			if (got == nil) != (c.want == nil) || got != nil && (got.Code != c.want.Code || got.Description != c.want.Description || got.Cause != c.want.Cause) {
+				t.Errorf("%#v, want %#v", got, c.want)
+			}
+		})
 	}
 }
 
@@ -262,12 +275,14 @@ func TestTheLogGetsTheThreePartsApart(t *testing.T) {
 		{"with a time to wait", &oautherr.Error{Code: oautherr.AccessDenied, Description: "d", RetryAfter: time.Minute}, `level=WARN msg=m error.code=access_denied error.description=d error.retry_after=1m0s`},
 		{"without", oautherr.InvalidScope.With("none"), `level=WARN msg=m error.code=invalid_scope error.description=none`},
 	} {
-		var out strings.Builder
-		log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
-		log.Warn("m", "error", c.err)
-		if diff := cmp.Diff(c.want+"\n", out.String()); diff != "" {
-			t.Errorf("%s: (-want +got)\n%s", c.name, diff)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			var out strings.Builder
+			log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
+			log.Warn("m", "error", c.err)
+			if diff := cmp.Diff(c.want+"\n", out.String()); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
 	}
 }
 

@@ -189,14 +189,21 @@ func TestAccountsOfOneBrowser(t *testing.T) {
 }
 
 func TestTheCookieIsDroppedWithTheLastAccount(t *testing.T) {
-	for _, steps := range []string{"alice out:alice", "alice bob out", "half:alice out:alice", "alice bob out:bob out:alice"} {
-		b := &browser{t: t, c: newCookies(t, Config{Accounts: 3})}
-		for _, step := range strings.Fields(steps) {
-			b.do(step)
-		}
-		if b.cookie != "" {
-			t.Errorf("%s: the cookie is %q", steps, b.cookie)
-		}
+	for rule, steps := range map[string]string{
+		"one who signs out":                  "alice out:alice",
+		"all at once":                        "alice bob out",
+		"one whose second factor is pending": "half:alice out:alice",
+		"one after the other":                "alice bob out:bob out:alice",
+	} {
+		t.Run(rule, func(t *testing.T) {
+			b := &browser{t: t, c: newCookies(t, Config{Accounts: 3})}
+			for _, step := range strings.Fields(steps) {
+				b.do(step)
+			}
+			if b.cookie != "" {
+				t.Errorf("the cookie is %q", b.cookie)
+			}
+		})
 	}
 }
 
@@ -766,17 +773,19 @@ func TestHeadersThatOthersMayRead(t *testing.T) {
 
 func TestAFailureLeavesTheRequestAsItWas(t *testing.T) {
 	for _, method := range []string{"Save", "Delete"} {
-		store := failing(newTestClock())
-		c := newCookies(t, Config{Store: store})
-		_, pair := signIn(t, c, get(), Session{Subject: "alice"})
-		store.failFrom(method)
-		r := get("a=b; " + pair)
-		if _, err := c.SignIn(httptest.NewRecorder(), r, Session{Subject: "bob"}); err == nil {
-			t.Fatal("SignIn did not fail")
-		}
-		if got := r.Header.Get("Cookie"); got != "a=b; "+pair {
-			t.Errorf("%s failed, and the request carries %q", method, got)
-		}
+		t.Run(method+" fails", func(t *testing.T) {
+			store := failing(newTestClock())
+			c := newCookies(t, Config{Store: store})
+			_, pair := signIn(t, c, get(), Session{Subject: "alice"})
+			store.failFrom(method)
+			r := get("a=b; " + pair)
+			if _, err := c.SignIn(httptest.NewRecorder(), r, Session{Subject: "bob"}); err == nil {
+				t.Fatal("SignIn did not fail")
+			}
+			if got := r.Header.Get("Cookie"); got != "a=b; "+pair {
+				t.Errorf("the request carries %q", got)
+			}
+		})
 	}
 }
 

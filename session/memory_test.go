@@ -477,17 +477,19 @@ func TestMemoryPurgesTheFirstToExpireFirst(t *testing.T) {
 }
 
 func TestMemoryDefaults(t *testing.T) {
-	for _, n := range []int{0, -1} {
-		m := NewMemory(MemoryConfig{Max: n, MaxPerSubject: n})
-		if m.max != 100_000 || m.maxPerSubject != 100 {
-			t.Errorf("%d: room for %d and %d of a subject, want 100,000 and 100", n, m.max, m.maxPerSubject)
-		}
-		if m = NewMemory(MemoryConfig{Max: 1, MaxPerSubject: 1}); m.max != 1 || m.maxPerSubject != 1 {
-			t.Errorf("room for %d and %d of a subject, want 1", m.max, m.maxPerSubject)
-		}
-		if d := time.Since(m.now()); d < 0 || d > time.Minute {
-			t.Errorf("the default clock is off by %v", d)
-		}
+	for rule, n := range map[string]int{"zero": 0, "a negative number": -1} {
+		t.Run(rule, func(t *testing.T) {
+			m := NewMemory(MemoryConfig{Max: n, MaxPerSubject: n})
+			if m.max != 100_000 || m.maxPerSubject != 100 {
+				t.Errorf("room for %d and %d of a subject, want 100,000 and 100", m.max, m.maxPerSubject)
+			}
+			if m = NewMemory(MemoryConfig{Max: 1, MaxPerSubject: 1}); m.max != 1 || m.maxPerSubject != 1 {
+				t.Errorf("room for %d and %d of a subject, want 1", m.max, m.maxPerSubject)
+			}
+			if d := time.Since(m.now()); d < 0 || d > time.Minute {
+				t.Errorf("the default clock is off by %v", d)
+			}
+		})
 	}
 }
 

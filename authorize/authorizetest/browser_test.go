@@ -113,33 +113,35 @@ func TestRedirects(t *testing.T) {
 		{301, "GET", "GET"}, {302, "GET", "GET"}, {303, "GET", "GET"}, {307, "GET", "POST"}, {308, "GET", "POST"},
 		{300, "", ""}, {304, "", ""}, {201, "", ""},
 	} {
-		s := newSite(t)
-		s.redirects("/from", tt.status, "to?x=1%20+&y")
-		s.shows("/to", "")
-		page := s.open("https://as.example/from")
-		want := "GET https://as.example/from"
-		if tt.get != "" {
-			want += ", GET https://as.example/to?x=1%20+&y"
-		}
-		if got := s.trail(); got != want {
-			t.Errorf("%d after a GET: %s, want %s", tt.status, got, want)
-		}
-		if tt.get == "" && page.Status != tt.status {
-			t.Errorf("%d: the page has the status %d", tt.status, page.Status)
-		}
-		if _, err := s.PostFrom("https://as.example/", "https://as.example/from", url.Values{"a": {"b"}}); err != nil {
-			t.Fatal(err)
-		}
-		want = post
-		switch tt.aft {
-		case "GET":
-			want += ", GET https://as.example/to?x=1%20+&y"
-		case "POST":
-			want += ", POST https://as.example/to?x=1%20+&y a=b"
-		}
-		if got := s.trail(); got != want {
-			t.Errorf("%d after a POST: %s, want %s", tt.status, got, want)
-		}
+		t.Run(http.StatusText(tt.status), func(t *testing.T) {
+			s := newSite(t)
+			s.redirects("/from", tt.status, "to?x=1%20+&y")
+			s.shows("/to", "")
+			page := s.open("https://as.example/from")
+			want := "GET https://as.example/from"
+			if tt.get != "" {
+				want += ", GET https://as.example/to?x=1%20+&y"
+			}
+			if got := s.trail(); got != want {
+				t.Errorf("after a GET: %s, want %s", got, want)
+			}
+			if tt.get == "" && page.Status != tt.status {
+				t.Errorf("the page has the status %d", page.Status)
+			}
+			if _, err := s.PostFrom("https://as.example/", "https://as.example/from", url.Values{"a": {"b"}}); err != nil {
+				t.Fatal(err)
+			}
+			want = post
+			switch tt.aft {
+			case "GET":
+				want += ", GET https://as.example/to?x=1%20+&y"
+			case "POST":
+				want += ", POST https://as.example/to?x=1%20+&y a=b"
+			}
+			if got := s.trail(); got != want {
+				t.Errorf("after a POST: %s, want %s", got, want)
+			}
+		})
 	}
 }
 
@@ -152,15 +154,17 @@ func TestFragments(t *testing.T) {
 		{"a redirect with an empty fragment", "/to#", "https://as.example/to"},
 		{"a redirect that leaves", "https://wiki.example/cb?x=1", "https://wiki.example/cb?x=1#a=b%26c"},
 	} {
-		s := newSite(t)
-		s.redirects("/from", 302, tt.location)
-		s.shows("/to", "")
-		if got := s.open("https://as.example/from#a=b%26c").Request.URL.String(); got != tt.want {
-			t.Errorf("%s: at %s, want %s", tt.rule, got, tt.want)
-		}
-		if trail := s.trail(); strings.Contains(trail, "#") || strings.Contains(trail, "%23") {
-			t.Errorf("%s: a site was sent the fragment: %s", tt.rule, trail)
-		}
+		t.Run(tt.rule, func(t *testing.T) {
+			s := newSite(t)
+			s.redirects("/from", 302, tt.location)
+			s.shows("/to", "")
+			if got := s.open("https://as.example/from#a=b%26c").Request.URL.String(); got != tt.want {
+				t.Errorf("at %s, want %s", got, tt.want)
+			}
+			if trail := s.trail(); strings.Contains(trail, "#") || strings.Contains(trail, "%23") {
+				t.Errorf("a site was sent the fragment: %s", trail)
+			}
+		})
 	}
 	s := newSite(t)
 	s.redirects("/loop", 302, "/loop")
@@ -191,10 +195,12 @@ func TestRedirectsThatNoBrowserFollows(t *testing.T) {
 		"javascript:alert(1)": "javascript:", "data:text/html,x": "data:", "file:///etc/passwd": "file:",
 		"https://as.example/%zz": "malformed",
 	} {
-		s := newSite(t)
-		s.redirects("/", 302, location)
-		page, err := s.Open("https://as.example/")
-		wantError(t, page, err, text)
+		t.Run(text, func(t *testing.T) {
+			s := newSite(t)
+			s.redirects("/", 302, location)
+			page, err := s.Open("https://as.example/")
+			wantError(t, page, err, text)
+		})
 	}
 }
 
@@ -220,38 +226,43 @@ func TestTheBrowserStopsWhereItWouldLeave(t *testing.T) {
 		{"a port of loopback", "http://127.0.0.1:49152/cb?a=b"},
 		{"loopback with version 6", "http://[::1]:49152/cb?a=b"},
 	} {
-		s := newSite(t)
-		s.redirects("/", 302, tt.location)
-		page := s.open("https://as.example/")
-		if !page.Left || page.URL.String() != tt.location || page.Request.URL != page.URL || page.Status != 0 || page.Body != "" || len(s.seen) != 1 {
-			t.Errorf("%s: got %v after %s", tt.rule, page, s.trail())
-		}
-		if err := page.Request.Context().Err(); err != nil {
-			t.Errorf("%s: the request cannot be used: %v", tt.rule, err)
-		}
-		if got := page.Request.Header.Get("Cookie"); got != "" {
-			t.Errorf("%s: the request has cookies: %s", tt.rule, got)
-		}
-		if got, want := page.String(), "leaving for GET "+tt.location; got != want {
-			t.Errorf("%s: the page reads %q, want %q", tt.rule, got, want)
-		}
+		t.Run(tt.rule, func(t *testing.T) {
+			s := newSite(t)
+			s.redirects("/", 302, tt.location)
+			page := s.open("https://as.example/")
+			if !page.Left || page.URL.String() != tt.location || page.Request.URL != page.URL || page.Status != 0 || page.Body != "" || len(s.seen) != 1 {
+				t.Errorf("got %v after %s", page, s.trail())
+			}
+			if err := page.Request.Context().Err(); err != nil {
+				t.Errorf("the request cannot be used: %v", err)
+			}
+			if got := page.Request.Header.Get("Cookie"); got != "" {
+				t.Errorf("the request has cookies: %s", got)
+			}
+			if got, want := page.String(), "leaving for GET "+tt.location; got != want {
+				t.Errorf("the page reads %q, want %q", got, want)
+			}
+		})
 	}
 }
 
 func TestTheSamePlaceByAnotherNameIsNotLeft(t *testing.T) {
-	for _, location := range []string{"https://AS.example/to", "https://as.example:443/to", "//as.example/to", "/to", "to", "http://as.example:80/to"} {
-		s := newSite(t)
-		s.redirects("/from", 302, location)
-		s.shows("/to", "there")
-		if page := s.open("https://as.example/from"); page.Left || page.Body != "there" {
-			t.Errorf("%s: got %v", location, page)
-		}
+	for rule, location := range map[string]string{
+		"capitals in the host": "https://AS.example/to", "the default port": "https://as.example:443/to",
+		"the default port of http": "http://as.example:80/to", "no scheme": "//as.example/to", "a path": "/to", "a relative path": "to",
+	} {
+		t.Run(rule, func(t *testing.T) {
+			s := newSite(t)
+			s.redirects("/from", 302, location)
+			s.shows("/to", "there")
+			if page := s.open("https://as.example/from"); page.Left || page.Body != "there" {
+				t.Errorf("got %v", page)
+			}
+		})
 	}
 }
 
 func TestWhatCannotBeOpened(t *testing.T) {
-	s := newSite(t)
-	var failed error
 	for _, tt := range []struct{ rule, from, address, text string }{
 		{"no site", "", "https://nobody.example/", "no site has the origin https://nobody.example"},
 		{"no absolute URL", "", "/authorize", "no site has the origin"},
@@ -259,31 +270,36 @@ func TestWhatCannotBeOpened(t *testing.T) {
 		{"no page before", "wiki", "https://as.example/", "not an absolute URL"},
 		{"no URL before", "https://%zz/", "https://as.example/", "the page before"},
 	} {
-		page, err := s.OpenFrom(tt.from, tt.address)
-		wantError(t, page, err, tt.text)
-		if tt.from != "" {
-			page, err = s.PostFrom(tt.from, tt.address, nil)
+		t.Run(tt.rule, func(t *testing.T) {
+			s := newSite(t)
+			page, err := s.OpenFrom(tt.from, tt.address)
 			wantError(t, page, err, tt.text)
-		}
-		failed = err
+			if tt.from != "" {
+				page, err = s.PostFrom(tt.from, tt.address, nil)
+				wantError(t, page, err, tt.text)
+			}
+			if len(s.seen) != 0 {
+				t.Errorf("requests were made: %s", s.trail())
+			}
+		})
 	}
-	if len(s.seen) != 0 || failed == nil {
-		t.Errorf("requests were made: %s", s.trail())
-	}
-	page, err := s.PostFrom("", "https://as.example/", nil)
+	page, err := newSite(t).PostFrom("", "https://as.example/", nil)
 	wantError(t, page, err, "not an absolute URL")
 }
 
 func TestOrigins(t *testing.T) {
-	for _, origin := range []string{"", "as.example", "https://", "https://as.example/", "https://as.example/x", "https://u@as.example", "ftp://as.example", "https://as.example?x", "https://%zz"} {
-		func() {
+	for rule, origin := range map[string]string{
+		"empty": "", "a host": "as.example", "a scheme": "https://", "with a slash": "https://as.example/", "with a path": "https://as.example/x",
+		"with a user": "https://u@as.example", "another scheme": "ftp://as.example", "with a query": "https://as.example?x", "malformed": "https://%zz",
+	} {
+		t.Run(rule, func(t *testing.T) {
 			defer func() {
 				if recover() == nil {
 					t.Errorf("%q is taken for an origin", origin)
 				}
 			}()
 			NewBrowser().Handle(origin, http.NotFoundHandler())
-		}()
+		})
 	}
 	b := NewBrowser()
 	b.Handle("https://as.example", http.NotFoundHandler())

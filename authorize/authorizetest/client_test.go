@@ -69,23 +69,27 @@ func TestStartWithChanges(t *testing.T) {
 		{"later changes count", wiki.Start(url.Values{"x": {"1"}}, url.Values{"x": {"2"}}), "x", []string{"2"}},
 		{"an endpoint may have a query", bare.Start(), "x", []string{"1"}},
 	} {
-		u, err := url.Parse(tt.f.URL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := u.Query()[tt.name]; strings.Join(got, "|") != strings.Join(tt.want, "|") || len(got) != len(tt.want) {
-			t.Errorf("%s: %s is %q, want %q", tt.rule, tt.name, got, tt.want)
-		}
+		t.Run(tt.rule, func(t *testing.T) {
+			u, err := url.Parse(tt.f.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := u.Query()[tt.name]; strings.Join(got, "|") != strings.Join(tt.want, "|") || len(got) != len(tt.want) {
+				t.Errorf("%s is %q, want %q", tt.name, got, tt.want)
+			}
+		})
 	}
 	if wiki.Start(changes).Params["resource"][0] = "x"; changes["resource"][0] != "a" {
 		t.Error("a flow shares memory with the changes it was made with")
 	}
 	for rule, change := range map[string]url.Values{
-		"left out": {"code_challenge": nil}, "another": {"code_challenge": {pkce.Challenge("x")}},
+		"no challenge": {"code_challenge": nil}, "another challenge": {"code_challenge": {pkce.Challenge("x")}},
 	} {
-		if f := wiki.Start(change); f.Verifier != "" {
-			t.Errorf("challenge %s: the verifier is not this flow's", rule)
-		}
+		t.Run(rule+" leaves no verifier", func(t *testing.T) {
+			if f := wiki.Start(change); f.Verifier != "" {
+				t.Error("the verifier is not this flow's")
+			}
+		})
 	}
 	if f := wiki.Start(url.Values{"state": {"mine"}, "nonce": {"too"}}); f.State != "mine" || f.Nonce != "too" {
 		t.Errorf("state and nonce are %q and %q", f.State, f.Nonce)
@@ -148,18 +152,20 @@ func TestCheckURL(t *testing.T) {
 		{"the login page", "https://as.example/login?req=x", "not the redirect URI https://wiki.example/cb but https://as.example/login"},
 		{"no URL", "https://wiki.example/%zz", "address of the answer"},
 	} {
-		f := wiki.Start(url.Values{"state": {"S"}})
-		code, err := f.CheckURL(tt.answer)
-		if tt.wrong == "" && (err != nil || code != "abc") {
-			t.Errorf("%s: %q, %v", tt.rule, code, err)
-		}
-		if tt.wrong != "" && (err == nil || code != "" || !strings.Contains(err.Error(), tt.wrong)) {
-			t.Errorf("%s: %q, %v; want an error with %q", tt.rule, code, err, tt.wrong)
-		}
-		_, answered := asAnswer(err)
-		if want := tt.wrong == "access_denied"; answered != want {
-			t.Errorf("%s: the error is the client's to act on: %t, want %t", tt.rule, answered, want)
-		}
+		t.Run(tt.rule, func(t *testing.T) {
+			f := wiki.Start(url.Values{"state": {"S"}})
+			code, err := f.CheckURL(tt.answer)
+			if tt.wrong == "" && (err != nil || code != "abc") {
+				t.Errorf("%q, %v", code, err)
+			}
+			if tt.wrong != "" && (err == nil || code != "" || !strings.Contains(err.Error(), tt.wrong)) {
+				t.Errorf("%q, %v; want an error with %q", code, err, tt.wrong)
+			}
+			_, answered := asAnswer(err)
+			if want := tt.wrong == "access_denied"; answered != want {
+				t.Errorf("the error is the client's to act on: %t, want %t", answered, want)
+			}
+		})
 	}
 }
 
@@ -175,24 +181,31 @@ func TestCheckURLOfOtherRedirectURIs(t *testing.T) {
 		{"another scheme of its own", "com.example.app:/cb", "com.example.apq:/cb?A", "not the redirect URI"},
 		{"no URL", "https://w.example/%zz", "https://w.example/?A", "the redirect URI"},
 	} {
-		f := wiki.Start(url.Values{"redirect_uri": {tt.uri}, "state": {"S"}})
-		_, err := f.CheckURL(strings.Replace(tt.answer, "A", "code=abc&state=S&iss=https://as.example", 1))
-		if (err == nil) != (tt.wrong == "") || err != nil && !strings.Contains(err.Error(), tt.wrong) {
-			t.Errorf("%s: %v, want %q", tt.rule, err, tt.wrong)
-		}
+		t.Run(tt.rule, func(t *testing.T) {
+			f := wiki.Start(url.Values{"redirect_uri": {tt.uri}, "state": {"S"}})
+			_, err := f.CheckURL(strings.Replace(tt.answer, "A", "code=abc&state=S&iss=https://as.example", 1))
+			if (err == nil) != (tt.wrong == "") || err != nil && !strings.Contains(err.Error(), tt.wrong) {
+				t.Errorf("%v, want %q", err, tt.wrong)
+			}
+		})
 	}
 }
 
 func TestCheckWithoutState(t *testing.T) {
 	f := wiki.Start(url.Values{"state": nil})
-	for answer, good := range map[string]bool{
-		"https://wiki.example/cb?code=abc&iss=https://as.example":         true,
-		"https://wiki.example/cb?code=abc&iss=https://as.example&state=S": false,
-		"https://wiki.example/cb?code=abc&iss=https://as.example&state=":  false,
+	for _, tt := range []struct {
+		rule, more string
+		good       bool
+	}{
+		{"none comes back", "", true},
+		{"one comes back", "&state=S", false},
+		{"an empty one comes back", "&state=", false},
 	} {
-		if _, err := f.CheckURL(answer); (err == nil) != good {
-			t.Errorf("%s: %v", answer, err)
-		}
+		t.Run(tt.rule, func(t *testing.T) {
+			if _, err := f.CheckURL("https://wiki.example/cb?code=abc&iss=https://as.example" + tt.more); (err == nil) != tt.good {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -278,13 +291,15 @@ func TestCheck(t *testing.T) {
 		{"a body that breaks off", "form_post", broken, "reading the answer"},
 		{"a parameter twice in a body", "form_post", post("https://wiki.example/cb", answer+"&code=abc"), "code 2 times"},
 	} {
-		f := wiki.Start(url.Values{"response_mode": {tt.mode}, "state": {"S"}})
-		for range 2 { // a check leaves the body for the next one
-			code, err := f.Check(tt.r)
-			if tt.wrong == "" && (err != nil || code != "abc") || tt.wrong != "" && (err == nil || !strings.Contains(err.Error(), tt.wrong)) {
-				t.Errorf("%s: %q, %v; want %q", tt.rule, code, err, tt.wrong)
+		t.Run(tt.rule, func(t *testing.T) {
+			f := wiki.Start(url.Values{"response_mode": {tt.mode}, "state": {"S"}})
+			for range 2 { // a check leaves the body for the next one
+				code, err := f.Check(tt.r)
+				if tt.wrong == "" && (err != nil || code != "abc") || tt.wrong != "" && (err == nil || !strings.Contains(err.Error(), tt.wrong)) {
+					t.Errorf("%q, %v; want %q", code, err, tt.wrong)
+				}
 			}
-		}
+		})
 	}
 }
 

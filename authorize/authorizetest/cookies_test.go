@@ -41,21 +41,23 @@ func TestWhichCookiesAreTaken(t *testing.T) {
 		{"with time left", as, "c=1; Max-Age=60", as, true},
 		{"of another host", as, "c=1", "https://app.example/", false},
 	} {
-		s := newSite(t)
-		s.mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
-			if len(s.seen) == 1 {
-				w.Header().Set("Set-Cookie", tt.line)
+		t.Run(tt.rule, func(t *testing.T) {
+			s := newSite(t)
+			s.mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
+				if len(s.seen) == 1 {
+					w.Header().Set("Set-Cookie", tt.line)
+				}
+			})
+			s.open(tt.setBy)
+			page := s.open(tt.sentTo)
+			got := s.last().header.Get("Cookie")
+			if (got != "") != tt.want || page.Left {
+				t.Errorf("the cookies are %q", got)
+			}
+			if kept := s.Cookies(tt.sentTo); (len(kept) > 0) != tt.want {
+				t.Errorf("Cookies returns %v", kept)
 			}
 		})
-		s.open(tt.setBy)
-		page := s.open(tt.sentTo)
-		got := s.last().header.Get("Cookie")
-		if (got != "") != tt.want || page.Left {
-			t.Errorf("%s: the cookies are %q", tt.rule, got)
-		}
-		if kept := s.Cookies(tt.sentTo); (len(kept) > 0) != tt.want {
-			t.Errorf("%s: Cookies returns %v", tt.rule, kept)
-		}
 	}
 }
 
@@ -80,37 +82,39 @@ func TestWhichCookiesGoAlong(t *testing.T) {
 		{"a form of another site that this one sends on by 303", func(s *site) (*Page, error) { return s.PostFrom("https://app.example/", as+"303", nil) }, "lun"},
 		{"a form of another site that this one sends on by 307", func(s *site) (*Page, error) { return s.PostFrom("https://app.example/", as+"307", nil) }, "n"},
 	} {
-		s := newSite(t)
-		s.redirects("/302", 302, as)
-		s.redirects("/303", 303, as)
-		s.redirects("/307", 307, as)
-		s.shows("/{$}", "")
-		err := s.SetCookies(as,
-			&http.Cookie{Name: "s", Value: "1", Path: "/", SameSite: http.SameSiteStrictMode},
-			&http.Cookie{Name: "l", Value: "1", Path: "/", SameSite: http.SameSiteLaxMode, Secure: true},
-			&http.Cookie{Name: "u", Value: "1", Path: "/"},
-			&http.Cookie{Name: "n", Value: "1", Path: "/", SameSite: http.SameSiteNoneMode, Secure: true},
-		)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := tt.do(s); err != nil {
-			t.Fatal(err)
-		}
-		last := s.last()
-		sent, err := http.ParseCookie(last.header.Get("Cookie"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := ""
-		for _, name := range "slun" {
-			if slices.ContainsFunc(sent, func(c *http.Cookie) bool { return c.Name == string(name) }) {
-				got += string(name)
+		t.Run(tt.rule, func(t *testing.T) {
+			s := newSite(t)
+			s.redirects("/302", 302, as)
+			s.redirects("/303", 303, as)
+			s.redirects("/307", 307, as)
+			s.shows("/{$}", "")
+			err := s.SetCookies(as,
+				&http.Cookie{Name: "s", Value: "1", Path: "/", SameSite: http.SameSiteStrictMode},
+				&http.Cookie{Name: "l", Value: "1", Path: "/", SameSite: http.SameSiteLaxMode, Secure: true},
+				&http.Cookie{Name: "u", Value: "1", Path: "/"},
+				&http.Cookie{Name: "n", Value: "1", Path: "/", SameSite: http.SameSiteNoneMode, Secure: true},
+			)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		if got != tt.want || last.at != as || len(sent) != len(got) {
-			t.Errorf("%s: %s gets the cookies %q, want %q", tt.rule, last.at, got, tt.want)
-		}
+			if _, err := tt.do(s); err != nil {
+				t.Fatal(err)
+			}
+			last := s.last()
+			sent, err := http.ParseCookie(last.header.Get("Cookie"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for _, name := range "slun" {
+				if slices.ContainsFunc(sent, func(c *http.Cookie) bool { return c.Name == string(name) }) {
+					got += string(name)
+				}
+			}
+			if got != tt.want || last.at != as || len(sent) != len(got) {
+				t.Errorf("%s gets the cookies %q, want %q", last.at, got, tt.want)
+			}
+		})
 	}
 }
 
@@ -183,27 +187,29 @@ func TestCookiesOfNoURL(t *testing.T) {
 
 func TestSites(t *testing.T) {
 	for _, tt := range []struct {
-		a, b string
-		want relation
+		rule, a, b string
+		want       relation
 	}{
-		{"https://as.example", "https://as.example/x", sameOrigin},
-		{"https://as.example", "https://AS.example:443", sameOrigin},
-		{"http://[::1]:8080", "http://[::1]:8080", sameOrigin},
-		{"https://as.example", "https://as.example:8443", sameSite},
-		{"https://as.example", "https://login.as.example", sameSite},
-		{"https://a.as.example", "https://b.as.example", sameSite},
-		{"http://localhost:1", "http://localhost:2", sameSite},
-		{"https://as.example", "http://as.example", crossSite},
-		{"https://as.example", "https://app.example", crossSite},
-		{"https://as.example", "https://xas.example", crossSite},
-		{"http://as.localhost", "http://app.localhost", crossSite},
-		{"http://127.0.0.1", "http://10.0.0.1", crossSite},
-		{"http://1.127.0.1", "http://2.127.0.1", crossSite},
+		{"a path does not count", "https://as.example", "https://as.example/x", sameOrigin},
+		{"nor letter case, nor the default port", "https://as.example", "https://AS.example:443", sameOrigin},
+		{"an address of IPv6", "http://[::1]:8080", "http://[::1]:8080", sameOrigin},
+		{"another port", "https://as.example", "https://as.example:8443", sameSite},
+		{"a subdomain", "https://as.example", "https://login.as.example", sameSite},
+		{"two subdomains", "https://a.as.example", "https://b.as.example", sameSite},
+		{"ports of localhost", "http://localhost:1", "http://localhost:2", sameSite},
+		{"another scheme", "https://as.example", "http://as.example", crossSite},
+		{"another host", "https://as.example", "https://app.example", crossSite},
+		{"a host that ends alike", "https://as.example", "https://xas.example", crossSite},
+		{"hosts below localhost", "http://as.localhost", "http://app.localhost", crossSite},
+		{"addresses that end alike", "http://127.0.0.1", "http://10.0.0.1", crossSite},
+		{"addresses that differ in their first part", "http://1.127.0.1", "http://2.127.0.1", crossSite},
 	} {
-		a, errA := url.Parse(tt.a)
-		b, errB := url.Parse(tt.b)
-		if got := relate(a, b); got != tt.want || relate(b, a) != got || errA != nil || errB != nil {
-			t.Errorf("%s and %s are %s, want %s", tt.a, tt.b, got, tt.want)
-		}
+		t.Run(tt.rule, func(t *testing.T) {
+			a, errA := url.Parse(tt.a)
+			b, errB := url.Parse(tt.b)
+			if got := relate(a, b); got != tt.want || relate(b, a) != got || errA != nil || errB != nil {
+				t.Errorf("%s and %s are %s, want %s", tt.a, tt.b, got, tt.want)
+			}
+		})
 	}
 }

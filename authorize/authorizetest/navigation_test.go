@@ -1,6 +1,7 @@
 package authorizetest
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -23,45 +24,53 @@ func TestReferer(t *testing.T) {
 		{"no-referrer, unsafe-url", page, page, page},
 		{"Same-Origin, unknown", page, "", ""},
 	} {
-		for _, to := range []struct{ address, want string }{{as, tt.same}, {app, tt.cross}, {plain, tt.down}} {
-			s := newSite(t)
-			s.shows("/page", `<a href="`+to.address+`">Go</a>`, "Referrer-Policy", tt.policy)
-			s.shows("/to", "")
-			if _, err := s.open(page + "#fragment").Click("Go"); err != nil {
-				t.Fatal(err)
-			}
-			if got := s.last().header.Get("Referer"); got != to.want {
-				t.Errorf("%q to %s: %q, want %q", tt.policy, to.address, got, to.want)
-			}
+		for _, to := range []struct{ where, address, want string }{
+			{"the same origin", as, tt.same}, {"another site", app, tt.cross}, {"http", plain, tt.down},
+		} {
+			t.Run(fmt.Sprintf("%q to %s", tt.policy, to.where), func(t *testing.T) {
+				s := newSite(t)
+				s.shows("/page", `<a href="`+to.address+`">Go</a>`, "Referrer-Policy", tt.policy)
+				s.shows("/to", "")
+				if _, err := s.open(page + "#fragment").Click("Go"); err != nil {
+					t.Fatal(err)
+				}
+				if got := s.last().header.Get("Referer"); got != to.want {
+					t.Errorf("%q, want %q", got, to.want)
+				}
+			})
 		}
 	}
 }
 
 func TestRefererOfOtherWays(t *testing.T) {
-	s := newSite(t)
-	s.shows("/page", `<a href="/to" rel="nofollow NoReferrer">Go</a>`)
-	s.shows("/to", "")
-	s.mux.HandleFunc("/hide", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Referrer-Policy", "no-referrer")
-		http.Redirect(w, r, "/to", http.StatusFound)
-	})
 	for _, tt := range []struct {
 		rule string
-		do   func() (*Page, error)
+		do   func(s *site) (*Page, error)
 		want string
 	}{
-		{"a typed address", func() (*Page, error) { return s.Open("https://as.example/to") }, ""},
-		{"rel=noreferrer", func() (*Page, error) { return s.open("https://as.example/page").Click("Go") }, ""},
-		{"from another site", func() (*Page, error) { return s.OpenFrom("https://u:p@app.example/a?b", "https://as.example/to") }, "https://app.example/"},
-		{"a redirect that hides it", func() (*Page, error) { return s.OpenFrom("https://app.example/a?b", "https://as.example/hide") }, ""},
-		{"from an app", func() (*Page, error) { return s.OpenFrom("com.example.app://x/", "https://as.example/to") }, ""},
+		{"a typed address", func(s *site) (*Page, error) { return s.Open("https://as.example/to") }, ""},
+		{"rel=noreferrer", func(s *site) (*Page, error) { return s.open("https://as.example/page").Click("Go") }, ""},
+		{"from another site", func(s *site) (*Page, error) {
+			return s.OpenFrom("https://u:p@app.example/a?b", "https://as.example/to")
+		}, "https://app.example/"},
+		{"a redirect that hides it", func(s *site) (*Page, error) { return s.OpenFrom("https://app.example/a?b", "https://as.example/hide") }, ""},
+		{"from an app", func(s *site) (*Page, error) { return s.OpenFrom("com.example.app://x/", "https://as.example/to") }, ""},
 	} {
-		if _, err := tt.do(); err != nil {
-			t.Fatal(err)
-		}
-		if got := s.last().header.Get("Referer"); got != tt.want {
-			t.Errorf("%s: %q, want %q", tt.rule, got, tt.want)
-		}
+		t.Run(tt.rule, func(t *testing.T) {
+			s := newSite(t)
+			s.shows("/page", `<a href="/to" rel="nofollow NoReferrer">Go</a>`)
+			s.shows("/to", "")
+			s.mux.HandleFunc("/hide", func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Referrer-Policy", "no-referrer")
+				http.Redirect(w, r, "/to", http.StatusFound)
+			})
+			if _, err := tt.do(s); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.last().header.Get("Referer"); got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
 	}
 }
 
@@ -78,18 +87,20 @@ func TestOriginOfForms(t *testing.T) {
 		{"sent on within the site", "", "https://as.example/307", "https://as.example"},
 		{"sent on by another site", "", "https://app.example/307", "null"},
 	} {
-		s := newSite(t)
-		s.shows("/page", `<form method=post action="`+tt.address+`"></form>`, "Referrer-Policy", tt.policy)
-		s.shows("/to", "")
-		s.redirects("/307", 307, as)
-		page, err := s.open("https://as.example/page").Submit(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		last := s.last()
-		if got := last.header.Get("Origin"); got != tt.want || last.method != http.MethodPost {
-			t.Errorf("%s: %s with the origin %q, want %q", tt.rule, page.Request.Method, got, tt.want)
-		}
+		t.Run(tt.rule, func(t *testing.T) {
+			s := newSite(t)
+			s.shows("/page", `<form method=post action="`+tt.address+`"></form>`, "Referrer-Policy", tt.policy)
+			s.shows("/to", "")
+			s.redirects("/307", 307, as)
+			page, err := s.open("https://as.example/page").Submit(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			last := s.last()
+			if got := last.header.Get("Origin"); got != tt.want || last.method != http.MethodPost {
+				t.Errorf("%s with the origin %q, want %q", page.Request.Method, got, tt.want)
+			}
+		})
 	}
 	s := newSite(t)
 	s.shows("/", "")
@@ -115,28 +126,40 @@ func TestFetchSite(t *testing.T) {
 		{"a sibling on the way", as, "https://login.as.example/302", "same-site"},
 		{"over http", "https://app.example/", "http://as.example/", ""},
 	} {
-		s := newSite(t)
-		s.redirects("/302", 302, as)
-		s.shows("/{$}", "")
-		if _, err := s.OpenFrom(tt.from, tt.address); err != nil {
-			t.Fatal(err)
-		}
-		h := s.last().header
-		if got := h.Get("Sec-Fetch-Site"); got != tt.want {
-			t.Errorf("%s: %q, want %q", tt.rule, got, tt.want)
-		}
-		if got := h.Get("Sec-Fetch-Mode") == "navigate" && h.Get("Sec-Fetch-Dest") == "document"; got != (tt.want != "") {
-			t.Errorf("%s: the headers are %v", tt.rule, h)
-		}
+		t.Run(tt.rule, func(t *testing.T) {
+			s := newSite(t)
+			s.redirects("/302", 302, as)
+			s.shows("/{$}", "")
+			if _, err := s.OpenFrom(tt.from, tt.address); err != nil {
+				t.Fatal(err)
+			}
+			h := s.last().header
+			if got := h.Get("Sec-Fetch-Site"); got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+			if got := h.Get("Sec-Fetch-Mode") == "navigate" && h.Get("Sec-Fetch-Dest") == "document"; got != (tt.want != "") {
+				t.Errorf("the headers are %v", h)
+			}
+		})
 	}
-	for address, want := range map[string]bool{
-		"http://localhost:8080": true, "http://as.localhost": true, "http://127.0.0.1": true, "http://[::1]": true,
-		"http://10.0.0.1": false, "http://notlocalhost": false, "https://as.example": true,
+	for _, tt := range []struct {
+		rule, address string
+		want          bool
+	}{
+		{"https is trustworthy", "https://as.example", true},
+		{"localhost is trustworthy", "http://localhost:8080", true},
+		{"a name below localhost is trustworthy", "http://as.localhost", true},
+		{"loopback is trustworthy", "http://127.0.0.1", true},
+		{"IPv6 loopback is trustworthy", "http://[::1]", true},
+		{"another address is not", "http://10.0.0.1", false},
+		{"a name that ends like localhost is not", "http://notlocalhost", false},
 	} {
-		u, err := url.Parse(address)
-		if err != nil || trustworthy(u) != want {
-			t.Errorf("%s is trustworthy: %t, want %t (%v)", address, !want, want, err)
-		}
+		t.Run(tt.rule, func(t *testing.T) {
+			u, err := url.Parse(tt.address)
+			if err != nil || trustworthy(u) != tt.want {
+				t.Errorf("%s is trustworthy: %t, want %t (%v)", tt.address, !tt.want, tt.want, err)
+			}
+		})
 	}
 }
 
@@ -147,18 +170,25 @@ func TestCrossOriginProtection(t *testing.T) {
 	protected := http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {}))
 	b.Handle("https://as.example", protected)
 	b.Handle("http://as.example", protected)
-	for from, want := range map[string]int{
-		"https://as.example/x": 200, "https://login.as.example/": 403, "https://app.example/": 403,
+	for _, tt := range []struct {
+		rule, from string
+		want       int
+	}{
+		{"the same origin", "https://as.example/x", 200},
+		{"the same site", "https://login.as.example/", 403},
+		{"another site", "https://app.example/", 403},
 	} {
-		page, err := b.PostFrom(from, "https://as.example/", nil)
-		if err != nil || page.Status != want {
-			t.Errorf("from %s: %v, %v; want %d", from, page, err, want)
-		}
-		// Over http there is the Origin header alone.
-		page, err = b.PostFrom(strings.Replace(from, "https:", "http:", 1), "http://as.example/", nil)
-		if err != nil || page.Status != want {
-			t.Errorf("from %s over http: %v, %v; want %d", from, page, err, want)
-		}
+		t.Run(tt.rule, func(t *testing.T) {
+			page, err := b.PostFrom(tt.from, "https://as.example/", nil)
+			if err != nil || page.Status != tt.want {
+				t.Errorf("%v, %v; want %d", page, err, tt.want)
+			}
+			// Over http there is the Origin header alone.
+			page, err = b.PostFrom(strings.Replace(tt.from, "https:", "http:", 1), "http://as.example/", nil)
+			if err != nil || page.Status != tt.want {
+				t.Errorf("over http: %v, %v; want %d", page, err, tt.want)
+			}
+		})
 	}
 }
 
@@ -192,19 +222,21 @@ func TestFormAction(t *testing.T) {
 		{"every policy counts", "form-action *, form-action 'self'", client, true},
 		{"letter case", "Form-Action 'SELF' WIKI.example", client, false},
 	} {
-		s := newSite(t)
-		s.shows("/page", `<form method=post action=/from></form><a href=/from>Go</a>`, "Content-Security-Policy", tt.csp)
-		s.redirects("/from", 303, tt.to)
-		s.shows("/to", "")
-		page, err := s.open("https://as.example/page").Submit(nil)
-		if !tt.blocked && err != nil {
-			t.Errorf("%s: %v", tt.rule, err)
-		}
-		if tt.blocked && (page != nil || err == nil || !strings.Contains(err.Error(), "form-action")) {
-			t.Errorf("%s: got %v, %v; want it blocked", tt.rule, page, err)
-		}
-		if _, err := s.open("https://as.example/page").Click("Go"); err != nil {
-			t.Errorf("%s: a link is blocked: %v", tt.rule, err)
-		}
+		t.Run(tt.rule, func(t *testing.T) {
+			s := newSite(t)
+			s.shows("/page", `<form method=post action=/from></form><a href=/from>Go</a>`, "Content-Security-Policy", tt.csp)
+			s.redirects("/from", 303, tt.to)
+			s.shows("/to", "")
+			page, err := s.open("https://as.example/page").Submit(nil)
+			if !tt.blocked && err != nil {
+				t.Error(err)
+			}
+			if tt.blocked && (page != nil || err == nil || !strings.Contains(err.Error(), "form-action")) {
+				t.Errorf("got %v, %v; want it blocked", page, err)
+			}
+			if _, err := s.open("https://as.example/page").Click("Go"); err != nil {
+				t.Errorf("a link is blocked: %v", err)
+			}
+		})
 	}
 }

@@ -63,19 +63,19 @@ func TestWhatAFormSends(t *testing.T) {
 		{"a raw element with letters that are longer in lower case", "<textarea name=a>\u0130\u212a</textarea><input name=b>", "a=%C4%B0%E2%84%AA&b="},
 		{"a raw element ends with its own name only", `<textarea name=a></textareas></TEXTAREA ><input name=b>`, "a=%3C%2Ftextareas%3E&b="},
 	} {
-		page := readHTML(t, `<!DOCTYPE html><title><form></title><form id=f action=/to>`+tt.html)
-		if len(page.Forms) != 1 {
-			t.Errorf("%s: %d forms, want 1", tt.rule, len(page.Forms))
-			continue
-		}
-		left, err := page.Submit(nil)
-		if err != nil {
-			t.Errorf("%s: %v", tt.rule, err)
-			continue
-		}
-		if got := left.URL.RawQuery; got != tt.want || !left.Left {
-			t.Errorf("%s: it sends %s, want %s", tt.rule, got, tt.want)
-		}
+		t.Run(tt.rule, func(t *testing.T) {
+			page := readHTML(t, `<!DOCTYPE html><title><form></title><form id=f action=/to>`+tt.html)
+			if len(page.Forms) != 1 {
+				t.Fatalf("%d forms, want 1", len(page.Forms))
+			}
+			left, err := page.Submit(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := left.URL.RawQuery; got != tt.want || !left.Left {
+				t.Errorf("it sends %s, want %s", got, tt.want)
+			}
+		})
 	}
 }
 
@@ -102,19 +102,20 @@ func TestWhereAFormGoes(t *testing.T) {
 		{"an image by its text", `<form method=post action=a><button>x</button><input type=image alt=Go formaction=b>`, "Go", "POST https://as.example/dir/b"},
 		{"a button with its enctype", `<form method=post action=a enctype=text/plain><button formenctype="application/x-www-form-urlencoded">x</button>`, "", "POST https://as.example/dir/a"},
 	} {
-		page := readHTML(t, tt.html)
-		var named []string
-		if tt.button != "" {
-			named = []string{tt.button}
-		}
-		left, err := page.Submit(nil, named...)
-		if err != nil {
-			t.Errorf("%s: %v", tt.rule, err)
-			continue
-		}
-		if got := strings.TrimSuffix(left.Request.Method+" "+left.URL.String(), "?"); got != tt.want {
-			t.Errorf("%s: it goes to %s, want %s", tt.rule, got, tt.want)
-		}
+		t.Run(tt.rule, func(t *testing.T) {
+			page := readHTML(t, tt.html)
+			var named []string
+			if tt.button != "" {
+				named = []string{tt.button}
+			}
+			left, err := page.Submit(nil, named...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.TrimSuffix(left.Request.Method+" "+left.URL.String(), "?"); got != tt.want {
+				t.Errorf("it goes to %s, want %s", got, tt.want)
+			}
+		})
 	}
 }
 
@@ -151,23 +152,25 @@ func TestFillingIn(t *testing.T) {
 		{"a button that is not there", nil, []string{"Accept"}, `the form has no button "Accept", it has ["Allow" "Deny"]`},
 		{"two buttons", nil, []string{"Allow", "Deny"}, "one button"},
 	} {
-		page := readHTML(t, consentPage)
-		left, err := page.Submit(tt.values, tt.button...)
-		got := ""
-		if err != nil {
-			got = err.Error()
-		} else {
-			body, readErr := io.ReadAll(left.Request.Body)
-			if got = string(body); readErr != nil {
-				t.Fatal(readErr)
+		t.Run(tt.rule, func(t *testing.T) {
+			page := readHTML(t, consentPage)
+			left, err := page.Submit(tt.values, tt.button...)
+			got := ""
+			if err != nil {
+				got = err.Error()
+			} else {
+				body, readErr := io.ReadAll(left.Request.Body)
+				if got = string(body); readErr != nil {
+					t.Fatal(readErr)
+				}
 			}
-		}
-		if sent := strings.Contains(tt.want, "req="); sent && got != tt.want || !sent && !strings.Contains(got, tt.want) {
-			t.Errorf("%s: %s, want %s", tt.rule, got, tt.want)
-		}
-		if got := page.Forms[0].Fields.Encode(); got != rest[1:]+"&scope=openid&scope=email" {
-			t.Errorf("%s: the form has changed to %s", tt.rule, got)
-		}
+			if sent := strings.Contains(tt.want, "req="); sent && got != tt.want || !sent && !strings.Contains(got, tt.want) {
+				t.Errorf("%s, want %s", got, tt.want)
+			}
+			if got := page.Forms[0].Fields.Encode(); got != rest[1:]+"&scope=openid&scope=email" {
+				t.Errorf("the form has changed to %s", got)
+			}
+		})
 	}
 }
 
@@ -196,17 +199,19 @@ func TestWhichFormIsMeant(t *testing.T) {
 		{"all fit", "", "", "3 of 3 forms"},
 		{"none fits", "name", "", "0 of 3 forms"},
 	} {
-		values, button := url.Values{}, []string{}
-		if tt.field != "" {
-			values.Set(tt.field, "x")
-		}
-		if tt.button != "" {
-			button = append(button, tt.button)
-		}
-		page, err := readHTML(t, forms).Submit(values, button...)
-		if err != nil && (page != nil || !strings.Contains(err.Error(), tt.want)) || err == nil && page.URL.Path != tt.want {
-			t.Errorf("%s: %v, %v; want %s", tt.rule, page, err, tt.want)
-		}
+		t.Run(tt.rule, func(t *testing.T) {
+			values, button := url.Values{}, []string{}
+			if tt.field != "" {
+				values.Set(tt.field, "x")
+			}
+			if tt.button != "" {
+				button = append(button, tt.button)
+			}
+			page, err := readHTML(t, forms).Submit(values, button...)
+			if err != nil && (page != nil || !strings.Contains(err.Error(), tt.want)) || err == nil && page.URL.Path != tt.want {
+				t.Errorf("%v, %v; want %s", page, err, tt.want)
+			}
+		})
 	}
 }
 
@@ -222,24 +227,29 @@ func TestFormsThatCannotBeSubmitted(t *testing.T) {
 
 // Without a Content-Type, net/http takes a page that begins with a form for text.
 func TestOnlyHTMLHasForms(t *testing.T) {
-	s := newSite(t)
-	for path, contentType := range map[string]string{
-		"/html": "text/html", "/charset": "Text/HTML; charset=utf-8", "/xhtml": "application/xhtml+xml", "/text": "text/plain", "/none": "",
+	for _, tt := range []struct {
+		rule, contentType string
+		want              int
+	}{
+		{"HTML", "text/html", 1},
+		{"HTML with a charset", "Text/HTML; charset=utf-8", 1},
+		{"XHTML", "application/xhtml+xml", 1},
+		{"text", "text/plain", 0},
+		{"no type", "", 0},
 	} {
-		s.mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
-			if contentType != "" {
-				w.Header().Set("Content-Type", contentType)
+		t.Run(tt.rule, func(t *testing.T) {
+			s := newSite(t)
+			s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+				if tt.contentType != "" {
+					w.Header().Set("Content-Type", tt.contentType)
+				}
+				io.WriteString(w, "<form><input name=a></form><a href=/x>x</a>")
+			})
+			page := s.open("https://as.example/")
+			if len(page.Forms) != tt.want || len(page.Links) != tt.want {
+				t.Errorf("%d forms and %d links, want %d", len(page.Forms), len(page.Links), tt.want)
 			}
-			io.WriteString(w, "<form><input name=a></form><a href=/x>x</a>")
 		})
-		page := s.open("https://as.example" + path)
-		want := 1
-		if path == "/text" || path == "/none" {
-			want = 0
-		}
-		if len(page.Forms) != want || len(page.Links) != want {
-			t.Errorf("%s: %d forms and %d links, want %d", path, len(page.Forms), len(page.Links), want)
-		}
 	}
 }
 
@@ -253,14 +263,18 @@ func TestClick(t *testing.T) {
 		{"Four", "https://as.example/4"},
 		{"Same", "https://as.example/5"},
 	} {
-		page, err := readHTML(t, links).Click(tt.text)
-		if err != nil || page.URL.String() != tt.want || page.Request.Method != http.MethodGet {
-			t.Errorf("%s: %v, %v; want %s", tt.text, page, err, tt.want)
-		}
+		t.Run(tt.text, func(t *testing.T) {
+			page, err := readHTML(t, links).Click(tt.text)
+			if err != nil || page.URL.String() != tt.want || page.Request.Method != http.MethodGet {
+				t.Errorf("%v, %v; want %s", page, err, tt.want)
+			}
+		})
 	}
 	for text, want := range map[string]string{"not a link": "no link says", "one": "no link says", "Twice": "several links"} {
-		page, err := readHTML(t, links).Click(text)
-		wantError(t, page, err, want)
+		t.Run(text, func(t *testing.T) {
+			page, err := readHTML(t, links).Click(text)
+			wantError(t, page, err, want)
+		})
 	}
 }
 

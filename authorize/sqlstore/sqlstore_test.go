@@ -96,50 +96,55 @@ func TestNewNamesTheFieldThatIsWrong(t *testing.T) {
 	db := sql.OpenDB(&quiet{})
 	defer db.Close()
 	for _, c := range []struct {
+		rule   string
 		config Config
 		want   string // empty: it is fine
 	}{
-		{Config{DB: db, Dialect: SQLite}, ""},
-		{Config{DB: db, Dialect: MySQL, Prefix: "tenant7_", KeepExpired: time.Hour, Timeout: time.Minute, Unprepared: true}, ""},
-		{Config{Dialect: SQLite}, "Config.DB"},
-		{Config{DB: db}, "Config.Dialect"},
-		{Config{DB: db, Dialect: "oracle"}, "Config.Dialect"},
-		{Config{DB: db, Dialect: SQLite, Prefix: "Usher_"}, "Config.Prefix"},
-		{Config{DB: db, Dialect: SQLite, Prefix: "a; DROP TABLE x"}, "Config.Prefix"},
-		{Config{DB: db, Dialect: SQLite, Prefix: "7"}, "Config.Prefix"},
-		{Config{DB: db, Dialect: SQLite, Prefix: strings.Repeat("a", 31)}, "Config.Prefix"},
-		{Config{DB: db, Dialect: SQLite, KeepExpired: -1}, "Config.KeepExpired"},
-		{Config{DB: db, Dialect: SQLite, MaxSessionsPerSubject: -1}, "Config.MaxSessionsPerSubject"},
-		{Config{DB: db, Dialect: SQLite, MaxSessionsPerSubject: 1}, ""},
-		{Config{DB: db, Dialect: SQLite, Timeout: -1}, "Config.Timeout"},
+		{"the least", Config{DB: db, Dialect: SQLite}, ""},
+		{"everything", Config{DB: db, Dialect: MySQL, Prefix: "tenant7_", KeepExpired: time.Hour, Timeout: time.Minute, Unprepared: true}, ""},
+		{"no database", Config{Dialect: SQLite}, "Config.DB"},
+		{"no dialect", Config{DB: db}, "Config.Dialect"},
+		{"an unknown dialect", Config{DB: db, Dialect: "oracle"}, "Config.Dialect"},
+		{"a prefix with a capital", Config{DB: db, Dialect: SQLite, Prefix: "Usher_"}, "Config.Prefix"},
+		{"a prefix with a statement", Config{DB: db, Dialect: SQLite, Prefix: "a; DROP TABLE x"}, "Config.Prefix"},
+		{"a prefix that begins with a digit", Config{DB: db, Dialect: SQLite, Prefix: "7"}, "Config.Prefix"},
+		{"a long prefix", Config{DB: db, Dialect: SQLite, Prefix: strings.Repeat("a", 31)}, "Config.Prefix"},
+		{"a negative time to keep", Config{DB: db, Dialect: SQLite, KeepExpired: -1}, "Config.KeepExpired"},
+		{"a negative number of sessions", Config{DB: db, Dialect: SQLite, MaxSessionsPerSubject: -1}, "Config.MaxSessionsPerSubject"},
+		{"one session", Config{DB: db, Dialect: SQLite, MaxSessionsPerSubject: 1}, ""},
+		{"a negative time limit", Config{DB: db, Dialect: SQLite, Timeout: -1}, "Config.Timeout"},
 	} {
-		s, err := New(c.config)
-		if c.want == "" && (err != nil || s == nil) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
-			t.Errorf("%+v: %v, want %q", c.config, err, c.want)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			s, err := New(c.config)
+			if c.want == "" && (err != nil || s == nil) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
 	}
 }
 
 func TestStatementsInEachDialect(t *testing.T) {
 	const query = "UPDATE usher_codes SET a = ? WHERE b = ? AND c = ?"
-	for dialect, want := range map[Dialect]string{
-		SQLite:     "UPDATE x_codes SET a = ? WHERE b = ? AND c = ?",
-		MySQL:      "UPDATE x_codes SET a = ? WHERE b = ? AND c = ?",
-		PostgreSQL: "UPDATE x_codes SET a = $1 WHERE b = $2 AND c = $3",
+	const dollars = "UPDATE x_codes SET a = $1 WHERE b = $2 AND c = $3"
+	const questions = "UPDATE x_codes SET a = ? WHERE b = ? AND c = ?"
+	const onConflict = " ON CONFLICT (k) DO UPDATE SET a = excluded.a, b = excluded.b"
+	for _, c := range []struct {
+		dialect         Dialect
+		text, orReplace string
+	}{
+		{SQLite, questions, onConflict},
+		{PostgreSQL, dollars, onConflict},
+		{MySQL, questions, " ON DUPLICATE KEY UPDATE a = VALUES(a), b = VALUES(b)"},
 	} {
-		_, s := newQuiet(t, Config{Dialect: dialect, Prefix: "x_"})
-		if got := s.text(query); got != want {
-			t.Errorf("%s: %s", dialect, got)
-		}
-	}
-	for dialect, want := range map[Dialect]string{
-		SQLite:     " ON CONFLICT (k) DO UPDATE SET a = excluded.a, b = excluded.b",
-		PostgreSQL: " ON CONFLICT (k) DO UPDATE SET a = excluded.a, b = excluded.b",
-		MySQL:      " ON DUPLICATE KEY UPDATE a = VALUES(a), b = VALUES(b)",
-	} {
-		if got := dialect.orReplace("k", "a", "b"); got != want {
-			t.Errorf("%s: %s", dialect, got)
-		}
+		t.Run(string(c.dialect), func(t *testing.T) {
+			_, s := newQuiet(t, Config{Dialect: c.dialect, Prefix: "x_"})
+			if got := s.text(query); got != c.text {
+				t.Errorf("%s, want %s", got, c.text)
+			}
+			if got := c.dialect.orReplace("k", "a", "b"); got != c.orReplace {
+				t.Errorf("%s, want %s", got, c.orReplace)
+			}
+		})
 	}
 }
 
@@ -206,7 +211,7 @@ func TestAFailureToPrepareDoesNotStay(t *testing.T) {
 	q, s := newQuiet(t, Config{})
 	q.fail = errors.New("no such table")
 	if _, err := s.FindSession(t.Context(), "k"); !errors.Is(err, q.fail) || !strings.Contains(err.Error(), "find a session") {
-		t.Errorf("%v", err)
+		t.Error(err)
 	}
 	q.fail = nil
 	if _, err := s.FindSession(t.Context(), "k"); err != nil {
@@ -258,7 +263,7 @@ func TestTheTimeLimitIsInTheError(t *testing.T) {
 	}()
 	<-q.asked
 	if _, err := s.FindSession(t.Context(), "k"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v", err)
+		t.Error(err)
 	}
 	close(q.hold)
 	<-first
@@ -267,13 +272,15 @@ func TestTheTimeLimitIsInTheError(t *testing.T) {
 func TestKeysThatNobodyStores(t *testing.T) {
 	_, s := newQuiet(t, Config{})
 	long := strings.Repeat("k", 256)
-	for _, key := range []string{"", long} {
-		if err := s.SaveCode(t.Context(), key, &authorize.Code{}); !errors.Is(err, errKey) {
-			t.Errorf("a code under %d bytes: %v", len(key), err)
-		}
-		if err := s.SaveSession(t.Context(), key, &session.Record{}); !errors.Is(err, errKey) {
-			t.Errorf("a session under %d bytes: %v", len(key), err)
-		}
+	for rule, key := range map[string]string{"an empty key": "", "a long key": long} {
+		t.Run(rule, func(t *testing.T) {
+			if err := s.SaveCode(t.Context(), key, &authorize.Code{}); !errors.Is(err, errKey) {
+				t.Errorf("a code: %v", err)
+			}
+			if err := s.SaveSession(t.Context(), key, &session.Record{}); !errors.Is(err, errKey) {
+				t.Errorf("a session: %v", err)
+			}
+		})
 	}
 	if code, taken, err := s.TakeCode(t.Context(), long, time.Now()); code != nil || taken || err != nil {
 		t.Errorf("%v, %t, %v", code, taken, err)
@@ -283,12 +290,15 @@ func TestKeysThatNobodyStores(t *testing.T) {
 		t.Errorf("a scheme that is named: %v", err)
 	}
 	named.PrivateUseSchemes = nil
-	for _, c := range []authorize.Client{
-		{}, {ID: strings.Repeat("c", 2049)}, {ID: "\xff"}, {ID: "a", RedirectURIs: []string{"http://evil.example/"}}, named,
+	for rule, c := range map[string]authorize.Client{
+		"a client without an ID": {}, "a client with a long ID": {ID: strings.Repeat("c", 2049)}, "a client whose ID is not UTF-8": {ID: "\xff"},
+		"a redirect URI by http": {ID: "a", RedirectURIs: []string{"http://evil.example/"}}, "a scheme that is not named": named,
 	} {
-		if err := s.PutClient(t.Context(), c); err == nil {
-			t.Errorf("the client %.20q was stored", c.ID)
-		}
+		t.Run(rule, func(t *testing.T) {
+			if err := s.PutClient(t.Context(), c); err == nil {
+				t.Error("the client was stored")
+			}
+		})
 	}
 	if _, err := s.ListClients(t.Context(), "", 0); err == nil {
 		t.Error("a list of no length")

@@ -145,33 +145,35 @@ func TestStatementsOfEveryMethod(t *testing.T) {
 	value := regexp.MustCompile(`'|"`)
 	taking := regexp.MustCompile(`(?i)\b(drop|delete|truncate|rename|alter)\b`)
 	for _, dialect := range []Dialect{SQLite, PostgreSQL, MySQL} {
-		r, s := newRecorder(t, Config{Dialect: dialect, Prefix: "x_"})
-		if err := s.Migrate(t.Context()); err != nil {
-			t.Fatalf("%s: %v", dialect, err)
-		}
-		if len(r.texts) < 10 {
-			t.Errorf("%s: Migrate has only %d statements", dialect, len(r.texts))
-		}
-		for _, text := range r.texts {
-			if taking.MatchString(text) {
-				t.Errorf("%s: Migrate takes something away: %s", dialect, text)
+		t.Run(string(dialect), func(t *testing.T) {
+			r, s := newRecorder(t, Config{Dialect: dialect, Prefix: "x_"})
+			if err := s.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
 			}
-		}
-		migrated := len(r.texts)
-		everything(t, s)
-		for _, text := range r.texts {
-			if found := clock.FindString(text); found != "" {
-				t.Errorf("%s: the database is asked for its time by %s: %s", dialect, found, text)
+			if len(r.texts) < 10 {
+				t.Errorf("Migrate has only %d statements", len(r.texts))
 			}
-			if strings.Contains(text, "usher_") {
-				t.Errorf("%s: a table without the prefix: %s", dialect, text)
+			for _, text := range r.texts {
+				if taking.MatchString(text) {
+					t.Errorf("Migrate takes something away: %s", text)
+				}
 			}
-		}
-		for _, text := range r.texts[migrated:] {
-			if value.MatchString(text) {
-				t.Errorf("%s: a value in the text: %s", dialect, text)
+			migrated := len(r.texts)
+			everything(t, s)
+			for _, text := range r.texts {
+				if found := clock.FindString(text); found != "" {
+					t.Errorf("the database is asked for its time by %s: %s", found, text)
+				}
+				if strings.Contains(text, "usher_") {
+					t.Errorf("a table without the prefix: %s", text)
+				}
 			}
-		}
+			for _, text := range r.texts[migrated:] {
+				if value.MatchString(text) {
+					t.Errorf("a value in the text: %s", text)
+				}
+			}
+		})
 	}
 }
 
@@ -193,7 +195,7 @@ func TestMigrateSaysThatItsTimeIsUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	if err := s.Migrate(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v", err)
+		t.Error(err)
 	}
 }
 

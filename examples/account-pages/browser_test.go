@@ -2,7 +2,9 @@ package main
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,6 +50,12 @@ func newWorld(t *testing.T, more ...func(*server)) *world {
 	return w
 }
 
+// in is the same world for a subtest.
+func (w world) in(t *testing.T) *world {
+	w.t = t
+	return &w
+}
+
 // newBrowser takes one without cookies.
 func (w *world) newBrowser() {
 	w.browser = authorizetest.NewBrowser()
@@ -60,14 +68,23 @@ func (w *world) newBrowser() {
 	}))
 }
 
+// call sends one request without the browser: with a form, and headers each before its
+// value.
+func (w *world) call(method, address string, form url.Values, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, address, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	for header := range slices.Chunk(headers, 2) {
+		r.Header.Add(header[0], header[1])
+	}
+	rec := httptest.NewRecorder()
+	w.handler.ServeHTTP(rec, r)
+	return rec
+}
+
 // makeToken has the signed-in user make an access token at home.
 func (w *world) makeToken() (token string, home *authorizetest.Page) {
 	w.t.Helper()
-	home, err := w.browser.Open(issuer + "/")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	home = w.submit(home, nil, "Make an access token")
+	home = w.submit(w.visit(issuer+"/"), nil, "Make an access token")
 	_, token, found := strings.Cut(home.Body, "Bearer ")
 	token, _, ended := strings.Cut(token, "<")
 	if !found || !ended {
@@ -99,30 +116,47 @@ func request(client string, changes ...url.Values) *authorizetest.Flow {
 func (w *world) open(f *authorizetest.Flow) *authorizetest.Page {
 	w.t.Helper()
 	w.visited = nil
-	page, err := w.browser.OpenFrom(urlA+"/", f.URL)
+	return w.page(w.browser.OpenFrom(urlA+"/", f.URL))
+}
+
+func (w *world) visit(address string) *authorizetest.Page {
+	w.t.Helper()
+	return w.page(w.browser.Open(address))
+}
+
+func (w *world) click(page *authorizetest.Page, link string) *authorizetest.Page {
+	w.t.Helper()
+	return w.page(page.Click(link))
+}
+
+func (w *world) submit(page *authorizetest.Page, values url.Values, button ...string) *authorizetest.Page {
+	w.t.Helper()
+	return w.page(page.Submit(values, button...))
+}
+
+func (w *world) page(page *authorizetest.Page, err error) *authorizetest.Page {
+	w.t.Helper()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return page
 }
 
-func (w *world) submit(page *authorizetest.Page, values url.Values, button ...string) *authorizetest.Page {
+// refused follows a link that leads back to the client with an error.
+func (w *world) refused(f *authorizetest.Flow, want oautherr.Code) {
 	w.t.Helper()
-	next, err := page.Submit(values, button...)
-	if err != nil {
-		w.t.Fatalf("%v\n%s", err, page)
-	}
-	return next
+	f.Expect(w.t, w.open(f), want)
 }
 
 // signIn signs alice in without any client.
 func (w *world) signIn() {
 	w.t.Helper()
-	page, err := w.browser.Open(issuer + "/login")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.at(w.submit(page, alice), "/")
+	w.at(w.submit(w.visit(issuer+"/login"), alice), "/")
+}
+
+func (w *world) signOut() {
+	w.t.Helper()
+	w.submit(w.visit(issuer+"/"), nil, "Sign out")
 }
 
 // agree signs alice in and has her agree to what the client asks for, once and for all.
@@ -155,10 +189,11 @@ func (w *world) answered(f *authorizetest.Flow, page *authorizetest.Page) {
 	}
 }
 
-// shown checks that the user sees the error on a page and goes nowhere.
+// shown checks that the user sees the error on a page, goes nowhere and is shown no
+// address that nobody vouches for.
 func (w *world) shown(page *authorizetest.Page, code oautherr.Code) {
 	w.t.Helper()
-	if page.Left || page.Status != http.StatusBadRequest || !strings.Contains(page.Body, string(code)) {
+	if page.Left || page.Status != http.StatusBadRequest || !strings.Contains(page.Body, string(code)) || strings.Contains(page.Body, "attacker.example") {
 		w.t.Errorf("want status 400 and a page with %s:\n%s", code, page)
 	}
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,9 +19,7 @@ import (
 // tokenFor is an access token of a user who signed in some time ago, somewhere else.
 func (w *world) tokenFor(user string, ago time.Duration) string {
 	w.t.Helper()
-	if wrong := w.server.accounts.create("bob", "Bob", "bob-password"); wrong != "" && user == "bob" {
-		w.t.Log(wrong) // there already
-	}
+	w.server.accounts.create("bob", "Bob", "bob-password") // or he is there already
 	token, err := w.server.tokens.issue(session.Session{ID: "of " + user, Subject: user, AuthTime: time.Now().Add(-ago)})
 	if err != nil {
 		w.t.Fatal(err)
@@ -43,13 +43,7 @@ func (w *world) name() (browser string) {
 // exchange is step 2.
 func (w *world) exchange(form url.Values, header ...string) (status int, ticket string) {
 	w.t.Helper()
-	r := httptest.NewRequest("POST", issuer+"/handover", strings.NewReader(form.Encode()))
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Add(header[i], header[i+1])
-	}
-	rec := httptest.NewRecorder()
-	w.handler.ServeHTTP(rec, r)
+	rec := w.call("POST", issuer+"/handover", form, header...)
 	var answer struct{ Ticket string }
 	json.Unmarshal(rec.Body.Bytes(), &answer)
 	if cookies := rec.Header().Values("Set-Cookie"); len(cookies) > 0 {
@@ -94,8 +88,7 @@ func with(ticket string, changes ...url.Values) *authorizetest.Flow {
 func (w *world) nobody(ticket func() string) {
 	w.t.Helper()
 	w.at(w.open(with(ticket())), "/login")
-	silent := with(ticket(), url.Values{"prompt": {"none"}})
-	silent.Expect(w.t, w.open(silent), oautherr.LoginRequired)
+	w.refused(with(ticket(), url.Values{"prompt": {"none"}}), oautherr.LoginRequired)
 }
 
 // is wants to find the user, or nobody, signed in in this browser.
@@ -135,11 +128,7 @@ func TestHandOver(t *testing.T) {
 		w.signIn()
 		before := w.browser.Cookies(issuer)[0].Value
 		w.at(w.open(with(w.ticket(w.tokenFor("alice", 0)))), "/consent")
-		found := false
-		for _, cookie := range w.browser.Cookies(issuer) {
-			found = found || cookie.Value == before
-		}
-		if !found {
+		if !slices.ContainsFunc(w.browser.Cookies(issuer), func(c *http.Cookie) bool { return c.Value == before }) {
 			t.Error("the session is another one")
 		}
 	})
@@ -162,14 +151,13 @@ func TestHandOverThatIsRefused(t *testing.T) {
 	for name, spoil := range map[string]func(w *world, ticket string) string{
 		"used twice": func(w *world, ticket string) string {
 			w.open(with(ticket))
-			page := w.visit(issuer + "/")
-			w.submit(page, nil, "Sign out")
+			w.signOut()
 			return ticket
 		},
 		"used twice, where the secret was kept": func(w *world, ticket string) string {
 			secret := w.secret()
 			w.open(with(ticket))
-			w.submit(w.visit(issuer+"/"), nil, "Sign out")
+			w.signOut()
 			if err := w.browser.SetCookies(issuer, secret); err != nil {
 				w.t.Fatal(err)
 			}
@@ -207,47 +195,33 @@ func TestHandOverThatIsRefused(t *testing.T) {
 			w.server.tokens.revoke("of alice")
 			return ticket
 		},
+		"of a stranger, who made it in a browser of theirs": func(w *world, _ string) string {
+			ticket := w.ticket(w.tokenFor("bob", 0))
+			w.newBrowser()
+			return ticket
+		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			for _, signedIn := range []string{"", "alice"} {
+		for state, user := range map[string]string{"nobody is signed in": "", "somebody is signed in": "alice"} {
+			t.Run(name+", "+state, func(t *testing.T) {
 				w := newWorld(t)
 				w.nobody(func() string {
 					w.newBrowser()
 					ticket := w.ticket(w.tokenFor("alice", 0))
 					ticket = spoil(w, ticket)
-					if signedIn != "" {
+					if user != "" {
 						w.signIn()
 					}
 					return ticket
 				})
-				w.is(signedIn)
-			}
-		})
-	}
-}
-
-// A person follows a link with the ticket of somebody else, who made it in a browser of
-// theirs.
-func TestHandOverOfAStranger(t *testing.T) {
-	for _, victim := range []string{"", "alice"} {
-		w := newWorld(t)
-		w.nobody(func() string {
-			w.newBrowser()
-			ticket := w.ticket(w.tokenFor("bob", 0))
-			w.newBrowser()
-			if victim != "" {
-				w.signIn()
-			}
-			return ticket
-		})
-		w.is(victim)
+				w.is(user)
+			})
+		}
 	}
 }
 
 // The browser is alice's, and the token is bob's: none of them gets an answer before
 // somebody has signed in.
 func TestTokenOfAnotherUserThanTheCookies(t *testing.T) {
-	silent := url.Values{"prompt": {"none"}}
 	t.Run("by ticket", func(t *testing.T) {
 		w := newWorld(t)
 		w.signIn()
@@ -265,8 +239,8 @@ func TestTokenOfAnotherUserThanTheCookies(t *testing.T) {
 		w.agree("client-a")
 		w.token = w.tokenFor("bob", 0)
 		w.at(w.open(request("client-a")), "/login")
-		f := request("client-a", silent, url.Values{"x_method": nil})
-		f.Expect(w.t, w.open(f), oautherr.LoginRequired)
+		f := request("client-a", url.Values{"prompt": {"none"}, "x_method": nil})
+		w.refused(f, oautherr.LoginRequired)
 		w.token = w.tokenFor("alice", 0)
 		w.answered(f, w.open(f))
 	})
@@ -276,43 +250,28 @@ func TestTokenOfAnotherUserThanTheCookies(t *testing.T) {
 func TestTicketsComeByGET(t *testing.T) {
 	w := newWorld(t)
 	w.agree("client-a")
-	f := with(w.ticket(w.tokenFor("alice", 0)), url.Values{userTicket: {"a", "b"}})
-	f.Expect(w.t, w.open(f), oautherr.InvalidRequest)
+	w.refused(with(w.ticket(w.tokenFor("alice", 0)), url.Values{userTicket: {"a", "b"}}), oautherr.InvalidRequest)
 
-	f = with(w.ticket(w.tokenFor("alice", 0)))
-	address, query, _ := strings.Cut(f.URL, "?")
-	form, err := url.ParseQuery(query)
-	if err != nil {
-		t.Fatal(err)
-	}
-	inQuery := "?" + url.Values{userTicket: form[userTicket]}.Encode()
-	for _, more := range []string{"", inQuery} {
-		page, err := w.browser.PostFrom(urlA+"/", address+more, form)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.Expect(w.t, page, oautherr.InvalidRequest)
-		form.Del(userTicket)
-	}
+	f := with(w.ticket(w.tokenFor("alice", 0)))
+	inQuery := "?" + url.Values{userTicket: f.Params[userTicket]}.Encode()
+	f.Expect(t, w.page(w.browser.PostFrom(urlA+"/", f.Endpoint, f.Params)), oautherr.InvalidRequest)
+	f.Params.Del(userTicket)
+	f.Expect(t, w.page(w.browser.PostFrom(urlA+"/", f.Endpoint+inQuery, f.Params)), oautherr.InvalidRequest)
 }
 
 // What is fetched, or fetched ahead, uses no ticket up.
 func TestTicketsAreForPagesThatOpen(t *testing.T) {
 	for header, value := range map[string]string{"Sec-Fetch-Mode": "cors", "Sec-Purpose": "prefetch"} {
-		w := newWorld(t)
-		ticket := w.ticket(w.tokenFor("alice", 0))
-		f := with(ticket)
-		r := httptest.NewRequest("GET", f.URL, nil)
-		r.Header.Set(header, value)
-		for _, cookie := range w.browser.Cookies(issuer) {
-			r.AddCookie(cookie)
-		}
-		rec := httptest.NewRecorder()
-		w.handler.ServeHTTP(rec, r)
-		if strings.Contains(rec.Header().Get("Set-Cookie"), "account-pages=") {
-			t.Errorf("%s: somebody is signed in", header)
-		}
-		w.at(w.open(f), "/consent")
+		t.Run(value, func(t *testing.T) {
+			w := newWorld(t)
+			f := with(w.ticket(w.tokenFor("alice", 0)))
+			secret := w.secret()
+			rec := w.call("GET", f.URL, nil, header, value, "Cookie", secret.Name+"="+secret.Value)
+			if strings.Contains(rec.Header().Get("Set-Cookie"), "account-pages=") {
+				t.Error("somebody is signed in")
+			}
+			w.at(w.open(f), "/consent")
+		})
 	}
 }
 
@@ -320,32 +279,22 @@ func TestBrowsersAreNamedForRegisteredClients(t *testing.T) {
 	good := url.Values{"client_id": {"client-a"}, "redirect_uri": {urlA + "/handover"}}
 	for name, c := range map[string]struct {
 		change url.Values
-		header string
+		header []string
 	}{
-		"no client":                  {url.Values{"client_id": nil}, ""},
-		"an unknown client":          {url.Values{"client_id": {"nobody"}}, ""},
-		"another client":             {url.Values{"client_id": {"client-b"}}, ""},
-		"a client of former days":    {url.Values{"client_id": {"former-partner"}, "redirect_uri": {urlA + "/former-partner"}}, ""},
-		"no address":                 {url.Values{"redirect_uri": nil}, ""},
-		"an address with more":       {url.Values{"redirect_uri": {urlA + "/handover?x=1"}}, ""},
-		"an address of somebody":     {url.Values{"redirect_uri": {"https://attacker.example/"}}, ""},
-		"a script that fetches":      {nil, "Sec-Fetch-Mode: cors"},
-		"a browser that looks ahead": {nil, "Sec-Purpose: prefetch;prerender"},
+		"no client":                  {url.Values{"client_id": nil}, nil},
+		"an unknown client":          {url.Values{"client_id": {"nobody"}}, nil},
+		"another client":             {url.Values{"client_id": {"client-b"}}, nil},
+		"a client of former days":    {url.Values{"client_id": {"former-partner"}, "redirect_uri": {urlA + "/former-partner"}}, nil},
+		"no address":                 {url.Values{"redirect_uri": nil}, nil},
+		"an address with more":       {url.Values{"redirect_uri": {urlA + "/handover?x=1"}}, nil},
+		"an address of somebody":     {url.Values{"redirect_uri": {"https://attacker.example/"}}, nil},
+		"a script that fetches":      {nil, []string{"Sec-Fetch-Mode", "cors"}},
+		"a browser that looks ahead": {nil, []string{"Sec-Purpose", "prefetch;prerender"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			query := url.Values{}
-			for _, values := range []url.Values{good, c.change} {
-				for name, list := range values {
-					query[name] = list
-				}
-			}
-			r := httptest.NewRequest("GET", issuer+"/handover?"+query.Encode(), nil)
-			if name, value, found := strings.Cut(c.header, ": "); found {
-				r.Header.Set(name, value)
-			}
-			rec := httptest.NewRecorder()
-			w.handler.ServeHTTP(rec, r)
+			query := maps.Clone(good)
+			maps.Copy(query, c.change)
+			rec := newWorld(t).call("GET", issuer+"/handover?"+query.Encode(), nil, c.header...)
 			if rec.Code != http.StatusBadRequest || len(rec.Header().Values("Set-Cookie")) > 0 || rec.Header().Get("Location") != "" {
 				t.Errorf("status %d, %v", rec.Code, rec.Header())
 			}
@@ -371,10 +320,12 @@ func TestTicketsAreMadeForTokens(t *testing.T) {
 		"no client":                {url.Values{"browser": form["browser"]}, []string{"Authorization", good}, 400},
 		"a script on another site": {form, []string{"Authorization", good, "Sec-Fetch-Site", "cross-site"}, 403},
 	} {
-		status, ticket := w.exchange(c.form, c.header...)
-		if status != c.status || (ticket != "") != (status == 200) {
-			t.Errorf("%s: status %d and ticket %q, want %d", name, status, ticket, c.status)
-		}
+		t.Run(name, func(t *testing.T) {
+			status, ticket := w.in(t).exchange(c.form, c.header...)
+			if status != c.status || (ticket != "") != (status == 200) {
+				t.Errorf("status %d and ticket %q, want %d", status, ticket, c.status)
+			}
+		})
 	}
 }
 
@@ -422,9 +373,9 @@ func TestClientHandsOver(t *testing.T) {
 	}
 
 	// Neither the token nor the way back can be brought by somebody else.
-	forged, err := w.browser.PostFrom("https://attacker.example/", urlA+"/handover", url.Values{"token": {w.tokenFor("bob", 0)}})
-	if err != nil || forged.Status != http.StatusForbidden {
-		t.Errorf("a form of another site: %v\n%s", err, forged)
+	forged := w.page(w.browser.PostFrom("https://attacker.example/", urlA+"/handover", url.Values{"token": {w.tokenFor("bob", 0)}}))
+	if forged.Status != http.StatusForbidden {
+		t.Errorf("a form of another site:\n%s", forged)
 	}
 	back := w.visit(urlA + "/handover?" + url.Values{"browser": {browserHash("x")}, "state": {"x"}, "iss": {issuer}}.Encode())
 	if back.Status != http.StatusBadRequest {

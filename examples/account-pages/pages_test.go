@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,40 +31,22 @@ func TestClientsAreServedUnderTheirHosts(t *testing.T) {
 	if !strings.Contains(page.Body, "The Club") {
 		t.Fatalf("the page is\n%s", page)
 	}
-	links := 0
-	for _, link := range page.Links {
-		if link.Text == "Edit your account" {
-			page = w.visit(link.URL.String())
-			links++
-			break
-		}
-	}
-	if links == 0 {
+	first := slices.IndexFunc(page.Links, func(link authorizetest.Link) bool { return link.Text == "Edit your account" })
+	if first < 0 {
 		t.Fatalf("there is no link to the account:\n%s", page)
 	}
+	page = w.visit(page.Links[first].URL.String()) // there is one for each entry point
 	page = w.submit(w.submit(w.at(page, "/login"), alice), nil, "Allow")
 	page = w.submit(page, url.Values{"name": {"Alice B."}}, "Save")
 	if page.URL.Host != "club.test" || !strings.Contains(page.Body, "You are back") || !strings.Contains(page.Body, "you had chosen “<span id=\"task\">Edit your account</span>”") {
 		t.Errorf("the page is\n%s", page)
 	}
 
-	page, err := w.visit(urlB + "/").Click("Sign in and come straight back")
-	if err != nil {
-		t.Fatal(err)
-	}
+	page = w.click(w.visit(urlB+"/"), "Sign in and come straight back")
 	page = w.submit(w.at(page, "/consent"), nil, "Deny")
 	if page.URL.Host != "shop.invalid" || !strings.Contains(page.Body, "access_denied") {
 		t.Errorf("the page is\n%s", page)
 	}
-}
-
-func (w *world) visit(address string) *authorizetest.Page {
-	w.t.Helper()
-	page, err := w.browser.Open(address)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return page
 }
 
 func TestClientChecksItsAnswer(t *testing.T) {
@@ -100,9 +84,11 @@ func TestClientChecksItsAnswer(t *testing.T) {
 		"state with more":     {"iss": good["iss"], "state": {good.Get("state") + "x"}},
 		"everything, swapped": {"iss": good["state"], "state": good["iss"]},
 	} {
-		if page := w.visit(urlA + "/callback?" + query.Encode()); page.Status != http.StatusBadRequest {
-			t.Errorf("%s: the answer was taken:\n%s", name, page)
-		}
+		t.Run(name, func(t *testing.T) {
+			if page := w.in(t).visit(urlA + "/callback?" + query.Encode()); page.Status != http.StatusBadRequest {
+				t.Errorf("the answer was taken:\n%s", page)
+			}
+		})
 	}
 	if page := w.visit(urlA + "/callback?" + good.Encode()); page.Status != http.StatusOK {
 		t.Errorf("the answer was not taken:\n%s", page)
@@ -131,38 +117,35 @@ func TestPagesWithoutARequest(t *testing.T) {
 }
 
 func TestCancelOnTheLoginPage(t *testing.T) {
-	for _, link := range []string{"Sign in", "Create account"} {
-		w := newWorld(t)
-		f := request("client-a")
-		page := w.open(f)
-		if link == "Create account" {
-			var err error
-			if page, err = page.Click(link); err != nil {
-				t.Fatal(err)
-			}
-		}
-		f.Expect(w.t, w.submit(page, nil, "Cancel"), oautherr.AccessDenied)
-	}
+	w := newWorld(t)
+	f := request("client-a")
+	login := w.open(f)
+	f.Expect(t, w.submit(login, nil, "Cancel"), oautherr.AccessDenied)
+
+	w = newWorld(t)
+	register := w.click(w.open(f), "Create account")
+	f.Expect(t, w.submit(register, nil, "Cancel"), oautherr.AccessDenied)
 }
 
 func TestAccounts(t *testing.T) {
 	a := newAccounts()
-	for _, c := range []struct {
-		name, username, display, password string
-		good                              bool
-	}{
-		{"an ordinary one", "carol", "Carol", "carol-password", true},
-		{"taken", "alice", "Alice", "alice-password", false},
-		{"no user name", "", "Carol", "carol-password", false},
-		{"markup", "<b>", "Carol", "carol-password", false},
-		{"capitals, which are easily mistaken", "Alice", "Alice", "alice-password", false},
-		{"no name", "dave", " ", "dave-password", false},
-		{"a long name", "dave", strings.Repeat("x", 101), "dave-password", false},
-		{"a short password", "dave", "Dave", "1234567", false},
+	if wrong := a.create("carol", "Carol", "carol-password"); wrong != "" {
+		t.Error(wrong)
+	}
+	for _, c := range []struct{ rule, username, display, password string }{
+		{"taken", "alice", "Alice", "alice-password"},
+		{"no user name", "", "Carol", "carol-password"},
+		{"markup", "<b>", "Carol", "carol-password"},
+		{"capitals, which are easily mistaken", "Alice", "Alice", "alice-password"},
+		{"no name", "dave", " ", "dave-password"},
+		{"a long name", "dave", strings.Repeat("x", 101), "dave-password"},
+		{"a short password", "dave", "Dave", "1234567"},
 	} {
-		if wrong := a.create(c.username, c.display, c.password); (wrong == "") != c.good {
-			t.Errorf("%s: %q", c.name, wrong)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			if a.create(c.username, c.display, c.password) == "" {
+				t.Error("there is such an account now")
+			}
+		})
 	}
 	if !a.check("carol", "carol-password") || a.check("carol", "alice-password") || a.check("nobody", "") || a.check("dave", "1234567") {
 		t.Error("the passwords are not those that were given")
@@ -197,43 +180,45 @@ func TestAuthorizationOfAnotherSchemeLeavesTheCookie(t *testing.T) {
 		t.Fatal(err)
 	}
 	for header, signedIn := range map[string]bool{"": true, "Basic eDp5": true, "Bearer x": false, "bearer x": false, "Bearer": false} {
-		r.Header.Set("Authorization", header)
-		s, err := w.server.whoIsSignedIn(r)
-		if err != nil || s.SignedIn() != signedIn {
-			t.Errorf("%q: %v, %v", header, s, err)
-		}
+		t.Run(fmt.Sprintf("%q", header), func(t *testing.T) {
+			r.Header.Set("Authorization", header)
+			s, err := w.server.whoIsSignedIn(r)
+			if err != nil || s.SignedIn() != signedIn {
+				t.Errorf("%v, %v", s, err)
+			}
+		})
 	}
 }
 
 func TestOtherSitesCannotPostToThePages(t *testing.T) {
 	w := newWorld(t)
 	for _, route := range []string{"/", "/login", "/register", "/consent", "/edit-account", "/newsletters", "/logout"} {
-		r := httptest.NewRequest("POST", issuer+route, strings.NewReader(alice.Encode()))
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		r.Header.Set("Sec-Fetch-Site", "cross-site")
-		rec := httptest.NewRecorder()
-		w.handler.ServeHTTP(rec, r)
-		if rec.Code != http.StatusForbidden || rec.Header().Get("Set-Cookie") != "" {
-			t.Errorf("%s: status %d", route, rec.Code)
-		}
+		t.Run(route, func(t *testing.T) {
+			rec := w.call("POST", issuer+route, alice, "Sec-Fetch-Site", "cross-site")
+			if rec.Code != http.StatusForbidden || rec.Header().Get("Set-Cookie") != "" {
+				t.Errorf("status %d", rec.Code)
+			}
+		})
 	}
 }
 
 func TestPageHeaders(t *testing.T) {
 	w := withClients(t)
 	login := w.open(request("client-a"))
-	for _, page := range []*authorizetest.Page{login, w.visit(urlA + "/")} {
-		for name, want := range map[string]string{
-			"Cache-Control": "no-store", "Referrer-Policy": "same-origin",
-			"X-Content-Type-Options": "nosniff", "Content-Type": "text/html; charset=utf-8",
-		} {
-			if got := page.Header.Get(name); got != want {
-				t.Errorf("%s: %s is %q, want %q", page.URL.Path, name, got, want)
+	for whose, page := range map[string]*authorizetest.Page{"the server's": login, "a client's": w.visit(urlA + "/")} {
+		t.Run(whose, func(t *testing.T) {
+			for name, want := range map[string]string{
+				"Cache-Control": "no-store", "Referrer-Policy": "same-origin",
+				"X-Content-Type-Options": "nosniff", "Content-Type": "text/html; charset=utf-8",
+			} {
+				if got := page.Header.Get(name); got != want {
+					t.Errorf("%s is %q, want %q", name, got, want)
+				}
 			}
-		}
-		if strings.Contains(page.Header.Get("Content-Security-Policy"), "form-action") {
-			t.Error("a form-action stops answers in Chromium")
-		}
+			if strings.Contains(page.Header.Get("Content-Security-Policy"), "form-action") {
+				t.Error("a form-action stops answers in Chromium")
+			}
+		})
 	}
 	long := strings.Repeat("x", maxForm)
 	page := w.submit(login, url.Values{"username": {long}, "password": {"x"}})
@@ -244,21 +229,13 @@ func TestPageHeaders(t *testing.T) {
 
 func TestOnlySeeWhetherIAmSignedIn(t *testing.T) {
 	w := withClients(t)
-	page, err := w.visit(urlB + "/").Click("Only see whether I am signed in")
-	if err != nil {
-		t.Fatal(err)
-	}
+	page := w.click(w.visit(urlB+"/"), "Only see whether I am signed in")
 	if page.URL.Host != "shop.invalid" || !strings.Contains(page.Body, "login_required") || !strings.Contains(page.Body, "Only see whether I am signed in</span>”") {
 		t.Errorf("nobody is signed in, and the page is\n%s", page)
 	}
 	w.signIn()
-	if page, err = page.Click("Sign in and come straight back"); err != nil {
-		t.Fatal(err)
-	}
-	w.submit(w.at(page, "/consent"), nil, "Allow")
-	if page, err = w.visit(urlB + "/").Click("Only see whether I am signed in"); err != nil {
-		t.Fatal(err)
-	}
+	w.submit(w.at(w.click(page, "Sign in and come straight back"), "/consent"), nil, "Allow")
+	page = w.click(w.visit(urlB+"/"), "Only see whether I am signed in")
 	if page.URL.Host != "shop.invalid" || !strings.Contains(page.Body, "You are back from your account") {
 		t.Errorf("alice is signed in, and the page is\n%s", page)
 	}
@@ -267,9 +244,11 @@ func TestOnlySeeWhetherIAmSignedIn(t *testing.T) {
 // What a client is said to see is what an account has.
 func TestConsentNamesWhatThereIs(t *testing.T) {
 	for entry, what := range entryPoints {
-		if strings.Contains(what, "email") {
-			t.Errorf("%s shares %q, which nobody is asked for", entry, what)
-		}
+		t.Run(entry, func(t *testing.T) {
+			if strings.Contains(what, "email") {
+				t.Errorf("it shares %q, which nobody is asked for", what)
+			}
+		})
 	}
 }
 
@@ -290,18 +269,16 @@ func TestNewslettersCanBeLeft(t *testing.T) {
 func TestUnknownHosts(t *testing.T) {
 	w := newWorld(t)
 	for _, host := range []string{"other.example", "www.accounts.example", "accounts.example.attacker.example", "localhost"} {
-		for _, path := range []string{"/", "/login", "/oauth2/authorize", "/callback"} {
-			r := httptest.NewRequest("GET", "https://"+host+path, nil)
-			rec := httptest.NewRecorder()
-			w.handler.ServeHTTP(rec, r)
-			if body := rec.Body.String(); rec.Code != http.StatusNotFound || !strings.Contains(body, "Nobody lives here") || strings.Contains(body, "<form") {
-				t.Errorf("%s%s: status %d\n%s", host, path, rec.Code, body)
+		t.Run(host, func(t *testing.T) {
+			for _, path := range []string{"/", "/login", "/oauth2/authorize", "/callback"} {
+				rec := w.call("GET", "https://"+host+path, nil)
+				if body := rec.Body.String(); rec.Code != http.StatusNotFound || !strings.Contains(body, "Nobody lives here") || strings.Contains(body, "<form") {
+					t.Errorf("%s: status %d\n%s", path, rec.Code, body)
+				}
 			}
-		}
+		})
 	}
-	r := httptest.NewRequest("GET", "https://accounts.example:443/login", nil)
-	rec := httptest.NewRecorder()
-	if w.handler.ServeHTTP(rec, r); rec.Code != http.StatusOK {
+	if rec := w.call("GET", "https://accounts.example:443/login", nil); rec.Code != http.StatusOK {
 		t.Errorf("the issuer with its port: status %d", rec.Code)
 	}
 }

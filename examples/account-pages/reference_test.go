@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -71,9 +72,9 @@ func TestDescription(t *testing.T) {
 		w.agree("client-a")
 		f := request("client-a", url.Values{"x_method": nil})
 		w.answered(f, w.open(f))
-		elsewhere, err := w.browser.Open(strings.Replace(f.URL, "/oauth2/authorize", "/authorize", 1))
-		if err != nil || elsewhere.Status != http.StatusNotFound {
-			t.Errorf("another path: %v\n%s", err, elsewhere)
+		elsewhere := w.visit(strings.Replace(f.URL, "/oauth2/authorize", "/authorize", 1))
+		if elsewhere.Status != http.StatusNotFound {
+			t.Errorf("another path:\n%s", elsewhere)
 		}
 	})
 }
@@ -116,11 +117,7 @@ func testAccessToken(t *testing.T) {
 	t.Run("it makes no other", func(t *testing.T) {
 		w := newWorld(t)
 		w.token = tokenOf(w)
-		page, err := w.browser.Open(issuer + "/")
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.at(w.submit(w.at(page, "/"), nil, "Make an access token"), "/login")
+		w.at(w.submit(w.at(w.visit(issuer+"/"), "/"), nil, "Make an access token"), "/login")
 	})
 	t.Run("it ends with the sign-in that made it", func(t *testing.T) {
 		w := newWorld(t)
@@ -136,6 +133,8 @@ func testAccessToken(t *testing.T) {
 	})
 }
 
+var bob = url.Values{"username": {"bob"}, "name": {"Bob"}, "password": {"bob-password"}}
+
 func TestRequestParameters(t *testing.T) {
 	t.Run("a user who is not signed in goes through login", func(t *testing.T) {
 		w := newWorld(t)
@@ -144,11 +143,7 @@ func TestRequestParameters(t *testing.T) {
 	t.Run("or through registration", func(t *testing.T) {
 		w := newWorld(t)
 		f := request("client-a")
-		page, err := w.open(f).Click("Create account")
-		if err != nil {
-			t.Fatal(err)
-		}
-		bob := url.Values{"username": {"bob"}, "name": {"Bob"}, "password": {"bob-password"}}
+		page := w.click(w.open(f), "Create account")
 		page = w.submit(w.at(page, "/register"), bob, "Create account")
 		page = w.submit(w.at(page, "/consent"), nil, "Allow")
 		if !strings.Contains(w.at(page, "/edit-account").Body, `value="Bob"`) {
@@ -159,50 +154,37 @@ func TestRequestParameters(t *testing.T) {
 	t.Run("or at once through registration, if the client asks for it", func(t *testing.T) {
 		w := newWorld(t)
 		f := request("client-a", url.Values{"prompt": {"create"}})
-		bob := url.Values{"username": {"bob"}, "name": {"Bob"}, "password": {"bob-password"}}
 		page := w.submit(w.at(w.open(f), "/register"), bob, "Create account")
 		page = w.submit(w.at(page, "/consent"), nil, "Allow")
 		w.answered(f, w.submit(w.at(page, "/edit-account"), nil, "Save"))
 	})
 	t.Run("registration leads back to login", func(t *testing.T) {
 		w := newWorld(t)
-		page, err := w.open(request("client-a")).Click("Create account")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if page, err = page.Click("Sign in"); err != nil {
-			t.Fatal(err)
-		}
+		page := w.click(w.click(w.open(request("client-a")), "Create account"), "Sign in")
 		w.at(w.submit(w.at(page, "/login"), alice), "/consent")
 	})
 	t.Run("registration takes nobody's name away", func(t *testing.T) {
 		w := newWorld(t)
-		page, err := w.open(request("client-a")).Click("Create account")
-		if err != nil {
-			t.Fatal(err)
-		}
+		page := w.click(w.open(request("client-a")), "Create account")
 		page = w.submit(page, url.Values{"username": {"alice"}, "name": {"Eve"}, "password": {"eve-password"}}, "Create account")
 		if w.at(page, "/register").Status != http.StatusBadRequest || !strings.Contains(page.Body, "taken") {
 			t.Errorf("the page is\n%s", page)
 		}
 	})
 	t.Run("values are UTF-8 and URL-encoded", func(t *testing.T) {
-		w := newWorld(t)
-		for name, bad := range map[string]string{
+		for rule, bad := range map[string]string{
 			"an escape is broken":      "&x_method=%zz",
 			"a value is not UTF-8":     "&x_method=%ff",
 			"a value is not escaped":   "&x_method=a;b",
 			"a value has a NUL":        "&x_method=a%00b",
 			"a parameter is not UTF-8": "&client_id=%ff",
 		} {
-			f := request("client-a", url.Values{"x_method": nil})
-			page, err := w.browser.Open(f.URL + bad)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if page.Left || page.Status != http.StatusBadRequest {
-				t.Errorf("%s: %s", name, page)
-			}
+			t.Run(rule, func(t *testing.T) {
+				page := newWorld(t).visit(request("client-a", url.Values{"x_method": nil}).URL + bad)
+				if page.Left || page.Status != http.StatusBadRequest {
+					t.Errorf("the page is\n%s", page)
+				}
+			})
 		}
 	})
 	t.Run("who is not signed in sees the login page in the browser", func(t *testing.T) {
@@ -213,25 +195,26 @@ func TestRequestParameters(t *testing.T) {
 		}
 	})
 	t.Run("who is signed in and has agreed goes to the next step at once", func(t *testing.T) {
-		for _, c := range []struct{ method, page string }{
-			{"edit-account", "/edit-account"},
-			{"newsletters", "/newsletters"},
-		} {
-			w := newWorld(t)
-			w.agree("client-a")
-			w.at(w.open(request("client-a", url.Values{"x_method": {c.method}})), c.page)
-			if want := []string{"/oauth2/authorize", c.page}; !slices.Equal(w.visited, want) {
-				t.Errorf("%s leads through %v, want %v", c.method, w.visited, want)
-			}
+		for _, method := range []string{"edit-account", "newsletters"} {
+			t.Run(method, func(t *testing.T) {
+				w := newWorld(t)
+				w.agree("client-a")
+				w.at(w.open(request("client-a", url.Values{"x_method": {method}})), "/"+method)
+				if want := []string{"/oauth2/authorize", "/" + method}; !slices.Equal(w.visited, want) {
+					t.Errorf("it leads through %v, want %v", w.visited, want)
+				}
+			})
 		}
 	})
 	t.Run("client_id names the app", func(t *testing.T) {
-		w := newWorld(t)
-		w.signIn()
 		for id, name := range map[string]string{"client-a": "The Club", "client-b": "The Shop"} {
-			if page := w.at(w.open(request(id)), "/consent"); !strings.Contains(page.Body, name) {
-				t.Errorf("the page does not name %s:\n%s", name, page)
-			}
+			t.Run(id, func(t *testing.T) {
+				w := newWorld(t)
+				w.signIn()
+				if page := w.at(w.open(request(id)), "/consent"); !strings.Contains(page.Body, name) {
+					t.Errorf("the page does not name %s:\n%s", name, page)
+				}
+			})
 		}
 	})
 	t.Run("redirect_uri is where the browser goes in the end", func(t *testing.T) {
@@ -245,17 +228,21 @@ func TestRequestParameters(t *testing.T) {
 		}
 	})
 	t.Run("redirect_uri has to be registered", func(t *testing.T) {
-		w := newWorld(t)
-		w.signIn()
-		for _, uri := range []string{urlB + "/callback", urlA + "/callback/", urlA + "/callback?x=1", urlA + "/Callback"} {
-			w.shown(w.open(request("client-a", url.Values{"redirect_uri": {uri}})), oautherr.RedirectURIMismatch)
+		for rule, uri := range map[string]string{
+			"another client's": urlB + "/callback", "a slash more": urlA + "/callback/", "a query": urlA + "/callback?x=1", "a capital": urlA + "/Callback",
+		} {
+			t.Run(rule, func(t *testing.T) {
+				w := newWorld(t)
+				w.signIn()
+				w.shown(w.open(request("client-a", url.Values{"redirect_uri": {uri}})), oautherr.RedirectURIMismatch)
+			})
 		}
 	})
 	t.Run("response_type is none", func(t *testing.T) {
-		w := newWorld(t)
 		for _, other := range []string{"code", "token", "id_token", "code none"} {
-			f := request("client-a", url.Values{"response_type": {other}})
-			f.Expect(w.t, w.open(f), oautherr.UnsupportedResponseType)
+			t.Run(other, func(t *testing.T) {
+				newWorld(t).refused(request("client-a", url.Values{"response_type": {other}}), oautherr.UnsupportedResponseType)
+			})
 		}
 	})
 	t.Run("x_method leads to the flow wanted", testMethod)
@@ -319,23 +306,23 @@ func testMethod(t *testing.T) {
 		w.at(w.submit(w.submit(w.open(f), alice), nil, "Allow"), "/newsletters")
 	})
 	t.Run("an unknown one is invalid_request, before any login", func(t *testing.T) {
-		w := newWorld(t)
 		for _, unknown := range []string{"delete-everything", "Edit-Account", "edit-account newsletters", "login", "consent"} {
-			f := request("client-a", url.Values{"x_method": {unknown}})
-			f.Expect(w.t, w.open(f), oautherr.InvalidRequest)
+			t.Run(unknown, func(t *testing.T) {
+				newWorld(t).refused(request("client-a", url.Values{"x_method": {unknown}}), oautherr.InvalidRequest)
+			})
 		}
 	})
 	t.Run("twice is invalid_request", func(t *testing.T) {
-		w := newWorld(t)
-		f := request("client-a", url.Values{"x_method": {"edit-account", "newsletters"}})
-		f.Expect(w.t, w.open(f), oautherr.InvalidRequest)
+		newWorld(t).refused(request("client-a", url.Values{"x_method": {"edit-account", "newsletters"}}), oautherr.InvalidRequest)
 	})
 	t.Run("without it the client learns that the user is back", func(t *testing.T) {
-		w := newWorld(t)
-		w.agree("client-a")
-		for _, none := range []url.Values{{"x_method": nil}, {"x_method": {""}}} {
-			f := request("client-a", none)
-			w.answered(f, w.open(f))
+		for rule, none := range map[string]url.Values{"left out": {"x_method": nil}, "empty": {"x_method": {""}}} {
+			t.Run(rule, func(t *testing.T) {
+				w := newWorld(t)
+				w.agree("client-a")
+				f := request("client-a", none)
+				w.answered(f, w.open(f))
+			})
 		}
 	})
 	t.Run("the page is done once for each request", func(t *testing.T) {
@@ -404,14 +391,15 @@ func testScope(t *testing.T) {
 			"club-profile club-newsletter": true, "club-newsletter  club-profile": true, // one, not two
 			"shop-checkout": true, "unknown": true, "club-profile unknown": true, "CLUB-PROFILE": true, "": true,
 		} {
-			w := newWorld(t)
-			f := request("client-a", url.Values{"scope": {entry}})
-			page := w.open(f)
-			if refused {
-				f.Expect(w.t, page, oautherr.InvalidScope)
-			} else {
-				w.at(page, "/login")
-			}
+			t.Run(fmt.Sprintf("%q", entry), func(t *testing.T) {
+				w := newWorld(t)
+				f := request("client-a", url.Values{"scope": {entry}})
+				if page := w.open(f); refused {
+					f.Expect(t, page, oautherr.InvalidScope)
+				} else {
+					w.at(page, "/login")
+				}
+			})
 		}
 	})
 }
@@ -419,8 +407,7 @@ func testScope(t *testing.T) {
 func TestResponse(t *testing.T) {
 	t.Run("the parameters are checked before anything else", func(t *testing.T) {
 		w := newWorld(t)
-		f := request("client-a", url.Values{"scope": {"unknown"}})
-		f.Expect(w.t, w.open(f), oautherr.InvalidScope)
+		w.refused(request("client-a", url.Values{"scope": {"unknown"}}), oautherr.InvalidScope)
 		if want := []string{"/oauth2/authorize"}; !slices.Equal(w.visited, want) {
 			t.Errorf("a wrong request leads through %v", w.visited)
 		}
@@ -433,11 +420,7 @@ func TestResponse(t *testing.T) {
 	t.Run("who is not goes to the login screen", func(t *testing.T) {
 		w := newWorld(t)
 		w.agree("client-a")
-		page, err := w.browser.Open(issuer + "/")
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.submit(page, nil, "Sign out")
+		w.signOut()
 		w.at(w.open(request("client-a")), "/login")
 	})
 	t.Run("the user's work done, control goes back by GET to the redirect URI", func(t *testing.T) {
@@ -457,11 +440,7 @@ func TestResponse(t *testing.T) {
 		w := newWorld(t)
 		w.agree("client-a")
 		page := w.open(request("client-a"))
-		again, err := w.browser.Open(issuer + "/oauth2/authorize?req=" + page.URL.Query().Get("req"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.at(again, "/edit-account")
+		w.at(w.visit(issuer+"/oauth2/authorize?req="+page.URL.Query().Get("req")), "/edit-account")
 	})
 }
 
@@ -483,14 +462,10 @@ func TestErrorCodes(t *testing.T) {
 	}
 	for _, c := range sent {
 		t.Run(string(c.code)+" "+c.subject, func(t *testing.T) {
-			for _, signedIn := range []bool{false, true} {
-				w := newWorld(t)
-				if signedIn {
-					w.signIn()
-				}
-				f := request(c.client, c.change)
-				f.Expect(w.t, w.open(f), c.code)
-			}
+			newWorld(t).refused(request(c.client, c.change), c.code)
+			w := newWorld(t)
+			w.signIn()
+			w.refused(request(c.client, c.change), c.code)
 		})
 	}
 	shown := []struct {
@@ -505,17 +480,10 @@ func TestErrorCodes(t *testing.T) {
 	}
 	for _, c := range shown {
 		t.Run(string(c.code)+" "+c.subject, func(t *testing.T) {
-			for _, signedIn := range []bool{false, true} {
-				w := newWorld(t)
-				if signedIn {
-					w.signIn()
-				}
-				page := w.open(request("client-a", c.change))
-				w.shown(page, c.code)
-				if strings.Contains(page.Body, "attacker.example") {
-					t.Errorf("the page shows an address that nobody vouches for:\n%s", page)
-				}
-			}
+			w := newWorld(t)
+			w.shown(w.open(request("client-a", c.change)), c.code)
+			w.signIn()
+			w.shown(w.open(request("client-a", c.change)), c.code)
 		})
 	}
 }

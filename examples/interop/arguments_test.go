@@ -29,9 +29,11 @@ func fails(t *testing.T, name string, args ...string) (code int, says string) {
 func TestUnknownArguments(t *testing.T) {
 	for _, name := range programs {
 		for _, args := range [][]string{{"8080"}, {"-addr", "127.0.0.1:0", "more"}, {"-port", "8080"}} {
-			if code, says := fails(t, name, args...); code != 2 || !strings.Contains(says, "Usage of ") || !strings.Contains(says, "-addr") {
-				t.Errorf("%s %q ends with %d and says:\n%s", name, args, code, says)
-			}
+			t.Run(name+" "+strings.Join(args, " "), func(t *testing.T) {
+				if code, says := fails(t, name, args...); code != 2 || !strings.Contains(says, "Usage of ") || !strings.Contains(says, "-addr") {
+					t.Errorf("it ends with %d and says:\n%s", code, says)
+				}
+			})
 		}
 	}
 }
@@ -40,9 +42,11 @@ func TestUnknownArguments(t *testing.T) {
 func TestProgramsListenOnThisMachineOnly(t *testing.T) {
 	for _, name := range programs {
 		for _, addr := range []string{":0", "0.0.0.0:0", "[::]:0"} {
-			if code, says := fails(t, name, "-addr", addr); code != 1 || !strings.Contains(says, "this listens on 127.0.0.1 only") {
-				t.Errorf("%s -addr %s ends with %d and says:\n%s", name, addr, code, says)
-			}
+			t.Run(name+" at "+addr, func(t *testing.T) {
+				if code, says := fails(t, name, "-addr", addr); code != 1 || !strings.Contains(says, "this listens on 127.0.0.1 only") {
+					t.Errorf("it ends with %d and says:\n%s", code, says)
+				}
+			})
 		}
 	}
 }

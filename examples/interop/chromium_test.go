@@ -67,6 +67,9 @@ func newTab(t *testing.T) tab {
 	return openTab(t, browser, chromedp.WithNewBrowserContext())
 }
 
+// in is the same tab for a subtest.
+func (b tab) in(t *testing.T) tab { return tab{t, b.ctx} }
+
 // another opens a second tab in the same profile.
 func (b tab) another() tab {
 	b.t.Helper()

@@ -151,21 +151,23 @@ func TestOutOfBandExportsNoEmptyToken(t *testing.T) {
 	}
 	run := "go run ./examples/out-of-band -client " + address
 	for instead, want := range map[string]string{"echo a-token": "PROFILE_JWT=a-token", "false": ""} {
-		cmd := exec.Command("sh", "-c", strings.Replace(commands[export], run, instead, 1)+"; env")
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := ""
-		for line := range strings.Lines(string(out)) {
-			if strings.HasPrefix(line, "PROFILE_JWT") {
-				got = strings.TrimSpace(line)
+		t.Run(instead, func(t *testing.T) {
+			cmd := exec.Command("sh", "-c", strings.Replace(commands[export], run, instead, 1)+"; env")
+			cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+			out, err := cmd.Output()
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		if got != want {
-			t.Errorf("after %q the environment has %q, want %q", instead, got, want)
-		}
+			got := ""
+			for line := range strings.Lines(string(out)) {
+				if strings.HasPrefix(line, "PROFILE_JWT") {
+					got = strings.TrimSpace(line)
+				}
+			}
+			if got != want {
+				t.Errorf("the environment has %q, want %q", got, want)
+			}
+		})
 	}
 }
 
@@ -181,14 +183,16 @@ func TestOutOfBandClientFails(t *testing.T) {
 		{"with a wrong key", []string{"API_KEY=x"}, "invalid_client"},
 		{"with a token that is not good", []string{"API_KEY=demo-key-of-cli", "PROFILE_JWT=x"}, "login_required"},
 	} {
-		cmd := exec.Command(build(t, "out-of-band"), "-client", address)
-		cmd.Env = append(slices.Clone(os.Environ()), "API_KEY=", "PROFILE_JWT=")
-		cmd.Env = append(cmd.Env, c.env...)
-		var stdout, stderr bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		if err := cmd.Run(); err == nil || stdout.Len() > 0 || !strings.Contains(stderr.String(), c.want) {
-			t.Errorf("%s: %v, printed %q and %q", c.rule, err, &stdout, &stderr)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			cmd := exec.Command(build(t, "out-of-band"), "-client", address)
+			cmd.Env = append(slices.Clone(os.Environ()), "API_KEY=", "PROFILE_JWT=")
+			cmd.Env = append(cmd.Env, c.env...)
+			var stdout, stderr bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			if err := cmd.Run(); err == nil || stdout.Len() > 0 || !strings.Contains(stderr.String(), c.want) {
+				t.Errorf("%v, printed %q and %q", err, &stdout, &stderr)
+			}
+		})
 	}
 }
 
@@ -221,10 +225,13 @@ func TestOutOfBandInChromium(t *testing.T) {
 		{"a script element", element("script", "src"), "failed"},
 		{"an image", element("img", "src"), "failed"},
 	} {
-		b.open(s.url + "/callback")
-		if got := b.evaluate(c.script); got != c.want {
-			t.Errorf("%s: %s, want %s", c.rule, got, c.want)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			b := b.in(t)
+			b.open(s.url + "/callback")
+			if got := b.evaluate(c.script); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
 	}
 	b.open(ask)
 	if text := b.text("body"); !strings.Contains(text, `"error":"invalid_client"`) || strings.Contains(text, `"code"`) {

@@ -69,17 +69,23 @@ func TestStrictPKCELeavesSomethingOutInChromium(t *testing.T) {
 	_, client := startStrict(t)
 	b.open(client)
 	for _, name := range []string{"scope", "state", "code_challenge", "code_challenge_method", "response_type"} {
-		b.click(`button[data-without="` + name + `"]`)
-		if text := b.text(".refused"); !strings.Contains(text, "invalid_request: The parameter "+name+" is missing") {
-			t.Errorf("without %s the client says:\n%s", name, text)
-		}
+		t.Run(name, func(t *testing.T) {
+			b := b.in(t)
+			b.click(`button[data-without="` + name + `"]`)
+			if text := b.text(".refused"); !strings.Contains(text, "invalid_request: The parameter "+name+" is missing") {
+				t.Errorf("the client says:\n%s", text)
+			}
+		})
 	}
 	for _, name := range []string{"redirect_uri", "client_id"} {
-		b.open(client)
-		b.click(`button[data-without="` + name + `"]`)
-		if text := b.text("h1"); !strings.Contains(text, "Sign-in cannot continue") {
-			t.Errorf("without %s the page says:\n%s", name, text)
-		}
+		t.Run(name, func(t *testing.T) {
+			b := b.in(t)
+			b.open(client)
+			b.click(`button[data-without="` + name + `"]`)
+			if text := b.text("h1"); !strings.Contains(text, "Sign-in cannot continue") {
+				t.Errorf("the page says:\n%s", text)
+			}
+		})
 	}
 }
 
@@ -130,10 +136,13 @@ func TestStrictPKCEScriptsInChromium(t *testing.T) {
 		{"another origin at the token endpoint", s.url + "/callback", token, "TypeError: Failed to fetch"},
 		{"another origin at the authorization endpoint", s.url + "/callback", endpoint, "TypeError: Failed to fetch"},
 	} {
-		b.open(c.page)
-		if got := b.evaluate(c.call + ".then(r => String(r.status), String)"); got != c.want {
-			t.Errorf("%s: %s, want %s", c.who, got, c.want)
-		}
+		t.Run(c.who, func(t *testing.T) {
+			b := b.in(t)
+			b.open(c.page)
+			if got := b.evaluate(c.call + ".then(r => String(r.status), String)"); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
 	}
 }
 

@@ -151,8 +151,11 @@ func TestTenantsErrorsInChromium(t *testing.T) {
 			"invalid_request", "unauthorized_client", "unsupported_response_type", "invalid_scope",
 			"request_not_supported", "request_uri_not_supported", "registration_not_supported",
 		} {
-			b.try(on, tenant.name, code)
-			b.answered(on, code+" from "+tenant.title)
+			t.Run(code+" at "+tenant.name, func(t *testing.T) {
+				b := b.in(t)
+				b.try(on, tenant.name, code)
+				b.answered(on, code+" from "+tenant.title)
+			})
 		}
 	}
 	for tenant, want := range map[string][2]string{
@@ -160,11 +163,14 @@ func TestTenantsErrorsInChromium(t *testing.T) {
 		"globex":  {"Oops", "/oops"},
 		"initech": {"Sign-in cannot continue", "/error"},
 	} {
-		b.try(on, tenant, "unknown")
-		text := b.text("h1")
-		if !strings.Contains(text, want[0]) || !strings.Contains(text, "invalid_client") || b.evaluate("location.pathname") != want[1] {
-			t.Errorf("the error page of %s says:\n%s", tenant, b.page())
-		}
+		t.Run("the error page of "+tenant, func(t *testing.T) {
+			b := b.in(t)
+			b.try(on, tenant, "unknown")
+			text := b.text("h1")
+			if !strings.Contains(text, want[0]) || !strings.Contains(text, "invalid_client") || b.evaluate("location.pathname") != want[1] {
+				t.Errorf("it says:\n%s", b.page())
+			}
+		})
 	}
 	b.open("http://hooli.localhost:" + on.port + "/authorize?client_id=notes-acme")
 	if text := b.text("h1"); !strings.Contains(text, "no tenant with this address") {
@@ -221,18 +227,20 @@ func TestTenantsLoginProcessIsForItsTenants(t *testing.T) {
 		"globex.localhost": http.StatusBadRequest, "initech.localhost": http.StatusBadRequest,
 		"acme.localhost": http.StatusNotFound, "127.0.0.1": http.StatusNotFound, "attacker.example": http.StatusNotFound,
 	} {
-		r, err := http.NewRequest("GET", "http://127.0.0.1:"+process+"/login", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Host = host + ":" + process
-		response, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response.Body.Close()
-		if response.StatusCode != status {
-			t.Errorf("%s: status %d, want %d", host, response.StatusCode, status)
-		}
+		t.Run(host, func(t *testing.T) {
+			r, err := http.NewRequest("GET", "http://127.0.0.1:"+process+"/login", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Host = host + ":" + process
+			response, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			if response.StatusCode != status {
+				t.Errorf("status %d, want %d", response.StatusCode, status)
+			}
+		})
 	}
 }

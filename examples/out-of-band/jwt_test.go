@@ -39,25 +39,28 @@ func (f *forger) with(old, new string) string {
 }
 
 func (f *forger) claims() string {
-	body, err := decode(strings.Split(f.good, ".")[1])
+	return f.text(strings.Split(f.good, ".")[1])
+}
+
+func (f *forger) header() string { return f.text(f.key.header) }
+
+func (f *forger) text(part string) string {
+	text, err := decode(part)
 	if err != nil {
 		f.site.t.Fatal(err)
 	}
-	return string(body)
+	return string(text)
 }
 
 // headed gives the token another header, and signs it with the server's key.
 func (f *forger) headed(change func(header map[string]any)) string {
-	text, err := decode(f.key.header)
-	if err != nil {
-		f.site.t.Fatal(err)
-	}
 	header := map[string]any{}
-	if err := json.Unmarshal(text, &header); err != nil {
+	if err := json.Unmarshal([]byte(f.header()), &header); err != nil {
 		f.site.t.Fatal(err)
 	}
 	change(header)
-	if text, err = json.Marshal(header); err != nil {
+	text, err := json.Marshal(header)
+	if err != nil {
 		f.site.t.Fatal(err)
 	}
 	return f.key.under(string(text), f.claims())
@@ -76,20 +79,11 @@ func (f *forger) bySecret() string {
 	return signed + "." + encode(mac.Sum(nil))
 }
 
-func (f *forger) header() string {
-	text, err := decode(f.key.header)
-	if err != nil {
-		f.site.t.Fatal(err)
-	}
-	return string(text)
-}
-
 // bad are tokens that nobody may be taken for, by what is wrong with each.
-func (f *forger) bad(t *testing.T) map[string]string {
-	t.Helper()
+func (f *forger) bad() map[string]string {
 	_, stranger, err := ed25519.GenerateKey(nil)
 	if err != nil {
-		t.Fatal(err)
+		f.site.t.Fatal(err)
 	}
 	head, body, signature := f.key.header, strings.Split(f.good, ".")[1], strings.Split(f.good, ".")[2]
 	none := encode([]byte(strings.Replace(f.header(), "EdDSA", "none", 1)))
@@ -174,50 +168,46 @@ func testBadTokens(t *testing.T) {
 	if again := f.with("{", "{"); again != f.good {
 		t.Fatalf("the forger cannot write %s", f.good)
 	}
-	bad := f.bad(t)
-	for _, rule := range slices.Sorted(maps.Keys(bad)) {
+	elsewhere := []string{"another profile", "another client"} // for whoAsks to say
+	for rule := range f.bad() {
 		t.Run(rule, func(t *testing.T) {
-			a := f.site.get(params("state=fresh"), "x-profile-jwt: "+bad[rule])
-			text, _ := a.object["error_description"].(string)
-			if a.status != 400 || a.object["error"] != "login_required" || !strings.Contains(text, "x-profile-jwt") {
-				t.Errorf("status %d, %s", a.status, a.body)
+			f := newForger(t)
+			bad := f.bad()[rule]
+			if c, err := f.site.server.tokens.verify(bad); err == nil && !slices.Contains(elsewhere, rule) {
+				t.Errorf("it is good, and says %+v", c)
 			}
-			f.site.unreadable(rule, a)
-			f.site.profiles(rule, 1)
+			f.nobody("x-profile-jwt: " + bad)
 		})
 	}
-	t.Run("two headers", func(t *testing.T) {
-		for _, second := range []string{f.good, "", "x"} {
-			a := f.site.get(params("state=fresh"), "x-profile-jwt: "+f.good, "x-profile-jwt: "+second)
-			if a.status != 400 || a.object["error"] != "login_required" {
-				t.Errorf("%q: status %d, %s", second, a.status, a.body)
-			}
-			f.site.profiles("two headers", 1)
-		}
-	})
+	for rule, second := range map[string]string{"two headers": f.good, "two headers, an empty one": "", "two headers, a bad one": "x"} {
+		t.Run(rule, func(t *testing.T) {
+			f := newForger(t)
+			f.nobody("x-profile-jwt: "+f.good, "x-profile-jwt: "+second)
+		})
+	}
 	t.Run("a good one of another client", func(t *testing.T) {
+		f := newForger(t)
 		a := f.site.get(byWebsite(), siteKey, "x-profile-jwt: "+f.good)
 		if a.object["code"] != nil || strings.Contains(a.header.Get("Location"), "code=") {
 			t.Errorf("status %d, %s, %v", a.status, a.body, a.header)
 		}
-		f.site.profiles("of another client", 1)
-	})
-	t.Run("none of them has hurt the good one", func(t *testing.T) {
-		if _, profile := f.site.token(f.site.code(params("state=fresh"), "x-profile-jwt: "+f.good)); profile != f.profile {
-			t.Errorf("%s became %s", f.profile, profile)
-		}
+		f.site.profiles(1)
 	})
 }
 
-// verify says so by itself, whatever the endpoint makes of it.
-func TestVerifyRefuses(t *testing.T) {
-	f := newForger(t)
-	elsewhere := []string{"another profile", "another client"} // for whoAsks to say
-	for rule, token := range f.bad(t) {
-		if c, err := f.site.server.tokens.verify(token); err == nil && !slices.Contains(elsewhere, rule) {
-			t.Errorf("%s: %+v", rule, c)
-		}
+// nobody wants that the headers lead to nobody, and that the good token still does.
+func (f *forger) nobody(headers ...string) {
+	f.site.t.Helper()
+	a := f.site.get(params("state=fresh"), headers...)
+	text, _ := a.object["error_description"].(string)
+	if a.status != 400 || a.object["error"] != "login_required" || !strings.Contains(text, "x-profile-jwt") {
+		f.site.t.Errorf("status %d, %s", a.status, a.body)
 	}
+	f.site.unreadable(a)
+	if _, profile := f.site.token(f.site.code(params("state=fresh"), "x-profile-jwt: "+f.good)); profile != f.profile {
+		f.site.t.Errorf("%s became %s", f.profile, profile)
+	}
+	f.site.profiles(1)
 }
 
 func TestTokensExpire(t *testing.T) {

@@ -28,7 +28,7 @@ func TestOneProfileForEachRequest(t *testing.T) {
 		}
 	}
 	all.Wait()
-	s.profiles("requests that came together", requests)
+	s.profiles(requests)
 	profiles, seen := map[string]bool{}, map[string]bool{}
 	for i := range requests {
 		_, first := s.token(codes[i][0])
@@ -50,41 +50,26 @@ func TestOneProfileForEachRequest(t *testing.T) {
 
 // What makes a request the same: client, state and challenge, and nothing else.
 func TestTheSameRequest(t *testing.T) {
-	post := func(s *site) answer { return s.send("POST", path, params().Encode()) }
-	for _, c := range []struct {
-		rule  string
-		again func(s *site) answer
-		want  int
-	}{
-		{"as it was", func(s *site) answer { return s.get(params()) }, 1},
-		{"by POST", post, 1},
-		{"with a parameter that nobody knows", func(s *site) answer { return s.get(params("x=y")) }, 1},
-		{"just before it is forgotten", func(s *site) answer { s.now = s.now.Add(retryWindow - time.Second); return s.get(params()) }, 1},
-		{"when it is forgotten", func(s *site) answer { s.now = s.now.Add(retryWindow); return s.get(params()) }, 2},
-		{"with another state", func(s *site) answer { return s.get(params("state=other")) }, 2},
-		{"with another challenge", func(s *site) answer { return s.get(params("code_challenge=" + pkce.Challenge(pkce.NewVerifier()))) }, 2},
-		{"of another client", func(s *site) answer { return s.get(byWebsite(), siteKey) }, 2},
-	} {
-		s := newSite(t)
+	type again struct {
+		ask  func(s *site) answer
+		want int // profiles
+	}
+	inSites(t, map[string]again{
+		"as it was":                          {func(s *site) answer { return s.get(params()) }, 1},
+		"by POST":                            {func(s *site) answer { return s.send("POST", path, params().Encode()) }, 1},
+		"with a parameter that nobody knows": {func(s *site) answer { return s.get(params("x=y")) }, 1},
+		"just before it is forgotten":        {func(s *site) answer { s.now = s.now.Add(retryWindow - time.Second); return s.get(params()) }, 1},
+		"when it is forgotten":               {func(s *site) answer { s.now = s.now.Add(retryWindow); return s.get(params()) }, 2},
+		"with another state":                 {func(s *site) answer { return s.get(params("state=other")) }, 2},
+		"with another challenge":             {func(s *site) answer { return s.get(params("code_challenge=" + pkce.Challenge(pkce.NewVerifier()))) }, 2},
+		"of another client":                  {func(s *site) answer { return s.get(byWebsite(), siteKey) }, 2},
+	}, func(s *site, c again) {
 		s.code(params())
-		if a := c.again(s); a.status != http.StatusOK && a.status != http.StatusFound {
-			t.Errorf("%s: status %d, %s", c.rule, a.status, a.body)
+		if a := c.ask(s); a.status != http.StatusOK && a.status != http.StatusFound {
+			s.t.Errorf("status %d, %s", a.status, a.body)
 		}
-		s.profiles(c.rule, c.want)
-	}
-}
-
-// A code for somebody else's request is worth nothing without its verifier.
-func TestACopiedRequestRedeemsNothing(t *testing.T) {
-	s := newSite(t)
-	_, profile := s.token(s.code(params()))
-	copied := s.code(params())
-	if a := s.redeem(copied, "code_verifier="+pkce.NewVerifier()); a.status != 400 || a.object["error"] != "invalid_grant" {
-		t.Errorf("another verifier: status %d, %s", a.status, a.body)
-	}
-	if _, own := s.token(copied); own != profile {
-		t.Errorf("the profile %s became %s", profile, own)
-	}
+		s.profiles(c.want)
+	})
 }
 
 func TestProfilesAreBounded(t *testing.T) {
@@ -98,8 +83,8 @@ func TestProfilesAreBounded(t *testing.T) {
 	if full.status != http.StatusServiceUnavailable || full.object["error"] != "temporarily_unavailable" {
 		t.Errorf("a third one: status %d, %s", full.status, full.body)
 	}
-	s.unreadable("a third one", full)
-	s.profiles("a third one", 2)
+	s.unreadable(full)
+	s.profiles(2)
 	s.code(params("state=2"))                          // a retry needs no room
 	s.code(params("state=4"), "x-profile-jwt: "+first) // neither does a token
 	s.now = s.now.Add(profileLifetime - time.Second)
@@ -117,41 +102,35 @@ func TestProfilesAreBounded(t *testing.T) {
 
 // A profile lasts as long as a token can lead to it, the latest possible one included.
 func TestProfilesLastAsLongAsTheirTokens(t *testing.T) {
-	token := func(s *site, code string) (token, id string) {
-		s.now = s.now.Add(codeLifetime - time.Second)
-		return s.token(code)
-	}
-	for _, c := range []struct {
-		rule  string
-		token func(s *site) (token, id string)
-	}{
-		{"of a new one", func(s *site) (string, string) { return token(s, s.code(params())) }},
-		{"of a request that came again", func(s *site) (string, string) {
+	inSites(t, map[string]func(s *site) (code string){
+		"of a new one": func(s *site) string { return s.code(params()) },
+		"of a request that came again": func(s *site) string {
 			s.code(params())
 			s.now = s.now.Add(retryWindow - time.Second)
-			return token(s, s.code(params()))
-		}},
-		{"of a token", func(s *site) (string, string) {
+			return s.code(params())
+		},
+		"of a token": func(s *site) string {
 			first, _ := s.token(s.code(params()))
 			s.now = s.now.Add(tokenLifetime - time.Second)
-			return token(s, s.code(params(), "x-profile-jwt: "+first))
-		}},
-	} {
-		s := newSite(t)
+			return s.code(params(), "x-profile-jwt: "+first)
+		},
+	}, func(s *site, code func(s *site) string) {
 		s.server.profiles.max = 1
-		token, id := c.token(s)
+		last := code(s)
+		s.now = s.now.Add(codeLifetime - time.Second)
+		token, id := s.token(last)
 		s.now = s.now.Add(tokenLifetime - time.Second)
 		if full := s.get(params("state=other")); full.status != http.StatusServiceUnavailable {
-			t.Errorf("%s: it gave way: status %d, %s", c.rule, full.status, full.body)
+			s.t.Errorf("it gave way: status %d, %s", full.status, full.body)
 		}
 		if _, again := s.token(s.code(params(), "x-profile-jwt: "+token)); again != id {
-			t.Errorf("%s: %s became %s", c.rule, id, again)
+			s.t.Errorf("%s became %s", id, again)
 		}
 		s.now = s.now.Add(profileLifetime)
 		if s.server.profiles.keep(id) {
-			t.Errorf("%s: it is still there", c.rule)
+			s.t.Error("it is still there")
 		}
-	}
+	})
 }
 
 // A request that fails when its profile is there already finds it again.
@@ -168,10 +147,10 @@ func TestARetryAfterAFailureHasTheSameProfile(t *testing.T) {
 	if a := s.get(params()); a.status != http.StatusServiceUnavailable || a.object["error"] != "server_error" {
 		t.Errorf("status %d, %s", a.status, a.body)
 	}
-	s.profiles("no code", 1)
+	s.profiles(1)
 	codes.full = false
 	s.token(s.code(params()))
-	s.profiles("no code, and again", 1)
+	s.profiles(1)
 }
 
 // full is a store of codes that may be full.

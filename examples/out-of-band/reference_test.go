@@ -33,14 +33,14 @@ func TestReferenceSummary(t *testing.T) {
 	})
 	t.Run("it is compliant with OAuth 2", testCompliance)
 	t.Run("the code flow is the only one", func(t *testing.T) {
-		s := newSite(t)
-		for _, other := range []string{"token", "id_token", "code token", "code id_token", "none"} {
-			s.refused(other, s.get(params("response_type="+other)), 400, "unsupported_response_type")
-		}
+		others := byThemselves("token", "id_token", "code token", "code id_token", "none")
+		inSites(t, others, func(s *site, other string) {
+			s.refused(s.get(params("response_type="+other)), 400, "unsupported_response_type")
+		})
 	})
 	t.Run("PKCE is mandatory", func(t *testing.T) {
 		s := newSite(t)
-		s.refused("no PKCE", s.get(params("-code_challenge", "-code_challenge_method")), 400, "invalid_request")
+		s.refused(s.get(params("-code_challenge", "-code_challenge_method")), 400, "invalid_request")
 		code := s.code(params())
 		if a := s.redeem(code, "code_verifier="); a.object["error"] != "invalid_grant" {
 			t.Errorf("without a verifier: %s", a.body)
@@ -51,19 +51,19 @@ func TestReferenceSummary(t *testing.T) {
 		s.token(code)
 	})
 	t.Run("S256 is the only method", func(t *testing.T) {
-		s := newSite(t)
-		for _, other := range []string{"plain", "s256", "S512", ""} {
-			s.refused("method "+other, s.get(params("code_challenge_method="+other)), 400, "invalid_request")
-		}
+		others := map[string]string{"plain": "plain", "in small letters": "s256", "unknown": "S512", "empty": ""}
+		inSites(t, others, func(s *site, other string) {
+			s.refused(s.get(params("code_challenge_method="+other)), 400, "invalid_request")
+		})
 	})
 	t.Run("the redirect URI is the name for out of band", func(t *testing.T) {
-		s := newSite(t)
-		for _, other := range []string{
-			"urn:ietf:wg:oauth:2.0:oob", oob + ":", strings.ToUpper(oob), oob + " ", "http://127.0.0.1/", callback, "",
-		} {
-			s.refused("redirect_uri "+other, s.get(params("redirect_uri="+other)), 400, "invalid_request")
-		}
-		s.code(params())
+		inSites(t, map[string]string{
+			"a shorter name": "urn:ietf:wg:oauth:2.0:oob", "a longer name": oob + ":", "in capitals": strings.ToUpper(oob),
+			"a space behind it": oob + " ", "loopback": "http://127.0.0.1/", "another client's address": callback, "none": "",
+		}, func(s *site, other string) {
+			s.refused(s.get(params("redirect_uri="+other)), 400, "invalid_request")
+			s.code(params())
+		})
 	})
 	t.Run("the code can be exchanged for a JWT", func(t *testing.T) {
 		s := newSite(t)
@@ -80,7 +80,7 @@ func TestReferenceSummary(t *testing.T) {
 		if first == second {
 			t.Errorf("two requests have the profile %s", first)
 		}
-		s.profiles("two requests", 2)
+		s.profiles(2)
 	})
 	t.Run("there is no need to, where there is a token already", func(t *testing.T) {
 		s := newSite(t)
@@ -89,7 +89,7 @@ func TestReferenceSummary(t *testing.T) {
 		if again != profile {
 			t.Errorf("%s became %s", profile, again)
 		}
-		s.profiles("the second time by token", 1)
+		s.profiles(1)
 	})
 	t.Run("the challenge is the hash of the verifier in base64url", func(t *testing.T) {
 		// The pair of RFC 7636, appendix B.
@@ -100,32 +100,30 @@ func TestReferenceSummary(t *testing.T) {
 		}
 	})
 	t.Run("base64url is that of RFC 7636, appendix A", func(t *testing.T) {
-		s := newSite(t)
 		challenge := pkce.Challenge(verifier)
-		for rule, other := range map[string]string{
+		inSites(t, map[string]string{
 			"with padding":           challenge + "=",
 			"with the other letters": "+/" + challenge[2:],
 			"one letter less":        challenge[1:],
 			"in base 16":             strings.Repeat("0123456789abcdef", 4),
-		} {
-			s.refused(rule, s.get(params("code_challenge="+other)), 400, "invalid_request")
-		}
+		}, func(s *site, other string) {
+			s.refused(s.get(params("code_challenge="+other)), 400, "invalid_request")
+		})
 	})
 }
 
 // testCompliance looks at what RFC 6749 wants of every endpoint and nothing else here.
 func testCompliance(t *testing.T) {
 	s := newSite(t)
-	s.refused("a parameter comes twice", s.send("GET", path+"?"+params().Encode()+"&state=b", ""), 400, "invalid_request")
-	s.refused("a parameter is empty", s.get(params("state=")), 400, "invalid_request")
-	s.refused("a scope is not the client's", s.get(params("scope=admin")), 400, "invalid_scope")
-	for _, method := range []string{"HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "get"} {
+	s.refused(s.send("GET", path+"?"+params().Encode()+"&state=b", ""), 400, "invalid_request") // a parameter comes twice
+	s.refused(s.get(params("scope=admin")), 400, "invalid_scope")
+	inSites(t, byThemselves("HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "get"), func(s *site, method string) {
 		a := s.send(method, path+"?"+params().Encode(), "")
-		s.refused(method, a, http.StatusMethodNotAllowed, "invalid_request")
+		s.refused(a, http.StatusMethodNotAllowed, "invalid_request")
 		if got := a.header.Get("Allow"); got != "GET, POST" {
-			t.Errorf("%s: Allow is %q", method, got)
+			s.t.Errorf("Allow is %q", got)
 		}
-	}
+	})
 	if a := s.get(params("x=unknown", "utm_source=here")); a.status != http.StatusOK {
 		t.Errorf("with parameters that nobody knows: status %d, %s", a.status, a.body)
 	}
@@ -133,40 +131,36 @@ func testCompliance(t *testing.T) {
 	if a.status != http.StatusOK || a.object["state"] != "posted" {
 		t.Errorf("by POST: status %d, %s", a.status, a.body)
 	}
-	s.unreadable("by POST", a)
+	s.unreadable(a)
 }
 
 func TestReferenceSecurity(t *testing.T) {
 	t.Run("an API key in x-api-key", func(t *testing.T) {
-		for _, c := range []struct {
-			rule    string
-			headers []string
-		}{
-			{"none", []string{noKey}},
-			{"an empty one", []string{"x-api-key: "}},
-			{"another one", []string{"x-api-key: demo-key-of-nobody"}},
-			{"the beginning of one", []string{"x-api-key: demo-key-of-cl"}},
-			{"one and more", []string{cliKey + "2"}},
-			{"one in the other case", []string{"x-api-key: DEMO-KEY-OF-CLI"}},
-			{"the name of its client", []string{"x-api-key: cli"}},
-			{"two", []string{cliKey, siteKey}},
-			{"the same twice", []string{cliKey, cliKey}},
-			{"as a bearer token", []string{noKey, "Authorization: Bearer demo-key-of-cli"}},
-			{"none, and Sec-Fetch of a page that is opened", []string{noKey, "Sec-Fetch-Mode: navigate"}},
-		} {
-			s := newSite(t)
-			a := s.get(params(), c.headers...)
-			s.refused(c.rule, a, http.StatusUnauthorized, "invalid_client")
+		inSites(t, map[string][]string{
+			"none":                   {noKey},
+			"an empty one":           {"x-api-key: "},
+			"another one":            {"x-api-key: demo-key-of-nobody"},
+			"the beginning of one":   {"x-api-key: demo-key-of-cl"},
+			"one and more":           {cliKey + "2"},
+			"one in the other case":  {"x-api-key: DEMO-KEY-OF-CLI"},
+			"the name of its client": {"x-api-key: cli"},
+			"two":                    {cliKey, siteKey},
+			"the same twice":         {cliKey, cliKey},
+			"as a bearer token":      {noKey, "Authorization: Bearer demo-key-of-cli"},
+			"none, and Sec-Fetch of a page that is opened": {noKey, "Sec-Fetch-Mode: navigate"},
+		}, func(s *site, headers []string) {
+			a := s.get(params(), headers...)
+			s.refused(a, http.StatusUnauthorized, "invalid_client")
 			if got := a.header.Get("WWW-Authenticate"); got != `APIKey header="x-api-key"` {
-				t.Errorf("%s: WWW-Authenticate is %q", c.rule, got)
+				s.t.Errorf("WWW-Authenticate is %q", got)
 			}
 			// Without one nobody learns what else is wrong.
-			s.refused(c.rule, s.get(params("client_id=nobody"), c.headers...), http.StatusUnauthorized, "invalid_client")
-			s.refused(c.rule, s.send("OPTIONS", path, "", c.headers...), http.StatusUnauthorized, "invalid_client")
-		}
+			s.refused(s.get(params("client_id=nobody"), headers...), http.StatusUnauthorized, "invalid_client")
+			s.refused(s.send("OPTIONS", path, "", headers...), http.StatusUnauthorized, "invalid_client")
+		})
 		s := newSite(t)
-		s.refused("in the query", s.get(params("x-api-key=demo-key-of-cli"), noKey), http.StatusUnauthorized, "invalid_client")
-		s.refused("of another client", s.get(params(), siteKey), 400, "unauthorized_client")
+		s.refused(s.get(params("x-api-key=demo-key-of-cli"), noKey), http.StatusUnauthorized, "invalid_client")
+		s.refused(s.get(params(), siteKey), 400, "unauthorized_client")
 		s.code(params(), "X-API-KEY: demo-key-of-cli", noKey)
 	})
 	t.Run("the JWT for the user in its header", func(t *testing.T) {
@@ -178,7 +172,7 @@ func TestReferenceSecurity(t *testing.T) {
 				t.Errorf("visit %d: %s became %s", sent, profile, again)
 			}
 		}
-		s.profiles("three visits", 1)
+		s.profiles(1)
 	})
 	t.Run("one that is not good is an error and no new profile", testBadTokens)
 }
@@ -189,9 +183,9 @@ func TestReferenceParameters(t *testing.T) {
 	} {
 		t.Run(name+" is required", func(t *testing.T) {
 			s := newSite(t)
-			s.refused("without", s.get(params("-"+name)), 400, "invalid_request")
-			s.refused("empty", s.get(params(name+"=")), 400, "invalid_request")
-			s.refused("in the query of a POST", s.send("POST", path+"?"+name+"="+params().Get(name), params("-"+name).Encode()), 400, "invalid_request")
+			s.refused(s.get(params("-"+name)), 400, "invalid_request")
+			s.refused(s.get(params(name+"=")), 400, "invalid_request")
+			s.refused(s.send("POST", path+"?"+name+"="+params().Get(name), params("-"+name).Encode()), 400, "invalid_request")
 		})
 	}
 	t.Run("no other is", func(t *testing.T) {
@@ -206,34 +200,35 @@ func TestReferenceParameters(t *testing.T) {
 		}
 	})
 	t.Run("others that would change the answer are refused", func(t *testing.T) {
-		s := newSite(t)
-		for _, other := range []string{
+		inSites(t, byThemselves(
 			"response_mode=query", "response_mode=form_post", "response_mode=fragment", "prompt=login", "prompt=none", "prompt=consent",
 			"prompt=select_account", "prompt=create", "max_age=0", "max_age=3600", `claims={"id_token":{"sub":{"value":"x"}}}`,
 			"acr_values=high", "id_token_hint=x", "login_hint=alice", "nonce=n", "request=x", "request_uri=https://a.example/r",
 			"registration={}",
-		} {
+		), func(s *site, other string) {
 			a := s.get(params(other))
 			if a.status != 400 || a.object["error"] == nil {
-				t.Errorf("%s: status %d, %s", other, a.status, a.body)
+				s.t.Errorf("status %d, %s", a.status, a.body)
 			}
-			s.unreadable(other, a)
-			s.profiles(other, 0)
-		}
+			s.unreadable(a)
+			s.profiles(0)
+		})
 	})
 	t.Run("client_id is one that was given out", func(t *testing.T) {
-		s := newSite(t)
-		for _, id := range []string{"nobody", "CLI", "cli ", "cli\x00", strings.Repeat("c", 3000)} {
-			s.refused("client "+id[:3], s.get(params("client_id="+id)), 400, "invalid_client")
-		}
+		inSites(t, map[string]string{
+			"unknown": "nobody", "in capitals": "CLI", "a space behind it": "cli ", "NUL behind it": "cli\x00", "long": strings.Repeat("c", 3000),
+		}, func(s *site, id string) {
+			s.refused(s.get(params("client_id="+id)), 400, "invalid_client")
+		})
 	})
 	t.Run("state is any random value", func(t *testing.T) {
-		s := newSite(t)
-		for _, state := range []string{pkce.NewVerifier(), "1", `{"a":"<b>&'"}`, "ü 状态", strings.Repeat("s", 8000)} {
+		inSites(t, map[string]string{
+			"random": pkce.NewVerifier(), "short": "1", "JSON": `{"a":"<b>&'"}`, "beyond ASCII": "ü 状态", "long": strings.Repeat("s", 8000),
+		}, func(s *site, state string) {
 			if a := s.get(params("state=" + state)); a.status != http.StatusOK || a.object["state"] != state {
-				t.Errorf("%.20q came back as %.20q, status %d", state, a.object["state"], a.status)
+				s.t.Errorf("%.20q came back as %.20q, status %d", state, a.object["state"], a.status)
 			}
-		}
+		})
 	})
 }
 
@@ -250,7 +245,7 @@ func TestReferenceResponses(t *testing.T) {
 				t.Errorf("%s is %v, want %v", name, a.object[name], value)
 			}
 		}
-		s.unreadable("a code", a)
+		s.unreadable(a)
 	})
 	t.Run("the code is generated", func(t *testing.T) {
 		s := newSite(t)
@@ -273,9 +268,9 @@ func TestReferenceResponses(t *testing.T) {
 	})
 	t.Run("400 is an object with an error", func(t *testing.T) {
 		s := newSite(t)
-		s.refused("no state", s.get(params("-state")), 400, "invalid_request")
-		s.refused("an unknown client", s.get(params("client_id=nobody")), 400, "invalid_client")
-		s.refused("by POST", s.send("POST", path, params("-state").Encode()), 400, "invalid_request")
+		s.refused(s.get(params("-state")), 400, "invalid_request")
+		s.refused(s.get(params("client_id=nobody")), 400, "invalid_client")
+		s.refused(s.send("POST", path, params("-state").Encode()), 400, "invalid_request")
 	})
 	t.Run("the code of the error is one of RFC 6749 §4.1", func(t *testing.T) {
 		// Those of §4.1.2.1, and invalid_client of §5.2. A user whose token is not good
@@ -284,30 +279,30 @@ func TestReferenceResponses(t *testing.T) {
 			"invalid_request", "unauthorized_client", "access_denied", "unsupported_response_type",
 			"invalid_scope", "server_error", "temporarily_unavailable", "invalid_client",
 		}
-		s := newSite(t)
-		for _, change := range []string{
-			"client_id=nobody", "client_id=website", "redirect_uri=" + callback, "-redirect_uri", "response_type=token",
+		inSites(t, byThemselves(
+			"client_id=nobody", "client_id=website", "redirect_uri="+callback, "-redirect_uri", "response_type=token",
 			"scope=x", "-state", "state=\x01", "prompt=login", "code_challenge=x",
-		} {
+		), func(s *site, change string) {
 			a := s.get(params(change))
 			if code, _ := a.object["error"].(string); !slices.Contains(known, code) {
-				t.Errorf("%q: %s", change, a.body)
+				s.t.Errorf("the answer is %s", a.body)
 			}
-		}
+		})
 	})
 	t.Run("its description is for people", func(t *testing.T) {
-		s := newSite(t)
 		for change, want := range map[string]string{
 			"-state":            "The parameter state is missing, and it is required here.",
 			"prompt=login":      "The parameter prompt is not supported.",
 			"scope=<script>":    "",
 			"client_id=website": "The address to return to is not one that the application has registered.",
 		} {
-			a := s.get(params(change))
-			text, _ := a.object["error_description"].(string)
-			if want != "" && text != want || strings.ContainsAny(text, "<>\"\\") {
-				t.Errorf("%s: %q", change, text)
-			}
+			t.Run(change, func(t *testing.T) {
+				a := newSite(t).get(params(change))
+				text, _ := a.object["error_description"].(string)
+				if want != "" && text != want || strings.ContainsAny(text, "<>\"\\") {
+					t.Errorf("the text is %q", text)
+				}
+			})
 		}
 	})
 }

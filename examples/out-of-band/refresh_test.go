@@ -12,16 +12,7 @@ import (
 // refresh sends a refresh token to the token endpoint, with changes to the form.
 func (s *site) refresh(token string, changes ...string) answer {
 	s.t.Helper()
-	form := url.Values{"grant_type": {"refresh_token"}, "client_id": {"cli"}, "refresh_token": {token}}
-	headers := []string(nil)
-	for _, change := range changes {
-		if name, value, _ := strings.Cut(change, "="); strings.HasPrefix(change, "x-api-key") {
-			headers = append(headers, change)
-		} else {
-			form.Set(name, value)
-		}
-	}
-	return s.send(http.MethodPost, "/oauth/token", form.Encode(), headers...)
+	return s.exchange(url.Values{"grant_type": {"refresh_token"}, "client_id": {"cli"}, "refresh_token": {token}}, changes)
 }
 
 // refreshed wants a new JWT for the profile, and returns the next refresh token.
@@ -37,13 +28,13 @@ func (s *site) refreshed(a answer, profile any) (next string) {
 }
 
 // notRefreshed wants a refusal.
-func (s *site) notRefreshed(rule string, a answer, code string) {
+func (s *site) notRefreshed(a answer, code string) {
 	s.t.Helper()
 	if a.status != http.StatusBadRequest || a.object["error"] != code || a.object["refresh_token"] != nil {
-		s.t.Errorf("%s: status %d and %s, want %s", rule, a.status, a.body, code)
+		s.t.Errorf("status %d and %s, want %s", a.status, a.body, code)
 	}
 	if got := a.header.Get("Cache-Control"); got != "no-store" {
-		s.t.Errorf("%s: Cache-Control is %q", rule, got)
+		s.t.Errorf("Cache-Control is %q", got)
 	}
 }
 
@@ -68,61 +59,59 @@ func TestRefreshTokensKeepTheProfile(t *testing.T) {
 		}
 		token = next
 	}
-	s.profiles("refreshed", 1)
+	s.profiles(1)
 	s.now = s.now.Add(refreshLifetime)
-	s.notRefreshed("at its end", s.refresh(token), "invalid_grant")
+	s.notRefreshed(s.refresh(token), "invalid_grant") // at its end
 }
 
 func TestRefreshTokensWorkOnce(t *testing.T) {
-	for name, replayed := range map[string]func(s *site, first, second, third, code string) answer{
-		"the first one": func(s *site, first, _, _, _ string) answer { return s.refresh(first) },
-		"the one before": func(s *site, _, second, _, _ string) answer {
-			return s.refresh(second)
-		},
-		"the code": func(s *site, _, _, _, code string) answer { return s.redeem(code) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
-			other, ofOther := s.first() // of another code for the same profile
-			code := s.code(params())
-			first := s.refreshed(s.redeem(code), ofOther)
-			second := s.refreshed(s.refresh(first), ofOther)
-			third := s.refreshed(s.refresh(second), ofOther)
-			s.notRefreshed("again", replayed(s, first, second, third, code), "invalid_grant")
-			s.notRefreshed("the last one of its family", s.refresh(third), "invalid_grant")
-			s.refreshed(s.refresh(other), ofOther)
-		})
-	}
+	inSites(t, map[string]func(s *site, first, second, code string) answer{
+		"the first one":  func(s *site, first, _, _ string) answer { return s.refresh(first) },
+		"the one before": func(s *site, _, second, _ string) answer { return s.refresh(second) },
+		"the code":       func(s *site, _, _, code string) answer { return s.redeem(code) },
+	}, func(s *site, replay func(s *site, first, second, code string) answer) {
+		other, ofOther := s.first() // of another code for the same profile
+		code := s.code(params())
+		first := s.refreshed(s.redeem(code), ofOther)
+		second := s.refreshed(s.refresh(first), ofOther)
+		last := s.refreshed(s.refresh(second), ofOther)
+		s.notRefreshed(replay(s, first, second, code), "invalid_grant")
+		s.notRefreshed(s.refresh(last), "invalid_grant") // its family has ended
+		s.refreshed(s.refresh(other), ofOther)
+	})
 }
 
 // What is refused for another reason ends nothing.
 func TestRefreshTokensThatAreRefused(t *testing.T) {
-	s := newSite(t)
-	token, profile := s.first()
-	id, proof, _ := strings.Cut(token, ".0.")
-	for _, c := range []struct {
-		rule, token string
-		changes     []string
-		want        string
-	}{
-		{"none", "", nil, "invalid_request"},
-		{"made up", "token", nil, "invalid_grant"},
-		{"cut off", token[:len(token)-1], nil, "invalid_grant"},
-		{"with more", token + ".x", nil, "invalid_grant"},
-		{"of another number", id + ".1." + proof, nil, "invalid_grant"},
-		{"of another family", familyOf("other") + ".0." + proof, nil, "invalid_grant"},
-		{"of another process", newRefreshTokens(time.Now).write(id, 0), nil, "invalid_grant"},
-		{"too long", token + strings.Repeat("x", maxToken), nil, "invalid_grant"},
-		{"by another client", token, []string{siteKey, "client_id=website"}, "invalid_grant"},
-		{"with another client's key", token, []string{siteKey}, "unauthorized_client"},
-		{"with another client_id", token, []string{"client_id=website"}, "unauthorized_client"},
-		{"for more", token, []string{"scope=profile admin"}, "invalid_scope"},
-		{"as a code", token, []string{"grant_type=authorization_code", "code=" + token}, "invalid_grant"},
-		{"for another grant", token, []string{"grant_type=password"}, "unsupported_grant_type"},
-	} {
-		s.notRefreshed(c.rule, s.refresh(c.token, c.changes...), c.want)
+	type refused struct {
+		change func(token, id, proof string) string // nil: none
+		sent   []string
+		want   string
 	}
-	s.refreshed(s.refresh(token, "scope=profile"), profile)
+	inSites(t, map[string]refused{
+		"none":                      {func(_, _, _ string) string { return "" }, nil, "invalid_request"},
+		"made up":                   {func(_, _, _ string) string { return "token" }, nil, "invalid_grant"},
+		"cut off":                   {func(token, _, _ string) string { return token[:len(token)-1] }, nil, "invalid_grant"},
+		"with more":                 {func(token, _, _ string) string { return token + ".x" }, nil, "invalid_grant"},
+		"of another number":         {func(_, id, proof string) string { return id + ".1." + proof }, nil, "invalid_grant"},
+		"of another family":         {func(_, _, proof string) string { return familyOf("other") + ".0." + proof }, nil, "invalid_grant"},
+		"of another process":        {func(_, id, _ string) string { return newRefreshTokens(time.Now).write(id, 0) }, nil, "invalid_grant"},
+		"too long":                  {func(token, _, _ string) string { return token + strings.Repeat("x", maxToken) }, nil, "invalid_grant"},
+		"by another client":         {nil, []string{siteKey, "client_id=website"}, "invalid_grant"},
+		"with another client's key": {nil, []string{siteKey}, "unauthorized_client"},
+		"with another client_id":    {nil, []string{"client_id=website"}, "unauthorized_client"},
+		"for more":                  {nil, []string{"scope=profile admin"}, "invalid_scope"},
+		"for another grant":         {nil, []string{"grant_type=password"}, "unsupported_grant_type"},
+	}, func(s *site, c refused) {
+		token, profile := s.first()
+		id, proof, _ := strings.Cut(token, ".0.")
+		sent := token
+		if c.change != nil {
+			sent = c.change(token, id, proof)
+		}
+		s.notRefreshed(s.refresh(sent, c.sent...), c.want)
+		s.refreshed(s.refresh(token, "scope=profile"), profile)
+	})
 }
 
 // Of many that come with one token at once, one gets an answer, and it ends with them.
@@ -139,7 +128,7 @@ func TestRefreshTokensComeAtOnce(t *testing.T) {
 	for _, a := range answers {
 		if next, _ := a.object["refresh_token"].(string); next != "" {
 			good++
-			s.notRefreshed("the next one", s.refresh(next), "invalid_grant")
+			s.notRefreshed(s.refresh(next), "invalid_grant")
 		}
 	}
 	if good != 1 {

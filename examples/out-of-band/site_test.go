@@ -43,6 +43,23 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
+// inSites runs each case by its name, in a site of its own.
+func inSites[C any](t *testing.T, cases map[string]C, test func(s *site, c C)) {
+	t.Helper()
+	for rule, c := range cases {
+		t.Run(rule, func(t *testing.T) { test(newSite(t), c) })
+	}
+}
+
+// byThemselves are cases that need no other name.
+func byThemselves(values ...string) map[string]string {
+	cases := map[string]string{}
+	for _, value := range values {
+		cases[value] = value
+	}
+	return cases
+}
+
 // params are those of a request of the command-line client, with changes such as
 // "state=other" or "-state".
 func params(changes ...string) url.Values {
@@ -115,20 +132,24 @@ func (s *site) code(p url.Values, headers ...string) string {
 	return code
 }
 
-// redeem sends a code to the token endpoint, with changes to the form.
+// redeem sends a code to the token endpoint, with changes such as "name=value" and
+// headers.
 func (s *site) redeem(code string, changes ...string) answer {
 	s.t.Helper()
-	form := url.Values{
+	return s.exchange(url.Values{
 		"grant_type": {"authorization_code"}, "client_id": {"cli"}, "redirect_uri": {oob},
 		"code": {code}, "code_verifier": {verifier},
-	}
-	headers := []string(nil)
+	}, changes)
+}
+
+func (s *site) exchange(form url.Values, changes []string) answer {
+	s.t.Helper()
+	var headers []string
 	for _, change := range changes {
-		switch name, value, _ := strings.Cut(change, "="); {
-		case strings.HasPrefix(change, "x-api-key") || change == noKey:
-			headers = append(headers, change)
-		default:
+		if name, value, ok := strings.Cut(change, "="); ok {
 			form.Set(name, value)
+		} else {
+			headers = append(headers, change)
 		}
 	}
 	return s.send(http.MethodPost, "/oauth/token", form.Encode(), headers...)
@@ -147,27 +168,27 @@ func (s *site) token(code string) (token, profile string) {
 }
 
 // refused wants an error in JSON, and that nobody has a profile for it.
-func (s *site) refused(rule string, a answer, status int, code string) {
+func (s *site) refused(a answer, status int, code string) {
 	s.t.Helper()
 	text, _ := a.object["error_description"].(string)
 	if a.status != status || a.object["error"] != code || text == "" || len(a.object) != 2 {
-		s.t.Errorf("%s: status %d and %s, want %d and %s", rule, a.status, a.body, status, code)
+		s.t.Errorf("status %d and %s, want %d and %s", a.status, a.body, status, code)
 	}
-	s.unreadable(rule, a)
-	s.profiles(rule, 0)
+	s.unreadable(a)
+	s.profiles(0)
 }
 
 // profiles wants so many.
-func (s *site) profiles(rule string, want int) {
+func (s *site) profiles(want int) {
 	s.t.Helper()
 	if got := s.server.profiles.size(); got != want {
-		s.t.Errorf("%s: there are %d profiles, want %d", rule, got, want)
+		s.t.Errorf("there are %d profiles, want %d", got, want)
 	}
 }
 
 // unreadable wants that no page of a browser can read the answer, run it or show it as
 // its own, and that nobody keeps it or is sent on by it.
-func (s *site) unreadable(rule string, a answer) {
+func (s *site) unreadable(a answer) {
 	s.t.Helper()
 	for name, want := range map[string]string{
 		"Content-Type":                     "application/json",
@@ -184,7 +205,7 @@ func (s *site) unreadable(rule string, a answer) {
 		"Set-Cookie":                       "",
 	} {
 		if got := a.header.Get(name); got != want {
-			s.t.Errorf("%s: %s is %q, want %q", rule, name, got, want)
+			s.t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
 }

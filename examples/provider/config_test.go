@@ -82,24 +82,18 @@ func TestConfigIsRefusedWithTheFieldNamed(t *testing.T) {
 		"public with secret":            {client1("public", true), "clients[0].secret: "},
 		"no redirect_uris":              {without("clients", "redirect_uris"), "clients[0].redirect_uris: "},
 		"redirect URI with a fragment":  {client1("redirect_uris", []any{"https://a.example/", "https://a.example/#f"}), "clients[0].redirect_uris[1]: "},
-		"redirect URI that is script":   {client1("redirect_uris", []any{"javascript:alert(1)"}), "clients[0].redirect_uris[0]: "},
 		"scheme that nobody named":      {client1("redirect_uris", []any{"cursor://cb"}), "clients[0].redirect_uris[0]: redirect URI \"cursor://cb\" has the scheme \"cursor\""},
 		"scheme, where to name it":      {client1("redirect_uris", []any{"cursor://cb"}), " put it into private_use_schemes, "},
 		"scheme that nobody can have":   {client1("private_use_schemes", []any{"cursor", "file"}), "clients[0].private_use_schemes[1]: \"file\" "},
 		"redirect URI with plain http":  {client1("redirect_uris", []any{"http://app.example/cb"}), "clients[0].redirect_uris[0]: "},
 		"no scopes":                     {without("clients", "scopes"), "clients[0].scopes: "},
 		"scope with a space":            {client1("scopes", []any{"openid", "a b"}), "clients[0].scopes[1]: "},
-		"empty scope":                   {client1("scopes", []any{""}), "clients[0].scopes[0]: "},
 		"default scope of others":       {client1("default_scopes", []any{"openid", "email"}), "clients[0].default_scopes[1]: "},
 		"default scope in capitals":     {client1("default_scopes", []any{"OpenID"}), "clients[0].default_scopes[0]: "},
 		"empty default scope":           {client1("default_scopes", []any{""}), "clients[0].default_scopes[0]: "},
 		"default scope twice":           {client1("default_scopes", []any{"openid", "openid"}), "clients[0].default_scopes[1]: "},
-		"default scopes as text":        {client1("default_scopes", "openid"), "clients.default_scopes: "},
-		"claims_in_id_token as a list":  {client1("claims_in_id_token", []any{"name"}), "clients.claims_in_id_token: "},
 		"unknown response type":         {client1("response_types", []any{"token"}), "clients[0].response_types[0]: "},
 		"unknown response mode":         {client1("response_modes", []any{"fragment", "web_message"}), "clients[0].response_modes[1]: \"web_message\" is none of query, form_post, fragment"},
-		"response mode in capitals":     {client1("response_modes", []any{"Query"}), "clients[0].response_modes[0]: "},
-		"response modes as text":        {client1("response_modes", "fragment"), "clients.response_modes: "},
 		"unknown pkce":                  {client1("pkce", "maybe"), "clients[0].pkce: "},
 		"empty pkce":                    {client1("pkce", ""), "clients[0].pkce: "},
 		"public without pkce":           {all(client1("public", true), without("clients", "secret"), client1("pkce", "optional")), "clients[0].pkce: "},
@@ -176,9 +170,11 @@ func TestConfigThatIsRight(t *testing.T) {
 		t.Errorf("response types are %s", got)
 	}
 	for _, c := range cfg.Clients {
-		if !c.ClaimsInIDToken {
-			t.Errorf("%s: claims_in_id_token is off, so that a user has no name in many clients", c.ID)
-		}
+		t.Run(c.ID, func(t *testing.T) {
+			if !c.ClaimsInIDToken {
+				t.Error("claims_in_id_token is off, so that a user has no name in many clients")
+			}
+		})
 	}
 	if got := cfg.issuerOr("http://127.0.0.1:1"); got != "http://127.0.0.1:1" {
 		t.Errorf("the default issuer is %s", got)

@@ -5,27 +5,12 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/usher-auth/usher/authorize/authorizetest"
 )
 
 // newDemo is the program without a file.
 func newDemo(t *testing.T) *provider {
 	t.Helper()
-	cfg, err := parseConfig(defaultConfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := testOptions(cfg, "http://127.0.0.1:8080")
-	o.demo, o.now = true, time.Now
-	p := &provider{t: t}
-	if p.server, err = newServer(o); err != nil {
-		t.Fatal(err)
-	}
-	p.handler = p.routes()
-	p.browser = p.newBrowser()
-	return p
+	return newProviderOf(t, defaultConfig, "http://127.0.0.1:8080", true)
 }
 
 func TestDemo(t *testing.T) {
@@ -69,10 +54,13 @@ func TestDemoTakesOnlyAnswersToItsRequests(t *testing.T) {
 		"another issuer": {"code": {"x"}, "state": {state}, "iss": {"https://attacker.example"}},
 		"no issuer":      {"code": {"x"}, "state": {state}},
 	} {
-		page := p.page(p.browser.Open(p.issuer + "/callback?" + query.Encode()))("Demo app")
-		if page.Status != http.StatusBadRequest || !strings.Contains(page.Body, "did not ask") {
-			t.Errorf("%s:\n%s", rule, page)
-		}
+		t.Run(rule, func(t *testing.T) {
+			p := p.in(t)
+			page := p.page(p.browser.Open(p.issuer + "/callback?" + query.Encode()))("Demo app")
+			if page.Status != http.StatusBadRequest || !strings.Contains(page.Body, "did not ask") {
+				t.Errorf("the page is\n%s", page)
+			}
+		})
 	}
 	answer := url.Values{"code": {"made-up"}, "state": {state}, "iss": {p.issuer}}
 	if page := p.page(p.browser.Open(p.issuer + "/callback?" + answer.Encode()))("Demo app"); !strings.Contains(page.Body, "invalid_grant") {
@@ -84,24 +72,16 @@ func TestDemoTakesOnlyAnswersToItsRequests(t *testing.T) {
 func TestNoDemoWithAFile(t *testing.T) {
 	p := newProvider(t)
 	home := p.page(p.browser.Open(testIssuer + "/"))("You are not signed in")
-	if hasLink(home, "Try it") {
-		t.Errorf("there is a demo:\n%s", home)
+	if link, err := home.Click("Try it"); err == nil {
+		t.Errorf("there is a demo: %s", link.URL)
 	}
 	for _, path := range []string{"/try", "/callback"} {
-		page, err := p.browser.Open(testIssuer + path)
-		if err != nil || page.Status != http.StatusNotFound {
-			t.Errorf("%s: %v\n%s", path, err, page)
-		}
+		t.Run(path, func(t *testing.T) {
+			if a := p.get(path); a.status != http.StatusNotFound {
+				t.Errorf("status %d", a.status)
+			}
+		})
 	}
-}
-
-func hasLink(page *authorizetest.Page, text string) bool {
-	for _, link := range page.Links {
-		if link.Text == text {
-			return true
-		}
-	}
-	return false
 }
 
 func TestWelcome(t *testing.T) {

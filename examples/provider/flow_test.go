@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -33,28 +34,16 @@ func TestSignInConsentTokensUserinfo(t *testing.T) {
 			t.Errorf("the consent page lacks %s:\n%s", want, consent)
 		}
 	}
-	page, err := consent.Submit(nil, "allow")
-	code := p.code(flow, page, err)
+	code := p.expect(flow, nil)(consent.Submit(nil, "allow"))
 
-	a := p.redeem(flow, code, basic("web", "web s3cret:%+é"))
+	a := p.redeem(flow, code)
 	if a.json["token_type"] != "Bearer" || a.json["expires_in"] != 3600.0 || a.json["scope"] != "openid email api:read" {
 		t.Errorf("the token response is %v", a.json)
 	}
 	if a.header.Get("Cache-Control") != "no-store" || a.header.Get("Pragma") != "no-cache" {
 		t.Errorf("the token response can be cached: %v", a.header)
 	}
-	checkIDToken(t, p, flow, a)
-
-	user := p.userinfoWith("Bearer " + a.json["access_token"].(string))
-	want := map[string]any{"sub": "alice", "email": "alice@example.com", "email_verified": true, "api:read": "all", "name": "Alice"}
-	if user.status != http.StatusOK || !equalJSON(user.json, want) {
-		t.Errorf("userinfo is %d %v, want %v", user.status, user.json, want)
-	}
-}
-
-func checkIDToken(t *testing.T, p *provider, flow *authorizetest.Flow, a answer) {
-	t.Helper()
-	want := map[string]any{
+	idToken := map[string]any{
 		"iss":       testIssuer,
 		"sub":       "alice",
 		"aud":       "web",
@@ -68,8 +57,14 @@ func checkIDToken(t *testing.T, p *provider, flow *authorizetest.Flow, a answer)
 		"auth_time": float64(p.clock.Unix()),
 		"exp":       float64(p.clock.Add(time.Hour).Unix()),
 	}
-	if got := p.idTokenOf(a); !equalJSON(got, want) {
-		t.Errorf("the ID token is\n%v, want\n%v", got, want)
+	if got := p.idTokenOf(a); !equalJSON(got, idToken) {
+		t.Errorf("the ID token is\n%v, want\n%v", got, idToken)
+	}
+
+	user := p.userinfoWith("Bearer " + a.json["access_token"].(string))
+	want := map[string]any{"sub": "alice", "email": "alice@example.com", "email_verified": true, "api:read": "all", "name": "Alice"}
+	if user.status != http.StatusOK || !equalJSON(user.json, want) {
+		t.Errorf("userinfo is %d %v, want %v", user.status, user.json, want)
 	}
 }
 
@@ -77,27 +72,24 @@ func equalJSON(a, b map[string]any) bool { return string(mustJSON(a)) == string(
 
 func TestConsentIsRemembered(t *testing.T) {
 	p := newProvider(t)
-	p.signInAlone("alice")
-	flow := p.client("web").Start()
-	consent := p.page(p.browser.Open(flow.URL))("Allow access?")
-	page, err := consent.Submit(nil, "allow")
-	p.code(flow, page, err)
+	p.signInAs("alice")
+	flow, consent := p.begins("web", "Allow access?")
+	p.expect(flow, nil)(consent.Submit(nil, "allow"))
 
 	flow = p.client("web").Start()
-	page, err = p.browser.Open(flow.URL)
-	p.code(flow, page, err) // not asked again
+	p.expect(flow, nil)(p.browser.Open(flow.URL)) // not asked again
 
 	more := p.client("web")
 	more.Scopes = []string{"openid", "profile"}
 	p.page(p.browser.Open(more.Start().URL))("Allow access?")
-	p.page(p.browser.Open(p.client("web").Start(url.Values{"prompt": {"consent"}}).URL))("Allow access?")
+	p.begins("web", "Allow access?", url.Values{"prompt": {"consent"}})
 }
 
 // A native app is asked about every time, on whatever port it listens.
 func TestNativeApp(t *testing.T) {
 	p := newProvider(t)
-	p.signInAlone("alice")
-	for _, port := range []string{"51004", "51005"} {
+	p.signInAs("alice")
+	for _, port := range []string{"51004", "51005"} { // one after the other
 		client := p.client("app")
 		client.RedirectURI = "http://127.0.0.1:" + port + "/cb"
 		flow := client.Start()
@@ -105,8 +97,7 @@ func TestNativeApp(t *testing.T) {
 		if !strings.Contains(consent.Body, "127.0.0.1:"+port+"</strong>, a program on this device") {
 			t.Errorf("the consent page does not say where the answer goes:\n%s", consent)
 		}
-		page, err := consent.Submit(nil, "allow")
-		code := p.code(flow, page, err)
+		code := p.expect(flow, nil)(consent.Submit(nil, "allow"))
 		form := grant(flow, code)
 		form.Set("client_id", "app")
 		if a := p.tokenRequest(form); a.status != http.StatusOK {
@@ -117,28 +108,18 @@ func TestNativeApp(t *testing.T) {
 
 func TestTheUserSaysNo(t *testing.T) {
 	p := newProvider(t)
-	flow := p.client("web").Start()
-	login := p.page(p.browser.Open(flow.URL))("Sign in")
-	page, err := login.Submit(nil, "Cancel")
-	if err != nil {
-		t.Fatal(err)
-	}
-	flow.Expect(t, page, oautherr.AccessDenied)
+	flow, login := p.begins("web", "Sign in")
+	p.expect(flow, oautherr.AccessDenied)(login.Submit(nil, "Cancel"))
 
-	p.signInAlone("alice")
-	flow = p.client("web").Start()
-	consent := p.page(p.browser.Open(flow.URL))("Allow access?")
-	page, err = consent.Submit(nil, "deny")
-	if err != nil {
-		t.Fatal(err)
-	}
-	flow.Expect(t, page, oautherr.AccessDenied)
+	p.signInAs("alice")
+	flow, consent := p.begins("web", "Allow access?")
+	p.expect(flow, oautherr.AccessDenied)(consent.Submit(nil, "deny"))
 }
 
 func TestConsentWithoutADecision(t *testing.T) {
 	p := newProvider(t)
-	p.signInAlone("alice")
-	consent := p.page(p.browser.Open(p.client("web").Start().URL))("Allow access?")
+	p.signInAs("alice")
+	_, consent := p.begins("web", "Allow access?")
 	consent.Forms[0].Buttons[0].Value = "perhaps"
 	again := p.page(consent.Submit(nil))("Allow access?")
 	if again.Status != http.StatusBadRequest {
@@ -149,9 +130,8 @@ func TestConsentWithoutADecision(t *testing.T) {
 // Alice's consent page, on which Bob cannot agree: he has not read it.
 func TestConsentIsOfTheUserWhoWasAsked(t *testing.T) {
 	p := newProvider(t)
-	p.signInAlone("alice")
-	flow := p.client("web").Start()
-	consent := p.page(p.browser.Open(flow.URL))("Allow access?")
+	p.signInAs("alice")
+	flow, consent := p.begins("web", "Allow access?")
 	choice := p.page(consent.Click("Not you?"))("Choose an account")
 	login := p.page(choice.Click("Use another account"))("Sign in")
 	ofBob := p.page(login.Submit(as("bob")))("Allow access?")
@@ -159,17 +139,13 @@ func TestConsentIsOfTheUserWhoWasAsked(t *testing.T) {
 	if !strings.Contains(again.Body, "<strong>bob</strong>") {
 		t.Errorf("Bob agreed on Alice's page:\n%s", again)
 	}
-	page, err := ofBob.Submit(nil, "allow")
-	code := p.code(flow, page, err)
-	if sub := p.idTokenOf(p.redeem(flow, code, basic("web", "web s3cret:%+é")))["sub"]; sub != "bob" {
-		t.Errorf("sub is %v, want bob", sub)
-	}
+	p.isFor(flow, "bob")(ofBob.Submit(nil, "allow"))
 }
 
 func TestSignedOutBeforeConsent(t *testing.T) {
 	p := newProvider(t)
-	p.signInAlone("alice")
-	consent := p.page(p.browser.Open(p.client("web").Start().URL))("Allow access?")
+	p.signInAs("alice")
+	_, consent := p.begins("web", "Allow access?")
 	logout := p.page(p.browser.Open(testIssuer + "/logout"))("Sign out")
 	p.page(logout.Submit(nil))("You are not signed in")
 	p.page(consent.Submit(nil, "allow"))("Sign in")
@@ -186,8 +162,7 @@ func TestWrongPassword(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newProvider(t)
-			flow := p.client("own").Start()
-			login := p.page(p.browser.Open(flow.URL))("Sign in")
+			flow, login := p.begins("own", "Sign in")
 			again := p.page(login.Submit(form))("Sign in")
 			if again.Status != http.StatusForbidden || !strings.Contains(again.Body, "User name or password is wrong") {
 				t.Errorf("status %d, want 403 and a message:\n%s", again.Status, again)
@@ -195,8 +170,7 @@ func TestWrongPassword(t *testing.T) {
 			if strings.Contains(again.Body, "<script>") {
 				t.Errorf("the user name is not escaped:\n%s", again)
 			}
-			page, err := again.Submit(as("alice"))
-			p.code(flow, page, err)
+			p.expect(flow, nil)(again.Submit(as("alice")))
 		})
 	}
 }
@@ -208,8 +182,7 @@ func TestLoginPageFillsInTheUserName(t *testing.T) {
 		"sub":        {"claims", `{"id_token":{"sub":{"value":"bob"}}}`, "bob"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			flow := p.client("own").Start(url.Values{test.parameter: {test.value}})
-			login := p.page(p.browser.Open(flow.URL))("Sign in")
+			_, login := p.in(t).begins("own", "Sign in", url.Values{test.parameter: {test.value}})
 			if got := login.Forms[0].Fields.Get("username"); got != test.want {
 				t.Errorf("the user name is %q, want %q", got, test.want)
 			}
@@ -230,18 +203,16 @@ func TestSignInAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newProvider(t)
-			p.signInAlone("alice")
+			p.signInAs("alice")
 			flow, code := p.authorizeOwn()
-			before := p.idTokenOf(p.redeem(flow, code, basic("own", "own-secret")))["auth_time"].(float64)
+			before := p.claims(flow, code)["auth_time"].(float64)
 			p.clock = p.clock.Add(time.Minute)
-			flow = p.client("own").Start(test.changes)
-			login := p.page(p.browser.Open(flow.URL))("Sign in")
+			flow, login := p.begins("own", "Sign in", test.changes)
 			if !strings.Contains(login.Body, test.why) {
 				t.Errorf("the page does not say why:\n%s", login)
 			}
-			page, err := login.Submit(as("alice"))
-			code = p.code(flow, page, err)
-			after := p.idTokenOf(p.redeem(flow, code, basic("own", "own-secret")))["auth_time"].(float64)
+			code = p.expect(flow, nil)(login.Submit(as("alice")))
+			after := p.claims(flow, code)["auth_time"].(float64)
 			if after-before != 60 {
 				t.Errorf("auth_time moved by %v s, want 60", after-before)
 			}
@@ -249,112 +220,33 @@ func TestSignInAgain(t *testing.T) {
 	}
 }
 
-func TestMaxAgeThatIsLongEnough(t *testing.T) {
-	p := newProvider(t)
-	p.signInAlone("alice")
-	flow, code := p.authorizeOwn(url.Values{"max_age": {"15000"}})
-	first := p.idTokenOf(p.redeem(flow, code, basic("own", "own-secret")))
-	p.clock = p.clock.Add(time.Minute)
-	flow, code = p.authorizeOwn(url.Values{"max_age": {"10000"}})
-	second := p.idTokenOf(p.redeem(flow, code, basic("own", "own-secret")))
-	if first["auth_time"] != second["auth_time"] {
-		t.Errorf("auth_time went from %v to %v", first["auth_time"], second["auth_time"])
-	}
-}
-
-func TestPromptNone(t *testing.T) {
-	p := newProvider(t)
-	none := url.Values{"prompt": {"none"}}
-	refused := func(id string, want oautherr.Code) {
-		t.Helper()
-		flow := p.client(id).Start(none)
-		page, err := p.browser.Open(flow.URL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		flow.Expect(t, page, want)
-	}
-	refused("own", oautherr.LoginRequired)
-	p.signInAlone("alice")
-	p.authorizeOwn(none)
-	refused("web", oautherr.ConsentRequired)
-}
-
 func TestIDTokenHint(t *testing.T) {
 	p := newProvider(t)
-	p.signInAlone("alice")
+	p.signInAs("alice")
 	flow, code := p.authorizeOwn()
-	hint := p.redeem(flow, code, basic("own", "own-secret")).json["id_token"].(string)
+	hint := p.redeem(flow, code).json["id_token"].(string)
 	p.clock = p.clock.Add(2 * time.Hour) // the hint and the session expire
-	p.signInAlone("alice")
+	p.signInAs("alice")
 	p.authorizeOwn(url.Values{"prompt": {"none"}, "id_token_hint": {hint}})
 
 	p.browser = p.newBrowser()
-	p.signInAlone("bob")
-	again := p.client("own").Start(url.Values{"id_token_hint": {hint}})
-	login := p.page(p.browser.Open(again.URL))("Sign in")
+	p.signInAs("bob")
+	again, login := p.begins("own", "Sign in", url.Values{"id_token_hint": {hint}})
 	if !strings.Contains(login.Body, "another account") || login.Forms[0].Fields.Get("username") != "alice" {
 		t.Errorf("the page does not ask for Alice:\n%s", login)
 	}
-	page, err := login.Submit(as("alice"))
-	p.code(again, page, err)
-}
-
-func TestFormPost(t *testing.T) {
-	p := newProvider(t)
-	p.signInAlone("alice")
-	flow := p.client("own").Start(url.Values{"response_mode": {"form_post"}})
-	page, err := p.browser.Open(flow.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	page, err = page.Submit(nil)
-	p.redeem(flow, p.code(flow, page, err), basic("own", "own-secret"))
+	p.expect(again, nil)(login.Submit(as("alice")))
 }
 
 // Some libraries for browsers ask for it by default.
 func TestFragment(t *testing.T) {
 	p := newProvider(t)
-	p.signInAlone("alice")
+	p.signInAs("alice")
 	fragment := url.Values{"response_mode": {"fragment"}}
 	flow := p.client("own").Start(fragment)
-	page, err := p.browser.Open(flow.URL)
-	code := p.code(flow, page, err)
-	if page.URL.RawQuery != "" {
-		t.Errorf("the answer is at %s", page.URL)
-	}
-	p.redeem(flow, code, basic("own", "own-secret"))
-
+	p.redeem(flow, p.expect(flow, nil)(p.browser.Open(flow.URL)))
 	flow = p.client("named").Start(fragment) // not registered for it
-	if page, err = p.browser.Open(flow.URL); err != nil {
-		t.Fatal(err)
-	}
-	if _, err = flow.Check(page.Request); err == nil || oautherr.Of(err).Code != oautherr.InvalidRequest || page.URL.Fragment != "" {
-		t.Errorf("%v at %s", err, page.URL)
-	}
-}
-
-func TestResponseTypeNone(t *testing.T) {
-	p := newProvider(t)
-	p.signInAlone("alice")
-	none := url.Values{"response_type": {"none"}, "code_challenge": nil, "code_challenge_method": nil}
-	if _, code := p.authorizeOwn(none); code != "" {
-		t.Errorf("there is a code: %s", code)
-	}
-	flow := p.client("web").Start(none) // not registered for it
-	page, err := p.browser.Open(flow.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	flow.Expect(t, page, oautherr.UnauthorizedClient)
-}
-
-func TestClientSwitchedOff(t *testing.T) {
-	p := newProvider(t)
-	page := p.page(p.browser.Open(p.client("off").Start().URL))("Sign-in cannot continue")
-	if page.Status != http.StatusBadRequest {
-		t.Errorf("status %d, want 400", page.Status)
-	}
+	p.expect(flow, oautherr.InvalidRequest)(p.browser.Open(flow.URL))
 }
 
 // Signing in and out without any client.
@@ -362,81 +254,41 @@ func TestSignInAndOut(t *testing.T) {
 	p := newProvider(t)
 	p.page(p.browser.Open(testIssuer + "/"))("You are not signed in")
 	p.page(p.browser.Open(testIssuer + "/logout"))("You are not signed in")
-	p.signInAlone("alice")
+	p.signInAs("alice")
 	p.page(p.browser.Open(testIssuer + "/login"))("You are signed in")
 	status := p.page(p.browser.Open(testIssuer + "/"))("You are signed in")
 	logout := p.page(status.Click("Sign out"))("Sign out")
 	p.page(p.browser.Open(testIssuer + "/login"))("You are signed in") // a GET has done nothing
 	p.page(logout.Submit(nil))("You are not signed in")
 	p.page(p.browser.Open(testIssuer + "/login"))("Sign in")
-	p.page(p.browser.Open(p.client("own").Start().URL))("Sign in")
+	p.begins("own", "Sign in")
 }
 
 func TestPagesWithoutAGoodRequest(t *testing.T) {
 	p := newProvider(t)
-	p.signInAlone("alice")
-	login := p.page(p.browser.Open(p.client("own").Start(url.Values{"prompt": {"login"}}).URL))("Sign in")
+	p.signInAs("alice")
+	_, login := p.begins("own", "Sign in", url.Values{"prompt": {"login"}})
 	login.Forms[0].Fields.Set("req", login.Forms[0].Fields.Get("req")+"x")
 	p.page(login.Submit(as("alice")))("Sign-in cannot continue")
 	for _, path := range []string{"/consent", "/consent?req=x", "/login?req=x", "/login?req="} {
-		page := p.page(p.browser.Open(testIssuer + path))("Sign-in cannot continue")
-		if page.Status != http.StatusBadRequest {
-			t.Errorf("%s: status %d, want 400", path, page.Status)
-		}
-	}
-}
-
-// Allow, Back and then no: the no is never a code, though consent is remembered by now.
-func TestANoAfterAYes(t *testing.T) {
-	p := newProvider(t)
-	p.signInAlone("alice")
-	flow := p.client("web").Start()
-	consent := p.page(p.browser.Open(flow.URL))("Allow access?")
-	page, err := consent.Submit(nil, "allow")
-	p.code(flow, page, err)
-	no := p.page(consent.Submit(nil, "deny"))("Sign-in cannot continue")
-	if !strings.Contains(no.Body, "error=access_denied") || no.URL.Host != "as.example" {
-		t.Errorf("there is no way back with the no:\n%s", no)
-	}
-}
-
-// What was started in one browser cannot be finished in another.
-func TestAnotherBrowser(t *testing.T) {
-	p := newProvider(t)
-	p.signInAlone("alice")
-	consent := p.page(p.browser.Open(p.client("web").Start().URL))("Allow access?")
-	alices := p.browser
-	p.browser = p.newBrowser()
-	p.signInAlone("bob") // who is not whom the page is for
-	for _, who := range []string{"bob", "alice"} {
-		anew := p.page(p.browser.Open(consent.URL.String()))("Allow access?")
-		if anew.URL.String() == consent.URL.String() || !strings.Contains(anew.Body, "<strong>"+who+"</strong>") {
-			t.Errorf("%s in another browser sees the page of the first:\n%s", who, anew)
-		}
-		p.browser = p.newBrowser()
-		p.signInAlone("alice")
-	}
-
-	// Another account of the same browser is asked for itself.
-	p.browser = alices
-	login := p.page(p.browser.Open(testIssuer + "/login?another"))("Sign in")
-	p.page(login.Submit(as("bob")))("You are signed in")
-	asked := p.page(p.browser.Open(consent.URL.String()))("Allow access?")
-	if !strings.Contains(asked.Body, "<strong>bob</strong>") || asked.URL.String() == consent.URL.String() {
-		t.Errorf("bob sees alice's page:\n%s", asked)
+		t.Run(path, func(t *testing.T) {
+			p := p.in(t)
+			page := p.page(p.browser.Open(testIssuer + path))("Sign-in cannot continue")
+			if page.Status != http.StatusBadRequest {
+				t.Errorf("status %d, want 400", page.Status)
+			}
+		})
 	}
 }
 
 func TestIssuerWithAPath(t *testing.T) {
-	p := newProviderAt(t, "https://as.example/one/two")
-	flow := p.client("web").Start()
-	login := p.page(p.browser.Open(flow.URL))("Sign in")
+	p := newProviderOf(t, []byte(testConfig), "https://as.example/one/two", false)
+	flow, login := p.begins("web", "Sign in")
 	if login.URL.Path != "/one/two/login" {
 		t.Errorf("the login page is at %s", login.URL.Path)
 	}
 	consent := p.page(login.Submit(as("alice")))("Allow access?")
-	page, err := consent.Submit(nil, "allow")
-	p.redeem(flow, p.code(flow, page, err), basic("web", "web s3cret:%+é"))
+	p.redeem(flow, p.expect(flow, nil)(consent.Submit(nil, "allow")))
 	status := p.page(p.browser.Open("https://as.example/one/two/login"))("You are signed in")
 	logout := p.page(status.Click("Sign out"))("Sign out")
 	p.page(logout.Submit(nil))("You are not signed in")
@@ -446,36 +298,20 @@ func TestIssuerWithAPath(t *testing.T) {
 		"/.well-known/openid-configuration/one/two",
 		"/.well-known/oauth-authorization-server/one/two",
 	} {
-		metadata := p.get(path)
-		if metadata.json["issuer"] != p.issuer || metadata.json["token_endpoint"] != "https://as.example/one/two/token" {
-			t.Errorf("%s: %d %v", path, metadata.status, metadata.json)
-		}
+		t.Run(path, func(t *testing.T) {
+			metadata := p.get(path)
+			if metadata.json["issuer"] != p.issuer || metadata.json["token_endpoint"] != "https://as.example/one/two/token" {
+				t.Errorf("%d %v", metadata.status, metadata.json)
+			}
+		})
 	}
 	if outside := p.get("/login"); outside.status != http.StatusNotFound {
 		t.Errorf("/login outside of the path: status %d", outside.status)
 	}
 }
 
-func TestScopesReleaseTheirClaims(t *testing.T) {
+func TestClaimsOfAUser(t *testing.T) {
 	p := newProvider(t)
-	for scopes, want := range map[string]string{
-		"openid":                        "",
-		"openid profile":                "name updated_at",
-		"openid email":                  "email email_verified",
-		"openid api:read":               "api:read",
-		"openid profile email api:read": "api:read email email_verified name updated_at",
-	} {
-		t.Run(scopes, func(t *testing.T) {
-			names := []string{}
-			for name := range p.users["alice"].released(strings.Fields(scopes), nil) {
-				names = append(names, name)
-			}
-			slices.Sort(names)
-			if got := strings.Join(names, " "); got != want {
-				t.Errorf("released are %q, want %q", got, want)
-			}
-		})
-	}
 	// A number keeps all its digits.
 	if got := string(p.users["alice"].released([]string{"profile"}, nil)["updated_at"]); got != "9007199254740993" {
 		t.Errorf("updated_at is %s", got)
@@ -485,60 +321,79 @@ func TestScopesReleaseTheirClaims(t *testing.T) {
 	}
 }
 
-// What a client asks for one by one is on the consent page, and the user's agreement to it
-// is for the place where it was asked for.
-func TestClaimsThatAreAskedForOneByOne(t *testing.T) {
-	secrets := map[string]string{"web": "web s3cret:%+é", "own": "own-secret", "named": "named-secret"}
+// Which of the user's claims a client gets, beside those of the protocol. What it asks for
+// one by one is on the consent page, and the user's agreement to it is for the place where
+// it was asked for.
+func TestWhichClaimsAClientGets(t *testing.T) {
+	const everything = "openid profile email"
+	const both = `{"id_token":{"name":null,"email":null}}`
 	for _, c := range []struct {
 		rule     string
 		client   string
+		scope    string // empty: none is sent
 		claims   string
-		lines    string // of the consent page, beside openid
+		lines    string // of the consent page, beside those of scopes
 		idToken  string // names of the user's claims in it
 		userInfo string
 	}{
-		{"in the ID token", "web", `{"id_token":{"name":null}}`, "name", "name", ""},
-		{"from userinfo", "web", `{"userinfo":{"email":{"essential":true},"name":null}}`, "email name", "", "email name"},
-		{"each at its place", "web", `{"id_token":{"email":null},"userinfo":{"name":null}}`, "email name", "email", "name"},
-		{"at both places, on one line", "web", `{"id_token":{"name":null},"userinfo":{"name":null,"name#de":null}}`, "name", "name", "name"},
-		{"what nobody has", "web", `{"userinfo":{"<b>shoe":null,"gender":null}}`, "&lt;b&gt;shoe gender", "", ""},
-		{"a place in the other case", "web", `{"UserInfo":{"name":null}}`, "", "", ""},
-		{"all in the ID token", "named", `{"userinfo":{"name":null}}`, "", "name", "name"},
-		{"of the provider's own client", "own", `{"userinfo":{"name":null}}`, "", "", "name"},
+		{"in the ID token", "web", "openid", `{"id_token":{"name":null}}`, "name", "name", ""},
+		{"from userinfo", "web", "openid", `{"userinfo":{"email":{"essential":true},"name":null}}`, "email name", "", "email name"},
+		{"each at its place", "web", "openid", `{"id_token":{"email":null},"userinfo":{"name":null}}`, "email name", "email", "name"},
+		{"at both places, on one line", "web", "openid", `{"id_token":{"name":null},"userinfo":{"name":null,"name#de":null}}`, "name", "name", "name"},
+		{"what nobody has", "web", "openid", `{"userinfo":{"<b>shoe":null,"gender":null}}`, "&lt;b&gt;shoe gender", "", ""},
+		{"a place in the other case", "web", "openid", `{"UserInfo":{"name":null}}`, "", "", ""},
+		{"all in the ID token", "named", "openid", `{"userinfo":{"name":null}}`, "", "name", "name"},
+		{"of the provider's own client", "own", "openid", `{"userinfo":{"name":null}}`, "", "", "name"},
+
+		{"scopes put none into the ID token", "web", everything, "", "", "", "email email_verified name updated_at"},
+		{"but where that is set, all that they release", "named", everything, "", "", "email email_verified name updated_at", "email email_verified name updated_at"},
+		{"and no more", "named", "openid profile", "", "", "name updated_at", "name updated_at"},
+		{"and nothing where they release none", "named", "openid", "", "", "", ""},
+		{"the default scopes release theirs", "named", "", "", "", "email email_verified", "email email_verified"},
+		{"claims asks for what a scope releases, or does not", "web", "openid email", both, "name", "email name", "email email_verified"},
+		{"where all is set, claims takes nothing away", "named", "openid email", both, "", "email email_verified name", "email email_verified"},
+		{"and adds what it asks for", "named", "openid", both, "", "email name", ""},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			p := newProvider(t)
-			p.signInAlone("alice")
-			flow := p.client(c.client).Start(url.Values{"claims": {c.claims}})
+			p.signInAs("alice")
+			changes := url.Values{"scope": nil, "claims": nil}
+			for name, value := range map[string]string{"scope": c.scope, "claims": c.claims} {
+				if value != "" {
+					changes.Set(name, value)
+				}
+			}
+			flow := p.client(c.client).Start(changes)
 			page, err := p.browser.Open(flow.URL)
 			if c.client == "web" {
 				consent := p.page(page, err)("Allow access?")
-				var lines []string
-				for _, found := range regexp.MustCompile(`<li>(.+) <code>(.*)</code>`).FindAllStringSubmatch(consent.Body, -1)[1:] {
-					want := claimMeanings[found[2]]
-					if want == "" {
-						want = "See something else about you"
-					}
-					if found[1] != want {
-						t.Errorf("%s means %q", found[2], found[1])
-					}
-					lines = append(lines, found[2])
-				}
-				if strings.Join(lines, " ") != c.lines {
-					t.Errorf("the page has the lines %q", lines)
+				if got := claimLines(t, consent, len(strings.Fields(c.scope))); got != c.lines {
+					t.Errorf("the page has the lines %q", got)
 				}
 				page, err = consent.Submit(nil, "allow")
 			}
-			a := p.redeem(flow, p.code(flow, page, err), basic(c.client, secrets[c.client]))
-			user := p.userinfoWith("Bearer " + a.json["access_token"].(string))
+			a := p.redeem(flow, p.expect(flow, nil)(page, err))
 			if got := namesOf(p.idTokenOf(a)); got != c.idToken {
 				t.Errorf("the ID token has %q", got)
 			}
-			if got := namesOf(user.json); got != c.userInfo {
+			if got := namesOf(p.userinfoWith("Bearer " + a.json["access_token"].(string)).json); got != c.userInfo {
 				t.Errorf("userinfo has %q", got)
 			}
 		})
 	}
+}
+
+// claimLines are the claims on a consent page, below the scopes, each with what it means.
+func claimLines(t *testing.T, consent *authorizetest.Page, scopes int) string {
+	t.Helper()
+	var lines []string
+	for _, found := range regexp.MustCompile(`<li>(.+) <code>(.*)</code>`).FindAllStringSubmatch(consent.Body, -1)[scopes:] {
+		if want := cmp.Or(claimMeanings[found[2]], "See something else about you"); found[1] != want {
+			t.Errorf("%s means %q", found[2], found[1])
+		}
+		lines = append(lines, found[2])
+	}
+	return strings.Join(lines, " ")
 }
 
 // namesOf are those of claims about a user.

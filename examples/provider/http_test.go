@@ -15,31 +15,33 @@ import (
 func TestMetadata(t *testing.T) {
 	p := newProvider(t)
 	for _, path := range []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"} {
-		a := p.get(path)
-		for name, want := range map[string]string{
-			"issuer":                                         `"https://as.example"`,
-			"authorization_endpoint":                         `"https://as.example/authorize"`,
-			"token_endpoint":                                 `"https://as.example/token"`,
-			"userinfo_endpoint":                              `"https://as.example/userinfo"`,
-			"jwks_uri":                                       `"https://as.example/jwks"`,
-			"response_types_supported":                       `["code","none"]`,
-			"response_modes_supported":                       `["query","form_post","fragment"]`,
-			"grant_types_supported":                          `["authorization_code"]`,
-			"subject_types_supported":                        `["public"]`,
-			"id_token_signing_alg_values_supported":          `["RS256"]`,
-			"token_endpoint_auth_methods_supported":          `["client_secret_basic","client_secret_post","none"]`,
-			"code_challenge_methods_supported":               `["S256"]`,
-			"scopes_supported":                               `["api:read","email","openid","profile"]`,
-			"acr_values_supported":                           `["1"]`,
-			"authorization_response_iss_parameter_supported": "true",
-		} {
-			if got := string(mustJSON(a.json[name])); got != want {
-				t.Errorf("%s: %s is %s, want %s", path, name, got, want)
+		t.Run(path, func(t *testing.T) {
+			a := p.get(path)
+			for name, want := range map[string]string{
+				"issuer":                                         `"https://as.example"`,
+				"authorization_endpoint":                         `"https://as.example/authorize"`,
+				"token_endpoint":                                 `"https://as.example/token"`,
+				"userinfo_endpoint":                              `"https://as.example/userinfo"`,
+				"jwks_uri":                                       `"https://as.example/jwks"`,
+				"response_types_supported":                       `["code","none"]`,
+				"response_modes_supported":                       `["query","form_post","fragment"]`,
+				"grant_types_supported":                          `["authorization_code"]`,
+				"subject_types_supported":                        `["public"]`,
+				"id_token_signing_alg_values_supported":          `["RS256"]`,
+				"token_endpoint_auth_methods_supported":          `["client_secret_basic","client_secret_post","none"]`,
+				"code_challenge_methods_supported":               `["S256"]`,
+				"scopes_supported":                               `["api:read","email","openid","profile"]`,
+				"acr_values_supported":                           `["1"]`,
+				"authorization_response_iss_parameter_supported": "true",
+			} {
+				if got := string(mustJSON(a.json[name])); got != want {
+					t.Errorf("%s is %s, want %s", name, got, want)
+				}
 			}
-		}
-		if _, there := a.json["end_session_endpoint"]; there {
-			t.Error("there is an end_session_endpoint, which /logout is not")
-		}
+			if _, there := a.json["end_session_endpoint"]; there {
+				t.Error("there is an end_session_endpoint, which /logout is not")
+			}
+		})
 	}
 }
 
@@ -95,14 +97,13 @@ func TestCORS(t *testing.T) {
 func TestOtherSitesCannotPostForms(t *testing.T) {
 	p := newProvider(t)
 	for _, path := range []string{"/login", "/accounts", "/consent", "/logout"} {
-		r := httptest.NewRequest(http.MethodPost, testIssuer+path, strings.NewReader("username=alice&password=alice-password"))
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		r.Header.Set("Sec-Fetch-Site", "cross-site")
-		a := p.call(r)
-		if a.status != http.StatusForbidden || a.header.Get("Set-Cookie") != "" {
-			t.Errorf("%s: %d %v, want 403 and no cookie", path, a.status, a.header)
-		}
-		checkPageHeaders(t, path, a.header)
+		t.Run(path, func(t *testing.T) {
+			page, err := p.browser.PostFrom("https://own.example/", testIssuer+path, as("alice"))
+			if err != nil || page.Status != http.StatusForbidden || page.Header.Get("Set-Cookie") != "" {
+				t.Fatalf("%v, want status 403 and no cookie:\n%s", err, page)
+			}
+			checkPageHeaders(t, page.Header)
+		})
 	}
 	// A client may send the browser to the endpoint by POST.
 	page, err := p.browser.PostFrom("https://own.example/", testIssuer+"/authorize", p.client("own").Start().Params)
@@ -111,24 +112,15 @@ func TestOtherSitesCannotPostForms(t *testing.T) {
 
 func TestPageHeaders(t *testing.T) {
 	p := newProvider(t)
-	check := func(path string) {
-		t.Helper()
-		page, err := p.browser.Open(testIssuer + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		checkPageHeaders(t, path, page.Header)
-	}
-	check("/")
-	check("/login")
-	p.signInAlone("alice")
-	check("/logout")
-	consent := p.page(p.browser.Open(p.client("web").Start().URL))("Allow access?")
-	checkPageHeaders(t, "/consent", consent.Header)
+	checkPageHeaders(t, p.get("/").header)
+	checkPageHeaders(t, p.get("/login").header)
+	p.signInAs("alice")
+	checkPageHeaders(t, p.page(p.browser.Open(testIssuer+"/logout"))("Sign out").Header)
+	checkPageHeaders(t, p.page(p.browser.Open(p.client("web").Start().URL))("Allow access?").Header)
 }
 
 // checkPageHeaders wants what the library's own pages have, but for the referrer.
-func checkPageHeaders(t *testing.T, name string, header http.Header) {
+func checkPageHeaders(t *testing.T, header http.Header) {
 	t.Helper()
 	for field, want := range map[string]string{
 		"Content-Type":            "text/html; charset=utf-8",
@@ -139,12 +131,12 @@ func checkPageHeaders(t *testing.T, name string, header http.Header) {
 		"Referrer-Policy":         "same-origin",
 	} {
 		if got := header.Get(field); !strings.HasPrefix(got, want) {
-			t.Errorf("%s: %s is %q, want %q", name, field, got, want)
+			t.Errorf("%s is %q, want %q", field, got, want)
 		}
 	}
 	policy := header.Get("Content-Security-Policy")
 	if !strings.Contains(policy, "; frame-ancestors 'none'; base-uri 'none'") || strings.Contains(policy, "form-action") {
-		t.Errorf("%s: the policy is %q", name, policy)
+		t.Errorf("the policy is %q", policy)
 	}
 }
 
@@ -166,10 +158,12 @@ func TestPagesStandAlone(t *testing.T) {
 func TestMethods(t *testing.T) {
 	p := newProvider(t)
 	for path, method := range map[string]string{"/token": "GET", "/jwks": "POST", "/login": "PUT", "/logout": "DELETE", "/authorize": "PUT"} {
-		a := p.call(httptest.NewRequest(method, testIssuer+path, nil))
-		if a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") == "" {
-			t.Errorf("%s %s: %d, Allow %q", method, path, a.status, a.header.Get("Allow"))
-		}
+		t.Run(method+" "+path, func(t *testing.T) {
+			a := p.call(httptest.NewRequest(method, testIssuer+path, nil))
+			if a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") == "" {
+				t.Errorf("%d, Allow %q", a.status, a.header.Get("Allow"))
+			}
+		})
 	}
 }
 
@@ -178,13 +172,13 @@ func TestUncleanPathsAreNotFound(t *testing.T) {
 	p := newProvider(t)
 	for _, path := range []string{"//", "//authorize", "/./authorize", "/x/../authorize", "//evil.example/authorize", "/authorize/"} {
 		for _, method := range []string{"GET", "POST"} {
-			r := httptest.NewRequest(method, "/", nil)
-			r.URL.Path = path
-			w := httptest.NewRecorder()
-			p.server.routes().ServeHTTP(w, r)
-			if w.Code != http.StatusNotFound || w.Header().Get("Location") != "" {
-				t.Errorf("%s %s: status %d, Location %q", method, path, w.Code, w.Header().Get("Location"))
-			}
+			t.Run(method+" "+path, func(t *testing.T) {
+				r := httptest.NewRequest(method, "/", nil)
+				r.URL.Path = path
+				if a := p.call(r); a.status != http.StatusNotFound || a.header.Get("Location") != "" {
+					t.Errorf("status %d, Location %q", a.status, a.header.Get("Location"))
+				}
+			})
 		}
 	}
 }

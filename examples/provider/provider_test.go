@@ -62,24 +62,30 @@ type provider struct {
 
 func newProvider(t *testing.T) *provider {
 	t.Helper()
-	return newProviderAt(t, testIssuer)
+	return newProviderOf(t, []byte(testConfig), testIssuer, false)
 }
 
-func newProviderAt(t *testing.T, issuer string) *provider {
+func newProviderOf(t *testing.T, text []byte, issuer string, demo bool) *provider {
 	t.Helper()
-	cfg, err := parseConfig([]byte(testConfig))
+	cfg, err := parseConfig(text)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &provider{t: t, clock: time.Now()}
 	o := testOptions(cfg, issuer)
-	o.now = func() time.Time { return p.clock }
+	o.demo, o.now = demo, func() time.Time { return p.clock }
 	if p.server, err = newServer(o); err != nil {
 		t.Fatal(err)
 	}
 	p.handler = p.routes()
 	p.browser = p.newBrowser()
 	return p
+}
+
+// in is the same provider for a subtest.
+func (p provider) in(t *testing.T) *provider {
+	p.t = t
+	return &p
 }
 
 // newBrowser returns one that knows nothing yet.
@@ -112,23 +118,43 @@ func (p *provider) page(page *authorizetest.Page, err error) func(title string) 
 	}
 }
 
-// code fails the test unless the browser takes a good answer to the client.
-func (p *provider) code(flow *authorizetest.Flow, page *authorizetest.Page, err error) string {
+// begins opens a request of a client, which leads to the page with this title.
+func (p *provider) begins(client, title string, changes ...url.Values) (*authorizetest.Flow, *authorizetest.Page) {
 	p.t.Helper()
-	if err != nil {
-		p.t.Fatal(err)
+	flow := p.client(client).Start(changes...)
+	return flow, p.page(p.browser.Open(flow.URL))(title)
+}
+
+// expect fails the test unless the browser takes a code to the client, which is returned,
+// or the error that is wanted.
+func (p *provider) expect(flow *authorizetest.Flow, want error) func(*authorizetest.Page, error) (code string) {
+	return func(page *authorizetest.Page, err error) string {
+		p.t.Helper()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		return flow.Expect(p.t, page, want)
 	}
-	return flow.Expect(p.t, page, nil)
+}
+
+// isFor fails the test unless the browser takes a code for the user to a client.
+func (p *provider) isFor(flow *authorizetest.Flow, user string) func(*authorizetest.Page, error) {
+	return func(page *authorizetest.Page, err error) {
+		p.t.Helper()
+		if sub := p.claims(flow, p.expect(flow, nil)(page, err))["sub"]; sub != user {
+			p.t.Errorf("the code is for %v, want %s", sub, user)
+		}
+	}
 }
 
 func as(name string) url.Values {
 	return url.Values{"username": {name}, "password": {name + "-password"}}
 }
 
-// signIn signs the user in before any client asks.
-func (p *provider) signInAlone(name string) {
+// signInAs signs the user in before any client asks, beside those who are signed in already.
+func (p *provider) signInAs(name string) {
 	p.t.Helper()
-	login := p.page(p.browser.Open(p.origin + p.path + "/login"))("Sign in")
+	login := p.page(p.browser.Open(p.origin + p.path + "/login?another"))("Sign in")
 	p.page(login.Submit(as(name)))("You are signed in")
 }
 
@@ -136,8 +162,7 @@ func (p *provider) signInAlone(name string) {
 func (p *provider) authorizeOwn(changes ...url.Values) (*authorizetest.Flow, string) {
 	p.t.Helper()
 	flow := p.client("own").Start(changes...)
-	page, err := p.browser.Open(flow.URL)
-	return flow, p.code(flow, page, err)
+	return flow, p.expect(flow, nil)(p.browser.Open(flow.URL))
 }
 
 // answer is what an endpoint without pages said.
@@ -180,6 +205,14 @@ func basic(id, secret string) func(*http.Request) {
 	return func(r *http.Request) { r.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret)) }
 }
 
+// own authenticates the trusted client, auth each that has a secret.
+var (
+	own  = basic("own", "own-secret")
+	auth = map[string]func(*http.Request){
+		"own": own, "web": basic("web", "web s3cret:%+é"), "named": basic("named", "named-secret"),
+	}
+)
+
 func grant(flow *authorizetest.Flow, code string) url.Values {
 	redemption := flow.Redemption(code)
 	return url.Values{
@@ -191,13 +224,19 @@ func grant(flow *authorizetest.Flow, code string) url.Values {
 }
 
 // tokens redeems a code and fails the test if that does not work.
-func (p *provider) redeem(flow *authorizetest.Flow, code string, change ...func(*http.Request)) answer {
+func (p *provider) redeem(flow *authorizetest.Flow, code string) answer {
 	p.t.Helper()
-	a := p.tokenRequest(grant(flow, code), change...)
+	a := p.tokenRequest(grant(flow, code), auth[flow.Params.Get("client_id")])
 	if a.status != http.StatusOK {
 		p.t.Fatalf("no tokens: %d %v", a.status, a.json)
 	}
 	return a
+}
+
+// claims redeems a code and returns what its ID token says.
+func (p *provider) claims(flow *authorizetest.Flow, code string) map[string]any {
+	p.t.Helper()
+	return p.idTokenOf(p.redeem(flow, code))
 }
 
 // idTokenOf verifies the ID token of an answer and returns its claims.

@@ -86,23 +86,25 @@ func TestWhatIsRepeated(t *testing.T) {
 		{"nor what brings a body, whatever it is called", "GET", "/login", func(t *testing.T) string { return dies(t, "") }, 503, "press the button once more", 0},
 		{"a client is told in its language", "POST", "/token", func(t *testing.T) string { return dies(t, "") }, 503, `"error":"temporarily_unavailable"`, 0},
 	} {
-		var asked atomic.Int64
-		f := frontTo(c.first(t), answers(t, &asked))
-		body := "the=body"
-		if c.path == "/authorize" {
-			body = ""
-		}
-		w := httptest.NewRecorder()
-		r := httptest.NewRequest(c.method, c.path+"?a=1;b=%zz", strings.NewReader(body))
-		r.Host = "accounts.example"
-		f.proxy(unseen).ServeHTTP(w, r)
-		if w.Code != c.status || !strings.Contains(w.Body.String(), c.says) || asked.Load() != c.asked {
-			t.Errorf("%s: status %d after %d requests:\n%s", c.rule, w.Code, asked.Load(), w.Body)
-		}
-		// The host, the query and the body come through as they are.
-		if want := c.method + " accounts.example" + c.path + "?a=1;b=%zz [" + body + "]"; c.status == 200 && w.Header().Get("X-Asked") != want {
-			t.Errorf("%s: the replica was asked %q, want %q", c.rule, w.Header().Get("X-Asked"), want)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			var asked atomic.Int64
+			f := frontTo(c.first(t), answers(t, &asked))
+			body := "the=body"
+			if c.path == "/authorize" {
+				body = ""
+			}
+			w := httptest.NewRecorder()
+			r := httptest.NewRequest(c.method, c.path+"?a=1;b=%zz", strings.NewReader(body))
+			r.Host = "accounts.example"
+			f.proxy(unseen).ServeHTTP(w, r)
+			if w.Code != c.status || !strings.Contains(w.Body.String(), c.says) || asked.Load() != c.asked {
+				t.Errorf("status %d after %d requests:\n%s", w.Code, asked.Load(), w.Body)
+			}
+			// The host, the query and the body come through as they are.
+			if want := c.method + " accounts.example" + c.path + "?a=1;b=%zz [" + body + "]"; c.status == 200 && w.Header().Get("X-Asked") != want {
+				t.Errorf("the replica was asked %q, want %q", w.Header().Get("X-Asked"), want)
+			}
+		})
 	}
 }
 
@@ -146,29 +148,31 @@ func TestFormsHaveConnectionsOfTheirOwn(t *testing.T) {
 // While no replica runs, a request waits for one.
 func TestRequestsWaitForAReplica(t *testing.T) {
 	for _, method := range []string{"GET", "POST"} {
-		var asked atomic.Int64
-		f := frontTo(refuses(t), refuses(t))
-		alive := answers(t, &asked)
-		done := make(chan int, 1)
-		go func() {
-			w := httptest.NewRecorder()
-			f.proxy(unseen).ServeHTTP(w, httptest.NewRequest(method, "/login", nil))
-			done <- w.Code
-		}()
-		for tried := false; !tried; runtime.Gosched() {
-			select {
-			case status := <-done:
-				t.Fatalf("%s: status %d before a replica came", method, status)
-			default:
+		t.Run(method, func(t *testing.T) {
+			var asked atomic.Int64
+			f := frontTo(refuses(t), refuses(t))
+			alive := answers(t, &asked)
+			done := make(chan int, 1)
+			go func() {
+				w := httptest.NewRecorder()
+				f.proxy(unseen).ServeHTTP(w, httptest.NewRequest(method, "/login", nil))
+				done <- w.Code
+			}()
+			for tried := false; !tried; runtime.Gosched() {
+				select {
+				case status := <-done:
+					t.Fatalf("status %d before a replica came", status)
+				default:
+				}
+				f.mu.Lock()
+				tried = f.replicas[0].address == "" && f.replicas[1].address == ""
+				f.mu.Unlock()
 			}
-			f.mu.Lock()
-			tried = f.replicas[0].address == "" && f.replicas[1].address == ""
-			f.mu.Unlock()
-		}
-		f.set(f.replicas[1], &os.Process{}, alive)
-		if status := <-done; status != 200 || asked.Load() != 1 {
-			t.Errorf("%s: status %d after %d requests", method, status, asked.Load())
-		}
+			f.set(f.replicas[1], &os.Process{}, alive)
+			if status := <-done; status != 200 || asked.Load() != 1 {
+				t.Errorf("status %d after %d requests", status, asked.Load())
+			}
+		})
 	}
 }
 

@@ -67,13 +67,15 @@ func TestKeyFile(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file can be read by others: %v %v", info.Mode(), err)
 	}
-	for _, text := range []string{"", "[]", "{", `[{"ID":"one"}]`} {
-		if err := os.WriteFile(string(file), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := errors.Join(file.create()); err == nil {
-			t.Errorf("%q is taken for keys", text)
-		}
+	for rule, text := range map[string]string{"empty": "", "no key": "[]", "half of a file": "{", "one key": `[{"ID":"one"}]`} {
+		t.Run(rule, func(t *testing.T) {
+			if err := os.WriteFile(string(file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := file.create(); err == nil {
+				t.Error("it is taken for keys")
+			}
+		})
 	}
 }
 
@@ -205,8 +207,10 @@ func TestEachStorageIsOneLine(t *testing.T) {
 		"no Redis":                      {Redis: "redis://127.0.0.1:1"},
 		"no URL of Redis":               {Redis: "127.0.0.1:1"},
 	} {
-		if _, err := p.open(t.Context()); err == nil {
-			t.Errorf("%s: no error", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			if _, err := p.open(t.Context()); err == nil {
+				t.Error("there is no error")
+			}
+		})
 	}
 }

@@ -152,12 +152,14 @@ func TestProgramThatCannotStart(t *testing.T) {
 		"replica 1 does not start":                        {"-redis", "not a URL"},
 		"-rotate":                                         {"-rotate", "0s", "-memory"},
 	} {
-		p := startProgram(t, args...)
-		written, err := p.ends()
-		var failed *exec.ExitError
-		if !errors.As(err, &failed) || !strings.Contains(written, want) {
-			t.Errorf("%q: %v, want %q:\n%s", args, err, want, written)
-		}
+		t.Run(want, func(t *testing.T) {
+			p := startProgram(t, args...)
+			written, err := p.ends()
+			var failed *exec.ExitError
+			if !errors.As(err, &failed) || !strings.Contains(written, want) {
+				t.Errorf("%q: %v:\n%s", args, err, written)
+			}
+		})
 	}
 }
 
@@ -189,16 +191,20 @@ func TestDeskIsForItsOwnPage(t *testing.T) {
 		return w
 	}
 	for _, path := range []string{"/kill", "/new-key", "/again", "/login", "/consent", "/sign-out"} {
-		w := ask("POST", d.base+path, http.Header{"Origin": {"https://attacker.example"}})
-		if w.Code != http.StatusForbidden {
-			t.Errorf("another site posts to %s: status %d", path, w.Code)
-		}
+		t.Run("another site posts to "+path, func(t *testing.T) {
+			w := ask("POST", d.base+path, http.Header{"Origin": {"https://attacker.example"}})
+			if w.Code != http.StatusForbidden {
+				t.Errorf("status %d", w.Code)
+			}
+		})
 	}
 	for _, host := range []string{"http://localhost:8080", "http://attacker.example:8080"} {
-		w := ask("POST", host+"/kill", nil)
-		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != d.base {
-			t.Errorf("as %s: status %d to %s", host, w.Code, w.Header().Get("Location"))
-		}
+		t.Run("as "+host, func(t *testing.T) {
+			w := ask("POST", host+"/kill", nil)
+			if w.Code != http.StatusSeeOther || w.Header().Get("Location") != d.base {
+				t.Errorf("status %d to %s", w.Code, w.Header().Get("Location"))
+			}
+		})
 	}
 	start := ask("GET", d.base+"/sign-in", nil)
 	state := start.Result().Cookies()[0]
@@ -211,9 +217,11 @@ func TestDeskIsForItsOwnPage(t *testing.T) {
 		{"an answer with another state", "?code=x&iss=" + d.base + "&state=y", own},
 		{"an answer of another issuer", "?code=x&iss=https://attacker.example&state=" + state.Value, own},
 	} {
-		if w := ask("GET", d.base+"/callback"+c.query, c.cookie); w.Code != http.StatusBadRequest {
-			t.Errorf("%s: status %d", c.rule, w.Code)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			if w := ask("GET", d.base+"/callback"+c.query, c.cookie); w.Code != http.StatusBadRequest {
+				t.Errorf("status %d", w.Code)
+			}
+		})
 	}
 	for range maxVisits {
 		ask("GET", d.base+"/sign-in", nil)
@@ -236,15 +244,17 @@ func TestToken(t *testing.T) {
 		{"another grant", "demo", clientSecret, "grant_type=password", `{"error":"unsupported_grant_type"}`, 400},
 		{"another code", "demo", clientSecret, "grant_type=authorization_code&code=x", `{"error":"invalid_grant"}`, 400},
 	} {
-		r := httptest.NewRequest("POST", "http://127.0.0.1:8080/token", strings.NewReader(c.form))
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		if c.id != "" {
-			r.SetBasicAuth(c.id, c.secret)
-		}
-		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, r)
-		if w.Code != c.status || strings.TrimSpace(w.Body.String()) != c.want || w.Header().Get("Cache-Control") != "no-store" {
-			t.Errorf("%s: status %d and %s", c.rule, w.Code, w.Body)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			r := httptest.NewRequest("POST", "http://127.0.0.1:8080/token", strings.NewReader(c.form))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			if c.id != "" {
+				r.SetBasicAuth(c.id, c.secret)
+			}
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, r)
+			if w.Code != c.status || strings.TrimSpace(w.Body.String()) != c.want || w.Header().Get("Cache-Control") != "no-store" {
+				t.Errorf("status %d and %s", w.Code, w.Body)
+			}
+		})
 	}
 }

@@ -71,9 +71,8 @@ func TestReferenceFlow(t *testing.T) {
 		flow.Expect(s.t, s.page(consent.Submit(nil, "Deny")), oautherr.AccessDenied)
 
 		silent := appClient.Start(url.Values{"prompt": {"none"}})
-		silent.Expect(s.t, s.open(silent), oautherr.ConsentRequired)
-		s = newSite(t)
-		silent.Expect(s.t, s.open(silent), oautherr.LoginRequired)
+		s.refused(silent, oautherr.ConsentRequired)
+		newSite(t).refused(silent, oautherr.LoginRequired)
 	})
 	t.Run("programs that call it get no more than a browser would", testProgrammaticCalls)
 }
@@ -93,18 +92,20 @@ func testProgrammaticCalls(t *testing.T) {
 		{"a request that is not", "GET", bad, script, http.StatusBadRequest},
 		{"a preflight", "OPTIONS", good, preflight, http.StatusMethodNotAllowed},
 	} {
-		response := s.call(c.method, c.url, "", c.header)
-		if response.StatusCode != c.status {
-			t.Errorf("%s: status %d, want %d", c.name, response.StatusCode, c.status)
-		}
-		if got := response.Header.Get("Content-Type"); got != "" && got != "text/html; charset=utf-8" {
-			t.Errorf("%s: it is answered as %s", c.name, got)
-		}
-		for name := range response.Header {
-			if strings.HasPrefix(name, "Access-Control-") {
-				t.Errorf("%s: the answer has %s", c.name, name)
+		t.Run(c.name, func(t *testing.T) {
+			response := s.call(c.method, c.url, "", c.header)
+			if response.StatusCode != c.status {
+				t.Errorf("status %d, want %d", response.StatusCode, c.status)
 			}
-		}
+			if got := response.Header.Get("Content-Type"); got != "" && got != "text/html; charset=utf-8" {
+				t.Errorf("it is answered as %s", got)
+			}
+			for name := range response.Header {
+				if strings.HasPrefix(name, "Access-Control-") {
+					t.Errorf("the answer has %s", name)
+				}
+			}
+		})
 	}
 }
 
@@ -118,13 +119,16 @@ func TestReferenceRedirectURI(t *testing.T) {
 		s.redeem(flow, s.authorize(flow))
 	})
 	t.Run("redirect_uri has to match a registered one", func(t *testing.T) {
-		s := newSite(t)
-		for _, uri := range []string{
-			app, app + "/?a=b", app + "//", app + "/callback", "http://CLIENT.localhost:8080/", "https" + strings.TrimPrefix(app, "http") + "/",
-			"http://client.localhost:8081/", "http://127.0.0.1:8080/", "https://partner.example/callback", "https://attacker.example/", "/",
+		for rule, uri := range map[string]string{
+			"no path": app, "a query": app + "/?a=b", "a slash more": app + "//", "another path": app + "/callback",
+			"capitals in the host": "http://CLIENT.localhost:8080/", "https": "https" + strings.TrimPrefix(app, "http") + "/",
+			"another port": "http://client.localhost:8081/", "an address for the host": "http://127.0.0.1:8080/", "no host": "/",
+			"another client's": "https://partner.example/callback", "an attacker's": "https://attacker.example/",
 		} {
-			flow := appClient.Start(url.Values{"redirect_uri": {uri}})
-			s.wantErrorPage(s.open(flow), oautherr.RedirectURIMismatch)
+			t.Run(rule, func(t *testing.T) {
+				s := newSite(t)
+				s.wantErrorPage(s.open(appClient.Start(url.Values{"redirect_uri": {uri}})), oautherr.RedirectURIMismatch)
+			})
 		}
 	})
 }
@@ -132,10 +136,10 @@ func TestReferenceRedirectURI(t *testing.T) {
 func TestReferenceResponseType(t *testing.T) {
 	t.Run("response_type is required", func(t *testing.T) { wantRequired(t, "response_type") })
 	t.Run("response_type has one possible value", func(t *testing.T) {
-		s := newSite(t)
 		for _, value := range []string{"token", "none", "id_token", "code token", "code id_token", "CODE"} {
-			flow := appClient.Start(url.Values{"response_type": {value}})
-			flow.Expect(s.t, s.open(flow), oautherr.UnsupportedResponseType)
+			t.Run(value, func(t *testing.T) {
+				newSite(t).refused(appClient.Start(url.Values{"response_type": {value}}), oautherr.UnsupportedResponseType)
+			})
 		}
 	})
 	t.Run("response_type=code gives a code and nothing else", func(t *testing.T) {
@@ -151,11 +155,13 @@ func TestReferenceResponseType(t *testing.T) {
 func TestReferenceClientID(t *testing.T) {
 	t.Run("client_id is required", func(t *testing.T) { wantRequired(t, "client_id") })
 	t.Run("client_id is one that was issued", func(t *testing.T) {
-		s := newSite(t)
-		for _, id := range []string{"nobody", "APP", "app "} {
-			s.wantErrorPage(s.open(appClient.Start(url.Values{"client_id": {id}})), oautherr.InvalidClient)
+		for rule, id := range map[string]string{"unknown": "nobody", "in capitals": "APP", "a space behind it": "app "} {
+			t.Run(rule, func(t *testing.T) {
+				s := newSite(t)
+				s.wantErrorPage(s.open(appClient.Start(url.Values{"client_id": {id}})), oautherr.InvalidClient)
+			})
 		}
-		flow := appClient.Start()
+		s, flow := newSite(t), appClient.Start()
 		if record := s.redeem(flow, s.authorize(flow)); record.ClientID != "app" {
 			t.Errorf("the code is for %q", record.ClientID)
 		}
@@ -171,9 +177,12 @@ func TestReferenceScope(t *testing.T) {
 		if got := strings.Join(record.Scopes, " "); got != "email profile" {
 			t.Errorf("granted is %q", got)
 		}
-		for _, scope := range []string{"email,profile", "email\tprofile", "email+profile", "admin", "profile admin"} {
-			flow := appClient.Start(url.Values{"scope": {scope}})
-			flow.Expect(s.t, s.open(flow), oautherr.InvalidScope)
+		for rule, scope := range map[string]string{
+			"a comma": "email,profile", "a tab": "email\tprofile", "a plus sign": "email+profile", "unknown": "admin", "one of two unknown": "profile admin",
+		} {
+			t.Run(rule, func(t *testing.T) {
+				newSite(t).refused(appClient.Start(url.Values{"scope": {scope}}), oautherr.InvalidScope)
+			})
 		}
 	})
 }
@@ -181,23 +190,21 @@ func TestReferenceScope(t *testing.T) {
 func TestReferenceState(t *testing.T) {
 	t.Run("state is required", func(t *testing.T) { wantRequired(t, "state") })
 	t.Run("state is opaque and comes back as it was", func(t *testing.T) {
-		s := newSite(t)
-		for _, state := range []string{`{"page":"/a?b=c&d","n":"ü"}`, "a+b/c==", "%41 %2B", strings.Repeat("s", 2000)} {
-			flow := appClient.Start(url.Values{"state": {state}})
-			page := s.open(flow)
-			if page.URL.Path == "/login" {
-				page = s.signIn(page)
-			}
-			if answer := s.allow(page); answer.URL.Query().Get("state") != state {
-				t.Errorf("sent %q:\n%s", state, answer)
-			}
+		for rule, state := range map[string]string{
+			"JSON": `{"page":"/a?b=c&d","n":"ü"}`, "base64": "a+b/c==", "escapes": "%41 %2B", "long": strings.Repeat("s", 2000),
+		} {
+			t.Run(rule, func(t *testing.T) {
+				if answer := newSite(t).authorize(appClient.Start(url.Values{"state": {state}})); answer.URL.Query().Get("state") != state {
+					t.Errorf("sent %q:\n%s", state, answer)
+				}
+			})
 		}
 	})
 	t.Run("state ties each answer to its request, errors too", func(t *testing.T) {
 		s := newSite(t)
 		first, second, wrong := appClient.Start(), appClient.Start(), appClient.Start(url.Values{"scope": {"admin"}})
 		firstLogin, secondLogin := s.open(first), s.open(second)
-		wrong.Expect(s.t, s.open(wrong), oautherr.InvalidScope)
+		s.refused(wrong, oautherr.InvalidScope)
 		secondAnswer := s.allow(s.signIn(secondLogin))
 		firstAnswer := s.allow(s.signIn(firstLogin))
 		s.redeem(first, firstAnswer)
@@ -214,12 +221,16 @@ func TestReferencePKCE(t *testing.T) {
 		s := newSite(t)
 		flow := appClient.Start()
 		code := flow.Expect(t, s.authorize(flow), nil)
-		for _, verifier := range []string{appClient.Start().Verifier, "", flow.Params.Get("code_challenge")} {
-			redemption := flow.Redemption(code)
-			redemption.Verifier = verifier
-			if _, err := s.server.endpoint.Redeem(context.Background(), redemption); !errors.Is(err, oautherr.InvalidGrant) {
-				t.Errorf("the verifier %q: %v, want invalid_grant", verifier, err)
-			}
+		for rule, verifier := range map[string]string{
+			"another": appClient.Start().Verifier, "none": "", "the challenge": flow.Params.Get("code_challenge"),
+		} {
+			t.Run(rule, func(t *testing.T) {
+				redemption := flow.Redemption(code)
+				redemption.Verifier = verifier
+				if _, err := s.server.endpoint.Redeem(context.Background(), redemption); !errors.Is(err, oautherr.InvalidGrant) {
+					t.Errorf("%v, want invalid_grant", err)
+				}
+			})
 		}
 		if _, err := s.server.endpoint.Redeem(context.Background(), flow.Redemption(code)); err != nil {
 			t.Error(err)
@@ -228,22 +239,20 @@ func TestReferencePKCE(t *testing.T) {
 	t.Run("code_challenge is required of public clients, policy or not", func(t *testing.T) {
 		public := func(_ *authorize.Config, lax *authorize.Client) { lax.Public = true }
 		without := laxClient.Start(url.Values{"code_challenge": nil, "code_challenge_method": nil})
-		s := newSite(t, noPolicy, public)
-		without.Expect(s.t, s.open(without), oautherr.InvalidRequest)
-		s = newSite(t, noPolicy)
+		newSite(t, noPolicy, public).refused(without, oautherr.InvalidRequest)
+		s := newSite(t, noPolicy)
 		s.wantAt(s.open(without), "/login")
-		for _, policy := range []func(*authorize.Config, *authorize.Client){serverPolicy, clientPolicy} {
-			s = newSite(t, policy)
-			without.Expect(s.t, s.open(without), oautherr.InvalidRequest)
-		}
+		newSite(t, serverPolicy).refused(without, oautherr.InvalidRequest)
+		newSite(t, clientPolicy).refused(without, oautherr.InvalidRequest)
 	})
 	t.Run("code_challenge_method is required", func(t *testing.T) { wantRequired(t, "code_challenge_method") })
 	t.Run("code_challenge_method is S256", func(t *testing.T) {
-		s := newSite(t)
-		for _, method := range []string{"plain", "s256", "S512", "S256 "} {
-			flow := appClient.Start(url.Values{"code_challenge_method": {method}})
-			flow.Expect(s.t, s.open(flow), oautherr.InvalidRequest)
+		for rule, method := range map[string]string{"plain": "plain", "in small letters": "s256", "unknown": "S512", "a space behind it": "S256 "} {
+			t.Run(rule, func(t *testing.T) {
+				newSite(t).refused(appClient.Start(url.Values{"code_challenge_method": {method}}), oautherr.InvalidRequest)
+			})
 		}
+		s := newSite(t)
 		s.wantAt(s.open(appClient.Start(url.Values{"code_challenge_method": {"S256"}})), "/login")
 	})
 }
@@ -256,12 +265,10 @@ func TestReferenceCookie(t *testing.T) {
 		}
 		flow := appClient.Start()
 		login := s.open(flow)
-		for _, wrong := range []url.Values{
-			{"username": {"alice"}, "password": {"wrong"}},
-			{"username": {"mallory"}, "password": {"alice-password"}},
-		} {
-			if again := s.page(login.Submit(wrong)); !strings.Contains(again.Body, "is wrong") {
-				t.Errorf("want the form again, with the reason:\n%s", again)
+		for username, password := range map[string]string{"alice": "wrong", "mallory": "alice-password"} {
+			again := s.page(login.Submit(url.Values{"username": {username}, "password": {password}}))
+			if !strings.Contains(again.Body, "is wrong") {
+				t.Errorf("%s: want the form again, with the reason:\n%s", username, again)
 			}
 		}
 		if record := s.redeem(flow, s.allow(s.signIn(login))); record.Subject != "alice" {
@@ -291,11 +298,14 @@ func TestReferenceResponse(t *testing.T) {
 	s.authorize(partnerClient.Start(anHour))
 	cookie := http.Header{"Cookie": {sessionCookie(s).String()}}
 	t.Run("it redirects to the redirect URI of the request", func(t *testing.T) {
-		for _, uri := range []string{"https://partner.example/other", "https://partner.example/callback"} {
-			response := s.call("GET", partnerClient.Start(anHour, url.Values{"redirect_uri": {uri}}).URL, "", cookie)
-			if got := response.Header.Get("Location"); response.StatusCode != http.StatusFound || !strings.HasPrefix(got, uri+"?") {
-				t.Errorf("status %d to %s, want 302 to %s", response.StatusCode, got, uri)
-			}
+		for _, path := range []string{"other", "callback"} {
+			t.Run(path, func(t *testing.T) {
+				uri := "https://partner.example/" + path
+				response := s.call("GET", partnerClient.Start(anHour, url.Values{"redirect_uri": {uri}}).URL, "", cookie)
+				if got := response.Header.Get("Location"); response.StatusCode != http.StatusFound || !strings.HasPrefix(got, uri+"?") {
+					t.Errorf("status %d to %s, want 302 to %s", response.StatusCode, got, uri)
+				}
+			})
 		}
 	})
 	t.Run("the Location header has the whole answer", func(t *testing.T) {
@@ -335,31 +345,30 @@ func sessionCookie(s *site) *http.Cookie {
 // not say otherwise.
 func wantRequired(t *testing.T, name string) {
 	t.Helper()
-	for _, values := range [][]string{nil, {""}} {
-		without := url.Values{name: values}
-		s := newSite(t)
-		switch flow := appClient.Start(without); name {
-		case "client_id":
-			s.wantErrorPage(s.open(flow), oautherr.InvalidRequest)
-			continue // without a client there is no policy of one
-		case "redirect_uri":
-			s.wantErrorPage(s.open(flow), oautherr.InvalidRequest)
-		default:
-			flow.Expect(s.t, s.open(flow), oautherr.InvalidRequest)
-		}
-		want := "The parameter " + name + " is missing, and it is required here."
-		for _, policy := range []func(*authorize.Config, *authorize.Client){serverPolicy, clientPolicy} {
-			s := newSite(t, policy)
-			flow := laxClient.Start(without)
-			if got := flow.Expect(s.t, s.open(flow), oautherr.InvalidRequest); got != want {
-				t.Errorf("the client reads %q, want %q", got, want)
+	for rule, values := range map[string][]string{"left out": nil, "empty": {""}} {
+		t.Run(rule, func(t *testing.T) {
+			without := url.Values{name: values}
+			s := newSite(t)
+			switch flow := appClient.Start(without); name {
+			case "client_id":
+				s.wantErrorPage(s.open(flow), oautherr.InvalidRequest)
+				return // without a client there is no policy of one
+			case "redirect_uri":
+				s.wantErrorPage(s.open(flow), oautherr.InvalidRequest)
+			default:
+				s.refused(flow, oautherr.InvalidRequest)
 			}
-		}
-		// Without a policy it may be left out, unless the protocol itself demands it.
-		s = newSite(t, noPolicy)
-		page := s.open(laxClient.Start(without))
-		if free := name == "scope" || name == "state" || name == "redirect_uri"; free != (page.URL.Path == "/login") {
-			t.Errorf("without a policy:\n%s", page)
-		}
+			want := "The parameter " + name + " is missing, and it is required here."
+			for where, policy := range map[string]policy{"the server's": serverPolicy, "the client's": clientPolicy} {
+				if got := newSite(t, policy).refused(laxClient.Start(without), oautherr.InvalidRequest); got != want {
+					t.Errorf("by %s policy the client reads %q, want %q", where, got, want)
+				}
+			}
+			// Without a policy it may be left out, unless the protocol itself demands it.
+			page := newSite(t, noPolicy).open(laxClient.Start(without))
+			if free := name == "scope" || name == "state" || name == "redirect_uri"; free != (page.URL.Path == "/login") {
+				t.Errorf("without a policy:\n%s", page)
+			}
+		})
 	}
 }

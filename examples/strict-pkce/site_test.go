@@ -40,7 +40,7 @@ type site struct {
 
 // newSite starts the program as it is, but for what the changes say and for one more
 // client: lax may leave out all that can be left out.
-func newSite(t *testing.T, changes ...func(c *authorize.Config, lax *authorize.Client)) *site {
+func newSite(t *testing.T, changes ...policy) *site {
 	t.Helper()
 	sessions, err := session.NewCookies(session.Config{Insecure: true, Name: cookieName})
 	if err != nil {
@@ -67,7 +67,9 @@ func newSite(t *testing.T, changes ...func(c *authorize.Config, lax *authorize.C
 	return s
 }
 
-// The places where the policy can stand.
+// policy changes what is required, at the places where that can stand.
+type policy func(c *authorize.Config, lax *authorize.Client)
+
 func serverPolicy(*authorize.Config, *authorize.Client) {}
 
 func clientPolicy(c *authorize.Config, lax *authorize.Client) { c.Require, lax.Require = nil, required }
@@ -87,6 +89,12 @@ func (s *site) page(page *authorizetest.Page, err error) *authorizetest.Page {
 func (s *site) open(flow *authorizetest.Flow) *authorizetest.Page {
 	s.t.Helper()
 	return s.page(s.browser.OpenFrom("https://elsewhere.example/", flow.URL))
+}
+
+// refused follows a link that leads back to the client with an error, and returns its text.
+func (s *site) refused(flow *authorizetest.Flow, want oautherr.Code) (description string) {
+	s.t.Helper()
+	return flow.Expect(s.t, s.open(flow), want)
 }
 
 // signIn fills in the login page.

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/authorizetest"
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
@@ -26,6 +28,11 @@ func betweenTenants(t *testing.T, test func(w *world, on, other *tenant)) {
 			})
 		}
 	}
+}
+
+// registerAt makes the client of a tenant known at another one too.
+func (w *world) registerAt(on, other *tenant) {
+	w.putClient(other, authorize.Client{ID: "notes-" + on.Name, RedirectURIs: []string{callback}, Scopes: []string{"openid"}})
 }
 
 func TestClientsAreUnknownElsewhere(t *testing.T) {
@@ -49,16 +56,13 @@ func TestSessionsAreUnknownElsewhere(t *testing.T) {
 			}
 		}
 		w.atLogin(other, w.open(ask(other)))
-		silent := ask(other, url.Values{"prompt": {"none"}})
-		silent.Expect(w.t, w.open(silent), oautherr.LoginRequired)
+		w.refused(ask(other, url.Values{"prompt": {"none"}}), oautherr.LoginRequired)
 	})
 }
 
 func TestCodesAreUnknownElsewhere(t *testing.T) {
 	betweenTenants(t, func(w *world, on, other *tenant) {
-		// Even for a client that is registered at both.
-		client := authorize.Client{ID: "notes-" + on.Name, RedirectURIs: []string{callback}, Scopes: []string{"openid"}}
-		w.putClient(other, client)
+		w.registerAt(on, other)
 		flow := ask(on)
 		answer := w.signIn(on, w.open(flow))
 		code := flow.Expect(w.t, answer, nil)
@@ -71,7 +75,7 @@ func TestCodesAreUnknownElsewhere(t *testing.T) {
 
 func TestAnswersNameTheirTenant(t *testing.T) {
 	betweenTenants(t, func(w *world, on, other *tenant) {
-		w.putClient(other, authorize.Client{ID: "notes-" + on.Name, RedirectURIs: []string{callback}, Scopes: []string{"openid"}})
+		w.registerAt(on, other)
 		w.signedIn(other)
 		flow := ask(on)
 		answer := w.page(w.browser.Open(strings.Replace(flow.URL, on.host(), other.host(), 1)))
@@ -85,8 +89,7 @@ func TestWaitingRequestsAreRefusedElsewhere(t *testing.T) {
 	for name, same := range map[string]bool{"keys of their own": false, "the same keys": true} {
 		t.Run(name, func(t *testing.T) {
 			betweenTenants(t, func(w *world, on, other *tenant) {
-				// The client, the browser's cookie and in one case the keys would do.
-				w.putClient(other, authorize.Client{ID: "notes-" + on.Name, RedirectURIs: []string{callback}, Scopes: []string{"openid"}})
+				w.registerAt(on, other) // the client, the browser's cookie and in one case the keys would do
 				if same {
 					other.keys = on.keys
 					w.restart(other)
@@ -135,26 +138,24 @@ func TestHostsAreLookedUpAndNothingElse(t *testing.T) {
 		"[::1]:8080":                         http.StatusNotFound,
 		"":                                   http.StatusNotFound,
 	} {
-		for _, request := range []string{ask(w.tenant("acme")).URL, ask(w.tenant("acme"), url.Values{"client_id": {"nobody"}}).URL} {
-			response := callHost(w, host, request)
-			if response.StatusCode != status {
-				t.Errorf("%q: status %d, want %d", host, response.StatusCode, status)
+		t.Run(fmt.Sprintf("%q", host), func(t *testing.T) {
+			handler := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				r.Host = host
+				w.server.sites.ServeHTTP(rw, r)
+			})
+			for _, request := range []*authorizetest.Flow{ask(w.tenant("acme")), ask(w.tenant("acme"), url.Values{"client_id": {"nobody"}})} {
+				response := callHandler(handler, "GET", request.URL, "", http.Header{"X-Forwarded-Host": {"attacker.example"}})
+				if response.StatusCode != status {
+					t.Errorf("status %d, want %d", response.StatusCode, status)
+				}
+				location := response.Header.Get("Location")
+				if status == http.StatusFound && !strings.HasPrefix(location, "http://acme.localhost:8080/") {
+					t.Errorf("the browser is sent to %s", location)
+				}
+				if status == http.StatusNotFound && (location != "" || len(response.Cookies()) != 0) {
+					t.Errorf("the page comes with %v", response.Header)
+				}
 			}
-			location := response.Header.Get("Location")
-			if status == http.StatusFound && !strings.HasPrefix(location, "http://acme.localhost:8080/") {
-				t.Errorf("%q: the browser is sent to %s", host, location)
-			}
-			if status == http.StatusNotFound && (location != "" || len(response.Cookies()) != 0) {
-				t.Errorf("%q: the page comes with %v", host, response.Header)
-			}
-		}
+		})
 	}
-}
-
-func callHost(w *world, host, address string) *http.Response {
-	handler := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		r.Host = host
-		w.server.sites.ServeHTTP(rw, r)
-	})
-	return callHandler(handler, "GET", address, "", http.Header{"X-Forwarded-Host": {"attacker.example"}})
 }

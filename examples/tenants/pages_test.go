@@ -1,10 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -101,10 +101,12 @@ func TestApplicationTakesOnlyAnswersToItsRequests(t *testing.T) {
 		"another tenant": {"code": {"x"}, "state": {state}, "iss": {w.tenant("globex").issuer}},
 		"no tenant":      {"code": {"x"}, "state": {state}},
 	} {
-		page := w.page(w.browser.Open(callback + "?" + query.Encode()))
-		if page.Status != http.StatusBadRequest || strings.Contains(page.Body, "You are") {
-			t.Errorf("%s:\n%s", name, page)
-		}
+		t.Run(name, func(t *testing.T) {
+			page := w.page(w.browser.Open(callback + "?" + query.Encode()))
+			if page.Status != http.StatusBadRequest || strings.Contains(page.Body, "You are") {
+				t.Errorf("the page is\n%s", page)
+			}
+		})
 	}
 	page := w.page(w.browser.Open(callback + "?" + url.Values{"code": {"made-up"}, "state": {state}, "iss": {w.tenant("acme").issuer}}.Encode()))
 	w.says(page, "<strong>invalid_grant</strong>")
@@ -144,7 +146,6 @@ func TestOperator(t *testing.T) {
 }
 
 func TestOperatorRefuses(t *testing.T) {
-	w := newWorld(t)
 	for _, c := range []struct {
 		rule, path, body, site string
 		status                 int
@@ -154,29 +155,32 @@ func TestOperatorRefuses(t *testing.T) {
 		{"a tenant that does not exist", "/maintenance", "tenant=hooli&on=true", "same-origin", http.StatusNotFound},
 		{"a switch that does not exist", "/explode", "tenant=acme", "same-origin", http.StatusNotFound},
 	} {
-		header := http.Header{"Content-Type": formType["Content-Type"], "Sec-Fetch-Site": {c.site}}
-		if response := w.call("POST", deskURL+c.path, c.body, header); response.StatusCode != c.status {
-			t.Errorf("%s: status %d, want %d", c.rule, response.StatusCode, c.status)
-		}
-	}
-	if on := w.tenant("acme"); on.maintenance.Load() || on.signingKey() != "key-1" {
-		t.Error("one of them changed something")
+		t.Run(c.rule, func(t *testing.T) {
+			w := newWorld(t)
+			if response := w.call("POST", deskURL+c.path, c.body, formOf(c.site)); response.StatusCode != c.status {
+				t.Errorf("status %d, want %d", response.StatusCode, c.status)
+			}
+			if on := w.tenant("acme"); on.maintenance.Load() || on.signingKey() != "key-1" {
+				t.Error("it changed something")
+			}
+		})
 	}
 }
 
 func TestWrongPasswords(t *testing.T) {
-	forEachTenant(t, func(w *world, on *tenant) {
+	atEachTenant(t, map[string]url.Values{
+		"a wrong password":             {"username": {"alice"}, "password": {"wrong"}},
+		"a user name in capitals":      {"username": {"ALICE"}, "password": {"alice-password"}},
+		"another user's password":      {"username": {"mallory"}, "password": {"alice-password"}},
+		"an unknown user, no password": {"username": {"nobody"}, "password": {""}},
+		"nothing":                      {"username": {""}, "password": {""}},
+	}, func(w *world, on *tenant, wrong url.Values) {
 		flow := ask(on)
-		page := w.open(flow)
-		for username, password := range map[string]string{
-			"alice": "wrong", "ALICE": "alice-password", "mallory": "alice-password", "nobody": "", "": "",
-		} {
-			page = w.page(page.Submit(url.Values{"username": {username}, "password": {password}}))
-			if page.Left || page.Status != http.StatusForbidden {
-				w.t.Fatalf("%s with %q:\n%s", username, password, page)
-			}
-			w.says(page, "User name or password is wrong.")
+		page := w.page(w.open(flow).Submit(wrong))
+		if page.Left || page.Status != http.StatusForbidden {
+			w.t.Fatalf("the page is\n%s", page)
 		}
+		w.says(page, "User name or password is wrong.")
 		w.redeem(on, flow, w.page(page.Submit(alice)))
 	})
 }
@@ -187,8 +191,7 @@ func TestOrdinarySignIn(t *testing.T) {
 	w.says(w.page(w.browser.Open(on.issuer)), "Nobody is signed in here.")
 	home := w.page(w.page(w.browser.Open(on.issuer + "/login")).Submit(alice))
 	w.says(home, "signed in as <strong>alice</strong>")
-	flow := ask(on)
-	w.redeem(on, flow, w.open(flow))
+	w.silently(on)
 }
 
 func TestSignOut(t *testing.T) {
@@ -219,9 +222,11 @@ func TestWhatIsMountedWhere(t *testing.T) {
 		"http://127.0.0.1:8080/authorize":          http.StatusMethodNotAllowed, // no such action
 		"http://acme.localhost:8080/authorize/":    http.StatusNotFound,
 	} {
-		if response := w.call("GET", address, "", nil); response.StatusCode != status {
-			t.Errorf("%s: status %d, want %d", address, response.StatusCode, status)
-		}
+		t.Run(address, func(t *testing.T) {
+			if response := w.call("GET", address, "", nil); response.StatusCode != status {
+				t.Errorf("status %d, want %d", response.StatusCode, status)
+			}
+		})
 	}
 	for address, status := range map[string]int{
 		"http://acme.localhost:9090/login":       http.StatusNotFound,
@@ -230,9 +235,11 @@ func TestWhatIsMountedWhere(t *testing.T) {
 		"http://globex.localhost:9090/authorize": http.StatusNotFound,
 		"http://initech.localhost:9090/login":    http.StatusBadRequest,
 	} {
-		if response := callHandler(w.own, "GET", address, "", nil); response.StatusCode != status {
-			t.Errorf("%s: status %d, want %d", address, response.StatusCode, status)
-		}
+		t.Run(address, func(t *testing.T) {
+			if response := callHandler(w.own, "GET", address, "", nil); response.StatusCode != status {
+				t.Errorf("status %d, want %d", response.StatusCode, status)
+			}
+		})
 	}
 }
 
@@ -244,29 +251,29 @@ func TestIntrospectionIsForTheLoginProcess(t *testing.T) {
 		"": http.StatusUnauthorized, "Bearer ": http.StatusUnauthorized, "Bearer wrong": http.StatusUnauthorized,
 		"login-process": http.StatusUnauthorized, "Bearer login-process": http.StatusOK,
 	} {
-		header := http.Header{"Content-Type": formType["Content-Type"], "Authorization": {authorization}}
-		response := w.call("POST", on.issuer+"/introspect", "req="+req, header)
-		body, err := io.ReadAll(response.Body)
-		if err != nil || response.StatusCode != status || strings.Contains(string(body), "notes-initech") != (status == http.StatusOK) {
-			t.Errorf("%q: status %d, want %d: %s", authorization, response.StatusCode, status, body)
-		}
+		t.Run(fmt.Sprintf("%q", authorization), func(t *testing.T) {
+			header := formOf("")
+			header.Set("Authorization", authorization)
+			response := w.call("POST", on.issuer+"/introspect", "req="+req, header)
+			body, err := io.ReadAll(response.Body)
+			if err != nil || response.StatusCode != status || strings.Contains(string(body), "notes-initech") != (status == http.StatusOK) {
+				t.Errorf("status %d, want %d: %s", response.StatusCode, status, body)
+			}
+		})
 	}
 }
 
 func TestOtherSitesCannotPostForms(t *testing.T) {
-	forEachTenant(t, func(w *world, on *tenant) {
+	atEachTenant(t, byThemselves("cross-site", "same-site"), func(w *world, on *tenant, site string) {
 		page := w.open(ask(on))
 		w.atLogin(on, page)
 		handler := http.Handler(w.server.sites)
 		if on.OwnLogin != "" {
 			handler = w.own
 		}
-		for _, site := range []string{"cross-site", "same-site"} {
-			header := http.Header{"Content-Type": formType["Content-Type"], "Sec-Fetch-Site": {site}}
-			response := callHandler(handler, "POST", page.URL.String(), alice.Encode(), header)
-			if response.StatusCode != http.StatusForbidden || len(response.Cookies()) != 0 {
-				w.t.Errorf("%s: status %d with %v, want 403", site, response.StatusCode, response.Header)
-			}
+		response := callHandler(handler, "POST", page.URL.String(), alice.Encode(), formOf(site))
+		if response.StatusCode != http.StatusForbidden || len(response.Cookies()) != 0 {
+			w.t.Errorf("status %d with %v, want 403", response.StatusCode, response.Header)
 		}
 	})
 }
@@ -285,18 +292,20 @@ func TestPagesHaveTheHeadersThatTheyNeed(t *testing.T) {
 		all["error of "+on.Name] = w.open(ask(on, url.Values{"client_id": {"nobody"}})).Header
 	}
 	for name, header := range all {
-		for field, want := range map[string]string{
-			"Content-Type":            "text/html; charset=utf-8",
-			"Content-Security-Policy": policy,
-			"X-Content-Type-Options":  "nosniff",
-			"X-Frame-Options":         "DENY",
-			"Referrer-Policy":         "same-origin",
-			"Cache-Control":           "no-store",
-		} {
-			if got := header.Get(field); got != want {
-				t.Errorf("%s: %s is %q, want %q", name, field, got, want)
+		t.Run(name, func(t *testing.T) {
+			for field, want := range map[string]string{
+				"Content-Type":            "text/html; charset=utf-8",
+				"Content-Security-Policy": policy,
+				"X-Content-Type-Options":  "nosniff",
+				"X-Frame-Options":         "DENY",
+				"Referrer-Policy":         "same-origin",
+				"Cache-Control":           "no-store",
+			} {
+				if got := header.Get(field); got != want {
+					t.Errorf("%s is %q, want %q", field, got, want)
+				}
 			}
-		}
+		})
 	}
 	if strings.Contains(policy, "form-action") || !strings.Contains(policy, "frame-ancestors 'none'") {
 		t.Errorf("the policy is %s", policy)
@@ -305,14 +314,16 @@ func TestPagesHaveTheHeadersThatTheyNeed(t *testing.T) {
 
 // Anybody can link to an error page.
 func TestErrorPagesSayNothingThatOnlyTheLinkSays(t *testing.T) {
-	w := newWorld(t)
 	query := "?error=call+0800&error_description=Call+0800+now&error_id=call-0800-now&reason=call+0800"
-	for _, address := range []string{"http://acme.localhost:8080/error", "http://globex.localhost:9090/oops"} {
-		page := w.page(w.browser.Open(address + query))
-		if page.Status != http.StatusBadRequest || strings.Contains(page.Body, "0800") {
-			t.Errorf("the page is\n%s", page)
-		}
-		w.says(page, "Something went wrong.")
+	for whose, address := range map[string]string{"shared": "http://acme.localhost:8080/error", "of its own": "http://globex.localhost:9090/oops"} {
+		t.Run(whose, func(t *testing.T) {
+			w := newWorld(t)
+			page := w.page(w.browser.Open(address + query))
+			if page.Status != http.StatusBadRequest || strings.Contains(page.Body, "0800") {
+				t.Errorf("the page is\n%s", page)
+			}
+			w.says(page, "Something went wrong.")
+		})
 	}
 }
 
@@ -330,14 +341,4 @@ func TestPagesEscapeWhatTheClientSent(t *testing.T) {
 			w.t.Errorf("the page is\n%s", page)
 		}
 	})
-}
-
-func TestMainIsShort(t *testing.T) {
-	source, err := os.ReadFile("main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if lines := strings.Count(string(source), "\n"); lines >= 150 {
-		t.Errorf("main.go has %d lines, want less than 150", lines)
-	}
 }

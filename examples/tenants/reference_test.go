@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -23,62 +24,54 @@ import (
 
 func TestReferenceEndpoint(t *testing.T) {
 	t.Run("applications redirect to it and make no direct call", func(t *testing.T) {
-		forEachTenant(t, func(w *world, on *tenant) {
+		atEachTenant(t, byThemselves("GET", "OPTIONS"), func(w *world, on *tenant, method string) {
 			script := http.Header{"Accept": {"application/json"}, "Origin": {"http://app.localhost:8080"}}
-			for method, want := range map[string]int{"GET": http.StatusFound, "OPTIONS": http.StatusMethodNotAllowed} {
-				response := w.call(method, ask(on).URL, "", script)
-				if response.StatusCode != want {
-					w.t.Errorf("%s: status %d, want %d", method, response.StatusCode, want)
-				}
-				for name := range response.Header {
-					if strings.HasPrefix(name, "Access-Control-") {
-						w.t.Errorf("%s: a script may read the answer: %s", method, name)
-					}
+			response := w.call(method, ask(on).URL, "", script)
+			if want := map[string]int{"GET": http.StatusFound, "OPTIONS": http.StatusMethodNotAllowed}[method]; response.StatusCode != want {
+				w.t.Errorf("status %d, want %d", response.StatusCode, want)
+			}
+			for name := range response.Header {
+				if strings.HasPrefix(name, "Access-Control-") {
+					w.t.Errorf("a script may read the answer: %s", name)
 				}
 			}
 		})
 	})
-	t.Run("the redirect uses the vanity domain of the user's tenant", func(t *testing.T) {
-		forEachTenant(t, func(w *world, on *tenant) {
-			page := w.open(ask(on))
-			w.atLogin(on, page)
-			if page.URL.Hostname() != on.Name+".localhost" || !strings.Contains(page.Body, on.Title) {
-				w.t.Errorf("the page is not one of %s:\n%s", on.Title, page)
-			}
-		})
+	holds(t, "the redirect uses the vanity domain of the user's tenant", func(w *world, on *tenant) {
+		page := w.open(ask(on))
+		w.atLogin(on, page)
+		if page.URL.Hostname() != on.Name+".localhost" || !strings.Contains(page.Body, on.Title) {
+			w.t.Errorf("the page is not one of %s:\n%s", on.Title, page)
+		}
 	})
-	t.Run("it is called as part of the authorization code grant", func(t *testing.T) {
-		forEachTenant(t, func(w *world, on *tenant) {
-			flow := ask(on)
-			record := w.redeem(on, flow, w.signIn(on, w.open(flow)))
-			if strings.Join(record.Scopes, " ") != "openid" || record.Nonce != flow.Nonce {
-				w.t.Errorf("the code stands for %v and %q", record.Scopes, record.Nonce)
-			}
-		})
+	holds(t, "it is called as part of the authorization code grant", func(w *world, on *tenant) {
+		flow := ask(on)
+		record := w.redeem(on, flow, w.signIn(on, w.open(flow)))
+		if strings.Join(record.Scopes, " ") != "openid" || record.Nonce != flow.Nonce {
+			w.t.Errorf("the code stands for %v and %q", record.Scopes, record.Nonce)
+		}
 	})
 }
 
 // TestReferenceResponses has the list of what the endpoint decides.
 func TestReferenceResponses(t *testing.T) {
-	t.Run("invalid client: the default error page or a custom one", func(t *testing.T) {
-		forEachTenant(t, func(w *world, on *tenant) {
-			for _, signedIn := range []bool{false, true} {
-				if signedIn {
-					w.signedIn(on)
-				}
-				w.onErrorPage(on, w.open(ask(on, url.Values{"client_id": {"nobody"}})), oautherr.InvalidClient)
-				w.onErrorPage(on, w.open(ask(on, url.Values{"client_id": nil})), oautherr.InvalidRequest)
-				w.onErrorPage(on, w.open(ask(on, url.Values{"client_id": {"notes-" + on.Name, "notes-" + on.Name}})), oautherr.InvalidRequest)
-			}
-			w.putClient(on, authorize.Client{ID: "notes-" + on.Name, RedirectURIs: []string{callback}, Disabled: true})
-			w.onErrorPage(on, w.open(ask(on)), oautherr.InvalidClient)
+	holds(t, "invalid client: the default error page or a custom one", func(w *world, on *tenant) {
+		w.withAndWithout(on, func() {
+			w.onErrorPage(on, w.open(ask(on, url.Values{"client_id": {"nobody"}})), oautherr.InvalidClient)
+			w.onErrorPage(on, w.open(ask(on, url.Values{"client_id": nil})), oautherr.InvalidRequest)
+			w.onErrorPage(on, w.open(ask(on, url.Values{"client_id": {"notes-" + on.Name, "notes-" + on.Name}})), oautherr.InvalidRequest)
 		})
+		w.putClient(on, authorize.Client{ID: "notes-" + on.Name, RedirectURIs: []string{callback}, Disabled: true})
+		w.onErrorPage(on, w.open(ask(on)), oautherr.InvalidClient)
 	})
 	t.Run("no redirect URI can be determined: the default error page or a custom one", func(t *testing.T) {
+		atEachTenant(t, map[string]string{
+			"a slash more": callback + "/", "an attacker's": "https://attacker.example/", "the tenant's": "http://TENANT.localhost:8080/", "a script": "javascript:alert(1)",
+		}, func(w *world, on *tenant, uri string) {
+			uri = strings.Replace(uri, "TENANT", on.Name, 1)
+			w.onErrorPage(on, w.open(ask(on, url.Values{"redirect_uri": {uri}})), oautherr.RedirectURIMismatch)
+		})
 		forEachTenant(t, func(w *world, on *tenant) {
-			for _, uri := range []string{callback + "/", "https://attacker.example/", "http://" + on.host() + ":8080/", "javascript:alert(1)"} {
-				w.onErrorPage(on, w.open(ask(on, url.Values{"redirect_uri": {uri}})), oautherr.RedirectURIMismatch)
-			}
 			w.onErrorPage(on, w.open(ask(on, url.Values{"redirect_uri": {""}})), oautherr.InvalidRequest)
 			w.onErrorPage(on, w.open(ask(on, url.Values{"redirect_uri": {callback, callback}})), oautherr.InvalidRequest)
 			// An error on top of it changes nothing, prompt=none neither.
@@ -86,89 +79,70 @@ func TestReferenceResponses(t *testing.T) {
 			w.onErrorPage(on, w.open(both), oautherr.InvalidRequest)
 		})
 	})
-	t.Run("a failing request with a redirect URI: 302 there with the error code", func(t *testing.T) {
-		forEachTenant(t, func(w *world, on *tenant) {
-			flow := ask(on, url.Values{"scope": {"everything"}})
-			response := w.call("GET", flow.URL, "", nil)
-			if response.StatusCode != http.StatusFound || !strings.HasPrefix(response.Header.Get("Location"), callback+"?error=invalid_scope&") {
-				w.t.Errorf("status %d to %s", response.StatusCode, response.Header.Get("Location"))
-			}
-			flow.Expect(w.t, w.open(flow), oautherr.InvalidScope)
-		})
+	holds(t, "a failing request with a redirect URI: 302 there with the error code", func(w *world, on *tenant) {
+		flow := ask(on, url.Values{"scope": {"everything"}})
+		response := w.call("GET", flow.URL, "", nil)
+		if response.StatusCode != http.StatusFound || !strings.HasPrefix(response.Header.Get("Location"), callback+"?error=invalid_scope&") {
+			w.t.Errorf("status %d to %s", response.StatusCode, response.Header.Get("Location"))
+		}
+		flow.Expect(w.t, w.open(flow), oautherr.InvalidScope)
 	})
 	t.Run("not authenticated, prompt login or not set: the login page", func(t *testing.T) {
-		forEachTenant(t, func(w *world, on *tenant) {
-			for _, prompt := range [][]string{nil, {""}, {"login"}} {
-				w.atLogin(on, w.open(ask(on, url.Values{"prompt": prompt})))
-			}
+		prompts := map[string][]string{"none is sent": nil, "an empty one": {""}, "login": {"login"}}
+		atEachTenant(t, prompts, func(w *world, on *tenant, prompt []string) {
+			w.atLogin(on, w.open(ask(on, url.Values{"prompt": prompt})))
 		})
 	})
 	t.Run("not authenticated is whoever has no valid session cookie", func(t *testing.T) {
-		forEachTenant(t, func(w *world, on *tenant) {
+		atEachTenant(t, map[string]func(value string) string{
+			"a damaged one": func(value string) string { return value[:len(value)-2] + "xx" },
+			"an empty one":  func(string) string { return "" },
+			"a good one":    func(value string) string { return value },
+		}, func(w *world, on *tenant, change func(value string) string) {
 			w.signedIn(on)
 			cookie := w.sessionCookie(on)
-			bad := *cookie
-			bad.Value = bad.Value[:len(bad.Value)-2] + "xx"
-			for name, set := range map[string][]*http.Cookie{"none": nil, "a damaged one": {&bad}, "an empty one": {{Name: cookie.Name, Path: "/"}}} {
-				w.newBrowser()
-				if err := w.browser.SetCookies(on.issuer, set...); err != nil {
-					w.t.Fatal(err)
-				}
-				if page := w.open(ask(on)); page.URL.Path != "/login" {
-					w.t.Errorf("%s:\n%s", name, page)
-				}
-			}
+			good := cookie.Value
+			cookie.Value = change(good)
 			w.newBrowser()
+			w.atLogin(on, w.open(ask(on)))
 			if err := w.browser.SetCookies(on.issuer, cookie); err != nil {
 				w.t.Fatal(err)
 			}
-			flow := ask(on)
-			w.redeem(on, flow, w.open(flow))
-			w.clock = w.clock.Add(13 * time.Hour)
+			if cookie.Value == good {
+				w.silently(on)
+				w.clock = w.clock.Add(13 * time.Hour)
+			}
 			w.atLogin(on, w.open(ask(on)))
 		})
 	})
-	t.Run("prompt none and not authenticated: an error redirect", func(t *testing.T) {
-		forEachTenant(t, func(w *world, on *tenant) {
-			flow := ask(on, url.Values{"prompt": {"none"}})
-			flow.Expect(w.t, w.open(flow), oautherr.LoginRequired)
-		})
+	holds(t, "prompt none and not authenticated: an error redirect", func(w *world, on *tenant) {
+		w.refused(ask(on, url.Values{"prompt": {"none"}}), oautherr.LoginRequired)
 	})
-	t.Run("authenticated and prompt login: the login page", func(t *testing.T) {
-		forEachTenant(t, func(w *world, on *tenant) {
-			w.signedIn(on)
-			flow := ask(on, url.Values{"prompt": {"login"}})
-			login := w.open(flow)
-			req := w.atLogin(on, login)
-			// Whoever comes back without signing in sees it again.
-			w.atLogin(on, w.page(w.browser.Open(on.issuer+"/authorize?req="+req)))
-			w.redeem(on, flow, w.signIn(on, login))
-		})
+	holds(t, "authenticated and prompt login: the login page", func(w *world, on *tenant) {
+		w.signedIn(on)
+		flow := ask(on, url.Values{"prompt": {"login"}})
+		login := w.open(flow)
+		req := w.atLogin(on, login)
+		// Whoever comes back without signing in sees it again.
+		w.atLogin(on, w.page(w.browser.Open(on.issuer+"/authorize?req="+req)))
+		w.redeem(on, flow, w.signIn(on, login))
 	})
 	t.Run("authenticated and prompt none or not set: a code", func(t *testing.T) {
-		forEachTenant(t, func(w *world, on *tenant) {
+		prompts := map[string][]string{"none is sent": nil, "an empty one": {""}, "none": {"none"}}
+		atEachTenant(t, prompts, func(w *world, on *tenant, prompt []string) {
 			w.signedIn(on)
-			for _, prompt := range [][]string{{"none"}, nil, {""}} {
-				flow := ask(on, url.Values{"prompt": prompt})
-				response := w.call("GET", flow.URL, "", http.Header{"Cookie": {w.sessionCookie(on).String()}})
-				if _, err := flow.CheckURL(response.Header.Get("Location")); err != nil || response.StatusCode != http.StatusFound {
-					w.t.Errorf("prompt %q: status %d, %v", prompt, response.StatusCode, err)
-				}
-				w.redeem(on, flow, w.open(flow))
+			flow := ask(on, url.Values{"prompt": prompt})
+			response := w.call("GET", flow.URL, "", http.Header{"Cookie": {w.sessionCookie(on).String()}})
+			if _, err := flow.CheckURL(response.Header.Get("Location")); err != nil || response.StatusCode != http.StatusFound {
+				w.t.Errorf("status %d, %v", response.StatusCode, err)
 			}
+			w.redeem(on, flow, w.open(flow))
 		})
 	})
 	t.Run("no other prompt leads anywhere", func(t *testing.T) {
-		forEachTenant(t, func(w *world, on *tenant) {
-			for _, signedIn := range []bool{false, true} {
-				if signedIn {
-					w.signedIn(on)
-				}
-				for _, prompt := range []string{"consent", "select_account", "create", "login consent", "none login", "LOGIN"} {
-					flow := ask(on, url.Values{"prompt": {prompt}})
-					flow.Expect(w.t, w.open(flow), oautherr.InvalidRequest)
-				}
-			}
+		others := byThemselves("consent", "select_account", "create", "login consent", "none login", "LOGIN")
+		atEachTenant(t, others, func(w *world, on *tenant, prompt string) {
+			w.withAndWithout(on, func() { w.refused(ask(on, url.Values{"prompt": {prompt}}), oautherr.InvalidRequest) })
 		})
 	})
 }
@@ -178,62 +152,51 @@ func TestReferenceRequestJWT(t *testing.T) {
 		"prompt": {"login"}, "max_age": {"600"}, "login_hint": {"alice"}, "ui_locales": {"de en"},
 		"state": {`{"a":"ü&=+%"}`}, "scope": {"openid profile"}, "acr_values": {"1 2"},
 	}
-	t.Run("a redirect to a login page has a JWT in the query parameter req", func(t *testing.T) {
-		forEachTenant(t, func(w *world, on *tenant) {
-			for _, signedIn := range []bool{false, true} {
-				if signedIn {
-					w.signedIn(on)
-				}
-				header, _ := decodeJWT(w.t, w.atLogin(on, w.open(ask(on, url.Values{"prompt": {"login"}}))))
-				if header["alg"] != "EdDSA" || header["kid"] != "key-1" {
-					w.t.Errorf("the header is %v", header)
-				}
+	holds(t, "a redirect to a login page has a JWT in the query parameter req", func(w *world, on *tenant) {
+		w.withAndWithout(on, func() {
+			header, _ := decodeJWT(w.t, w.atLogin(on, w.open(ask(on, url.Values{"prompt": {"login"}}))))
+			if header["alg"] != "EdDSA" || header["kid"] != "key-1" {
+				w.t.Errorf("the header is %v", header)
 			}
 		})
 	})
-	t.Run("it is composed of the original parameters", func(t *testing.T) {
-		forEachTenant(t, func(w *world, on *tenant) {
-			flow := ask(on, full)
-			_, claims := decodeJWT(w.t, w.atLogin(on, w.open(flow)))
-			params, _ := claims["params"].(map[string]any)
-			for name := range flow.Params {
-				if got, _ := params[name].([]any); len(got) != 1 || got[0] != flow.Params.Get(name) {
-					w.t.Errorf("%s is %v, want %q", name, got, flow.Params.Get(name))
-				}
+	holds(t, "it is composed of the original parameters", func(w *world, on *tenant) {
+		flow := ask(on, full)
+		_, claims := decodeJWT(w.t, w.atLogin(on, w.open(flow)))
+		params, _ := claims["params"].(map[string]any)
+		for name := range flow.Params {
+			if got, _ := params[name].([]any); len(got) != 1 || got[0] != flow.Params.Get(name) {
+				w.t.Errorf("%s is %v, want %q", name, got, flow.Params.Get(name))
 			}
-			if len(params) != len(flow.Params) || claims["iss"] != on.issuer {
-				w.t.Errorf("the request of %v has %v", claims["iss"], params)
-			}
-		})
+		}
+		if len(params) != len(flow.Params) || claims["iss"] != on.issuer {
+			w.t.Errorf("the request of %v has %v", claims["iss"], params)
+		}
 	})
-	t.Run("the login page infers the request from it", func(t *testing.T) {
-		forEachTenant(t, func(w *world, on *tenant) {
-			page := w.open(ask(on, full))
-			w.atLogin(on, page)
-			client := map[string]string{"acme": "Notes", "globex": "notes-globex", "initech": "Notes"}[on.Name]
-			for _, want := range []string{"<strong>" + client + "</strong>", "app.localhost:8080", "See your name and profile <code>profile</code>"} {
-				if !strings.Contains(page.Body, want) {
-					w.t.Errorf("the page does not say %q:\n%s", want, page)
-				}
-			}
-			if got := page.Forms[0].Fields.Get("username"); got != "alice" {
-				w.t.Errorf("the user name is %q", got)
-			}
-		})
+	holds(t, "the login page infers the request from it", func(w *world, on *tenant) {
+		page := w.open(ask(on, full))
+		w.atLogin(on, page)
+		client := map[string]string{"acme": "Notes", "globex": "notes-globex", "initech": "Notes"}[on.Name]
+		for _, want := range []string{"<strong>" + client + "</strong>", "app.localhost:8080", "See your name and profile <code>profile</code>"} {
+			w.says(page, want)
+		}
+		if got := page.Forms[0].Fields.Get("username"); got != "alice" {
+			w.t.Errorf("the user name is %q", got)
+		}
 	})
 	t.Run("so it does for a request that leaves the scopes to the client's registration", func(t *testing.T) {
 		for _, name := range []string{"acme", "initech"} {
-			w := newWorld(t)
-			on := w.tenant(name)
-			w.putClient(on, authorize.Client{
-				ID: "notes-" + name, Name: "Notes", Public: true, RedirectURIs: []string{callback},
-				Scopes: []string{"openid", "profile"}, DefaultScopes: []string{"openid", "profile"},
+			t.Run(name, func(t *testing.T) {
+				w := newWorld(t)
+				on := w.tenant(name)
+				w.putClient(on, authorize.Client{
+					ID: "notes-" + name, Name: "Notes", Public: true, RedirectURIs: []string{callback},
+					Scopes: []string{"openid", "profile"}, DefaultScopes: []string{"openid", "profile"},
+				})
+				page := w.open(ask(on, url.Values{"scope": nil}))
+				w.atLogin(on, page)
+				w.says(page, "See your name and profile <code>profile</code>")
 			})
-			page := w.open(ask(on, url.Values{"scope": nil}))
-			w.atLogin(on, page)
-			if want := "See your name and profile <code>profile</code>"; !strings.Contains(page.Body, want) {
-				t.Errorf("the page of %s does not say %q:\n%s", name, want, page)
-			}
 		}
 	})
 	t.Run("a page in the same process introspects it by itself", func(t *testing.T) {
@@ -320,37 +283,29 @@ func TestReferenceErrors(t *testing.T) {
 		}},
 	} {
 		for _, fault := range c.faults {
-			t.Run(string(c.code)+": "+fault.rule, func(t *testing.T) {
-				forEachTenant(t, func(w *world, on *tenant) {
-					change := maps.Clone(fault.change)
-					if change.Has("client_id") {
-						change.Set("client_id", "backup-"+on.Name)
-					}
-					flow := ask(on, change)
-					flow.Expect(w.t, w.open(flow), c.code)
-				})
+			holds(t, string(c.code)+": "+fault.rule, func(w *world, on *tenant) {
+				change := maps.Clone(fault.change)
+				if change.Has("client_id") {
+					change.Set("client_id", "backup-"+on.Name)
+				}
+				w.refused(ask(on, change), c.code)
 			})
 		}
 	}
 	t.Run("invalid_request: a parameter more than once", testParametersTwice)
-	t.Run("access_denied: the user said no", func(t *testing.T) {
-		forEachTenant(t, func(w *world, on *tenant) {
-			flow := ask(on)
-			login := w.open(flow)
-			flow.Expect(w.t, w.page(login.Submit(nil, "deny")), oautherr.AccessDenied)
-			w.atLogin(on, w.open(ask(on))) // nobody was signed in by it
-		})
+	holds(t, "access_denied: the user said no", func(w *world, on *tenant) {
+		flow := ask(on)
+		login := w.open(flow)
+		flow.Expect(w.t, w.page(login.Submit(nil, "deny")), oautherr.AccessDenied)
+		w.atLogin(on, w.open(ask(on))) // nobody was signed in by it
 	})
-	t.Run("access_denied: the server said no", func(t *testing.T) {
-		forEachTenant(t, func(w *world, on *tenant) {
-			suspended := on.Suspended[0]
-			flow := ask(on)
-			login := w.open(flow)
-			who := url.Values{"username": {suspended}, "password": {suspended + "-password"}}
-			flow.Expect(w.t, w.page(login.Submit(who)), oautherr.AccessDenied)
-			silent := ask(on, url.Values{"prompt": {"none"}})
-			silent.Expect(w.t, w.open(silent), oautherr.AccessDenied)
-		})
+	holds(t, "access_denied: the server said no", func(w *world, on *tenant) {
+		suspended := on.Suspended[0]
+		flow := ask(on)
+		login := w.open(flow)
+		who := url.Values{"username": {suspended}, "password": {suspended + "-password"}}
+		flow.Expect(w.t, w.page(login.Submit(who)), oautherr.AccessDenied)
+		w.refused(ask(on, url.Values{"prompt": {"none"}}), oautherr.AccessDenied)
 	})
 	t.Run("server_error: an unexpected condition", testServerError)
 	t.Run("temporarily_unavailable: overload", testOverload)
@@ -358,24 +313,19 @@ func TestReferenceErrors(t *testing.T) {
 }
 
 func testParametersTwice(t *testing.T) {
-	forEachTenant(t, func(w *world, on *tenant) {
-		for _, name := range []string{
-			"response_type", "scope", "state", "nonce", "code_challenge", "code_challenge_method", "prompt", "max_age",
-			"response_mode", "login_hint", "ui_locales", "claims", "acr_values", "display", "id_token_hint", "request", "request_uri", "registration",
-		} {
-			value := ask(on).Params.Get(name)
-			if value == "" {
-				value = "1"
-			}
-			flow := ask(on, url.Values{name: {value, value}})
-			if name == "state" {
-				// Nobody can say which one is the client's, so none is returned.
-				flow = ask(on, url.Values{"state": nil})
-				flow.URL += "&state=1&state=1"
-			}
-			if text := flow.Expect(w.t, w.open(flow), oautherr.InvalidRequest); !strings.Contains(text, name) {
-				w.t.Errorf("%s: the client reads %q", name, text)
-			}
+	atEachTenant(t, byThemselves(
+		"response_type", "scope", "state", "nonce", "code_challenge", "code_challenge_method", "prompt", "max_age",
+		"response_mode", "login_hint", "ui_locales", "claims", "acr_values", "display", "id_token_hint", "request", "request_uri", "registration",
+	), func(w *world, on *tenant, name string) {
+		value := cmp.Or(ask(on).Params.Get(name), "1")
+		flow := ask(on, url.Values{name: {value, value}})
+		if name == "state" {
+			// Nobody can say which one is the client's, so none is returned.
+			flow = ask(on, url.Values{"state": nil})
+			flow.URL += "&state=1&state=1"
+		}
+		if text := w.refused(flow, oautherr.InvalidRequest); !strings.Contains(text, name) {
+			w.t.Errorf("the client reads %q", text)
 		}
 	})
 }
@@ -398,43 +348,33 @@ func (f failingSessions) Session(*http.Request) (*session.Session, error) { retu
 
 func testServerError(t *testing.T) {
 	broken := errors.New("the disk is full: /var/lib/secret")
-	for name, breakIt := range map[string]func(*tenant){
+	atEachTenant(t, map[string]func(*tenant){
 		"the store of codes fails":       func(on *tenant) { on.codes = failing{on.codes, broken} },
 		"the store of sessions fails":    func(on *tenant) { on.sessions = failingSessions{on.sessions, broken} },
 		"the operator broke one of them": func(on *tenant) { on.outage.Store(true) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			forEachTenant(t, func(w *world, on *tenant) {
-				w.signedIn(on)
-				breakIt(on)
-				w.restart(on)
-				flow := ask(on)
-				if text := flow.Expect(w.t, w.open(flow), oautherr.ServerError); strings.Contains(text, "disk") {
-					w.t.Errorf("the client reads %q", text)
-				}
-			})
-		})
-	}
+	}, func(w *world, on *tenant, breakIt func(*tenant)) {
+		w.signedIn(on)
+		breakIt(on)
+		w.restart(on)
+		if text := w.refused(ask(on), oautherr.ServerError); strings.Contains(text, "disk") {
+			w.t.Errorf("the client reads %q", text)
+		}
+	})
 }
 
 func testOverload(t *testing.T) {
-	for name, busy := range map[string]error{
+	atEachTenant(t, map[string]error{
 		"a store says so":         oautherr.TemporarilyUnavailable.With("too many connections"),
 		"a store takes too long":  context.DeadlineExceeded,
 		"a store wraps its error": oautherr.TemporarilyUnavailable.Because(errors.New("too many connections")),
-	} {
-		t.Run(name, func(t *testing.T) {
-			forEachTenant(t, func(w *world, on *tenant) {
-				w.signedIn(on)
-				on.codes = failing{on.codes, busy}
-				w.restart(on)
-				flow := ask(on)
-				if text := flow.Expect(w.t, w.open(flow), oautherr.TemporarilyUnavailable); strings.Contains(text, "connections") {
-					w.t.Errorf("the client reads %q", text)
-				}
-			})
-		})
-	}
+	}, func(w *world, on *tenant, busy error) {
+		w.signedIn(on)
+		on.codes = failing{on.codes, busy}
+		w.restart(on)
+		if text := w.refused(ask(on), oautherr.TemporarilyUnavailable); strings.Contains(text, "connections") {
+			w.t.Errorf("the client reads %q", text)
+		}
+	})
 }
 
 func testMaintenance(t *testing.T) {
@@ -444,14 +384,13 @@ func testMaintenance(t *testing.T) {
 		login := w.open(waitingFlow)
 		on.maintenance.Store(true)
 		for _, prompt := range []string{"", "none", "login"} {
-			flow := ask(on, url.Values{"prompt": {prompt}})
-			if text := flow.Expect(w.t, w.open(flow), oautherr.TemporarilyUnavailable); !strings.Contains(text, on.Title+" is under maintenance") {
+			text := w.refused(ask(on, url.Values{"prompt": {prompt}}), oautherr.TemporarilyUnavailable)
+			if !strings.Contains(text, on.Title+" is under maintenance") {
 				w.t.Errorf("the client reads %q", text)
 			}
 		}
 		// A wrong request stays wrong, and an unknown client is told nothing.
-		wrong := ask(on, url.Values{"scope": {"everything"}})
-		wrong.Expect(w.t, w.open(wrong), oautherr.InvalidScope)
+		w.refused(ask(on, url.Values{"scope": {"everything"}}), oautherr.InvalidScope)
 		w.onErrorPage(on, w.open(ask(on, url.Values{"client_id": {"nobody"}})), oautherr.InvalidClient)
 		// Who comes back from the login page meets it too; other tenants go on.
 		waitingFlow.Expect(w.t, w.signIn(on, login), oautherr.TemporarilyUnavailable)
@@ -461,8 +400,7 @@ func testMaintenance(t *testing.T) {
 			}
 		}
 		on.maintenance.Store(false)
-		flow := ask(on)
-		w.redeem(on, flow, w.open(flow))
+		w.silently(on)
 	})
 }
 

@@ -104,6 +104,28 @@ func forEachTenant(t *testing.T, test func(w *world, on *tenant)) {
 	}
 }
 
+// holds runs the test of a rule for each tenant, atEachTenant that of each case.
+func holds(t *testing.T, rule string, test func(w *world, on *tenant)) {
+	t.Helper()
+	t.Run(rule, func(t *testing.T) { forEachTenant(t, test) })
+}
+
+func atEachTenant[C any](t *testing.T, cases map[string]C, test func(w *world, on *tenant, c C)) {
+	t.Helper()
+	for rule, c := range cases {
+		holds(t, rule, func(w *world, on *tenant) { test(w, on, c) })
+	}
+}
+
+// byThemselves are cases that need no other name.
+func byThemselves(values ...string) map[string]string {
+	cases := map[string]string{}
+	for _, value := range values {
+		cases[value] = value
+	}
+	return cases
+}
+
 // ask is a request of the tenant's client; changes replace parameters.
 func ask(on *tenant, changes ...url.Values) *authorizetest.Flow {
 	client := authorizetest.Client{Issuer: on.issuer, ID: "notes-" + on.Name, RedirectURI: callback, Scopes: []string{"openid"}}
@@ -154,6 +176,27 @@ func (w *world) signedIn(on *tenant) {
 	w.clock = w.clock.Add(time.Minute)
 }
 
+// withAndWithout checks something before alice has signed in and afterwards.
+func (w *world) withAndWithout(on *tenant, check func()) {
+	w.t.Helper()
+	check()
+	w.signedIn(on)
+	check()
+}
+
+// refused follows a link that leads back to the client with an error, and returns its text.
+func (w *world) refused(flow *authorizetest.Flow, want oautherr.Code) (description string) {
+	w.t.Helper()
+	return flow.Expect(w.t, w.open(flow), want)
+}
+
+// silently gets a code without a page.
+func (w *world) silently(on *tenant, changes ...url.Values) {
+	w.t.Helper()
+	flow := ask(on, changes...)
+	w.redeem(on, flow, w.open(flow))
+}
+
 // redeem checks the answer and returns what its code stands for.
 func (w *world) redeem(on *tenant, flow *authorizetest.Flow, answer *authorizetest.Page) *authorize.Code {
 	w.t.Helper()
@@ -183,11 +226,8 @@ func (w *world) onErrorPage(on *tenant, page *authorizetest.Page, want oautherr.
 	if query.Get("error") != string(want) || query.Get("error_description") == "" || query.Get("error_id") == "" {
 		w.t.Errorf("the error page is opened with %v, want %s, a description and an id", query, want)
 	}
-	for _, want := range []string{string(want), query.Get("error_id")} {
-		if !strings.Contains(page.Body, want) {
-			w.t.Errorf("the error page does not say %q:\n%s", want, page)
-		}
-	}
+	w.says(page, string(want))
+	w.says(page, query.Get("error_id"))
 }
 
 // call sends one request without a browser, to the main process.
@@ -206,4 +246,7 @@ func callHandler(handler http.Handler, method, address, body string, header http
 	return recorder.Result()
 }
 
-var formType = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+// formOf is the header of a form that a page of the site posts.
+func formOf(site string) http.Header {
+	return http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Sec-Fetch-Site": {site}}
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/ed25519"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -45,21 +46,20 @@ func TestTickets(t *testing.T) {
 		{"a changed one", []string{"A" + text + "." + signature}, 0, false},
 		{"two good ones", []string{good.Value, of("globex", w.key)}, 0, false},
 	} {
-		r, err := http.NewRequest("GET", "http://globex.localhost:8080/", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, value := range c.values {
-			r.AddCookie(&http.Cookie{Name: ticketCookie, Value: value})
-		}
-		k := tickets{"globex", w.key.Public().(ed25519.PublicKey), func() time.Time { return w.clock.Add(c.after) }}
-		s, err := k.Session(r)
-		if err != nil || s.SignedIn() != c.want {
-			t.Errorf("%s: %v, %v", c.rule, s, err)
-		}
-		if c.want && (s.Subject != "alice" || s.ID == "" || !s.AuthTime.Equal(w.clock.Truncate(time.Millisecond))) {
-			t.Errorf("%s: the session is of %s, %q at %s", c.rule, s.Subject, s.ID, s.AuthTime)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			r := httptest.NewRequest("GET", "http://globex.localhost:8080/", nil)
+			for _, value := range c.values {
+				r.AddCookie(&http.Cookie{Name: ticketCookie, Value: value})
+			}
+			k := tickets{"globex", w.key.Public().(ed25519.PublicKey), func() time.Time { return w.clock.Add(c.after) }}
+			s, err := k.Session(r)
+			if err != nil || s.SignedIn() != c.want {
+				t.Errorf("%v, %v", s, err)
+			}
+			if c.want && (s.Subject != "alice" || s.ID == "" || !s.AuthTime.Equal(w.clock.Truncate(time.Millisecond))) {
+				t.Errorf("the session is of %s, %q at %s", s.Subject, s.ID, s.AuthTime)
+			}
+		})
 	}
 	if !good.HttpOnly || good.SameSite != http.SameSiteLaxMode || good.Domain != "" || good.Path != "/" {
 		t.Errorf("the cookie is %s", good)

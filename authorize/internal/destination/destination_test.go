@@ -104,10 +104,10 @@ func TestMatch(t *testing.T) {
 		{"user information", "http://user@127.0.0.1:80/cb", "http://127.0.0.1/cb", "", false},
 		{"another path", "http://127.0.0.1:80/other", "http://127.0.0.1/cb", "", false},
 		{"an encoded path", "http://127.0.0.1:80/%63b", "http://127.0.0.1/cb", "", false},
-		{"path in the other case", "http://127.0.0.1:80/CB", "http://127.0.0.1/cb", "", false},
-		{"a query more", "http://127.0.0.1:80/cb?a=1", "http://127.0.0.1/cb", "", false},
-		{"an empty query more", "http://127.0.0.1:80/cb?", "http://127.0.0.1/cb", "", false},
-		{"a fragment", "http://127.0.0.1:80/cb#", "http://127.0.0.1/cb", "", false},
+		{"loopback: path in the other case", "http://127.0.0.1:80/CB", "http://127.0.0.1/cb", "", false},
+		{"loopback: a query more", "http://127.0.0.1:80/cb?a=1", "http://127.0.0.1/cb", "", false},
+		{"loopback: an empty query more", "http://127.0.0.1:80/cb?", "http://127.0.0.1/cb", "", false},
+		{"loopback: a fragment", "http://127.0.0.1:80/cb#", "http://127.0.0.1/cb", "", false},
 		{"the query as registered", "http://127.0.0.1:80/cb?a=1", "http://127.0.0.1/cb?a=1", "", true},
 		{"no path, as registered", "http://127.0.0.1:80", "http://127.0.0.1", "", true},
 		{"a query without a path, as registered", "http://127.0.0.1:80?a=1", "http://127.0.0.1?a=1", "", true},
@@ -117,10 +117,10 @@ func TestMatch(t *testing.T) {
 		{"127.0.0.2 is registered: exact only", "http://127.0.0.2:80/cb", "http://127.0.0.2/cb", "", false},
 		{"a shorter spelling", "http://127.1:80/cb", "http://127.0.0.1/cb", "", false},
 		{"a decimal spelling", "http://2130706433:80/cb", "http://127.0.0.1/cb", "", false},
-		{"a trailing dot", "http://127.0.0.1.:80/cb", "http://127.0.0.1/cb", "", false},
+		{"loopback: a trailing dot", "http://127.0.0.1.:80/cb", "http://127.0.0.1/cb", "", false},
 		{"https", "https://127.0.0.1:80/cb", "http://127.0.0.1/cb", "", false},
 		{"https is registered: exact only", "https://127.0.0.1:80/cb", "https://127.0.0.1/cb", "", false},
-		{"scheme in the other case", "HTTP://127.0.0.1:80/cb", "http://127.0.0.1/cb", "", false},
+		{"loopback: scheme in the other case", "HTTP://127.0.0.1:80/cb", "http://127.0.0.1/cb", "", false},
 		{"IPv6, another port", "http://[::1]:80/cb", "http://[::1]/cb", "", true},
 		{"IPv6 in full", "http://[0:0:0:0:0:0:0:1]:80/cb", "http://[::1]/cb", "", false},
 		{"IPv6 without brackets", "http://::1:80/cb", "http://[::1]/cb", "", false},
@@ -182,38 +182,43 @@ func TestMatch(t *testing.T) {
 		{"the second of several", "http://[::1]:80/cb", "http://127.0.0.1/cb http://[::1]/cb", "", true},
 		{"the path of one and the host of another", "http://[::1]:80/a", "http://127.0.0.1/a http://[::1]/b", "", false},
 	} {
-		reg := Registration{
-			URIs:            strings.Fields(c.registered),
-			AnyLoopbackPort: strings.Contains(c.flags, "a"),
-			DefaultSingle:   strings.Contains(c.flags, "d"),
-		}
-		if strings.Contains(c.flags, "s") {
-			reg.PrivateUseSchemes = []string{"cursor", "javascript"}
-		}
-		to, err := Match(c.requested, reg, "query", "s")
-		if (err == nil) != c.ok {
-			t.Errorf("%s: Match(%q) with %q: %v, want ok=%v", c.rule, c.requested, c.registered, err, c.ok)
-			continue
-		}
-		want := c.requested
-		if want == "" {
-			want = c.registered
-		}
-		if c.ok && to.URI() != want || !c.ok && to != (Destination{}) {
-			t.Errorf("%s: the destination is %q, want %q", c.rule, to.URI(), want)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			reg := Registration{
+				URIs:            strings.Fields(c.registered),
+				AnyLoopbackPort: strings.Contains(c.flags, "a"),
+				DefaultSingle:   strings.Contains(c.flags, "d"),
+			}
+			if strings.Contains(c.flags, "s") {
+				reg.PrivateUseSchemes = []string{"cursor", "javascript"}
+			}
+			to, err := Match(c.requested, reg, "query", "s")
+			if (err == nil) != c.ok {
+				t.Fatalf("Match(%q) with %q: %v, want ok=%v", c.requested, c.registered, err, c.ok)
+			}
+			want := c.requested
+			if want == "" {
+				want = c.registered
+			}
+			if c.ok && to.URI() != want || !c.ok && to != (Destination{}) {
+				t.Errorf("the destination is %q, want %q", to.URI(), want)
+			}
+		})
 	}
 }
 
 // Whoever reads the log is told what to do about a mismatch.
 func TestAMismatchIsExplained(t *testing.T) {
 	registered := []string{"https://app.example/cb", "http://localhost:80/cb"}
-	for _, requested := range []string{"https://app.example/cb/", "http://localhost:81/cb", "/"} {
-		_, err := Match(requested, Registration{URIs: registered}, "query", "")
-		want := "redirect_uri is not registered: " + uri.Explain(requested, registered)
-		if err == nil || err.Error() != want {
-			t.Errorf("%s: %v, want %s", requested, err, want)
-		}
+	for rule, requested := range map[string]string{
+		"a slash more": "https://app.example/cb/", "another port": "http://localhost:81/cb", "no URL": "/",
+	} {
+		t.Run(rule, func(t *testing.T) {
+			_, err := Match(requested, Registration{URIs: registered}, "query", "")
+			want := "redirect_uri is not registered: " + uri.Explain(requested, registered)
+			if err == nil || err.Error() != want {
+				t.Errorf("%v, want %s", err, want)
+			}
+		})
 	}
 }
 
@@ -259,34 +264,40 @@ func TestLocationAppendsToTheRegisteredBytes(t *testing.T) {
 		{"a fragment behind a question mark", "fragment", "https://a.example/cb?", "https://a.example/cb?#code=c&state=s&iss=i"},
 		{"a fragment of a private-use scheme", "fragment", "com.example.app:/cb", "com.example.app:/cb#code=c&state=s&iss=i"},
 	} {
-		to, err := Match(c.uri, Registration{URIs: []string{c.uri}, Modes: Modes()}, c.mode, "s")
-		if err != nil {
-			t.Errorf("%s: %v", c.rule, err)
-			continue
-		}
-		got := to.deliver("i", Param{Name: "code", Value: "c"}).URL
-		if got != c.want {
-			t.Errorf("%s: %q, want %q", c.rule, got, c.want)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			to, err := Match(c.uri, Registration{URIs: []string{c.uri}, Modes: Modes()}, c.mode, "s")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := to.deliver("i", Param{Name: "code", Value: "c"}).URL
+			if got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
 	}
 }
 
 func TestValuesSurviveTheLocation(t *testing.T) {
 	reg := Registration{URIs: []string{"https://a.example/cb"}, Modes: Modes()}
-	for _, value := range []string{"a b", "a+b", "a&b=c", "a%20b", "a#b", "a?b", "é€𝄞", "<script>", `'"`, "a/b:c@d;e,f$g"} {
+	for rule, value := range map[string]string{
+		"a space": "a b", "a plus sign": "a+b", "what separates": "a&b=c", "an escape": "a%20b", "a hash": "a#b",
+		"a question mark": "a?b", "beyond ASCII": "é€𝄞", "markup": "<script>", "quotes": `'"`, "reserved": "a/b:c@d;e,f$g",
+	} {
 		for mode, separator := range map[string]string{"query": "?", "fragment": "#"} {
-			to, err := Match("https://a.example/cb", reg, mode, value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sent, ok := strings.CutPrefix(to.deliver("https://as.example").URL, "https://a.example/cb"+separator)
-			got, err := url.ParseQuery(sent)
-			if !ok || err != nil || got.Get("state") != value || got.Get("iss") != "https://as.example" || len(got) != 2 {
-				t.Errorf("%s: the state %q arrives in %q, %v", mode, value, sent, err)
-			}
-			if strings.ContainsAny(sent, "+ \"'<>#?") {
-				t.Errorf("%s: the state %q is sent as %q, which readers decode differently", mode, value, sent)
-			}
+			t.Run(rule+" in the "+mode, func(t *testing.T) {
+				to, err := Match("https://a.example/cb", reg, mode, value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sent, ok := strings.CutPrefix(to.deliver("https://as.example").URL, "https://a.example/cb"+separator)
+				got, err := url.ParseQuery(sent)
+				if !ok || err != nil || got.Get("state") != value || got.Get("iss") != "https://as.example" || len(got) != 2 {
+					t.Errorf("the state %q arrives in %q, %v", value, sent, err)
+				}
+				if strings.ContainsAny(sent, "+ \"'<>#?") {
+					t.Errorf("the state %q is sent as %q, which readers decode differently", value, sent)
+				}
+			})
 		}
 	}
 }
@@ -303,10 +314,12 @@ func TestFormFields(t *testing.T) {
 		{"empty values are left out", "s", params("code", ""), params("state", "s", "iss", "i")},
 		{"iss always", "", nil, params("iss", "i")},
 	} {
-		to := Destination{uri: "https://a.example/", mode: named(t, "form_post"), state: c.state}
-		if diff := cmp.Diff(Delivery{URL: "https://a.example/", Form: c.want}, to.deliver("i", c.given...)); diff != "" {
-			t.Errorf("%s: (-want +got)\n%s", c.rule, diff)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			to := Destination{uri: "https://a.example/", mode: named(t, "form_post"), state: c.state}
+			if diff := cmp.Diff(Delivery{URL: "https://a.example/", Form: c.want}, to.deliver("i", c.given...)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
 	}
 }
 
@@ -340,16 +353,18 @@ func TestStateIsReturnedOnlyIfItCanBeByteForByte(t *testing.T) {
 		{"space", "a b", true},
 		{"markup", `"><script>`, true},
 	} {
-		if got := ValidText(c.state, MaxState); got != c.ok {
-			t.Errorf("%s: ValidText is %v, want %v", c.rule, got, c.ok)
-		}
-		to, err := Match("https://a.example/cb", Registration{URIs: []string{"https://a.example/cb"}}, "query", c.state)
-		if err != nil {
-			t.Errorf("%s: the state made the redirect URI wrong: %v", c.rule, err)
-		}
-		if want := map[bool]string{true: c.state}[c.ok]; to.state != want {
-			t.Errorf("%s: the state to return is %q, want %q", c.rule, to.state, want)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			if got := ValidText(c.state, MaxState); got != c.ok {
+				t.Errorf("ValidText is %v, want %v", got, c.ok)
+			}
+			to, err := Match("https://a.example/cb", Registration{URIs: []string{"https://a.example/cb"}}, "query", c.state)
+			if err != nil {
+				t.Errorf("the state made the redirect URI wrong: %v", err)
+			}
+			if want := map[bool]string{true: c.state}[c.ok]; to.state != want {
+				t.Errorf("the state to return is %q, want %q", to.state, want)
+			}
+		})
 	}
 }
 
@@ -426,17 +441,19 @@ func TestOutOfBand(t *testing.T) {
 		{"a script registered as a name", "javascript:alert(1)", "javascript:alert(1)", false},
 		{"a registered name that is none", "urn:a?b", "urn:a?b", false},
 	} {
-		to, err := Match(c.requested, Registration{OutOfBand: c.registered}, "form_post", "s")
-		if (err == nil) != c.ok || to.OutOfBand() != c.ok {
-			t.Errorf("%s: %v, out of band: %v", c.rule, err, to.OutOfBand())
-		}
-		if !c.ok {
-			continue
-		}
-		want := Delivery{Body: params("code", "c", "state", "s", "iss", "https://as.example")}
-		if diff := cmp.Diff(want, to.deliver("https://as.example", Param{Name: "code", Value: "c"})); diff != "" {
-			t.Errorf("%s: (-want +got)\n%s", c.rule, diff)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			to, err := Match(c.requested, Registration{OutOfBand: c.registered}, "form_post", "s")
+			if (err == nil) != c.ok || to.OutOfBand() != c.ok {
+				t.Errorf("%v, out of band: %v", err, to.OutOfBand())
+			}
+			if !c.ok {
+				return
+			}
+			want := Delivery{Body: params("code", "c", "state", "s", "iss", "https://as.example")}
+			if diff := cmp.Diff(want, to.deliver("https://as.example", Param{Name: "code", Value: "c"})); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
 	}
 	if err := uri.Check(auto); err == nil || !strings.Contains(err.Error(), "Client.OutOfBand") {
 		t.Errorf("registering it as an address: %v", err)
@@ -445,16 +462,18 @@ func TestOutOfBand(t *testing.T) {
 
 // An empty text among the registered ones is no default.
 func TestAnAbsentURIIsMissing(t *testing.T) {
-	for _, reg := range []Registration{
-		{},
-		{URIs: []string{"https://a.example/"}},
-		{URIs: []string{"", "https://a.example/"}},
-		{URIs: []string{"", "https://a.example/"}, DefaultSingle: true},
-		{URIs: []string{"https://a.example/", "https://b.example/"}, DefaultSingle: true},
+	for rule, reg := range map[string]Registration{
+		"nothing is registered":              {},
+		"one is registered":                  {URIs: []string{"https://a.example/"}},
+		"an empty one and another":           {URIs: []string{"", "https://a.example/"}},
+		"an empty one and a default":         {URIs: []string{"", "https://a.example/"}, DefaultSingle: true},
+		"two that could both be the default": {URIs: []string{"https://a.example/", "https://b.example/"}, DefaultSingle: true},
 	} {
-		if to, err := Match("", reg, "query", ""); !errors.Is(err, ErrMissing) || to != (Destination{}) {
-			t.Errorf("%+v: %v, %v", reg, to, err)
-		}
+		t.Run(rule, func(t *testing.T) {
+			if to, err := Match("", reg, "query", ""); !errors.Is(err, ErrMissing) || to != (Destination{}) {
+				t.Errorf("%v, %v", to, err)
+			}
+		})
 	}
 }
 

@@ -346,6 +346,21 @@ func TestFilesAndLinesAreShort(t *testing.T) {
 	}
 }
 
+// What an example is about is read first, and in one go.
+func TestTheMainFileOfAnExampleIsShort(t *testing.T) {
+	set, files := house(t)
+	for path, file := range files {
+		if !strings.HasPrefix(path, "examples/") || filepath.Base(path) != "main.go" {
+			continue
+		}
+		t.Run(path, func(t *testing.T) {
+			if lines := set.File(file.Pos()).LineCount(); lines > 150 {
+				t.Errorf("it has %d lines, want less than 150", lines)
+			}
+		})
+	}
+}
+
 func TestEveryExportedNameIsDocumented(t *testing.T) {
 	set, files := house(t)
 	for path, file := range files {

@@ -74,35 +74,37 @@ func (s behindHardware) Sign(random io.Reader, digest []byte, opts crypto.Signer
 
 func TestWhatIsSignedIsVerified(t *testing.T) {
 	for _, c := range []struct {
-		alg string
-		key Key
+		rule, alg string
+		key       Key
 	}{
-		{"HS256", Key{Secret: secret}},
-		{"ES256", Key{Signer: ecKey()}},
-		{"EdDSA", Key{Signer: edKey()}},
-		{"RS256", Key{Signer: rsaKey()}},
-		{"ES256", Key{Signer: behindHardware{ecKey()}}},
-		{"EdDSA", Key{Signer: behindHardware{edKey()}}},
-		{"RS256", Key{Signer: behindHardware{rsaKey()}}},
-		{"ES256", Key{ID: "named", Signer: ecKey()}},
+		{"a secret", "HS256", Key{Secret: secret}},
+		{"a curve", "ES256", Key{Signer: ecKey()}},
+		{"an Edwards curve", "EdDSA", Key{Signer: edKey()}},
+		{"RSA", "RS256", Key{Signer: rsaKey()}},
+		{"a curve behind hardware", "ES256", Key{Signer: behindHardware{ecKey()}}},
+		{"an Edwards curve behind hardware", "EdDSA", Key{Signer: behindHardware{edKey()}}},
+		{"RSA behind hardware", "RS256", Key{Signer: behindHardware{rsaKey()}}},
+		{"a key with an ID", "ES256", Key{ID: "named", Signer: ecKey()}},
 	} {
-		r := ring(t, c.key)
-		token := sign(t, r, claims{Issuer: "https://as.example", Params: map[string][]string{"scope": {"openid"}}})
-		var got claims
-		if err := r.Verify(typ, token, &got); err != nil {
-			t.Errorf("%s: %v", c.alg, err)
-		}
-		if diff := cmp.Diff(claims{"https://as.example", map[string][]string{"scope": {"openid"}}}, got); diff != "" {
-			t.Errorf("%s: (-want +got)\n%s", c.alg, diff)
-		}
-		var h map[string]string
-		if err := json.Unmarshal(part(t, token, 0), &h); err != nil {
-			t.Fatal(err)
-		}
-		want := map[string]string{"alg": c.alg, "typ": typ, "kid": r.keys[0].id}
-		if diff := cmp.Diff(want, h); diff != "" {
-			t.Errorf("%s: header (-want +got)\n%s", c.alg, diff)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			r := ring(t, c.key)
+			token := sign(t, r, claims{Issuer: "https://as.example", Params: map[string][]string{"scope": {"openid"}}})
+			var got claims
+			if err := r.Verify(typ, token, &got); err != nil {
+				t.Error(err)
+			}
+			if diff := cmp.Diff(claims{"https://as.example", map[string][]string{"scope": {"openid"}}}, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			var h map[string]string
+			if err := json.Unmarshal(part(t, token, 0), &h); err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]string{"alg": c.alg, "typ": typ, "kid": r.keys[0].id}
+			if diff := cmp.Diff(want, h); diff != "" {
+				t.Errorf("header (-want +got)\n%s", diff)
+			}
+		})
 	}
 }
 
@@ -138,10 +140,12 @@ func TestNewRing(t *testing.T) {
 		{"the same key twice under two IDs", []Key{{ID: "a", Signer: ecKey()}, {ID: "b", Signer: ecKey()}}, ""},
 		{"one of each kind", []Key{{Secret: secret}, {Signer: ecKey()}, {Signer: edKey()}, {Signer: rsaKey()}}, ""},
 	} {
-		_, err := NewRing(c.keys)
-		if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.HasPrefix(err.Error(), c.err)) {
-			t.Errorf("%s: %v, want %q", c.rule, err, c.err)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			_, err := NewRing(c.keys)
+			if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.HasPrefix(err.Error(), c.err)) {
+				t.Errorf("%v, want %q", err, c.err)
+			}
+		})
 	}
 }
 
@@ -153,11 +157,15 @@ func (oddSigner) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { re
 // An ID that is derived is the same in every process, or replicas could not read
 // each other's requests, and it gives nothing of a secret away.
 func TestDerivedIDs(t *testing.T) {
-	for _, key := range []Key{{Secret: secret}, {Signer: ecKey()}, {Signer: edKey()}, {Signer: rsaKey()}} {
-		a, b := ring(t, key), ring(t, key)
-		if a.keys[0].id == "" || a.keys[0].id != b.keys[0].id {
-			t.Errorf("%s: the IDs are %q and %q", a.keys[0].alg, a.keys[0].id, b.keys[0].id)
-		}
+	for alg, key := range map[string]Key{
+		"HS256": {Secret: secret}, "ES256": {Signer: ecKey()}, "EdDSA": {Signer: edKey()}, "RS256": {Signer: rsaKey()},
+	} {
+		t.Run(alg, func(t *testing.T) {
+			a, b := ring(t, key), ring(t, key)
+			if a.keys[0].id == "" || a.keys[0].id != b.keys[0].id {
+				t.Errorf("the IDs are %q and %q", a.keys[0].id, b.keys[0].id)
+			}
+		})
 	}
 	// Processes of two versions have to find each other's keys.
 	if got := ring(t, Key{Secret: secret}).keys[0].id; got != "s3XdGnu4I_v44YYI" {
@@ -268,11 +276,13 @@ func TestOnlyWhatWasMadeHereIsAccepted(t *testing.T) {
 		{"a payload that is no object", forge(`{"alg":"HS256","kid":"k","typ":"usher-test+jwt"}`, `[1]`, secret)},
 		{"a payload that is no JSON", forge(`{"alg":"HS256","kid":"k","typ":"usher-test+jwt"}`, `x`, secret)},
 	} {
-		if err := r.Verify(typ, c.token, &claims{}); err == nil {
-			t.Errorf("%s is accepted: %.200s", c.rule, c.token)
-		} else if len(err.Error()) > 200 {
-			t.Errorf("%s: the error repeats %d bytes of the token", c.rule, len(err.Error()))
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			if err := r.Verify(typ, c.token, &claims{}); err == nil {
+				t.Errorf("it is accepted: %.200s", c.token)
+			} else if len(err.Error()) > 200 {
+				t.Errorf("the error repeats %d bytes of the token", len(err.Error()))
+			}
+		})
 	}
 }
 
@@ -311,13 +321,15 @@ func TestSize(t *testing.T) {
 		{"just too long", fits + 6, false},
 		{"much too long", 1 << 20, false},
 	} {
-		token, err := r.Sign(typ, claims{Issuer: strings.Repeat("x", c.size)})
-		if c.ok != (err == nil) || !c.ok && !errors.Is(err, ErrTooLarge) {
-			t.Errorf("%s: %d bytes, %v", c.rule, len(token), err)
-		}
-		if c.ok && r.Verify(typ, token, &claims{}) != nil {
-			t.Errorf("%s: signed and not verified", c.rule)
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			token, err := r.Sign(typ, claims{Issuer: strings.Repeat("x", c.size)})
+			if c.ok != (err == nil) || !c.ok && !errors.Is(err, ErrTooLarge) {
+				t.Errorf("%d bytes, %v", len(token), err)
+			}
+			if c.ok && r.Verify(typ, token, &claims{}) != nil {
+				t.Error("signed and not verified")
+			}
+		})
 	}
 	exact := 0
 	for _, id := range []string{"k", "kk", "kkk"} {
@@ -345,24 +357,37 @@ func TestSize(t *testing.T) {
 // inside params.
 func TestHostileNamesAndValuesStayWhereTheyAre(t *testing.T) {
 	r := ring(t, Key{Secret: secret})
-	for _, hostile := range []string{
-		`x":0,"admin`, `x":[]},"iss":"evil","y":{"z`, `"`, `\`, `\"`, "\x00", "\n", "</script>", "é", "\xff", `\u0022,"iss":"evil`, "iss", "__proto__",
+	for rule, hostile := range map[string]string{
+		"a member more":           `x":0,"admin`,
+		"another iss":             `x":[]},"iss":"evil","y":{"z`,
+		"another iss, escaped":    `\u0022,"iss":"evil`,
+		"a quote":                 `"`,
+		"a backslash":             `\`,
+		"an escaped quote":        `\"`,
+		"NUL":                     "\x00",
+		"a line break":            "\n",
+		"the end of a script":     "</script>",
+		"beyond ASCII":            "é",
+		"not UTF-8":               "\xff",
+		"the name of a claim":     "iss",
+		"the name of a prototype": "__proto__",
 	} {
-		token := sign(t, r, claims{Issuer: "i", Params: map[string][]string{hostile: {hostile}}})
-		var top map[string]json.RawMessage
-		if err := json.Unmarshal(part(t, token, 1), &top); err != nil {
-			t.Errorf("%q: the payload is no JSON any more: %v", hostile, err)
-			continue
-		}
-		var got claims
-		if err := r.Verify(typ, token, &got); err != nil {
-			t.Errorf("%q: %v", hostile, err)
-		}
-		// Bytes that are not UTF-8 cannot be in JSON; nothing that is not UTF-8 gets here.
-		same := strings.ToValidUTF8(hostile, "\ufffd")
-		if len(top) != 2 || got.Issuer != "i" || len(got.Params) != 1 || !slices.Equal(got.Params[same], []string{same}) {
-			t.Errorf("%q: the claims are %s", hostile, part(t, token, 1))
-		}
+		t.Run(rule, func(t *testing.T) {
+			token := sign(t, r, claims{Issuer: "i", Params: map[string][]string{hostile: {hostile}}})
+			var top map[string]json.RawMessage
+			if err := json.Unmarshal(part(t, token, 1), &top); err != nil {
+				t.Fatalf("the payload is no JSON any more: %v", err)
+			}
+			var got claims
+			if err := r.Verify(typ, token, &got); err != nil {
+				t.Error(err)
+			}
+			// Bytes that are not UTF-8 cannot be in JSON; nothing that is not UTF-8 gets here.
+			same := strings.ToValidUTF8(hostile, "\ufffd")
+			if len(top) != 2 || got.Issuer != "i" || len(got.Params) != 1 || !slices.Equal(got.Params[same], []string{same}) {
+				t.Errorf("the claims are %s", part(t, token, 1))
+			}
+		})
 	}
 }
 
@@ -419,9 +444,11 @@ func TestPublicKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, key := range []Key{{ID: "e", Signer: ecKey()}, {ID: "d", Signer: edKey()}, {ID: "r", Signer: rsaKey()}} {
-		if err := reader.Verify(typ, sign(t, ring(t, key), claims{}), &claims{}); err != nil {
-			t.Errorf("key %s: %v", key.ID, err)
-		}
+		t.Run("key "+key.ID, func(t *testing.T) {
+			if err := reader.Verify(typ, sign(t, ring(t, key), claims{}), &claims{}); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 	if reader.Verify(typ, sign(t, ring(t, Key{ID: "h", Secret: secret}), claims{}), &claims{}) == nil {
 		t.Error("the public keys verify what a secret signed")
@@ -459,13 +486,15 @@ func TestParsePublic(t *testing.T) {
 		{"a byte more", public + strings.Repeat(" ", 64<<10-len(public)+1), false},
 		{"keys of other kinds are left out", strings.Replace(public, `[`, `[`+symmetric+`,`+private+`,`, 1), true},
 	} {
-		r, err := ParsePublic([]byte(c.set))
-		if c.ok != (err == nil) {
-			t.Errorf("%s: %v", c.rule, err)
-		}
-		if c.ok && len(r.keys) != 1 {
-			t.Errorf("%s: %d keys", c.rule, len(r.keys))
-		}
+		t.Run(c.rule, func(t *testing.T) {
+			r, err := ParsePublic([]byte(c.set))
+			if c.ok != (err == nil) {
+				t.Error(err)
+			}
+			if c.ok && len(r.keys) != 1 {
+				t.Errorf("%d keys", len(r.keys))
+			}
+		})
 	}
 }
 
