@@ -149,6 +149,29 @@ func ExamplePendingReader() {
 	// true
 }
 
+// How the clients of most kinds are registered. The last of them lacks its PrivateUseSchemes.
+func ExampleCheckClient() {
+	for _, client := range []authorize.Client{
+		{ID: "website", RedirectURIs: []string{"https://app.example/callback"}}, // with a secret at the token endpoint
+		{ID: "single page", Public: true, RedirectURIs: []string{"https://app.example/callback"}},
+		{ID: "command line", Public: true, RedirectURIs: []string{"http://127.0.0.1/callback", "http://localhost/callback"}}, // any port
+		{ID: "phone", Public: true, RedirectURIs: []string{"com.example.app:/callback"}},
+		{ID: "editor", Public: true, RedirectURIs: []string{"cursor://callback"}, PrivateUseSchemes: []string{"cursor"}},
+		{ID: "no PKCE", RedirectURIs: []string{"https://app.example/callback"}, PKCEOptional: true},
+		{ID: "fragment", RedirectURIs: []string{"https://app.example/callback"}, ResponseModes: []string{"query", "fragment"}},
+		{ID: "no browser", OutOfBand: authorize.OutOfBandAuto},
+		{ID: "own", FirstParty: true, RedirectURIs: []string{"https://app.example/callback"}}, // nobody is asked for consent
+		{ID: "registered itself", Unvetted: true, RedirectURIs: []string{"https://app.example/callback"}},
+		{ID: "wrong", Public: true, RedirectURIs: []string{"cursor://callback"}},
+	} {
+		if err := authorize.CheckClient(client); err != nil {
+			fmt.Println(client.ID+":", err)
+		}
+	}
+	// Output:
+	// wrong: Client.RedirectURIs[0]: redirect URI "cursor://callback" has the scheme "cursor", which is neither https nor a private-use one such as com.example.app: if it belongs to an app of this client, put it into Client.PrivateUseSchemes, in the same letters
+}
+
 func ExampleCheckRedirectURI() {
 	fmt.Println(authorize.CheckRedirectURI("https://app.example/callback"))
 	fmt.Println(authorize.CheckRedirectURI("http://app.example/callback"))

@@ -110,10 +110,8 @@ func Example_tokenEndpoint() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		form := url.Values{
-			"grant_type": {"authorization_code"}, "code": page.URL.Query()["code"], "redirect_uri": {callback},
-			"code_verifier": {flow.Verifier}, "client_id": {id},
-		}
+		form := url.Values{"grant_type": {"authorization_code"}, "client_id": {id}, "code": page.URL.Query()["code"]}
+		form["redirect_uri"], form["code_verifier"] = []string{callback}, []string{flow.Verifier}
 		for _, secret := range secrets {
 			form.Set("client_secret", secret)
 			page, err := browser.PostFrom(callback, issuer+"/token", form)
