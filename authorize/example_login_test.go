@@ -81,7 +81,6 @@ func Example_loginPage() {
 	mux.Handle("/authorize", endpoint)
 	mux.Handle("/login", http.NewCrossOriginProtection().Handler(loginPage(endpoint, sessions)))
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "home") })
-
 	browser := authorizetest.NewBrowser()
 	browser.Handle(issuer, mux)
 	wiki := authorizetest.Client{Issuer: issuer, ID: "wiki", RedirectURI: callback, Scopes: []string{"openid"}}
@@ -94,10 +93,12 @@ func Example_loginPage() {
 		return page
 	}
 	page := see(browser.Open(wiki.Start(url.Values{"ui_locales": {"fr en"}, "login_hint": {"alice"}}).URL))
-	page = see(page.Submit(url.Values{"password": {"guess"}}))
-	see(page.Submit(url.Values{"password": {"correct horse"}}))
+	see(see(page.Submit(url.Values{"password": {"guess"}})).Submit(url.Values{"password": {"correct horse"}}))
 	see(see(browser.Open(wiki.Start(url.Values{"prompt": {"login"}}).URL)).Submit(nil, "Cancel"))
-	see(see(browser.Open(issuer + "/login")).Submit(url.Values{"username": {"alice"}, "password": {"correct horse"}}))
+	alice := url.Values{"username": {"alice"}, "password": {"correct horse"}}
+	see(see(browser.Open(issuer + "/login")).Submit(alice))
+	forged, err := browser.PostFrom("https://evil.example/", issuer+"/login", alice)
+	fmt.Println("from another site:", forged.Status, err)
 	// Output:
 	// accounts.example/login [Connexion The wiki OK Cancel]
 	// accounts.example/login [Connexion The wiki Wrong name or password. OK Cancel]
@@ -106,4 +107,5 @@ func Example_loginPage() {
 	// wiki.example/callback [access_denied]
 	// accounts.example/login [Sign in OK]
 	// accounts.example/ [home]
+	// from another site: 403 <nil>
 }
