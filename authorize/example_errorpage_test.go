@@ -16,8 +16,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// Return.URL is proven, so it is safe. Without safeURL, html/template drops the URL of an app, such
-// as com.example.app:/callback.
+// Return.URL is proven, and may be that of an app, such as com.example.wiki:/callback: without
+// safeURL, html/template would drop it.
 var errorHTML = template.Must(template.New("error").Funcs(template.FuncMap{
 	"safeURL": func(proven string) template.URL { return template.URL(proven) },
 }).Parse(`<!DOCTYPE html>
@@ -61,9 +61,9 @@ func errorPage(w http.ResponseWriter, r *http.Request, p authorize.PageError) {
 // A whole error page in the style and the languages of the host. The user can read out the id,
 // which is in the log too, and goes on to the client where there is a way.
 func Example_errorPage() {
-	const issuer, callback = "https://accounts.example", "https://wiki.example/callback"
+	const issuer, callback = "https://accounts.example", "com.example.wiki:/callback"
 	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
-		{ID: "wiki", RedirectURIs: []string{callback}, Scopes: []string{"openid"}},
+		{ID: "wiki", Public: true, RedirectURIs: []string{callback}, Scopes: []string{"openid"}},
 	}})
 	now := time.Now()
 	nobody := func(*http.Request) (*session.Session, error) { return nil, nil }
@@ -86,7 +86,7 @@ func Example_errorPage() {
 		}
 		text := regexp.MustCompile("<[^>]*>").ReplaceAllString(page.Body, " ")
 		text = regexp.MustCompile("[A-Z2-7]{12}").ReplaceAllString(text, "ID")
-		fmt.Println(page.Status, page.URL.Host, append(strings.Fields(text), page.URL.Query()["error"]...))
+		fmt.Println(page.Status, page.URL.Scheme, append(strings.Fields(text), page.URL.Query()["error"]...))
 		return page
 	}
 	wiki := authorizetest.Client{Issuer: issuer, ID: "wiki", RedirectURI: callback, Scopes: []string{"openid"}}
@@ -94,10 +94,10 @@ func Example_errorPage() {
 	page := see(browser.Open(wiki.Start().URL))
 	now = now.Add(time.Hour) // too late
 	page = see(browser.Open(issuer + "/authorize?" + page.URL.RawQuery))
-	see(page.Click("To wiki.example"))
+	see(page.Click("To com.example.wiki:"))
 	// Output:
-	// 400 accounts.example [Application inconnue. ID]
-	// 200 accounts.example [login]
-	// 400 accounts.example [This took too long. To wiki.example ID]
-	// 0 wiki.example [access_denied]
+	// 400 https [Application inconnue. ID]
+	// 200 https [login]
+	// 400 https [This took too long. To com.example.wiki: ID]
+	// 0 com.example.wiki [access_denied]
 }

@@ -97,7 +97,7 @@ func ExampleSessionFunc() {
 	ask(table.ofCookie, "Cookie", "__Host-app=guess")
 	ask(table.ofToken, "Authorization", "Bearer r4nd0m")
 	ask(ofSignedCookie, "Cookie", "__Host-signed="+signed("bob", at))
-	ask(ofSignedCookie, "Cookie", "__Host-signed="+signed("bob", at)+"0")
+	ask(ofSignedCookie, "Cookie", "__Host-signed="+strings.Replace(signed("bob", at), "626f62", "657665", 1)) // eve
 	ask(ofSignedCookie, "Cookie", "__Host-signed="+signed("bob", at.Add(-24*time.Hour)))
 	// Output:
 	// alice true <nil>
