@@ -32,7 +32,8 @@ func noFormPost(_ context.Context, r *authorize.Request) error {
 // it. The text of an Explanation has all rules, for the row that fails.
 func ExampleHandler_Explain() {
 	client := authorizetest.Client{
-		Issuer: "https://accounts.example", ID: "payroll", RedirectURI: "https://payroll.example/callback", Scopes: []string{"salary"},
+		Issuer: "https://accounts.example", ID: "payroll", RedirectURI: "https://payroll.example/callback",
+		Scopes: []string{"salary"},
 	}
 	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
 		{ID: client.ID, RedirectURIs: []string{client.RedirectURI}, Scopes: client.Scopes},

@@ -58,8 +58,10 @@ func (p *replica) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // A sign-in that begins at one replica, goes on at another and ends at the first, while the keys
 // change. What replicas have in common is the issuer, the keys and all stores.
 func Example_replicas() {
-	wiki := authorizetest.Client{Issuer: "https://accounts.example", ID: "wiki", RedirectURI: "https://wiki.example/callback"}
-	wiki.Scopes = []string{"openid"}
+	wiki := authorizetest.Client{
+		Issuer: "https://accounts.example", ID: "wiki", RedirectURI: "https://wiki.example/callback",
+		Scopes: []string{"openid"},
+	}
 	all := shared{sessions: session.NewMemory(session.MemoryConfig{}), store: authorize.NewMemory(authorize.MemoryConfig{
 		Clients: []authorize.Client{{ID: wiki.ID, RedirectURIs: []string{wiki.RedirectURI}, Scopes: wiki.Scopes}},
 	})}
@@ -70,7 +72,9 @@ func Example_replicas() {
 	signIn := func(one, other *replica) error {
 		var answers http.Handler = one
 		browser := authorizetest.NewBrowser()
-		browser.Handle(wiki.Issuer, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answers.ServeHTTP(w, r) }))
+		browser.Handle(wiki.Issuer, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			answers.ServeHTTP(w, r)
+		}))
 		flow := wiki.Start()
 		page, err := browser.Open(flow.URL)
 		if err != nil {

@@ -154,11 +154,11 @@ func ExampleCheckClient() {
 	for _, client := range []authorize.Client{
 		{ID: "website", RedirectURIs: []string{"https://app.example/callback"}}, // with a secret at the token endpoint
 		{ID: "single page", Public: true, RedirectURIs: []string{"https://app.example/callback"}},
-		{ID: "command line", Public: true, RedirectURIs: []string{"http://127.0.0.1/callback", "http://localhost/callback"}}, // any port
+		{ID: "command line", Public: true, RedirectURIs: []string{"http://127.0.0.1/", "http://localhost/"}}, // any port
 		{ID: "phone", Public: true, RedirectURIs: []string{"com.example.app:/callback"}},
 		{ID: "editor", Public: true, RedirectURIs: []string{"cursor://callback"}, PrivateUseSchemes: []string{"cursor"}},
 		{ID: "no PKCE", RedirectURIs: []string{"https://app.example/callback"}, PKCEOptional: true},
-		{ID: "fragment", RedirectURIs: []string{"https://app.example/callback"}, ResponseModes: []string{"query", "fragment"}},
+		{ID: "fragment", RedirectURIs: []string{"https://app.example/"}, ResponseModes: []string{"query", "fragment"}},
 		{ID: "no browser", OutOfBand: authorize.OutOfBandAuto},
 		{ID: "own", FirstParty: true, RedirectURIs: []string{"https://app.example/callback"}}, // nobody is asked for consent
 		{ID: "registered itself", Unvetted: true, RedirectURIs: []string{"https://app.example/callback"}},
