@@ -35,7 +35,11 @@ func (t *tokenEndpoint) exchange(r *http.Request) (map[string]any, error) {
 	if known, found := t.secrets[client]; !found || known != sha256.Sum256([]byte(secret)) {
 		return nil, oautherr.InvalidClient
 	}
-	if r.PostFormValue("grant_type") != "authorization_code" {
+	switch r.PostFormValue("grant_type") {
+	case "authorization_code":
+	case "":
+		return nil, oautherr.InvalidRequest
+	default:
 		return nil, oautherr.Code("unsupported_grant_type")
 	}
 	hash := sha256.Sum256([]byte(r.PostFormValue("code")))
@@ -94,13 +98,11 @@ func Example_tokenEndpoint() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	token := &tokenEndpoint{endpoint: endpoint, tokens: map[[32]byte]string{}, secrets: map[string][32]byte{
-		"wiki": sha256.Sum256([]byte("s3cr3t")), "app": sha256.Sum256(nil),
-	}}
+	token := &tokenEndpoint{endpoint: endpoint, tokens: map[[32]byte]string{}}
+	token.secrets = map[string][32]byte{"wiki": sha256.Sum256([]byte("s3cr3t")), "app": sha256.Sum256(nil)}
 	mux := http.NewServeMux()
 	mux.Handle("/authorize", endpoint)
 	mux.Handle("/token", authorize.CORS(token, http.MethodPost))
-
 	browser := authorizetest.NewBrowser()
 	browser.Handle(issuer, mux)
 	present := func(id string, secrets ...string) {
