@@ -27,7 +27,8 @@
 //
 // The endpoint asks who is signed in through [SessionStore]. Most hosts need only
 // [SessionFunc] with a function of a few lines around the sessions that they have. A host
-// without sessions uses session.NewCookies of the package session beside this one.
+// without sessions uses session.NewCookies of the package session beside this one. The
+// Example of [SessionFunc] has three kinds of sessions.
 //
 // Set Session.AuthTime to the time at which the user last proved who they are: prompt=login
 // and max_age are decided by it. Set Session.ID to a hash of the id of your session, never
@@ -42,6 +43,7 @@
 // The login page is opened with req in its query and keeps it there, as an empty form
 // action does. When the user has signed in, it calls [Handler.Resume]; the button "Cancel"
 // calls [Handler.Deny]. [Handler.Pending] tells the page who asks and why the user is there.
+// The Example (LoginPage) is a whole login page.
 //
 // Most hosts need only this. A page in another process, on the same host, reads req with
 // [PendingReader] and the public keys that [Handler.PendingKeysHandler] serves. One that
@@ -66,18 +68,18 @@
 // [Consent] asks the user to agree. Its page shows the client's name, where the response
 // goes and the scopes, and ends with [Handler.Grant] or [Handler.Deny]. What was agreed to
 // is remembered in a [ConsentStore], where the user can see and revoke it. A request for
-// more asks again.
+// more asks again. The Example (ConsentPage) is a whole consent page.
 //
 // Every other page that a user has to pass is an [Interaction]: a name, whether it is
 // needed, and where its page is. It ends with [Handler.Complete]. One with the Prompt
 // "select_account" is for choosing among several accounts, and comes before consent; the
 // others come after it. Such a page takes the user's no first, with Deny. Then it compares
 // who is signed in with Pending.Subject and calls Resume if they differ: another account
-// may be active by now.
+// may be active by now. The Example (AccountChoice) has several accounts in one browser.
 //
 // [Config].Allow is the host's access policy, and [Config].CheckRequest the host's own rules
 // for requests. [Handler.Explain] tells in a test what they and all other rules do with a
-// request.
+// request; its Example is such a test.
 //
 // # Errors
 //
@@ -90,7 +92,8 @@
 // Most hosts need only the page that is built in. [Config].ErrorPage writes one in the
 // host's style; [Config].ErrorURL sends the browser to a page of the host; [ErrorJSON] is for
 // endpoints that only programs use. Each gets a [Reason] out of a closed set. Pages of the
-// host show a failed call of this package with [Handler.ShowError].
+// host show a failed call of this package with [Handler.ShowError]. The Example (ErrorPage)
+// is a whole error page.
 //
 // What a developer does wrong is found by [New] or [CheckClient], which name the field, or
 // is in the log with the field and the way to mend it.
@@ -100,14 +103,16 @@
 // It is the host's, because tokens are. It authenticates the client, calls [Handler.Redeem]
 // and issues what it likes for the [Code] that it gets. Redeem checks client, redirect URI,
 // expiry and PKCE before it takes the code, so a wrong redemption does not use it up. The
-// second redemption of a code is a [ReplayError]: revoke what was issued for it.
+// second redemption of a code is a [ReplayError]: revoke what was issued for it. The Example
+// (TokenEndpoint) is a whole token endpoint.
 //
 // # Metadata
 //
 // [Handler.MetadataHandler] serves the documents of RFC 8414 and OpenID Connect Discovery
 // from the running configuration, so that what they say is what is done. What only the host
 // knows, such as token_endpoint and jwks_uri, it adds. [CORS] is for the documents and
-// endpoints that scripts of other origins read, never for the authorization endpoint.
+// endpoints that scripts of other origins read, never for the authorization endpoint. The
+// Example of MetadataHandler has both, and the addresses.
 //
 // # Mounting and proxies
 //
@@ -140,7 +145,7 @@
 //   - Methods are called from many goroutines at once. Values are handed over: neither side
 //     changes one afterwards, so a store that keeps one keeps a copy.
 //   - A store that keeps bytes keeps what MarshalBinary gives: see [Code.MarshalBinary]. The
-//     form is the same in every release, and the Store example is such a store.
+//     form is the same in every release, and the Example (Store) is such a store.
 //   - What a store returns is checked again. A client is looked up once in each request, so
 //     a ClientStore that asks another server should have a cache.
 //
@@ -152,7 +157,7 @@
 // A request that waits is in the browser, so any replica can go on with it. Replicas share
 // [Config].Issuer, [Config].Endpoint, [Config].Keys and all stores, that of the sessions too.
 // To change keys, put the new one second on every replica, then first, and keep the old one
-// for PendingLifetime.
+// for PendingLifetime. The Example (Replicas) does so.
 //
 // # Logs
 //

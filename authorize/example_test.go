@@ -5,16 +5,13 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
-	oautherr "github.com/usher-auth/usher/errors"
 	"github.com/usher-auth/usher/pkce"
 	"github.com/usher-auth/usher/session"
 )
@@ -88,62 +85,11 @@ func ExampleNew_misconfigured() {
 	// Output: authorize: Config.Issuer is "http://accounts.example": http is allowed on loopback only, use https
 }
 
-func ExampleHandler_Redeem() {
-	endpoint, err := authorize.New(exampleConfig())
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	redemption := authorize.Redemption{
-		Code:        visit(endpoint, requestURL()).Query().Get("code"),
-		ClientID:    "wiki",
-		RedirectURI: "https://wiki.example/callback",
-		Verifier:    verifier,
-	}
-	code, err := endpoint.Redeem(context.Background(), redemption)
-	fmt.Println(code.Subject, code.Scopes, err)
-
-	_, err = endpoint.Redeem(context.Background(), redemption)
-	var replay *authorize.ReplayError
-	fmt.Println(errors.As(err, &replay), errors.Is(err, oautherr.InvalidGrant))
-	// Output:
-	// alice [openid] <nil>
-	// true true
-}
-
-// A host tests its policy without a browser: alice signed in an hour ago, and the client
-// accepts a minute.
-func ExampleHandler_Explain() {
-	endpoint, err := authorize.New(exampleConfig())
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	alice := &session.Session{Subject: "alice", AuthTime: time.Now().Add(-time.Hour)}
-	_, query, _ := strings.Cut(requestURL("max_age", "60"), "?")
-	explained := endpoint.Explain(context.Background(), query, alice)
-	fmt.Println(explained.Action, explained.Reason)
-
-	_, query, _ = strings.Cut(requestURL("scope", "openid admin"), "?")
-	explained = endpoint.Explain(context.Background(), query, alice)
-	for _, check := range explained.Checks {
-		if !check.Passed {
-			fmt.Println(check.Name, check.Section)
-			fmt.Println(check.Detail)
-		}
-	}
-	fmt.Println(explained.Action, explained.RedirectURI)
-	// Output:
-	// login max_age
-	// every scope is known and open to the client RFC 6749 §3.3
-	// invalid_scope: A requested scope is missing, unknown or not open to this client.: "admin" is not among the client's Scopes
-	// error https://wiki.example/callback
-}
-
 // Users have to accept new terms before any client gets an answer.
 func ExampleInteraction() {
 	accepted := map[string]bool{}
 	config := exampleConfig()
+	// region terms
 	config.Interactions = []authorize.Interaction{{
 		Name: "terms",
 		Needed: func(_ context.Context, s *session.Session, _ *authorize.Request) (bool, error) {
@@ -151,6 +97,7 @@ func ExampleInteraction() {
 		},
 		Page: "/terms",
 	}}
+	// endregion
 	endpoint, err := authorize.New(config)
 	if err != nil {
 		fmt.Println(err)
@@ -166,7 +113,8 @@ func ExampleInteraction() {
 	// wiki.example
 }
 
-// A login page in another process reads the request with the public keys only.
+// A login page in another process reads the request with the public keys only. At its end it
+// sends the browser to ResumeURL or DenyURL.
 func ExamplePendingReader() {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -195,7 +143,33 @@ func ExamplePendingReader() {
 		return
 	}
 	fmt.Println(pending.Request.ClientID, pending.Request.LoginHint, pending.Reason)
-	// Output: wiki alice@example.com prompt_login
+	fmt.Println(pending.ResumeURL == "https://accounts.example/authorize?req="+pending.JWT)
+	// Output:
+	// wiki alice@example.com prompt_login
+	// true
+}
+
+// How the clients of most kinds are registered. The last of them lacks its PrivateUseSchemes.
+func ExampleCheckClient() {
+	for _, client := range []authorize.Client{
+		{ID: "website", RedirectURIs: []string{"https://app.example/callback"}}, // with a secret at the token endpoint
+		{ID: "single page", Public: true, RedirectURIs: []string{"https://app.example/callback"}},
+		{ID: "command line", Public: true, RedirectURIs: []string{"http://127.0.0.1/", "http://localhost/"}}, // any port
+		{ID: "phone", Public: true, RedirectURIs: []string{"com.example.app:/callback"}},
+		{ID: "editor", Public: true, RedirectURIs: []string{"cursor://callback"}, PrivateUseSchemes: []string{"cursor"}},
+		{ID: "no PKCE", RedirectURIs: []string{"https://app.example/callback"}, PKCEOptional: true},
+		{ID: "fragment", RedirectURIs: []string{"https://app.example/"}, ResponseModes: []string{"query", "fragment"}},
+		{ID: "no browser", OutOfBand: authorize.OutOfBandAuto},
+		{ID: "own", FirstParty: true, RedirectURIs: []string{"https://app.example/callback"}}, // nobody is asked for consent
+		{ID: "registered itself", Unvetted: true, RedirectURIs: []string{"https://app.example/callback"}},
+		{ID: "wrong", Public: true, RedirectURIs: []string{"cursor://callback"}},
+	} {
+		if err := authorize.CheckClient(client); err != nil {
+			fmt.Println(client.ID+":", err)
+		}
+	}
+	// Output:
+	// wrong: Client.RedirectURIs[0]: redirect URI "cursor://callback" has the scheme "cursor", which is neither https nor a private-use one such as com.example.app: if it belongs to an app of this client, put it into Client.PrivateUseSchemes, in the same letters
 }
 
 func ExampleCheckRedirectURI() {

@@ -86,23 +86,20 @@ var wiki = authorizetest.Client{
 // A whole sign-in, from the request of a client to the redemption of its code.
 func Example() {
 	mux, endpoint := newProgram()
+	// region browser
 	browser := authorizetest.NewBrowser()
-	browser.Handle("https://accounts.example", mux)
+	browser.Handle("https://accounts.example", mux) // your program
 
 	flow := wiki.Start()
-	page, err := browser.OpenFrom("https://wiki.example/", flow.URL)
+	login, err := browser.OpenFrom("https://wiki.example/", flow.URL)
+	if err != nil {
+		log.Fatal(err) // t.Fatal(err) in a test
+	}
+	back, err := login.Submit(url.Values{"username": {"alice"}, "password": {"correct horse"}}, "Sign in")
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("the browser is at", page.URL.Path)
-
-	page, err = page.Submit(url.Values{"username": {"alice"}, "password": {"correct horse"}}, "Sign in")
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println("the browser leaves for", page.URL.Host, page.Left)
-
-	code, err := flow.Check(page.Request)
+	code, err := flow.Check(back.Request) // state, iss and exactly one code
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -110,12 +107,15 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	// endregion
+	fmt.Println("the browser was at", login.URL.Path)
+	fmt.Println("the browser leaves for", back.URL.Host, back.Left)
 	fmt.Println(record.Subject, record.Scopes, record.Nonce == flow.Nonce)
 
 	_, err = endpoint.Redeem(context.Background(), flow.Redemption(code))
 	fmt.Println("a second time:", errors.Is(err, oautherr.InvalidGrant))
 	// Output:
-	// the browser is at /login
+	// the browser was at /login
 	// the browser leaves for wiki.example true
 	// alice [openid] true
 	// a second time: true

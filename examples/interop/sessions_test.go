@@ -14,42 +14,48 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// The adapters that the README shows, each with a login page of the kind that its
-// users have.
+// Adapters for the sessions of others, each with a login page of the kind that its users
+// have.
 func TestSessionsOfOthers(t *testing.T) {
 	manager := scs.New()
+	// region scs
+	fromSCS := authorize.SessionFunc(func(r *http.Request) (*session.Session, error) {
+		user := manager.GetString(r.Context(), "user_id")
+		if user == "" {
+			return nil, nil
+		}
+		signedInAt := time.Unix(manager.GetInt64(r.Context(), "auth_time"), 0)
+		return &session.Session{Subject: user, AuthTime: signedInAt}, nil
+	})
+	// endregion
 	store := sessions.NewCookieStore([]byte("0123456789abcdef0123456789abcdef"))
+	// region gorilla
+	fromGorilla := authorize.SessionFunc(func(r *http.Request) (*session.Session, error) {
+		s, err := store.Get(r, "app")
+		if err != nil {
+			return nil, nil // a cookie that cannot be read is nobody
+		}
+		user, _ := s.Values["user_id"].(string)
+		signedInAt, _ := s.Values["auth_time"].(int64)
+		return &session.Session{Subject: user, AuthTime: time.Unix(signedInAt, 0)}, nil
+	})
+	// endregion
 	for name, host := range map[string]struct {
 		sessions authorize.SessionStore
 		signIn   func(w http.ResponseWriter, r *http.Request, user string) error
 		wrap     func(http.Handler) http.Handler
 	}{
 		"scs": {
-			sessions: authorize.SessionFunc(func(r *http.Request) (*session.Session, error) {
-				user := manager.GetString(r.Context(), "user_id")
-				if user == "" {
-					return nil, nil
-				}
-				signedInAt := time.Unix(manager.GetInt64(r.Context(), "auth_time"), 0)
-				return &session.Session{Subject: user, AuthTime: signedInAt}, nil
-			}),
+			sessions: fromSCS,
 			signIn: func(_ http.ResponseWriter, r *http.Request, user string) error {
 				manager.Put(r.Context(), "user_id", user)
 				manager.Put(r.Context(), "auth_time", time.Now().Unix())
 				return manager.RenewToken(r.Context())
 			},
-			wrap: manager.LoadAndSave,
+			wrap: manager.LoadAndSave, // around the endpoint too
 		},
 		"gorilla": {
-			sessions: authorize.SessionFunc(func(r *http.Request) (*session.Session, error) {
-				s, err := store.Get(r, "app")
-				if err != nil {
-					return nil, nil
-				}
-				user, _ := s.Values["user_id"].(string)
-				signedInAt, _ := s.Values["auth_time"].(int64)
-				return &session.Session{Subject: user, AuthTime: time.Unix(signedInAt, 0)}, nil
-			}),
+			sessions: fromGorilla,
 			signIn: func(w http.ResponseWriter, r *http.Request, user string) error {
 				s, _ := store.Get(r, "app")
 				s.Values["user_id"], s.Values["auth_time"] = user, time.Now().Unix()

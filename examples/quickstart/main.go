@@ -49,7 +49,7 @@ func main() {
 		log.Fatal(err, " (another address: -addr 127.0.0.1:0)")
 	}
 	base := "http://" + listener.Addr().String()
-	// README begin
+	// region host
 	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
 		{ID: "demo", Name: "Demo", Public: true, RedirectURIs: []string{base + "/"}, Scopes: []string{"openid"}},
 	}})
@@ -76,7 +76,7 @@ func main() {
 		}
 	})
 	http.Handle("/login", http.NewCrossOriginProtection().Handler(login))
-	// README end
+	// endregion
 	client := &client{issuer: base, redeem: endpoint.Redeem}
 	http.HandleFunc("GET /{$}", client.page)
 	signOut := func(w http.ResponseWriter, r *http.Request) {

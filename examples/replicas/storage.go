@@ -29,6 +29,8 @@ type stores struct {
 // places say where to find a storage; all empty is this process.
 type places struct{ PostgreSQL, Redis, SQLite string }
 
+// region open
+
 // open returns the stores. A program of your own has one of these lines.
 func (p places) open(ctx context.Context, clients ...authorize.Client) (stores, error) {
 	// README begin
@@ -47,6 +49,8 @@ func (p places) open(ctx context.Context, clients ...authorize.Client) (stores, 
 	// README end
 	return stores{}, errors.New("an SQLite file has room for everything: name no other storage with it")
 }
+
+// endregion
 
 // kinds says in words which storage is meant.
 func (p places) kinds() string {

@@ -1,0 +1,107 @@
+package authorize_test
+
+import (
+	"context"
+	"fmt"
+	"html/template"
+	"log"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/authorizetest"
+	"github.com/usher-auth/usher/session"
+)
+
+// The form has no action, so it is sent to the address of the page, which has req in it.
+var consentHTML = template.Must(template.New("consent").Parse(`<!DOCTYPE html>
+<h1>{{.Request.Client.DisplayName}} asks {{.User}} for</h1> <form method="post">
+{{range .Request.Scopes}}<label><input type="checkbox" name="scope" value="{{.}}" checked> {{.}}</label> {{end}}
+{{range .Claims}}<p>and your {{.}}</p> {{end}}<p>The answer goes to {{.Request.RedirectHost}}.</p>
+<button name="decision" value="allow">Yes</button> <button name="decision" value="deny">No</button></form>`))
+
+func consentPage(endpoint *authorize.Handler, sessions authorize.SessionStore) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.PostFormValue("decision") == "deny" {
+			endpoint.Deny(w, r) // a no counts, whoever is signed in by now
+			return
+		}
+		pending, err := endpoint.Pending(r)
+		if err != nil {
+			endpoint.ShowError(w, r, err)
+			return
+		}
+		current, err := sessions.Session(r)
+		switch {
+		case err != nil:
+			endpoint.ShowError(w, r, err)
+		case !current.SignedIn() || current.Subject != pending.Subject:
+			endpoint.Resume(w, r) // another user by now, who is asked in turn
+		case r.PostFormValue("decision") == "allow":
+			endpoint.Grant(w, r, authorize.Granted{Scopes: r.PostForm["scope"]})
+		default:
+			idToken, userInfo := pending.Request.ClaimsBeyondScopes()
+			claims := slices.Compact(slices.Sorted(slices.Values(append(idToken, userInfo...))))
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			w.Header().Set("Cache-Control", "no-store")
+			w.Header().Set("Referrer-Policy", "same-origin")
+			w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'") // no form-action
+			consentHTML.Execute(w, map[string]any{"Request": pending.Request, "User": current.Subject, "Claims": claims})
+		}
+	}
+}
+
+// A whole consent page. It says who asks, for what, and where the answer goes; the user may
+// grant less than is asked for. A real page has words of its own for each scope.
+func Example_consentPage() {
+	const issuer, callback = "https://accounts.example", "https://wiki.example/callback"
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
+		{ID: "wiki", Name: "The wiki", RedirectURIs: []string{callback}, Scopes: []string{"openid", "email"}},
+	}})
+	user, signedIn := "alice", time.Now()
+	sessions := authorize.SessionFunc(func(*http.Request) (*session.Session, error) {
+		return &session.Session{Subject: user, AuthTime: signedIn}, nil
+	})
+	endpoint, err := authorize.New(authorize.Config{
+		Issuer: issuer, Clients: memory, Codes: memory, Sessions: sessions, Login: authorize.LoginURL("/login"),
+		// region consent
+		Consent: &authorize.Consent{Page: "/consent", Store: memory},
+		// endregion
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/authorize", endpoint)
+	mux.Handle("/consent", http.NewCrossOriginProtection().Handler(consentPage(endpoint, sessions)))
+
+	browser := authorizetest.NewBrowser()
+	browser.Handle(issuer, mux)
+	wiki := authorizetest.Client{Issuer: issuer, ID: "wiki", RedirectURI: callback, Scopes: []string{"openid", "email"}}
+	see := func(page *authorizetest.Page, err error) *authorizetest.Page {
+		if err != nil {
+			log.Fatal(err)
+		}
+		text := regexp.MustCompile("<[^>]*>").ReplaceAllString(page.Body, " ")
+		fmt.Println(page.URL.Host+page.URL.Path, append(strings.Fields(text), page.URL.Query()["error"]...))
+		return page
+	}
+	page := see(browser.Open(wiki.Start(url.Values{"claims": {`{"userinfo":{"phone_number":null}}`}}).URL))
+	user = "bob" // who signs in in another tab
+	page = see(page.Submit(nil, "Yes"))
+	see(page.Submit(url.Values{"scope": {"openid"}}, "Yes"))
+	granted, err := memory.ListConsents(context.Background(), "bob") // for a page to revoke it: DeleteConsent
+	fmt.Println(len(granted), granted[0].ClientID, granted[0].Scopes, granted[0].UserInfoClaims, err)
+	see(see(browser.Open(wiki.Start().URL)).Submit(nil, "No"))
+	// Output:
+	// accounts.example/consent [The wiki asks alice for openid email and your phone_number The answer goes to wiki.example. Yes No]
+	// accounts.example/consent [The wiki asks bob for openid email and your phone_number The answer goes to wiki.example. Yes No]
+	// wiki.example/callback []
+	// 1 wiki [openid] [phone_number] <nil>
+	// accounts.example/consent [The wiki asks bob for openid email The answer goes to wiki.example. Yes No]
+	// wiki.example/callback [access_denied]
+}

@@ -1,0 +1,85 @@
+package authorize_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/authorizetest"
+	oautherr "github.com/usher-auth/usher/errors"
+	"github.com/usher-auth/usher/session"
+)
+
+// staffOnly is a Config.Allow: the payroll is for the staff.
+func staffOnly(_ context.Context, s *session.Session, r *authorize.Request) (bool, error) {
+	return r.ClientID != "payroll" || slices.Contains([]string{"alice", "carol"}, s.Subject), nil
+}
+
+// noFormPost is a Config.CheckRequest: this host answers by redirects only.
+func noFormPost(_ context.Context, r *authorize.Request) error {
+	if r.ResponseMode == "form_post" {
+		return oautherr.InvalidRequest.With("response_mode form_post is not supported here.")
+	}
+	return nil
+}
+
+// A host tests its policy in a table, without a browser: who asks for what, and what becomes of
+// it. The text of an Explanation has all rules, for the row that fails.
+func ExampleHandler_Explain() {
+	client := authorizetest.Client{
+		Issuer: "https://accounts.example", ID: "payroll", RedirectURI: "https://payroll.example/callback",
+		Scopes: []string{"salary"},
+	}
+	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
+		{ID: client.ID, RedirectURIs: []string{client.RedirectURI}, Scopes: client.Scopes},
+	}})
+	endpoint, err := authorize.New(authorize.Config{
+		Issuer: client.Issuer, Clients: memory, Codes: memory, Login: authorize.LoginURL("/login"),
+		Sessions: authorize.SessionFunc(func(*http.Request) (*session.Session, error) { return nil, nil }),
+		Allow:    staffOnly, CheckRequest: noFormPost,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	staff := &session.Session{Subject: "alice", AuthTime: time.Now().Add(-time.Hour)}
+	guest := &session.Session{Subject: "mallory", AuthTime: time.Now()}
+	for _, test := range []struct {
+		rule   string
+		user   *session.Session
+		change url.Values // of a plain request
+		want   authorize.Action
+	}{
+		{"the staff may", staff, nil, authorize.ActionApproval},
+		{"guests may not", guest, nil, authorize.ActionError},
+		{"nobody signs in first", nil, nil, authorize.ActionLogin},
+		{"after an hour a minute is over", staff, url.Values{"max_age": {"60"}}, authorize.ActionLogin},
+		{"no form_post", staff, url.Values{"response_mode": {"form_post"}}, authorize.ActionError},
+		{"no other scope", staff, url.Values{"scope": {"salary admin"}}, authorize.ActionError},
+		{"no other redirect URI", staff, url.Values{"redirect_uri": {"https://evil.example/"}}, authorize.ActionPage},
+	} {
+		e := endpoint.Explain(context.Background(), client.Start(test.change).URL, test.user)
+		if e.Action != test.want {
+			log.Fatal(test.rule, "\n", e) // in a test: t.Errorf("%s", e)
+		}
+		line := test.rule + ": " + string(e.Action)
+		for _, check := range e.Checks {
+			if !check.Passed {
+				line += ", for this is not so: " + check.Name + " (" + check.Section + ")"
+			}
+		}
+		fmt.Println(line)
+	}
+	// Output:
+	// the staff may: approval
+	// guests may not: error, for this is not so: the policy of the host allows it, and no page is needed (OpenID Connect Core 1.0 §3.1.2.4)
+	// nobody signs in first: login, for this is not so: the sign-in is what the request asks for (OpenID Connect Core 1.0 §3.1.2.3)
+	// after an hour a minute is over: login, for this is not so: the sign-in is what the request asks for (OpenID Connect Core 1.0 §3.1.2.3)
+	// no form_post: error, for this is not so: the host's own rules (RFC 6749 §4.1.2.1)
+	// no other scope: error, for this is not so: every scope is known and open to the client (RFC 6749 §3.3)
+	// no other redirect URI: page, for this is not so: the redirect URI is one that the client has registered (RFC 6749 §3.1.2.4)
+}

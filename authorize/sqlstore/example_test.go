@@ -1,0 +1,63 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"log"
+	"log/slog"
+	"os"
+
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/sqlstore"
+	"github.com/usher-auth/usher/session"
+)
+
+// Clients, codes, consents and sessions in an SQLite file, and the key that outlives the process.
+// The program imports the driver too: _ "modernc.org/sqlite".
+func Example() {
+	ctx := context.Background()
+	// region sql
+	db, err := sql.Open("sqlite", "file:usher.db?_pragma=journal_mode(WAL)"+
+		"&_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)&_txlock=immediate")
+	if err != nil {
+		log.Fatal(err)
+	}
+	db.SetMaxOpenConns(10)
+	db.SetMaxIdleConns(10)
+	store, err := sqlstore.New(sqlstore.Config{DB: db, Dialect: sqlstore.SQLite, Logger: slog.Default()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := store.Migrate(ctx); err != nil { // makes what is missing, at every start and of any replica
+		log.Fatal(err)
+	}
+	// endregion
+	sessions, err := session.NewCookies(session.Config{Store: store})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// region keys
+	secret, err := hex.DecodeString(os.Getenv("USHER_KEY")) // openssl rand -hex 32
+	if err != nil {
+		log.Fatal(err)
+	}
+	endpoint, err := authorize.New(authorize.Config{
+		Issuer:   "https://accounts.example",
+		Clients:  store,
+		Codes:    store,
+		Sessions: sessions,
+		Login:    authorize.LoginURL("/login"),
+		Consent:  &authorize.Consent{Page: "/consent", Store: store},
+		Keys:     []authorize.Key{{Secret: secret}},
+	})
+	// endregion
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = endpoint
+	client := authorize.Client{ID: "wiki", RedirectURIs: []string{"https://wiki.example/callback"}, Scopes: []string{"openid"}}
+	if err := store.PutClient(ctx, client); err != nil {
+		log.Fatal(err)
+	}
+}
