@@ -70,13 +70,20 @@ func main() {
 	http.Handle("POST /logout", http.NewCrossOriginProtection().Handler(http.HandlerFunc(signOut)))
 	fmt.Println("listening on", base)
 	fmt.Println("open that address in a browser and sign in as alice with alice-password")
-	log.Fatal(http.Serve(listener, nil))
+	log.Fatal(http.Serve(listener, inPages(http.DefaultServeMux, showRefusal)))
 }
 
-func show(w http.ResponseWriter, page string, data any) {
+func showRefusal(w http.ResponseWriter, status int, page refusal) {
+	showStatus(w, status, "refused.html", page)
+}
+
+func show(w http.ResponseWriter, page string, data any) { showStatus(w, http.StatusOK, page, data) }
+
+func showStatus(w http.ResponseWriter, status int, page string, data any) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "same-origin") // with no-referrer a browser sends forms with "Origin: null"
+	w.WriteHeader(status)
 	if err := pages.ExecuteTemplate(w, page, data); err != nil {
 		log.Print(err)
 	}
