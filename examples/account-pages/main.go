@@ -13,6 +13,7 @@
 //	account.go   the pages of the account: consent and what x_method names
 //	accounts.go  the users
 //	pages.go     what is mounted where, and how pages are written
+//	refused.go   pages in place of bare text
 package main
 
 import (
@@ -127,7 +128,7 @@ func main() {
 	}
 	listener, err := net.Listen("tcp", *addr)
 	if err != nil {
-		log.Fatal(err)
+		log.Fatal(err, " (another address: -addr 127.0.0.1:0)")
 	}
 	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
 		log.Fatal("this listens on 127.0.0.1 only: there is no https")
@@ -142,6 +143,8 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("listening on %s\nopen %s, then %s, and sign in as alice with alice-password\n", s.issuer, s.clients[0].url, s.clients[1].url)
+	fmt.Println("listening on", s.issuer)
+	fmt.Println("open", s.clients[0].url, "in a browser and sign in as alice with alice-password")
+	fmt.Println("open", s.clients[1].url, "in the same browser, where you are signed in already")
 	log.Fatal((&http.Server{Handler: handler, ReadTimeout: 10 * time.Second}).Serve(listener))
 }
