@@ -154,7 +154,7 @@ func (t *tenant) handler() http.Handler {
 	mux.HandleFunc("GET /error", t.sharedError)
 	mux.HandleFunc("GET /{$}", t.home)
 	mux.Handle("POST /sign-out", form(t.signOut))
-	return mux
+	return inPages(mux, t.frame().refuse)
 }
 
 // introspect is for the login process alone.
@@ -168,7 +168,7 @@ func (t *tenant) introspect(w http.ResponseWriter, r *http.Request) {
 
 // sharedError is the page for errors that no client may be told.
 func (t *tenant) sharedError(w http.ResponseWriter, r *http.Request) {
-	t.show(w, http.StatusBadRequest, "error", readError(r))
+	t.frame().show(w, http.StatusBadRequest, "error", readError(r))
 }
 
 // home says who is signed in.
@@ -178,11 +178,11 @@ func (t *tenant) home(w http.ResponseWriter, r *http.Request) {
 		t.endpoint.Load().ShowError(w, r, oautherr.TemporarilyUnavailable.Because(err))
 		return
 	}
-	page := struct{ Title, User, App string }{Title: t.Title, App: t.app}
+	page := struct{ Title, User string }{Title: t.Title}
 	if current.SignedIn() {
 		page.User = current.Subject
 	}
-	t.show(w, http.StatusOK, "home", page)
+	t.frame().show(w, http.StatusOK, "home", page)
 }
 
 func (t *tenant) signOut(w http.ResponseWriter, r *http.Request) {
@@ -193,6 +193,4 @@ func (t *tenant) signOut(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-func (t *tenant) show(w http.ResponseWriter, status int, name string, page any) {
-	show(w, status, name, t.host(), "shared", page)
-}
+func (t *tenant) frame() frame { return frame{Host: t.host(), Look: "shared", App: t.app} }
