@@ -117,7 +117,10 @@ func main() {
 		fmt.Println(must(c.run(context.Background(), os.Stderr)))
 		return
 	}
-	listener := must(net.Listen("tcp", *addr))
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err, " (another address: -addr 127.0.0.1:0)")
+	}
 	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
 		log.Fatal("this listens on 127.0.0.1 only: there is no https")
 	}
