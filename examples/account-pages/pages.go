@@ -29,7 +29,9 @@ var functions = template.FuncMap{"style": func() template.CSS { return template.
 
 var pages = func() map[string]*template.Template {
 	all := map[string]*template.Template{}
-	for _, name := range []string{"login", "register", "consent", "edit-account", "newsletters", "home", "client", "error", "unknown", "refused"} {
+	for _, name := range []string{
+		"login", "register", "consent", "edit-account", "newsletters", "home", "client", "error", "unknown", "refused",
+	} {
 		all[name] = template.Must(template.New("frame.html").Funcs(functions).ParseFS(files, "pages/frame.html", "pages/"+name+".html"))
 	}
 	return all

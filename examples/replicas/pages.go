@@ -20,7 +20,8 @@ func style(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, file
 // stop the way to a client.
 func show(w http.ResponseWriter, status int, page string, data any) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; img-src data:; style-src 'self'; frame-ancestors 'none'; base-uri 'none'")
+	w.Header().Set("Content-Security-Policy",
+		"default-src 'none'; img-src data:; style-src 'self'; frame-ancestors 'none'; base-uri 'none'")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Referrer-Policy", "same-origin")
 	w.Header().Set("Cache-Control", "no-store")
@@ -30,7 +31,9 @@ func show(w http.ResponseWriter, status int, page string, data any) {
 	}
 }
 
-func showRefusal(w http.ResponseWriter, status int, page refusal) { show(w, status, "refused.html", page) }
+func showRefusal(w http.ResponseWriter, status int, page refusal) {
+	show(w, status, "refused.html", page)
+}
 
 // showError is the endpoint's error page.
 func showError(w http.ResponseWriter, _ *http.Request, p authorize.PageError) {

@@ -112,7 +112,8 @@ func main() {
 	s := must(newServer(surroundings{port, own, token, slog.Default(), time.Now}))
 
 	fmt.Println("listening on", urlOf(host, port))
-	fmt.Println("open", urlOf("app.localhost", port), "in a browser and sign in as alice with alice-password, at any tenant")
+	fmt.Println("open", urlOf("app.localhost", port),
+		"in a browser and sign in as alice with alice-password, at any tenant")
 	fmt.Println("open", urlOf(host, port), "in a browser to put a tenant under maintenance or to change its keys")
 	log.Fatal(serve(listener, s.sites))
 }

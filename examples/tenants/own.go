@@ -27,7 +27,11 @@ func newOwnSites(t task, key ed25519.PrivateKey, client *http.Client, log *slog.
 	all := sites{anyOther: unknown(app)}
 	for _, settings := range registry {
 		issuer := urlOf(settings.host(), t.port())
-		own := &ownSite{settings: settings, frame: frame{Host: settings.host(), Look: settings.Name, App: app}, key: key, log: log.With("tenant", settings.Name), now: now}
+		own := &ownSite{
+			settings: settings,
+			frame:    frame{Host: settings.host(), Look: settings.Name, App: app},
+			key:      key, log: log.With("tenant", settings.Name), now: now,
+		}
 		switch settings.OwnLogin {
 		case withPublicKeys:
 			own.reader = &keyReader{issuer: issuer, client: client, now: now}

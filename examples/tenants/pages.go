@@ -28,7 +28,9 @@ var style = func() string {
 var pages = func() map[string]*template.Template {
 	functions := template.FuncMap{"style": func() template.CSS { return template.CSS(style) }}
 	all := map[string]*template.Template{}
-	for _, name := range []string{"app", "desk", "error", "home", "login", "own-error", "own-login", "refused", "unknown"} {
+	for _, name := range []string{
+		"app", "desk", "error", "home", "login", "own-error", "own-login", "refused", "unknown",
+	} {
 		all[name] = template.Must(template.New("frame.html").Funcs(functions).ParseFS(files, "pages/frame.html", "pages/"+name+".html"))
 	}
 	return all

@@ -12,11 +12,26 @@ import (
 type refusal struct{ Title, Text string }
 
 var refusals = map[int]refusal{
-	http.StatusBadRequest:          {"This form cannot be read", "It is longer than a form may be, or not whole. Go back and send it again."},
-	http.StatusForbidden:           {"This form was not accepted", "Another website has sent it. If you did not mean to come here, close this page."},
-	http.StatusNotFound:            {"There is no such page", "Look for a typing error in the address."},
-	http.StatusMethodNotAllowed:    {"There is no page to show here", "Only programs and the forms of other pages send something to this address."},
-	http.StatusInternalServerError: {"Something went wrong", "Go back and try again."},
+	http.StatusBadRequest: {
+		"This form cannot be read",
+		"It is longer than a form may be, or not whole. Go back and send it again.",
+	},
+	http.StatusForbidden: {
+		"This form was not accepted",
+		"Another website has sent it. If you did not mean to come here, close this page.",
+	},
+	http.StatusNotFound: {
+		"There is no such page",
+		"Look for a typing error in the address.",
+	},
+	http.StatusMethodNotAllowed: {
+		"There is no page to show here",
+		"Only programs and the forms of other pages send something to this address.",
+	},
+	http.StatusInternalServerError: {
+		"Something went wrong",
+		"Go back and try again.",
+	},
 }
 
 // inPages calls show where h would refuse in bare text, as a mux does at an unknown address
