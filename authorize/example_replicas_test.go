@@ -105,5 +105,5 @@ func Example_replicas() {
 	// [key old key new] [key old] <nil>
 	// [key new key old] [key old key new] <nil>
 	// [key new] [key new key old] <nil>
-	// [key new key old] [key old] this is not the redirect URI https://wiki.example/callback but https://accounts.example/authorize
+	// [key new key old] [key old] this is not the redirect URI https://wiki.example/callback but https://accounts.example/authorize?req=…
 }

@@ -53,7 +53,7 @@ func (s *Store) migrateOnce(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	if err := s.checkConnection(ctx, conn); err != nil {
+	if err := errors.Join(s.checkConnection(ctx, conn), s.checkFile(ctx, conn)); err != nil {
 		return err
 	}
 	if !s.current(ctx, conn) {

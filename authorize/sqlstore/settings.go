@@ -48,13 +48,7 @@ var settings = map[Dialect][]setting{
 // checkConnection refuses connections on which nothing that the store promises would hold.
 // Those of one pool are alike, so one is looked at, once.
 func (s *Store) checkConnection(ctx context.Context, conn querier) error {
-	if s.checked.Load() {
-		return nil
-	}
-	switch s.dialect {
-	case SQLite:
-		return s.checkFile(ctx, conn)
-	case PostgreSQL:
+	if s.dialect != MySQL || s.checked.Load() {
 		return nil
 	}
 	var autocommit int
@@ -79,16 +73,15 @@ func (s *Store) checkConnection(ctx context.Context, conn querier) error {
 // checkFile refuses a database in memory for more than one connection: each would have one
 // of its own, or all would lock each other out of the one that they share.
 func (s *Store) checkFile(ctx context.Context, conn querier) error {
+	if s.dialect != SQLite || s.db.Stats().MaxOpenConnections == 1 {
+		return nil
+	}
 	var file string
 	err := conn.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&file)
-	if err != nil {
-		return err
-	}
-	if file == "" && s.db.Stats().MaxOpenConnections != 1 {
+	if err == nil && file == "" {
 		return errors.New("the database is in memory, as with :memory: in the data source, and may have " +
 			"more than one connection: call SetMaxOpenConns(1) on it, or name a file")
 	}
-	s.checked.Store(true)
 	return nil
 }
 

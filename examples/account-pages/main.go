@@ -6,26 +6,24 @@
 // The files, in the order in which a user passes through them:
 //
 //	clients.go   two applications on domains of their own
-//	main.go      the endpoint
+//	config.go    the endpoint
 //	handover.go  how an app hands its user over to a browser; clienthandover.go is the app
 //	token.go     who is signed in, by cookie or by access token
 //	signin.go    login, registration and logout
 //	account.go   the pages of the account: consent and what x_method names
 //	accounts.go  the users
 //	pages.go     what is mounted where, and how pages are written
+//	refused.go   pages in place of bare text
 package main
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"log"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -86,39 +84,6 @@ func newServer(issuer, urlA, urlB string) (*server, error) {
 	return s, nil
 }
 
-// config is the whole of the endpoint.
-func (s *server) config() authorize.Config {
-	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: s.registered()})
-	// README begin
-	config := authorize.Config{
-		Issuer:        s.issuer,
-		Endpoint:      s.issuer + "/oauth2/authorize",
-		Clients:       memory,
-		Codes:         memory, // stays empty: response_type=none has no code
-		Sessions:      authorize.SessionFunc(s.whoIsSignedIn),
-		Login:         authorize.LoginURL("/login"),
-		Register:      authorize.LoginURL("/register"),
-		Consent:       &authorize.Consent{Page: "/consent", Store: memory},
-		CheckRequest:  s.ownRules,
-		ErrorPage:     s.showError,
-		ResponseTypes: []string{"none"},
-		Scopes:        slices.Sorted(maps.Keys(entryPoints)),
-		Parameters:    []string{"x_method", userTicket},
-		Logger:        s.log,
-	}
-	for _, m := range s.methods {
-		config.Interactions = append(config.Interactions, authorize.Interaction{
-			Name: m.name,
-			Page: "/" + m.name,
-			Needed: func(_ context.Context, _ *session.Session, r *authorize.Request) (bool, error) {
-				return r.Parameter("x_method") == m.name, nil
-			},
-		})
-	}
-	// README end
-	return config
-}
-
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
 	flag.Parse()
@@ -129,7 +94,7 @@ func main() {
 	}
 	listener, err := net.Listen("tcp", *addr)
 	if err != nil {
-		log.Fatal(err)
+		log.Fatal(err, " (another address: -addr 127.0.0.1:0)")
 	}
 	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
 		log.Fatal("this listens on 127.0.0.1 only: there is no https")
@@ -145,7 +110,8 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("listening on %s\nopen %s, then %s, and sign in as alice with alice-password\n",
-		s.issuer, s.clients[0].url, s.clients[1].url)
+	fmt.Println("listening on", s.issuer)
+	fmt.Println("open", s.clients[0].url, "in a browser and sign in as alice with alice-password")
+	fmt.Println("open", s.clients[1].url, "in the same browser, where you are signed in already")
 	log.Fatal((&http.Server{Handler: handler, ReadTimeout: 10 * time.Second}).Serve(listener))
 }

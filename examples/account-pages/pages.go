@@ -30,7 +30,7 @@ var functions = template.FuncMap{"style": func() template.CSS { return template.
 var pages = func() map[string]*template.Template {
 	all := map[string]*template.Template{}
 	for _, name := range []string{
-		"login", "register", "consent", "edit-account", "newsletters", "home", "client", "error", "unknown",
+		"login", "register", "consent", "edit-account", "newsletters", "home", "client", "error", "unknown", "refused",
 	} {
 		all[name] = template.Must(template.New("frame.html").Funcs(functions).
 			ParseFS(files, "pages/frame.html", "pages/"+name+".html"))
@@ -43,7 +43,7 @@ var pages = func() map[string]*template.Template {
 var policy = func() string {
 	sum := sha256.Sum256([]byte(style))
 	source := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-	return "default-src 'none'; style-src " + source + "; frame-ancestors 'none'; base-uri 'none'"
+	return "default-src 'none'; img-src data:; style-src " + source + "; frame-ancestors 'none'; base-uri 'none'"
 }()
 
 // maxForm is the most that a form may have.
@@ -57,11 +57,11 @@ func (s *server) handler() (http.Handler, error) {
 	}
 	mux, own := http.NewServeMux(), http.NewServeMux()
 	for _, c := range s.clients {
-		mux.Handle(hostname(c.url)+"/", c)
+		mux.Handle(hostname(c.url)+"/", inPages(c, refuse(hostname(c.url))))
 	}
 	own.Handle("/oauth2/authorize", s.takeTickets(s.endpoint))
 	s.mountPages(own)
-	mux.Handle(hostname(s.issuer)+"/", own)
+	mux.Handle(hostname(s.issuer)+"/", inPages(own, refuse(s.host())))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		show(w, "", http.StatusNotFound, "unknown", s.issuer)
 	})
@@ -121,8 +121,18 @@ type frame struct {
 }
 
 func (s *server) show(w http.ResponseWriter, status int, name string, page any) {
+	show(w, s.host(), status, name, page)
+}
+
+// host is that of the account pages.
+func (s *server) host() string {
 	_, host, _ := strings.Cut(s.issuer, "://")
-	show(w, host, status, name, page)
+	return host
+}
+
+// refuse shows pages in place of bare text at one of the sites.
+func refuse(host string) func(http.ResponseWriter, int, refusal) {
+	return func(w http.ResponseWriter, status int, page refusal) { show(w, host, status, "refused", page) }
 }
 
 // showError is the endpoint's error page. There is no way back on it: all clients here

@@ -3,6 +3,7 @@ package interop
 import (
 	"context"
 	"errors"
+	"net"
 	"os/exec"
 	"strings"
 	"testing"
@@ -35,6 +36,26 @@ func TestUnknownArguments(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Who finds the port taken learns which flag names another.
+func TestOccupiedPort(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	for _, name := range append([]string{"quickstart", "replicas"}, programs...) {
+		t.Run(name, func(t *testing.T) {
+			args := []string{"-addr", listener.Addr().String()}
+			if name == "replicas" {
+				args = append(args, "-memory") // and no database servers
+			}
+			if code, says := fails(t, name, args...); code != 1 || !strings.Contains(says, "(another address: -addr 127.0.0.1:0)") {
+				t.Errorf("it ends with %d and says:\n%s", code, says)
+			}
+		})
 	}
 }
 

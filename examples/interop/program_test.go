@@ -42,8 +42,8 @@ func build(t *testing.T, name string) string {
 	if built[name] {
 		return binary
 	}
-	cmd := exec.Command("go", "build", "-o", binary, "./examples/"+name)
-	cmd.Dir = filepath.Join("..", "..")
+	cmd := exec.Command("go", "build", "-o", binary, ".")
+	cmd.Dir = filepath.Join("..", name) // in its own module, if it has one
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}

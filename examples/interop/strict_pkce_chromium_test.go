@@ -29,7 +29,7 @@ func TestStrictPKCEInChromium(t *testing.T) {
 	b.open(issuer) // leads to the client
 	b.click("#sign-in")
 	b.logIn("wrong")
-	if text := b.text("p.refused"); !strings.Contains(text, "wrong") {
+	if text := b.text("p.wrong"); !strings.Contains(text, "wrong") {
 		t.Errorf("the login page says:\n%s", text)
 	}
 	b.logIn(alice.Password)
@@ -39,7 +39,7 @@ func TestStrictPKCEInChromium(t *testing.T) {
 		}
 	}
 	b.decide("allow")
-	if text := b.text(".signed-in"); !strings.Contains(text, "Signed in as alice, for profile and email.") {
+	if text := b.text(".note"); !strings.Contains(text, "Signed in as alice, for profile and email.") {
 		t.Errorf("the client says:\n%s", text)
 	}
 	if at := b.evaluate("location.href"); at != client+"/" {
@@ -48,7 +48,7 @@ func TestStrictPKCEInChromium(t *testing.T) {
 
 	// So it says when the page is loaded again, until the user signs out.
 	b.open(client)
-	if text := b.text(".signed-in"); !strings.Contains(text, "Signed in as alice") {
+	if text := b.text(".note"); !strings.Contains(text, "Signed in as alice") {
 		t.Errorf("loaded again, the client says:\n%s", text)
 	}
 	b.do(chromedp.Click(chromedp.CSS("#sign-out")))
@@ -60,7 +60,7 @@ func TestStrictPKCEInChromium(t *testing.T) {
 	// The session cookie is there now: no second login.
 	b.click("#sign-in")
 	b.decide("allow")
-	b.text(".signed-in")
+	b.text(".note")
 }
 
 // TestStrictPKCELeavesSomethingOutInChromium sends what is not whole, time after time.
@@ -72,7 +72,7 @@ func TestStrictPKCELeavesSomethingOutInChromium(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := b.in(t)
 			b.click(`button[data-without="` + name + `"]`)
-			if text := b.text(".refused"); !strings.Contains(text, "invalid_request: The parameter "+name+" is missing") {
+			if text := b.text(".wrong"); !strings.Contains(text, "invalid_request: The parameter "+name+" is missing") {
 				t.Errorf("the client says:\n%s", text)
 			}
 		})
@@ -95,7 +95,7 @@ func TestStrictPKCECancelInChromium(t *testing.T) {
 	b.open(client)
 	b.click("#sign-in")
 	b.decide("deny")
-	if text := b.text(".refused"); !strings.Contains(text, "access_denied") {
+	if text := b.text(".wrong"); !strings.Contains(text, "access_denied") {
 		t.Errorf("the client says:\n%s", text)
 	}
 }
@@ -104,7 +104,7 @@ func TestStrictPKCEDenialInChromium(t *testing.T) {
 	b := newTab(t)
 	_, client := startStrict(t)
 	b.signInAtClient(client, "deny")
-	if text := b.text(".refused"); !strings.Contains(text, "access_denied") {
+	if text := b.text(".wrong"); !strings.Contains(text, "access_denied") {
 		t.Errorf("the client says:\n%s", text)
 	}
 }
@@ -115,7 +115,7 @@ func TestStrictPKCEForgedAnswerInChromium(t *testing.T) {
 	b := newTab(t)
 	issuer, client := startStrict(t)
 	b.open(client + "/?code=forged&state=forged&iss=" + issuer)
-	if text := b.text(".refused"); !strings.Contains(text, "did not ask") {
+	if text := b.text(".wrong"); !strings.Contains(text, "did not ask") {
 		t.Errorf("the client says:\n%s", text)
 	}
 }
@@ -125,7 +125,7 @@ func TestStrictPKCEScriptsInChromium(t *testing.T) {
 	b, s := newTab(t), newSite(t)
 	issuer, client := startStrict(t)
 	b.signInAtClient(client, "allow")
-	b.text(".signed-in")
+	b.text(".note")
 	token := `fetch("` + issuer + `/token", {method: "POST"})`
 	endpoint := `fetch("` + issuer + `/api/id/v1/auth/authorize", {credentials: "include"})`
 	for _, c := range []struct {

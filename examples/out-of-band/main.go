@@ -79,7 +79,7 @@ func newServer(base string, logger *slog.Logger, now func() time.Time) (*server,
 
 func (s *server) config() authorize.Config {
 	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: clients, Now: s.profiles.now})
-	// README begin
+	// region configuration
 	return authorize.Config{
 		Issuer:       s.base,
 		Endpoint:     s.base + "/oauth/authorize",
@@ -94,7 +94,7 @@ func (s *server) config() authorize.Config {
 		Logger:       s.log,
 		Now:          s.profiles.now,
 	}
-	// README end
+	// endregion
 }
 
 func (s *server) routes() http.Handler {
@@ -120,7 +120,10 @@ func main() {
 		fmt.Println(must(c.run(context.Background(), os.Stderr)))
 		return
 	}
-	listener := must(net.Listen("tcp", *addr))
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err, " (another address: -addr 127.0.0.1:0)")
+	}
 	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
 		log.Fatal("this listens on 127.0.0.1 only: there is no https")
 	}

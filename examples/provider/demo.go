@@ -26,7 +26,7 @@ func (s *server) demoRedirectURI() string { return s.origin + s.path + "/callbac
 // tryURL is absolute: the cookie has to be of the host that gets the answer, which is not
 // the one in the address bar if that says localhost.
 func (s *server) tryURL() string {
-	if !s.demo {
+	if s.demo == nil {
 		return ""
 	}
 	return s.origin + s.path + "/try"

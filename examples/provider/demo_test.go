@@ -16,9 +16,13 @@ func newDemo(t *testing.T) *provider {
 func TestDemo(t *testing.T) {
 	p := newDemo(t)
 	home := p.page(p.browser.Open(p.issuer + "/"))("You are not signed in")
-	consent := p.page(p.page(home.Click("Try it"))("Sign in").Submit(as("bob")))("Allow access?")
+	login := p.page(home.Click("Try it"))("Sign in")
+	if hint := "or as <strong>bob</strong> with the password <strong>bob-password</strong>"; !strings.Contains(login.Body, hint) {
+		t.Errorf("the page does not say %q:\n%s", hint, login)
+	}
+	consent := p.page(login.Submit(as("bob")))("Allow access?")
 	back := p.page(consent.Submit(nil, "Allow"))("Demo app")
-	for _, want := range []string{"<strong>bob</strong>", "Bob Example <code>name</code>", "bob@example.com <code>email</code>", "false <code>email_verified</code>"} {
+	for _, want := range []string{"<strong>bob</strong>", "<dt>name</dt><dd>Bob Example</dd>", "<dt>email</dt><dd>bob@example.com</dd>", "<dt>email_verified</dt><dd>false</dd>"} {
 		if !strings.Contains(back.Body, want) {
 			t.Errorf("the page does not say %q:\n%s", want, back)
 		}
@@ -82,6 +86,9 @@ func TestNoDemoWithAFile(t *testing.T) {
 			}
 		})
 	}
+	if login := p.page(p.browser.Open(testIssuer + "/login"))("Sign in"); strings.Contains(login.Body, "alice-password") {
+		t.Errorf("the page tells the passwords of the file:\n%s", login)
+	}
 }
 
 func TestWelcome(t *testing.T) {
@@ -90,13 +97,13 @@ func TestWelcome(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "listening on http://127.0.0.1:8080\nopen http://127.0.0.1:8080 and choose \"Try it\"\n" +
-		"users: alice with alice-password, bob with bob-password\n"
+	want := "listening on http://127.0.0.1:8080\nopen http://127.0.0.1:8080 in a browser, choose \"Try it\"" +
+		" and sign in as alice with alice-password or bob with bob-password\n"
 	if got := p.welcome(p.issuer, cfg, ""); got != want {
 		t.Errorf("it prints\n%swant\n%s", got, want)
 	}
 	if got := newProvider(t).welcome("http://127.0.0.1:8080", cfg, "my.json"); strings.Contains(got, "alice-password") ||
-		strings.Contains(got, "Try it") || !strings.Contains(got, "open https://as.example\n") || !strings.Contains(got, "my.json") {
+		strings.Contains(got, "Try it") || !strings.Contains(got, "open https://as.example in a browser") || !strings.Contains(got, "my.json") {
 		t.Errorf("with a file, it prints\n%s", got)
 	}
 }

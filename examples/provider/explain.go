@@ -42,7 +42,8 @@ var explainParts = [][2]string{
 // another host in its address, it is another site that has come here by DNS rebinding.
 func (s *server) showExplain(w http.ResponseWriter, r *http.Request) {
 	if !isLoopback(r.Host) {
-		http.Error(w, "Open this page at "+s.origin+s.path+"/explain.", http.StatusForbidden)
+		way := "Open it at " + s.origin + s.path + "/explain."
+		s.showRefusal(w, http.StatusForbidden, refusal{"This page has another address", way})
 		return
 	}
 	page := explainPage{Users: slices.Sorted(maps.Keys(s.users))}

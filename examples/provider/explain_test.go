@@ -94,7 +94,7 @@ func TestExplain(t *testing.T) {
 			if (page.Status == http.StatusBadRequest) != problem || strings.Contains(page.Body, "<ol>") == problem {
 				t.Errorf("status %d:\n%s", page.Status, page)
 			}
-			checkPageHeaders(t, "/explain", page.Header)
+			checkPageHeaders(t, page.Header)
 			if cookies := page.Header.Values("Set-Cookie"); cookies != nil {
 				t.Errorf("it sets %q", cookies)
 			}

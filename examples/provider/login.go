@@ -28,6 +28,7 @@ type loginPage struct {
 	Wrong    bool
 	Choose   bool   // an account that is signed in would do too
 	Req      string // goes back with the form
+	Demo     []userConfig
 }
 
 // showLogin asks for user name and password. Who comes here with a request has been
@@ -48,6 +49,7 @@ func (s *server) showLogin(w http.ResponseWriter, r *http.Request) {
 func (s *server) showLoginPage(
 	w http.ResponseWriter, r *http.Request, status int, page loginPage, pending *authorize.Pending,
 ) {
+	page.Demo = s.demo
 	var err error
 	if page.Choose, err = s.canChoose(r, pending); err != nil {
 		s.endpoint.ShowError(w, r, err)

@@ -17,6 +17,7 @@
 //	explain.go    the page that says why a request is refused
 //	demo.go       the demo client, if there is no file
 //	pages.go      how pages are written
+//	refused.go    pages in place of bare text
 package main
 
 import (
@@ -65,7 +66,7 @@ func run(ctx context.Context, addr, file string, explain bool) error {
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w (another address: -addr 127.0.0.1:0)", err)
 	}
 	defer listener.Close()
 	if cfg.Issuer == nil && !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
@@ -87,21 +88,23 @@ func run(ctx context.Context, addr, file string, explain bool) error {
 func (s *server) welcome(address string, cfg *config, file string) string {
 	var users []string
 	for _, u := range cfg.Users {
-		if file == "" {
+		if s.demo != nil {
 			u.Username += " with " + u.Password
 		}
 		users = append(users, u.Username)
 	}
-	text := fmt.Sprintf("listening on %s\nopen %s", address, s.issuer)
-	if s.demo {
-		text += ` and choose "Try it"`
+	text := fmt.Sprintf("listening on %s\nopen %s in a browser", address, s.issuer)
+	if s.demo != nil {
+		text += `, choose "Try it"`
 	}
-	if s.explain {
-		text += "\nopen " + s.origin + s.path + "/explain to read why a request is refused"
+	if len(users) > 0 {
+		text += " and sign in as " + strings.Join(users, " or ")
 	}
-	text += "\nusers: " + strings.Join(users, ", ")
 	if file != "" {
 		text += " (passwords are in " + file + ")"
+	}
+	if s.explain {
+		text += "\nopen " + s.origin + s.path + "/explain in a browser to read why a request is refused"
 	}
 	return text + "\n"
 }

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+
+	"github.com/usher-auth/usher/authorize"
 )
 
 //go:embed pages
@@ -23,7 +25,8 @@ var pages = map[string]*template.Template{
 	"consent":  parsePage("consent"),
 	"logout":   parsePage("logout"),
 	"status":   parsePage("status"),
-	"denied":   parsePage("denied"),
+	"error":    parsePage("error"),
+	"refused":  parsePage("refused"),
 	"explain":  parsePage("explain"),
 	"demo":     parsePage("demo"),
 }
@@ -41,6 +44,7 @@ func parsePage(name string) *template.Template {
 	functions := template.FuncMap{
 		"style":      func() template.CSS { return template.CSS(style) },
 		"sectionURL": sectionURL,
+		"to":         to,
 	}
 	frame := template.New("frame").Funcs(functions)
 	return template.Must(frame.Parse(mustRead("pages/frame.html") + mustRead("pages/"+name+".html")))
@@ -51,7 +55,7 @@ func parsePage(name string) *template.Template {
 var policy = func() string {
 	sum := sha256.Sum256([]byte(style))
 	source := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-	return "default-src 'none'; style-src " + source + "; frame-ancestors 'none'; base-uri 'none'"
+	return "default-src 'none'; img-src data:; style-src " + source + "; frame-ancestors 'none'; base-uri 'none'"
 }()
 
 // frame is what every page shows around its own content.
@@ -76,15 +80,28 @@ func (s *server) show(w http.ResponseWriter, status int, name string, page any) 
 	header.Set("X-Frame-Options", "DENY")
 	header.Set("Cache-Control", "no-store")
 	header.Set("Pragma", "no-cache")
-	// Not no-referrer: browsers would then send "Origin: null" with the form.
-	header.Set("Referrer-Policy", "same-origin")
+	// Not no-referrer: browsers would then send "Origin: null" with the form. For a form that
+	// goes to a client, the endpoint has set strict-origin.
+	if header.Get("Referrer-Policy") != "strict-origin" {
+		header.Set("Referrer-Policy", "same-origin")
+	}
 	w.WriteHeader(status)
 	w.Write(body.Bytes())
 }
 
-// deniedPage answers a form that another site has posted.
-func (s *server) deniedPage(w http.ResponseWriter, _ *http.Request) {
-	s.show(w, http.StatusForbidden, "denied", nil)
+// showError is the endpoint's error page.
+func (s *server) showError(w http.ResponseWriter, _ *http.Request, p authorize.PageError) {
+	s.show(w, p.Status, "error", p)
+}
+
+func (s *server) showRefusal(w http.ResponseWriter, status int, page refusal) {
+	s.show(w, status, "refused", page)
+}
+
+// to writes an attribute with the address of a client, which the endpoint has proven. The
+// template would refuse one of an app, such as cursor://callback.
+func to(attribute, url string) template.HTMLAttr {
+	return template.HTMLAttr(attribute + `="` + template.HTMLEscapeString(url) + `"`)
 }
 
 // openIDAnchors are the names of the sections in OpenID Connect Core 1.0.

@@ -62,7 +62,12 @@ type provider struct {
 
 func newProvider(t *testing.T) *provider {
 	t.Helper()
-	return newProviderOf(t, []byte(testConfig), testIssuer, false)
+	return newProviderAt(t, testIssuer)
+}
+
+func newProviderAt(t *testing.T, issuer string) *provider {
+	t.Helper()
+	return newProviderOf(t, []byte(testConfig), issuer, false)
 }
 
 func newProviderOf(t *testing.T, text []byte, issuer string, demo bool) *provider {

@@ -40,7 +40,7 @@ type server struct {
 	key      *signingKey
 	log      *slog.Logger
 	now      func() time.Time
-	demo     bool
+	demo     []userConfig // nil with a file, whose passwords no page tells
 	explain  bool
 }
 
@@ -71,8 +71,10 @@ func newServer(o options) (*server, error) {
 		tokens:  newAccessTokens(o.now),
 		log:     o.log,
 		now:     o.now,
-		demo:    o.demo,
 		explain: o.explain,
+	}
+	if o.demo {
+		s.demo = o.config.Users
 	}
 	for _, c := range o.config.Clients {
 		s.clients[c.ID] = client{
@@ -119,6 +121,7 @@ func (s *server) newEndpoint(o options) error {
 		IDTokenHint:   s.verifyHint,
 		ResponseTypes: o.config.responseTypes(),
 		Scopes:        o.config.scopes(),
+		ErrorPage:     s.showError,
 		CodeLifetime:  o.config.codeLifetime(),
 		Logger:        o.log,
 		Now:           o.now,
@@ -139,7 +142,6 @@ func (s *server) routes() http.Handler {
 	// Other sites may send the browser to the endpoint above, even by POST, but
 	// must not post the forms of these pages.
 	protection := http.NewCrossOriginProtection()
-	protection.SetDenyHandler(http.HandlerFunc(s.deniedPage))
 	page := func(pattern string, show http.HandlerFunc) {
 		method, route, _ := strings.Cut(pattern, " ")
 		mux.Handle(method+" "+s.path+route, protection.Handler(show))
@@ -153,7 +155,7 @@ func (s *server) routes() http.Handler {
 	page("POST /consent", s.decideConsent)
 	page("GET /logout", s.showLogout)
 	page("POST /logout", s.signOut)
-	if s.demo {
+	if s.demo != nil {
 		page("GET /try", s.tryDemo)
 		page("GET /callback", s.takeDemoAnswer)
 	}
@@ -169,7 +171,7 @@ func (s *server) routes() http.Handler {
 	for _, route := range s.wellKnown() {
 		mux.Handle(route, s.endpoint.MetadataHandler(s.metadata()))
 	}
-	return onlyCleanPaths(mux)
+	return inPages(onlyCleanPaths(mux), s.showRefusal)
 }
 
 // onlyCleanPaths answers 404 for an address such as //authorize, which the mux would

@@ -27,7 +27,7 @@ func (c *client) page(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	cookie, err := r.Cookie("demo-" + query.Get("state")) // only the browser that asked has it
 	if err == nil && query.Get("iss") == c.issuer {
-		http.SetCookie(w, &http.Cookie{Name: cookie.Name, MaxAge: -1})
+		setCookie(w, cookie.Name, "", -1)
 		c.take(w, r, query, cookie.Value)
 		return
 	}
@@ -35,17 +35,22 @@ func (c *client) page(w http.ResponseWriter, r *http.Request) {
 	if cookie, err := r.Cookie(resultCookie); err == nil {
 		code, _ = c.results.Load(cookie.Value)
 	}
-	show(w, "client.html", map[string]any{"SignIn": c.start(w), "Code": code})
+	show(w, http.StatusOK, "client.html", map[string]any{"SignIn": c.start(w), "Code": code})
 }
 
 // start makes a request: state and verifier are 256 random bits each, and stay in this
 // browser.
 func (c *client) start(w http.ResponseWriter) string {
 	state, verifier := pkce.NewVerifier(), pkce.NewVerifier()
-	http.SetCookie(w, &http.Cookie{Name: "demo-" + state, Value: verifier, MaxAge: 600, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	setCookie(w, "demo-"+state, verifier, 600)
 	return "/authorize?" + url.Values{
-		"client_id": {"demo"}, "redirect_uri": {c.issuer + "/"}, "response_type": {"code"}, "scope": {"openid"}, "state": {state},
-		"code_challenge": {pkce.Challenge(verifier)}, "code_challenge_method": {pkce.MethodS256},
+		"response_type":         {"code"},
+		"client_id":             {"demo"},
+		"redirect_uri":          {c.issuer + "/"},
+		"scope":                 {"openid"},
+		"state":                 {state},
+		"code_challenge":        {pkce.Challenge(verifier)},
+		"code_challenge_method": {pkce.MethodS256},
 	}.Encode()
 }
 
@@ -54,23 +59,32 @@ func (c *client) start(w http.ResponseWriter) string {
 func (c *client) take(w http.ResponseWriter, r *http.Request, query url.Values, verifier string) {
 	failed := query.Get("error")
 	if failed == "" {
-		code, err := c.redeem(r.Context(), authorize.Redemption{ClientID: "demo", Code: query.Get("code"), Verifier: verifier})
+		redemption := authorize.Redemption{ClientID: "demo", Code: query.Get("code"), Verifier: verifier}
+		code, err := c.redeem(r.Context(), redemption)
 		if err == nil {
 			result := pkce.NewVerifier()
 			c.results.Store(result, code)
-			http.SetCookie(w, &http.Cookie{Name: resultCookie, Value: result, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+			setCookie(w, resultCookie, result, 0)
 			http.Redirect(w, r, "/", http.StatusSeeOther)
 			return
 		}
 		failed = err.Error()
 	}
-	show(w, "client.html", map[string]any{"SignIn": c.start(w), "Failed": failed, "Text": query.Get("error_description")})
+	show(w, http.StatusOK, "client.html", map[string]any{
+		"SignIn": c.start(w), "Failed": failed, "Text": query.Get("error_description"),
+	})
 }
 
 // forget drops what the client got in this browser.
 func (c *client) forget(w http.ResponseWriter, r *http.Request) {
 	if cookie, err := r.Cookie(resultCookie); err == nil {
 		c.results.Delete(cookie.Value)
-		http.SetCookie(w, &http.Cookie{Name: resultCookie, MaxAge: -1})
+		setCookie(w, resultCookie, "", -1)
 	}
+}
+
+func setCookie(w http.ResponseWriter, name, value string, maxAge int) {
+	http.SetCookie(w, &http.Cookie{
+		Name: name, Value: value, MaxAge: maxAge, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
 }

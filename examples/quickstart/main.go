@@ -1,7 +1,7 @@
 // Command quickstart is a whole sign-in in one process, to try in a browser: a host with a
 // login page and the endpoint, and in client.go a client that signs in with its users.
 
-// README begin
+// region helpers
 package main
 
 import (
@@ -23,10 +23,11 @@ var files embed.FS
 
 var pages = template.Must(template.ParseFS(files, "pages/*"))
 
-func show(w http.ResponseWriter, page string, data any) {
+func show(w http.ResponseWriter, status int, page string, data any) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "same-origin") // not no-referrer: forms would come with "Origin: null"
+	w.WriteHeader(status)
 	if err := pages.ExecuteTemplate(w, page, data); err != nil {
 		log.Print(err)
 	}
@@ -39,7 +40,7 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// README end
+// endregion
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
@@ -68,7 +69,8 @@ func main() {
 		if r.PostFormValue("decision") == "deny" {
 			endpoint.Deny(w, r)
 		} else if !right {
-			show(w, "login.html", map[string]bool{"Wrong": r.Method == "POST", "Asked": r.FormValue("req") != ""})
+			page := map[string]bool{"Wrong": r.Method == "POST", "Asked": r.FormValue("req") != ""}
+			show(w, http.StatusOK, "login.html", page)
 		} else if _, err := sessions.SignIn(w, r, session.Session{Subject: "alice"}); err != nil {
 			endpoint.ShowError(w, r, err)
 		} else if !endpoint.Resume(w, r) {
@@ -90,5 +92,6 @@ func main() {
 	http.Handle("POST /logout", http.NewCrossOriginProtection().Handler(http.HandlerFunc(signOut)))
 	fmt.Println("listening on", base)
 	fmt.Println("open that address in a browser and sign in as alice with alice-password")
-	log.Fatal(http.Serve(listener, nil))
+	refuse := func(w http.ResponseWriter, status int, page refusal) { show(w, status, "refused.html", page) }
+	log.Fatal(http.Serve(listener, inPages(http.DefaultServeMux, refuse)))
 }

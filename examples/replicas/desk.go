@@ -54,13 +54,13 @@ func (d *desk) handler() http.Handler {
 	mux.Handle("POST /kill", forms.Handler(http.HandlerFunc(d.kill)))
 	mux.Handle("POST /new-key", forms.Handler(http.HandlerFunc(d.newKey)))
 	mux.Handle("/", d.fleet.proxy(d.note))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return inPages(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if "http://"+r.Host != d.base { // cookies and buttons are for one name only
 			http.Redirect(w, r, d.base, http.StatusSeeOther)
 			return
 		}
 		mux.ServeHTTP(w, r)
-	})
+	}), showRefusal)
 }
 
 // row is a replica on the page.
@@ -69,7 +69,8 @@ type row struct{ Number, Process, Answered int }
 func (d *desk) home(w http.ResponseWriter, r *http.Request) {
 	keys, err := d.keys.read()
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+		log.Print(err)
+		showRefusal(w, http.StatusInternalServerError, refusals[http.StatusInternalServerError])
 		return
 	}
 	data := struct {
@@ -148,10 +149,10 @@ func (d *desk) callback(w http.ResponseWriter, r *http.Request) {
 	code, refused := answer.Get("code"), answer.Get("error")
 	switch {
 	case v == nil || answer.Get("state") != state:
-		http.Error(w, "This browser did not ask for that answer.", http.StatusBadRequest)
+		showRefusal(w, http.StatusBadRequest, refusal{"This answer is not taken", "This browser did not ask for it."})
 		return
 	case answer.Get("iss") != d.base || (code == "") == (refused == ""):
-		http.Error(w, "That is no answer of this issuer.", http.StatusBadRequest)
+		showRefusal(w, http.StatusBadRequest, refusal{"This answer is not taken", "It is none of this issuer."})
 		return
 	case refused != "":
 		d.add(v, step{What: "The answer", Result: refused})
@@ -246,7 +247,8 @@ func (d *desk) kill(w http.ResponseWriter, r *http.Request) {
 
 func (d *desk) newKey(w http.ResponseWriter, r *http.Request) {
 	if err := d.keys.rotate(time.Now()); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+		log.Print(err)
+		showRefusal(w, http.StatusInternalServerError, refusals[http.StatusInternalServerError])
 		return
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)

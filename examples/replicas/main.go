@@ -12,6 +12,7 @@
 //	desk.go     the page to try it on: a client, and buttons to kill and to change keys
 //	private.go  database servers for one run
 //	pages.go    how pages are written
+//	refused.go  pages in place of bare text
 package main
 
 import (
@@ -91,7 +92,7 @@ func run(ctx context.Context, s settings) error {
 	defer stop()
 	listener, err := net.Listen("tcp", s.addr)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w (another address: -addr 127.0.0.1:0)", err)
 	}
 	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
 		// The page with the buttons asks nobody who they are, and there is no https.
@@ -112,7 +113,7 @@ func run(ctx context.Context, s settings) error {
 	defer replicas.stop()
 	go keys.rotateEvery(ctx, s.rotate)
 	fmt.Println("listening on", base)
-	fmt.Println("open it and sign in as alice with alice-password, or as bob with bob-password")
+	fmt.Println("open it in a browser and sign in as alice with alice-password, or as bob with bob-password")
 	server := &http.Server{Handler: newDesk(base, replicas, keys).handler(), ReadTimeout: 10 * time.Second}
 	context.AfterFunc(ctx, func() { server.Close() })
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -5,6 +5,8 @@ import (
 	"html/template"
 	"log"
 	"net/http"
+
+	"github.com/usher-auth/usher/authorize"
 )
 
 //go:embed pages
@@ -19,7 +21,7 @@ func style(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, file
 func show(w http.ResponseWriter, status int, page string, data any) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy",
-		"default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'")
+		"default-src 'none'; img-src data:; style-src 'self'; frame-ancestors 'none'; base-uri 'none'")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Referrer-Policy", "same-origin")
 	w.Header().Set("Cache-Control", "no-store")
@@ -27,4 +29,13 @@ func show(w http.ResponseWriter, status int, page string, data any) {
 	if err := pages.ExecuteTemplate(w, page, data); err != nil {
 		log.Print(err)
 	}
+}
+
+func showRefusal(w http.ResponseWriter, status int, page refusal) {
+	show(w, status, "refused.html", page)
+}
+
+// showError is the endpoint's error page.
+func showError(w http.ResponseWriter, _ *http.Request, p authorize.PageError) {
+	show(w, p.Status, "error.html", p)
 }

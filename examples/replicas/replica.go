@@ -76,14 +76,15 @@ func newReplica(ctx context.Context, t task) (*replica, error) {
 // config is the same for all replicas.
 func (r *replica) config(keys []key) authorize.Config {
 	return authorize.Config{
-		Issuer:   r.Issuer,
-		Clients:  r.clients,
-		Codes:    r.codes,
-		Sessions: r.sessions,
-		Login:    authorize.LoginURL("/login"),
-		Consent:  &authorize.Consent{Page: "/consent", Store: r.consents},
-		Keys:     forConfig(keys),
-		Logger:   slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})), // what failed
+		Issuer:    r.Issuer,
+		Clients:   r.clients,
+		Codes:     r.codes,
+		Sessions:  r.sessions,
+		Login:     authorize.LoginURL("/login"),
+		Consent:   &authorize.Consent{Page: "/consent", Store: r.consents},
+		Keys:      forConfig(keys),
+		ErrorPage: showError,
+		Logger:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})), // what failed
 	}
 }
 

@@ -33,7 +33,6 @@ type places struct{ PostgreSQL, Redis, SQLite string }
 
 // open returns the stores. A program of your own has one of these lines.
 func (p places) open(ctx context.Context, clients ...authorize.Client) (stores, error) {
-	// README begin
 	switch p.kinds() {
 	case "memory":
 		return inMemory(clients...), nil
@@ -46,7 +45,6 @@ func (p places) open(ctx context.Context, clients ...authorize.Client) (stores, 
 	case "PostgreSQL and Redis":
 		return inPostgreSQLAndRedis(ctx, p.PostgreSQL, p.Redis, clients...)
 	}
-	// README end
 	return stores{}, errors.New("an SQLite file has room for everything: name no other storage with it")
 }
 

@@ -2,7 +2,8 @@
 // every request, and a single-page client on an origin of its own to try it with.
 //
 // The configuration is here. signin.go has the pages for login and consent, token.go is
-// the token endpoint, pages.go writes what is in pages, where client.js is the client.
+// the token endpoint, pages.go writes what is in pages, where client.js is the client, and
+// refused.go has pages in place of bare text.
 package main
 
 import (
@@ -49,7 +50,7 @@ func configure(base, app string, sessions authorize.SessionStore) authorize.Conf
 			Require:      []string{"max_age"}, // of this client alone: say how old a sign-in may be
 		},
 	}})
-	// README begin
+	// region configuration
 	return authorize.Config{
 		Issuer:       base,
 		Endpoint:     base + path,
@@ -64,7 +65,7 @@ func configure(base, app string, sessions authorize.SessionStore) authorize.Conf
 			show(w, base, p.Status, "error", p)
 		},
 	}
-	// README end
+	// endregion
 }
 
 // answersByRedirect refuses form_post: here the answer is in the Location header always.
@@ -83,7 +84,10 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	listener := must(net.Listen("tcp", *addr))
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err, " (another address: -addr 127.0.0.1:0)")
+	}
 	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
 		log.Fatal("this listens on 127.0.0.1 only: there is no https")
 	}
@@ -95,7 +99,7 @@ func main() {
 	config.Logger = slog.Default()
 	s := &server{must(authorize.New(config)), sessions, base, app}
 	fmt.Println("listening on", base)
-	fmt.Println("open", app, "and sign in as alice with alice-password")
+	fmt.Println("open", app, "in a browser and sign in as alice with alice-password")
 	log.Fatal(http.Serve(listener, s.routes()))
 }
 
@@ -127,6 +131,9 @@ func (s *server) routes() http.Handler {
 	client.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { s.showClient(w) })
 	client.HandleFunc("GET /client.js", file("client.js"))
 	client.HandleFunc("GET /style.css", file("style.css"))
-	mux.Handle("client.localhost/", client)
-	return mux
+
+	sites := http.NewServeMux()
+	sites.Handle("/", inPages(mux, s.refuse(s.base)))
+	sites.Handle("client.localhost/", inPages(client, s.refuse(s.app)))
+	return sites
 }

@@ -109,7 +109,7 @@ func TestPages(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for field, want := range map[string]string{
 				"Content-Type":            "text/html; charset=utf-8",
-				"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src " + base + "; frame-ancestors 'none'; base-uri 'none'",
+				"Content-Security-Policy": "default-src 'none'; img-src data:; script-src 'self'; style-src 'self'; connect-src " + base + "; frame-ancestors 'none'; base-uri 'none'",
 				"X-Content-Type-Options":  "nosniff",
 				"Referrer-Policy":         "same-origin",
 				"Cache-Control":           "no-store",

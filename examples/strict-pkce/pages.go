@@ -13,7 +13,7 @@ var files embed.FS
 
 var pages = func() map[string]*template.Template {
 	all := map[string]*template.Template{}
-	for _, name := range []string{"client", "login", "consent", "error"} {
+	for _, name := range []string{"client", "login", "consent", "error", "refused"} {
 		all[name] = template.Must(template.ParseFS(files, "pages/frame.html", "pages/"+name+".html"))
 	}
 	return all
@@ -42,6 +42,13 @@ func (s *server) showClient(w http.ResponseWriter) {
 	showAt(w, s.app, s.base, http.StatusOK, "client", page)
 }
 
+// refuse shows pages in place of bare text at one of the two origins.
+func (s *server) refuse(origin string) func(http.ResponseWriter, int, refusal) {
+	return func(w http.ResponseWriter, status int, page refusal) {
+		showAt(w, origin, s.base, status, "refused", page)
+	}
+}
+
 func show(w http.ResponseWriter, base string, status int, name string, page any) {
 	showAt(w, base, base, status, name, page)
 }
@@ -57,8 +64,8 @@ func showAt(w http.ResponseWriter, origin, server string, status int, name strin
 	}
 	header := w.Header()
 	header.Set("Content-Type", "text/html; charset=utf-8")
-	header.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src "+
-		server+"; frame-ancestors 'none'; base-uri 'none'")
+	header.Set("Content-Security-Policy", "default-src 'none'; img-src data:; script-src 'self'; "+
+		"style-src 'self'; connect-src "+server+"; frame-ancestors 'none'; base-uri 'none'")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Referrer-Policy", "same-origin")
 	header.Set("Cache-Control", "no-store")

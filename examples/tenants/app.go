@@ -67,7 +67,7 @@ func (a *app) handler() http.Handler {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { a.show(w, http.StatusOK, appPage{}) })
 	mux.HandleFunc("GET /go", a.ask)
 	mux.HandleFunc("GET /callback", a.takeAnswer)
-	return mux
+	return inPages(mux, a.frame().refuse)
 }
 
 // appPage is what app.html shows.
@@ -84,8 +84,10 @@ type appPage struct {
 
 func (a *app) show(w http.ResponseWriter, status int, page appPage) {
 	page.Tenants, page.Tries, page.Desk = a.tenants, tries, a.desk
-	show(w, status, "app", strings.TrimPrefix(a.url, "http://"), "app", page)
+	a.frame().show(w, status, "app", page)
 }
+
+func (a *app) frame() frame { return frame{Host: strings.TrimPrefix(a.url, "http://"), App: a.url} }
 
 func (a *app) find(name string) *tenant {
 	for _, t := range a.tenants {

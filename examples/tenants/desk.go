@@ -22,21 +22,20 @@ func (d *desk) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", d.show)
 	mux.Handle("POST /{action}", form(d.act))
-	return mux
+	return inPages(mux, d.frame().refuse)
 }
 
 func (d *desk) show(w http.ResponseWriter, _ *http.Request) {
-	page := struct {
-		App  string
-		Rows []deskRow
-	}{App: d.app}
+	page := struct{ Rows []deskRow }{}
 	for _, t := range d.tenants {
 		page.Rows = append(page.Rows, deskRow{
 			t.Name, t.Title, t.issuer, t.signingKey(), t.maintenance.Load(), t.outage.Load(),
 		})
 	}
-	show(w, http.StatusOK, "desk", "127.0.0.1", "desk", page)
+	d.frame().show(w, http.StatusOK, "desk", page)
 }
+
+func (d *desk) frame() frame { return frame{Host: "127.0.0.1", Look: "wide", App: d.app} }
 
 func (d *desk) act(w http.ResponseWriter, r *http.Request) {
 	i := slices.IndexFunc(d.tenants, func(t *tenant) bool { return t.Name == r.PostForm.Get("tenant") })

@@ -16,6 +16,7 @@
 //	process.go  how the login process is started
 //	desk.go     the operator's page: maintenance, an outage, new keys
 //	pages.go    how pages are written
+//	refused.go  pages in place of bare text
 package main
 
 import (
@@ -35,6 +36,9 @@ import (
 // else: every URL that the program writes comes from the configuration.
 type sites map[string]http.Handler
 
+// anyOther is the host in the registry for those that are not in it.
+const anyOther = ""
+
 func (s sites) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := r.Host
 	if host, _, err := net.SplitHostPort(name); err == nil {
@@ -42,8 +46,7 @@ func (s sites) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	site, known := s[strings.ToLower(name)]
 	if !known {
-		show(w, http.StatusNotFound, "unknown", "", "", nil)
-		return
+		site = s[anyOther]
 	}
 	site.ServeHTTP(w, r)
 }
@@ -65,7 +68,7 @@ type server struct {
 }
 
 func newServer(around surroundings) (*server, error) {
-	s := &server{sites: sites{}}
+	s := &server{sites: sites{anyOther: unknown(around.app())}}
 	for _, settings := range registry {
 		t, err := newTenant(settings, around)
 		if err != nil {
@@ -95,7 +98,10 @@ func main() {
 		log.Fatal(serveLogin(os.Stdin, os.Stdout))
 	}
 
-	listener := must(net.Listen("tcp", *addr))
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err, " (another address: -addr 127.0.0.1:0)")
+	}
 	host, port, _ := net.SplitHostPort(listener.Addr().String())
 	if host != "127.0.0.1" {
 		// The operator's page asks nobody who they are, and there is no https.
@@ -106,8 +112,9 @@ func main() {
 	s := must(newServer(surroundings{port, own, token, slog.Default(), time.Now}))
 
 	fmt.Println("listening on", urlOf(host, port))
-	fmt.Println("open", urlOf("app.localhost", port), "and sign in as alice with alice-password, at any tenant")
-	fmt.Println("open", urlOf(host, port), "to put a tenant under maintenance or to change its keys")
+	fmt.Println("open", urlOf("app.localhost", port),
+		"in a browser and sign in as alice with alice-password, at any tenant")
+	fmt.Println("open", urlOf(host, port), "in a browser to put a tenant under maintenance or to change its keys")
 	log.Fatal(serve(listener, s.sites))
 }
 

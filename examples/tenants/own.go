@@ -14,6 +14,7 @@ import (
 type ownSite struct {
 	settings
 	reader reader
+	frame  frame
 	key    ed25519.PrivateKey // signs tickets
 	log    *slog.Logger
 	now    func() time.Time
@@ -22,10 +23,15 @@ type ownSite struct {
 // newOwnSites makes the sites of all tenants that have pages of their own. client
 // is how the main process is reached.
 func newOwnSites(t task, key ed25519.PrivateKey, client *http.Client, log *slog.Logger, now func() time.Time) sites {
-	all := sites{}
+	app := urlOf("app.localhost", t.port())
+	all := sites{anyOther: unknown(app)}
 	for _, settings := range registry {
 		issuer := urlOf(settings.host(), t.port())
-		own := &ownSite{settings: settings, key: key, log: log.With("tenant", settings.Name), now: now}
+		own := &ownSite{
+			settings: settings,
+			frame:    frame{Host: settings.host(), Look: settings.Name, App: app},
+			key:      key, log: log.With("tenant", settings.Name), now: now,
+		}
 		switch settings.OwnLogin {
 		case withPublicKeys:
 			own.reader = &keyReader{issuer: issuer, client: client, now: now}
@@ -37,7 +43,7 @@ func newOwnSites(t task, key ed25519.PrivateKey, client *http.Client, log *slog.
 		mux := http.NewServeMux()
 		mux.Handle("/login", form(own.login))
 		mux.HandleFunc("GET /oops", own.oops)
-		all[settings.host()] = mux
+		all[settings.host()] = inPages(mux, own.frame.refuse)
 	}
 	return all
 }
@@ -47,12 +53,12 @@ func (o *ownSite) login(w http.ResponseWriter, r *http.Request) {
 	asked, err := o.reader.read(r.Context(), r.URL.Query().Get("req"))
 	if err != nil {
 		o.log.Warn("a login page was opened without a request", "error", err)
-		o.show(w, http.StatusBadRequest, "own-error", errorPage{Text: reasons[authorize.ReasonExpired]})
+		o.frame.show(w, http.StatusBadRequest, "own-error", errorPage{Text: reasons[authorize.ReasonExpired]})
 		return
 	}
-	page := loginPage{asked: asked, Title: o.Title, Username: asked.Hint, ReadWith: o.OwnLogin}
+	page := loginPage{asked: asked, Title: o.Title, Suspended: o.Suspended, Username: asked.Hint, ReadWith: o.OwnLogin}
 	if r.Method != http.MethodPost {
-		o.show(w, http.StatusOK, "own-login", page)
+		o.frame.show(w, http.StatusOK, "own-login", page)
 		return
 	}
 	if r.PostForm.Get("decision") == "deny" {
@@ -62,13 +68,13 @@ func (o *ownSite) login(w http.ResponseWriter, r *http.Request) {
 	page.Username = r.PostForm.Get("username")
 	if !o.knows(page.Username, r.PostForm.Get("password")) {
 		page.Wrong = true
-		o.show(w, http.StatusForbidden, "own-login", page)
+		o.frame.show(w, http.StatusForbidden, "own-login", page)
 		return
 	}
 	cookie, err := newTicket(o.Name, page.Username, o.key, o.now())
 	if err != nil {
 		o.log.Error("there is no ticket", "error", err)
-		o.show(w, http.StatusServiceUnavailable, "own-error", errorPage{Text: "You cannot be signed in at the moment."})
+		o.frame.show(w, http.StatusServiceUnavailable, "own-error", errorPage{Text: "You cannot be signed in at the moment."})
 		return
 	}
 	http.SetCookie(w, cookie)
@@ -77,9 +83,5 @@ func (o *ownSite) login(w http.ResponseWriter, r *http.Request) {
 
 // oops is the tenant's own page for errors that no client may be told.
 func (o *ownSite) oops(w http.ResponseWriter, r *http.Request) {
-	o.show(w, http.StatusBadRequest, "own-error", readError(r))
-}
-
-func (o *ownSite) show(w http.ResponseWriter, status int, name string, page any) {
-	show(w, status, name, o.host(), o.Name, page)
+	o.frame.show(w, http.StatusBadRequest, "own-error", readError(r))
 }

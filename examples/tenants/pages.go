@@ -28,7 +28,9 @@ var style = func() string {
 var pages = func() map[string]*template.Template {
 	functions := template.FuncMap{"style": func() template.CSS { return template.CSS(style) }}
 	all := map[string]*template.Template{}
-	for _, name := range []string{"app", "desk", "error", "home", "login", "own-error", "own-login", "unknown"} {
+	for _, name := range []string{
+		"app", "desk", "error", "home", "login", "own-error", "own-login", "refused", "unknown",
+	} {
 		all[name] = template.Must(template.New("frame.html").Funcs(functions).
 			ParseFS(files, "pages/frame.html", "pages/"+name+".html"))
 	}
@@ -40,20 +42,22 @@ var pages = func() map[string]*template.Template {
 var policy = func() string {
 	sum := sha256.Sum256([]byte(style))
 	source := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-	return "default-src 'none'; style-src " + source + "; frame-ancestors 'none'; base-uri 'none'"
+	return "default-src 'none'; img-src data:; style-src " + source + "; frame-ancestors 'none'; base-uri 'none'"
 }()
 
 // frame is what every page shows around its own content.
 type frame struct {
 	Host string // where the user is; from the configuration
 	Look string // whose page it is
+	App  string // the application's address, the way on where there is no other
 	Page any
 }
 
 // show writes a page, whole or not at all.
-func show(w http.ResponseWriter, status int, name, host, look string, page any) {
+func (f frame) show(w http.ResponseWriter, status int, name string, page any) {
 	var body bytes.Buffer
-	if err := pages[name].Execute(&body, frame{host, look, page}); err != nil {
+	f.Page = page
+	if err := pages[name].Execute(&body, f); err != nil {
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
 	}
@@ -67,6 +71,17 @@ func show(w http.ResponseWriter, status int, name, host, look string, page any) 
 	header.Set("Referrer-Policy", "same-origin")
 	w.WriteHeader(status)
 	w.Write(body.Bytes())
+}
+
+func (f frame) refuse(w http.ResponseWriter, status int, page refusal) {
+	f.show(w, status, "refused", page)
+}
+
+// unknown is the page for a host that belongs to nobody.
+func unknown(app string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		frame{App: app}.show(w, http.StatusNotFound, "unknown", nil)
+	})
 }
 
 // maxForm is the most that a form may have.

@@ -48,17 +48,18 @@ func scopeLines(scopes []string) (lines []scopeLine) {
 // loginPage is what login.html and own-login.html show.
 type loginPage struct {
 	asked
-	Title    string
-	Username string
-	Wrong    bool
-	ReadWith reading // own-login.html
+	Title     string
+	Suspended []string
+	Username  string
+	Wrong     bool
+	ReadWith  reading // own-login.html
 }
 
 // login is the page that tenants share which have none of their own. It runs beside
 // the endpoint and needs nothing but its methods.
 func (t *tenant) login(w http.ResponseWriter, r *http.Request) {
 	endpoint := t.endpoint.Load()
-	page := loginPage{Title: t.Title}
+	page := loginPage{Title: t.Title, Suspended: t.Suspended}
 	if r.URL.Query().Has("req") {
 		pending, err := endpoint.Pending(r)
 		if err != nil {
@@ -69,7 +70,7 @@ func (t *tenant) login(w http.ResponseWriter, r *http.Request) {
 	}
 	page.Username = page.Hint
 	if r.Method != http.MethodPost {
-		t.show(w, http.StatusOK, "login", page)
+		t.frame().show(w, http.StatusOK, "login", page)
 		return
 	}
 	if r.PostForm.Get("decision") == "deny" {
@@ -79,7 +80,7 @@ func (t *tenant) login(w http.ResponseWriter, r *http.Request) {
 	page.Username = r.PostForm.Get("username")
 	if !t.knows(page.Username, r.PostForm.Get("password")) {
 		page.Wrong = true
-		t.show(w, http.StatusForbidden, "login", page)
+		t.frame().show(w, http.StatusForbidden, "login", page)
 		return
 	}
 	cookies, _ := t.sessions.(*session.Cookies)

@@ -102,7 +102,7 @@ func newTenant(ordered settings, around surroundings) (*tenant, error) {
 
 // config is the whole of a tenant's endpoint.
 func (t *tenant) config(keys []authorize.Key) authorize.Config {
-	// README begin
+	// region configuration
 	return authorize.Config{
 		Issuer:          t.issuer,
 		Clients:         t.clients,
@@ -117,7 +117,7 @@ func (t *tenant) config(keys []authorize.Key) authorize.Config {
 		Logger:          t.log,
 		Now:             t.now,
 	}
-	// README end
+	// endregion
 }
 
 // check refuses valid requests while the tenant is under maintenance, and those for
@@ -170,7 +170,7 @@ func (t *tenant) handler() http.Handler {
 	mux.HandleFunc("GET /error", t.sharedError)
 	mux.HandleFunc("GET /{$}", t.home)
 	mux.Handle("POST /sign-out", form(t.signOut))
-	return mux
+	return inPages(mux, t.frame().refuse)
 }
 
 // introspect is for the login process alone.
@@ -184,7 +184,7 @@ func (t *tenant) introspect(w http.ResponseWriter, r *http.Request) {
 
 // sharedError is the page for errors that no client may be told.
 func (t *tenant) sharedError(w http.ResponseWriter, r *http.Request) {
-	t.show(w, http.StatusBadRequest, "error", readError(r))
+	t.frame().show(w, http.StatusBadRequest, "error", readError(r))
 }
 
 // home says who is signed in.
@@ -194,11 +194,11 @@ func (t *tenant) home(w http.ResponseWriter, r *http.Request) {
 		t.endpoint.Load().ShowError(w, r, oautherr.TemporarilyUnavailable.Because(err))
 		return
 	}
-	page := struct{ Title, User, App string }{Title: t.Title, App: t.app}
+	page := struct{ Title, User string }{Title: t.Title}
 	if current.SignedIn() {
 		page.User = current.Subject
 	}
-	t.show(w, http.StatusOK, "home", page)
+	t.frame().show(w, http.StatusOK, "home", page)
 }
 
 func (t *tenant) signOut(w http.ResponseWriter, r *http.Request) {
@@ -209,6 +209,4 @@ func (t *tenant) signOut(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-func (t *tenant) show(w http.ResponseWriter, status int, name string, page any) {
-	show(w, status, name, t.host(), "shared", page)
-}
+func (t *tenant) frame() frame { return frame{Host: t.host(), Look: "shared", App: t.app} }

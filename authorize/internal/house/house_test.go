@@ -421,6 +421,43 @@ func exportedReceiver(function *ast.FuncDecl) bool {
 	return ok && name.IsExported()
 }
 
+// Each example stands alone, so all that have pages have copies of these.
+func TestTheCopiesInExamplesAreEqual(t *testing.T) {
+	for _, name := range []string{"pages/style.css", "refused.go"} {
+		copies, err := filepath.Glob(root + "/examples/*/" + name)
+		if err != nil || len(copies) < 6 {
+			t.Fatalf("%d copies of %s, %v: this test looks in the wrong place", len(copies), name, err)
+		}
+		want, err := os.ReadFile(copies[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range copies[1:] {
+			if got, err := os.ReadFile(path); err != nil || string(got) != string(want) {
+				t.Errorf("%s is not %s: %v", path, copies[0], err)
+			}
+		}
+	}
+}
+
+// No page of an example needs a style beyond the one that they share.
+func TestExamplesHaveOneStyle(t *testing.T) {
+	pages, err := filepath.Glob(root + "/examples/*/pages/*")
+	if err != nil || len(pages) < 40 {
+		t.Fatalf("%d pages, %v: this test looks in the wrong place", len(pages), err)
+	}
+	other := regexp.MustCompile(`\bstyle=|<style>[^{]`)
+	for _, path := range pages {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other.Match(text) || strings.HasSuffix(path, ".css") && filepath.Base(path) != "style.css" {
+			t.Errorf("%s has a style of its own", path)
+		}
+	}
+}
+
 // Names that say nothing, and notes that were meant to go.
 func TestNothingIsLeftLyingAbout(t *testing.T) {
 	set, files := house(t)

@@ -7,7 +7,7 @@ const base64url = (bytes) =>
   btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 const random = () => base64url(crypto.getRandomValues(new Uint8Array(32)));
 
-// show writes the result and marks it: "signed-in", "refused" or "".
+// show writes the result and marks it: "note", "wrong" or "".
 function show(text, mark = "") {
   const status = document.getElementById("status");
   status.textContent = text;
@@ -24,7 +24,7 @@ const user = {
 function showUser() {
   document.getElementById("sign-out").hidden = !user.get();
   if (user.get()) {
-    show(user.get(), "signed-in");
+    show(user.get(), "note");
   }
 }
 
@@ -55,11 +55,11 @@ async function finish(answer) {
   const verifier = sessionStorage.getItem(asked);
   sessionStorage.removeItem(asked);
   if (!verifier || answer.get("iss") !== issuer || (answer.has("code") && !answer.get("state"))) {
-    show("This page did not ask for that answer.", "refused");
+    show("This page did not ask for that answer.", "wrong");
     return;
   }
   if (answer.has("error")) {
-    show(answer.get("error") + ": " + answer.get("error_description"), "refused");
+    show(answer.get("error") + ": " + answer.get("error_description"), "wrong");
     return;
   }
   show("Signing in …");
@@ -71,7 +71,7 @@ async function finish(answer) {
   });
   const token = await response.json();
   if (!response.ok) {
-    show(token.error, "refused");
+    show(token.error, "wrong");
     return;
   }
   user.set(`Signed in as ${token.sub}, for ${token.scopes.join(" and ")}.`);
@@ -90,5 +90,5 @@ for (const button of document.querySelectorAll("[data-without]")) {
 showUser();
 const answer = new URLSearchParams(location.search);
 if (answer.has("code") || answer.has("error")) {
-  finish(answer).catch((error) => show(String(error), "refused"));
+  finish(answer).catch((error) => show(String(error), "wrong"));
 }
