@@ -18,7 +18,7 @@ import (
 type Config struct {
 	// Issuer is the issuer identifier (RFC 8414 §2): an https URL without query
 	// and fragment; http is allowed on loopback only, for development. It is sent
-	// as iss with every answer (RFC 9207), exactly as written here. With an http
+	// as iss with every response (RFC 9207), exactly as written here. With an http
 	// issuer, cookies lose the Secure flag and the __Host- prefix.
 	Issuer string
 

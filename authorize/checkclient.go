@@ -13,7 +13,7 @@ import (
 // CheckRedirectURI says why a redirect URI cannot be registered; nil means that it
 // can. The endpoint applies the same rules again at every use: the URI must be
 // absolute, without fragment, user information or wildcard, use https, http on
-// loopback or a private-use scheme, and have no parameter of an answer in its query.
+// loopback or a private-use scheme, and have no response parameter in its query.
 // A private-use scheme has a dot in it, or is one of privateUseSchemes, which are the
 // client's PrivateUseSchemes; without them only those with a dot can be registered.
 func CheckRedirectURI(redirectURI string, privateUseSchemes ...string) error {

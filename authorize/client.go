@@ -64,7 +64,7 @@ func clientFailed(call string, err error) error {
 	return known
 }
 
-// prove proves where the answer may go (RFC 6749 §3.1.2.4). Without a destination every
+// prove proves where the response may go (RFC 6749 §3.1.2.4). Without a destination every
 // error is a page; from here on it goes to the client.
 func (h *Handler) prove(v *visit) error {
 	if slices.Contains(v.params.repeated, "redirect_uri") {

@@ -19,7 +19,7 @@ const ConsentInteraction = "consent"
 // 1.0 §3.1.2.4). Clients that are FirstParty are exempt.
 type Consent struct {
 	// Page is the URL of the consent page, absolute or a path on the endpoint's
-	// own origin. It shows at least the client's name, where the answer goes, each
+	// own origin. It shows at least the client's name, where the response goes, each
 	// scope and each claim of [Request.ClaimsBeyondScopes], and ends with
 	// [Handler.Grant] or [Handler.Deny].
 	Page string

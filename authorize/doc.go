@@ -179,10 +179,10 @@
 // A request goes through these files from top to bottom; the method answer in authorize.go
 // lists the stages, and visit.go has the value that they pass on.
 //
-//	params.go     read the query or the body, strictly and once; open a request that
-//	              comes back from a page; settle where the parameters come from
+//	params.go     read the query or the body (body.go), strictly and once; open a request
+//	              that comes back from a page; settle where the parameters come from
 //	client.go     find the client, and prove where the response may go
-//	validate.go   one table of rules, each with its section
+//	validate.go   one table of rules, each with its section; checks.go has the longer ones
 //	host.go       ask the host who is signed in, and what else is needed
 //	decide.go     decide: pure, the sign-in first and then the rest
 //	issue.go      issue a code; redeem it

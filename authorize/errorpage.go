@@ -221,7 +221,7 @@ func tellOrigin(header http.Header) { header.Set("Referrer-Policy", "strict-orig
 
 // setPageHeaders sets what pages need beside the headers of every answer. There is
 // no form-action: Chromium applies it to the whole chain of redirects after a form
-// and would silently stop the answer to the client.
+// and would silently stop the response to the client.
 func setPageHeaders(header http.Header, script string, framed bool) {
 	ancestors := "frame-ancestors 'none'; "
 	if framed {

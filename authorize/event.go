@@ -15,7 +15,7 @@ import (
 type EventKind string
 
 const (
-	// EventApproved: a code, or for response_type=none an empty answer, went to the
+	// EventApproved: a code, or for response_type=none an empty response, went to the
 	// client.
 	EventApproved EventKind = "approved"
 	// EventRefused: an error went to the client.

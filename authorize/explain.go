@@ -38,7 +38,7 @@ type Explanation struct {
 	// ActionInteraction.
 	Interaction string
 
-	// RedirectURI is where the client gets its answer; empty where it gets none, or none yet.
+	// RedirectURI is where the client gets its response; empty where it gets none, or none yet.
 	RedirectURI string
 
 	// Scopes are what a code would be good for, for ActionApproval. LeftOut are those asked

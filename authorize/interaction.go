@@ -8,7 +8,7 @@ import (
 )
 
 // Interaction is something that a signed-in user may have to do before the client
-// gets its answer: agree, choose an account, accept new terms, edit a profile.
+// gets its response: agree, choose an account, accept new terms, edit a profile.
 // They come after the login, in the order of the configuration, but for a choice of
 // account, which comes first because who is chosen has to agree. They work like it:
 // the browser is sent to the page with the waiting request, and the page ends with

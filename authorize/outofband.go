@@ -9,7 +9,7 @@ import (
 )
 
 // A program without a browser, such as a device or a job, names [Client].OutOfBand as its
-// redirect_uri and reads its answer in the response. For such a request:
+// redirect_uri and reads the response in the body. For such a request:
 //
 //   - An approval is status 200 with a JSON object of code, state and iss.
 //   - Every error goes to [Config].ErrorPage or, without one, to [ErrorJSON].

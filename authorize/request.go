@@ -46,7 +46,7 @@ type Client struct {
 	// [ErrorJSON] without one. A page that is needed is an error, as under prompt=none,
 	// and a request that a browser sends for another site's page is refused. The
 	// SessionStore knows the user by what the program sends itself, such as a header.
-	// Empty: there is none, and every answer is a redirect.
+	// Empty: there is none, and every response is a redirect.
 	OutOfBand string
 
 	// DefaultRedirectURI lets a request leave redirect_uri out when exactly one
@@ -77,7 +77,7 @@ type Client struct {
 	//
 	// Whatever is listed, a request that names none is answered in the query, and so is
 	// the error of one that names a mode that it may not. List fragment only for a
-	// client that reads its answers there, such as a script: anybody can make a link
+	// client that reads its responses there, such as a script: anybody can make a link
 	// that names the mode, and a client that looks into its query alone would leave the
 	// code in its address. For a client that reads no query add "response_mode" to Require.
 	ResponseModes []string
@@ -141,8 +141,8 @@ type Request struct {
 	ClientID string
 	Client   *Client
 
-	// RedirectURI is where the answer will go. OutOfBand says that it is
-	// [Client].OutOfBand: the answer is the body of the response.
+	// RedirectURI is where the response will go. OutOfBand says that it is
+	// [Client].OutOfBand: the response is in the body, as JSON.
 	RedirectURI string
 	OutOfBand   bool
 

@@ -51,7 +51,7 @@ func timeOrZero(t time.Time) string {
 	return t.UTC().Format(rfc3339Millis)
 }
 
-// respond writes every answer there is.
+// respond writes every response there is.
 func (h *Handler) respond(w http.ResponseWriter, v *visit) {
 	setHeaders(w.Header())
 	for _, cookie := range v.cookies {

@@ -132,9 +132,9 @@ func act(name string, do func(*Page) (*Page, error), on *Page) (*Page, error) {
 	case err == nil:
 		return page, nil
 	case strings.Contains(err.Error(), on.String()):
-		return nil, fmt.Errorf("Host.%s: %w", name, err)
+		return nil, fmt.Errorf("the function %s of the Host: %w", name, err)
 	}
-	return nil, fmt.Errorf("Host.%s: %w, on:\n%s", name, err, on)
+	return nil, fmt.Errorf("the function %s of the Host: %w, on:\n%s", name, err, on)
 }
 
 // signIn takes the user from the login page to the client with a code.

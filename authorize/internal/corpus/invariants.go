@@ -22,7 +22,7 @@ var invariants = []struct {
 }{
 	{"1 (no 500, no 307, no CORS)", checkSound},
 	{"2 (parameters)", checkParameters},
-	{"3 (where the answer goes)", checkDestination},
+	{"3 (where the response goes)", checkDestination},
 	{"4 (error_description)", checkDescription},
 	{"5 (headers)", checkHeaders},
 	{"6 (HTML)", checkHTML},

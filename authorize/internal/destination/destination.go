@@ -1,4 +1,4 @@
-// Package destination holds the proof that an answer may be sent somewhere, and says how
+// Package destination holds the proof that a response may be sent somewhere, and says how
 // it gets there. The rules about the URI itself are those of package uri.
 //
 // A [Destination] with an address can only come from [Match]. Whoever sends an
@@ -25,8 +25,8 @@ type Registration struct {
 	Modes             []string // that a request may name; nil: those that are open to all
 }
 
-// Destination is a proven redirect URI, or a proven name for answers out of band, with
-// the mode and the state to answer in.
+// Destination is a proven redirect URI, or a proven name for responses out of band, with
+// the mode and the state of the response.
 type Destination struct {
 	uri   string
 	mode  *mode // never nil beside a uri
@@ -50,7 +50,7 @@ func Match(requested string, reg Registration, mode, state string) (Destination,
 	}
 	if requested != "" && requested == reg.OutOfBand {
 		if err := uri.CheckName(requested); err != nil {
-			return Destination{}, fmt.Errorf("the name for answers out of band %w", err)
+			return Destination{}, fmt.Errorf("the name for responses out of band %w", err)
 		}
 		return Destination{uri: requested, mode: &body, state: state}, nil
 	}

@@ -72,7 +72,7 @@ var modes = []mode{
 	},
 }
 
-// body is no mode that a request could name: a name for answers out of band means it.
+// body is no mode that a request could name: a name for responses out of band means it.
 var body = mode{
 	deliver: func(_ string, params []Param) Delivery { return Delivery{Body: params} },
 }

@@ -18,7 +18,7 @@ const refusedCharacters = "\"<>\\^`{|}*#"
 
 // Check reports what makes a registered redirect URI unusable: it must be
 // absolute, without fragment, user information or wildcard, of a safe scheme, and
-// free of the parameters that an answer adds. A private-use scheme without a dot is
+// free of the parameters that a response adds. A private-use scheme without a dot is
 // safe where it is named.
 func Check(uri string, privateUseSchemes ...string) error {
 	for i := range len(uri) {
