@@ -407,3 +407,23 @@ func namesOf(claims map[string]any) string {
 	slices.Sort(names)
 	return strings.Join(names, " ")
 }
+
+// The standard cases of a sign-in, for a client that asks for consent.
+func TestHost(t *testing.T) {
+	p := newProvider(t)
+	web, own := p.client("web"), p.client("own")
+	web.Secret, web.TokenEndpoint = "web s3cret:%+é", p.origin+"/token"
+	own.Secret, own.TokenEndpoint = "own-secret", web.TokenEndpoint
+	authorizetest.TestHost(t, authorizetest.Host{
+		Client: *web,
+		Other:  *own,
+		Open:   func(_ *testing.T, browser *authorizetest.Browser) { browser.Handle(p.origin, p.handler) },
+		SignIn: func(page *authorizetest.Page) (*authorizetest.Page, error) {
+			p.clock = p.clock.Add(time.Second)
+			return page.Submit(url.Values{"username": {"alice"}, "password": {"alice-password"}}, "Sign in")
+		},
+		Agree:  func(page *authorizetest.Page) (*authorizetest.Page, error) { return page.Submit(nil, "Allow") },
+		Cancel: func(page *authorizetest.Page) (*authorizetest.Page, error) { return page.Submit(nil, "Cancel") },
+		Deny:   func(page *authorizetest.Page) (*authorizetest.Page, error) { return page.Submit(nil, "Deny") },
+	})
+}
