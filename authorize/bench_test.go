@@ -71,3 +71,15 @@ func BenchmarkCodeAndRedeem(b *testing.B) {
 		}
 	}
 }
+
+// A handler of its own for each tenant.
+func BenchmarkNew(b *testing.B) {
+	config := exampleConfig()
+	config.Keys = []authorize.Key{{Secret: []byte("0123456789abcdef0123456789abcdef")}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := authorize.New(config); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

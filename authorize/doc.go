@@ -174,6 +174,26 @@
 // [Handler.Explain] says rule by rule what the endpoint would do with a request, without a
 // browser and without side effects.
 //
+// # When it does not work
+//
+// Begin with [Handler.Explain]: give it the query of the client's authorization URL, and nil
+// for nobody or a session. It says rule by rule what holds, and what the endpoint would do.
+// The program examples/provider has it as a page: start it with the flag -explain. Then read
+// the line of the log. What it says most often:
+//
+//   - `redirect_uri is not registered: it has a "/" at the end of its path` and its like
+//     name the difference to the registered URI that comes nearest. Register what the client
+//     sends, byte for byte. For a port on loopback register the URI without one.
+//   - "a user came back from the login page, and the SessionStore finds nobody": the session
+//     was not saved before [Handler.Resume], its cookie is SameSite=Strict, or it was set for
+//     another host or path.
+//   - "the client leaves PKCE out: switch PKCE on in the client, or set Client.PKCEOptional":
+//     a library that can do PKCE often needs one setting for it. A public client has to.
+//   - "no new sign-in": the request asks for a new one, and the time that the line names did
+//     not move. Set Session.AuthTime at every sign-in.
+//   - "is not among Config.Scopes", "is not among the client's Scopes": register the scope, or
+//     set [Config].IgnoreUnknownScopes.
+//
 // # The request's way
 //
 // A request goes through these files from top to bottom; the method answer in authorize.go
