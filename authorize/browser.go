@@ -15,10 +15,10 @@ import (
 // whose hash is signed. There is one cookie per request, so that many tabs can wait
 // at once.
 
-// beganIn reports whether this browser started the request, has not answered it yet,
+// hasCookieOf reports whether this browser started the request, has not answered it yet,
 // and has it among its cookies still. Otherwise what was decided for it counts nothing:
 // someone could start a request, let another person finish it and use the answer.
-func (h *Handler) beganIn(r *http.Request, w *waiting) bool {
+func (h *Handler) hasCookieOf(r *http.Request, w *waiting) bool {
 	cookies := r.CookiesNamed(h.cookieName(w.ID))
 	if len(cookies) != 1 {
 		return false

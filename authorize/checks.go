@@ -12,9 +12,9 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// withoutPKCE says for the log what to do with a client that leaves PKCE out. Half of
+// adviceOnPKCE says for the log what to do with a client that leaves PKCE out. Half of
 // it is another fault: nothing but the client mends that.
-func (c *checked) withoutPKCE() error {
+func (c *checked) adviceOnPKCE() error {
 	switch {
 	case c.request.CodeChallengeMethod != "":
 		return nil
@@ -98,7 +98,7 @@ func checkResources(c *checked) error {
 			return oautherr.InvalidTarget.With("A resource is not an absolute URI without a fragment.")
 		}
 		ok, err := c.config.Resource(c.ctx, c.client, resource)
-		if err = answered(c.ctx, "Config.Resource", err); err != nil {
+		if err = hostError(c.ctx, "Config.Resource", err); err != nil {
 			return err
 		}
 		if !ok {
@@ -127,7 +127,7 @@ func readHint(c *checked) error {
 	subject, err := c.config.IDTokenHint(c.ctx, token)
 	switch {
 	case c.ctx.Err() != nil || errors.Is(err, oautherr.TemporarilyUnavailable) || errors.Is(err, oautherr.ServerError):
-		return answered(c.ctx, "Config.IDTokenHint", err)
+		return hostError(c.ctx, "Config.IDTokenHint", err)
 	case err == nil && !validSubject(subject):
 		return hostFailed("Config.IDTokenHint",
 			fmt.Errorf("the subject that it returned has more than %d bytes or is not UTF-8", maxSubject))

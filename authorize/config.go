@@ -228,7 +228,7 @@ func (h *Handler) setUpInteractions() error {
 		}
 		names[step.Name] = true
 		if step.Error == "" {
-			step.Error = defaultError(step.Prompt)
+			step.Error = defaultErrorWithoutPage(step.Prompt)
 		}
 		if step.Prompt != "" {
 			h.prompts = appendOnce(h.prompts, step.Prompt)
@@ -237,8 +237,8 @@ func (h *Handler) setUpInteractions() error {
 	return nil
 }
 
-// defaultError is the answer to prompt=none for an interaction that names none.
-func defaultError(prompt string) oautherr.Code {
+// defaultErrorWithoutPage is the answer to prompt=none for an interaction that names none.
+func defaultErrorWithoutPage(prompt string) oautherr.Code {
 	switch prompt {
 	case "select_account":
 		return oautherr.AccountSelectionRequired

@@ -163,10 +163,10 @@ func (c *Consent) covered(v *visit) bool {
 	return containsAll(granted, wanted) && v.remembered.hasClaims(claimsBeyond(r, granted))
 }
 
-// stillGiven reports whether what the user has granted for this request counts: where
+// grantCounts reports whether what the user has granted for this request counts: where
 // consent is remembered, it does as long as it is in the store, so that what was revoked
 // under way is asked anew. Where it is not, the request itself is the proof.
-func (c *Consent) stillGiven(v *visit) bool {
+func (c *Consent) grantCounts(v *visit) bool {
 	if c.Store == nil || !rememberable(v.request) {
 		return true
 	}
@@ -244,7 +244,7 @@ func (h *Handler) remember(v *visit, granted []string) error {
 		GrantedAt: millis(h.config.Now()),
 	}
 	before, err := consent.Store.FindConsent(ctx, record.Subject, record.ClientID)
-	if err = answered(ctx, "ConsentStore.FindConsent", err); err != nil {
+	if err = hostError(ctx, "ConsentStore.FindConsent", err); err != nil {
 		return err
 	}
 	if before.isFor(record.Subject, record.ClientID, record.Resources) {
@@ -258,7 +258,7 @@ func (h *Handler) remember(v *visit, granted []string) error {
 		claims.userInfo = withKept(claims.userInfo, kept.userInfo)
 	}
 	record.IDTokenClaims, record.UserInfoClaims = claims.idToken, claims.userInfo
-	return answered(ctx, "ConsentStore.SaveConsent", consent.Store.SaveConsent(ctx, record))
+	return hostError(ctx, "ConsentStore.SaveConsent", consent.Store.SaveConsent(ctx, record))
 }
 
 // maxKept is how many names of claims a record remembers for each place. A client makes

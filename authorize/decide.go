@@ -106,7 +106,7 @@ func (f *facts) signIn() decision {
 		return decision{Outcome: refuse, Reason: ReasonDenied, Error: oautherr.AccessDenied}
 	}
 	if d, ok := f.login(); !ok {
-		return f.ifPagesMayBeShown(d, oautherr.LoginRequired)
+		return f.orErrorWithoutPages(d, oautherr.LoginRequired)
 	}
 	return decision{Outcome: approve, Reason: ReasonSatisfied}
 }
@@ -124,7 +124,7 @@ func (f *facts) rest() decision {
 		asked := step.prompt != "" && slices.Contains(f.request.Prompt, step.prompt)
 		if (step.needed || asked) && !step.done {
 			d := decision{Outcome: interact, Reason: ReasonInteraction, Interaction: step.name}
-			return f.ifPagesMayBeShown(d, step.error)
+			return f.orErrorWithoutPages(d, step.error)
 		}
 	}
 	return decision{Outcome: approve, Reason: ReasonSatisfied}
@@ -141,8 +141,8 @@ func (h *Handler) decide(v *visit) {
 	}
 }
 
-// ifPagesMayBeShown turns a page into its error where no page may be shown.
-func (f *facts) ifPagesMayBeShown(d decision, code oautherr.Code) decision {
+// orErrorWithoutPages turns a page into its error where no page may be shown.
+func (f *facts) orErrorWithoutPages(d decision, code oautherr.Code) decision {
 	if d.Outcome == interact && !mayShowPages(f.request) {
 		return decision{Outcome: refuse, Reason: d.Reason, Error: code}
 	}

@@ -203,7 +203,8 @@
 //	              that comes back from a page; settle where the parameters come from
 //	client.go     find the client, and prove where the response may go
 //	validate.go   one table of rules, each with its section; checks.go has the longer ones
-//	host.go       ask the host who is signed in, and what else is needed
+//	host.go       ask the host who is signed in, and what else is needed; what becomes of
+//	              its errors
 //	decide.go     decide: pure, the sign-in first and then the rest
 //	issue.go      issue a code; redeem it
 //	respond.go    the one writer of all responses

@@ -155,7 +155,7 @@ func (h *Handler) pageError(v *visit) PageError {
 	if to.URI() == "" && !v.here {
 		to, params = v.destination, v.response
 	}
-	if way := to.Deliver(to.Response(h.config.Issuer, params...)); way.URL != "" {
+	if way := to.Deliver(to.WithStateAndIssuer(h.config.Issuer, params...)); way.URL != "" {
 		p.Return = &Return{
 			URL: way.URL, Host: uri.Host(way.URL), Form: way.Form != nil, Vetted: !v.client.Unvetted,
 		}

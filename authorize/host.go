@@ -13,10 +13,10 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// answered is how the host is asked: it names the call, for the log, and turns a failure
-// into the error that stops everything. What comes after the request's deadline, from a
-// store that did not notice, is a failure too and is not used.
-func answered(ctx context.Context, call string, err error) error {
+// hostError is what becomes of the host's error after each call to it: it names the call,
+// for the log, and turns a failure into the error that stops everything. What comes after
+// the request's deadline, from a store that did not notice, is a failure too and not used.
+func hostError(ctx context.Context, call string, err error) error {
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -77,7 +77,7 @@ func (h *Handler) whoIsSignedIn(v *visit) (err error) {
 // whether the host says nil, leaves Subject empty or waits for a second factor.
 func (h *Handler) signedIn(r *http.Request) (*session.Session, error) {
 	s, err := h.config.Sessions.Session(r)
-	if err = answered(r.Context(), "SessionStore.Session", err); err != nil {
+	if err = hostError(r.Context(), "SessionStore.Session", err); err != nil {
 		return nobody, err
 	}
 	switch {
@@ -133,7 +133,7 @@ func (h *Handler) askFurther(v *visit) (err error) {
 	ctx, allowed := v.http.Context(), true
 	if h.config.Allow != nil {
 		allowed, err = h.config.Allow(ctx, v.session, v.request)
-		if err = answered(ctx, "Config.Allow", err); err != nil {
+		if err = hostError(ctx, "Config.Allow", err); err != nil {
 			return err
 		}
 	}
@@ -144,14 +144,14 @@ func (h *Handler) askFurther(v *visit) (err error) {
 		step.name, step.prompt, step.error = x.Name, x.Prompt, x.Error
 		step.done = v.resumed.completion(x.Name, v.session) != nil
 		if x.Name == ConsentInteraction {
-			step.done = step.done && h.config.Consent.stillGiven(v)
+			step.done = step.done && h.config.Consent.grantCounts(v)
 			step.needed = h.config.Consent.needed(v)
 		}
 		if !allowed || step.done || x.Needed == nil {
 			continue
 		}
 		step.needed, err = x.Needed(ctx, v.session, v.request)
-		if err = answered(ctx, "the interaction "+x.Name, err); err != nil {
+		if err = hostError(ctx, "the interaction "+x.Name, err); err != nil {
 			return err
 		}
 	}
@@ -178,7 +178,7 @@ func (h *Handler) rememberedConsent(ctx context.Context, s *session.Session, r *
 		return nil, nil
 	}
 	stored, err := c.Store.FindConsent(ctx, s.Subject, r.ClientID)
-	if err = answered(ctx, "ConsentStore.FindConsent", err); err != nil {
+	if err = hostError(ctx, "ConsentStore.FindConsent", err); err != nil {
 		return nil, err
 	}
 	if !stored.isFor(s.Subject, r.ClientID, r.Resources) {

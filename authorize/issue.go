@@ -58,7 +58,7 @@ func (h *Handler) approve(v *visit) error {
 	code := base64.RawURLEncoding.EncodeToString(random)
 	// The issuer is part of the key: endpoints that share a store share no codes.
 	key := hash(h.config.Issuer + " " + code)
-	if err := answered(ctx, "CodeStore.SaveCode", h.config.Codes.SaveCode(ctx, key, record)); err != nil {
+	if err := hostError(ctx, "CodeStore.SaveCode", h.config.Codes.SaveCode(ctx, key, record)); err != nil {
 		return err
 	}
 	v.granted, v.response = record.Scopes, []destination.Param{{Name: "code", Value: code}}
@@ -158,7 +158,7 @@ func (h *Handler) Redeem(ctx context.Context, r Redemption) (*Code, error) {
 func (h *Handler) redeem(ctx context.Context, r Redemption) (*Code, error) {
 	key, now := hash(h.config.Issuer+" "+r.Code), millis(h.config.Now())
 	found, err := h.config.Codes.FindCode(ctx, key)
-	if err = answered(ctx, "CodeStore.FindCode", err); err != nil {
+	if err = hostError(ctx, "CodeStore.FindCode", err); err != nil {
 		return nil, err
 	}
 	if err := found.matches(r); err != nil {
@@ -171,7 +171,7 @@ func (h *Handler) redeem(ctx context.Context, r Redemption) (*Code, error) {
 		return found, oautherr.InvalidGrant.Because(errors.New("the code has expired"))
 	}
 	code, taken, err := h.config.Codes.TakeCode(ctx, key, now)
-	if err = answered(ctx, "CodeStore.TakeCode", err); err != nil {
+	if err = hostError(ctx, "CodeStore.TakeCode", err); err != nil {
 		return found, err
 	}
 	if err := code.matches(r); err != nil {

@@ -86,7 +86,7 @@ func (h *Handler) Pending(r *http.Request) (*Pending, error) {
 		return nil, err
 	}
 	p.Request.fillIn(&h.config, client, to.URI())
-	if !h.beganIn(r, w) {
+	if !h.hasCookieOf(r, w) {
 		p.Anew, p.Subject = true, ""
 	}
 	return p, nil
@@ -154,7 +154,7 @@ func (h *Handler) record(v *visit, name string, scopes []string) (req string, er
 	if err != nil {
 		return "", err
 	}
-	if !h.beganIn(v.http, w) {
+	if !h.hasCookieOf(v.http, w) {
 		return req, nil
 	}
 	v.resumed = w
@@ -222,7 +222,7 @@ func reqOf(r *http.Request) string {
 }
 
 // reopen replaces the parameters of a request that comes back from a page by those that
-// it carries. Beside req only deny counts. What was decided for it is in a.resumed if
+// it carries. Beside req only deny counts. What was decided for it is in v.resumed if
 // this browser has its cookie. Otherwise it begins anew, which does not go on for ever
 // in a browser that keeps no cookies.
 func (h *Handler) reopen(v *visit) error {
@@ -237,7 +237,7 @@ func (h *Handler) reopen(v *visit) error {
 	}
 	v.params, v.denied = w.params(), denied
 	switch {
-	case h.beganIn(v.http, w):
+	case h.hasCookieOf(v.http, w):
 		v.resumed = w
 	case w.Browser != "":
 		v.anew = w.Anew + 1
@@ -335,7 +335,7 @@ func (h *Handler) pageURL(ctx context.Context, p *Pending) (string, error) {
 		i := slices.IndexFunc(h.interactions, func(i Interaction) bool { return i.Name == p.Interaction })
 		page = appendQuery(h.interactions[i].Page, "req", p.JWT)
 	}
-	if err = answered(ctx, "LoginRedirector.LoginPage", err); err != nil {
+	if err = hostError(ctx, "LoginRedirector.LoginPage", err); err != nil {
 		return "", err
 	}
 	if page, err = h.absolute(page); err != nil {

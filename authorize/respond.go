@@ -68,7 +68,7 @@ func (h *Handler) respond(w http.ResponseWriter, v *visit) {
 			// Answered: what was decided for the request counts no more.
 			http.SetCookie(w, h.pendingCookie(v.resumed.ID, "", -1))
 		}
-		switch to := v.destination.Deliver(v.destination.Response(h.config.Issuer, v.response...)); {
+		switch to := v.destination.Deliver(v.destination.WithStateAndIssuer(h.config.Issuer, v.response...)); {
 		case to.Form != nil:
 			writeFormPost(w, to, slices.Equal(list(v.params.get("prompt")), []string{"none"}))
 		case to.Body != nil:

@@ -153,7 +153,7 @@ var rules = []rule{
 				return nil
 			case challenge == "":
 				return &oautherr.Error{
-					Code: oautherr.InvalidRequest, Description: "code_challenge is missing.", Cause: c.withoutPKCE(),
+					Code: oautherr.InvalidRequest, Description: "code_challenge is missing.", Cause: c.adviceOnPKCE(),
 				}
 			case method == "":
 				return oautherr.InvalidRequest.With("code_challenge_method is missing: send S256.")
@@ -304,7 +304,7 @@ var rules = []rule{
 			if code := oautherr.Code(""); errors.As(err, &code) && validCode(code) {
 				return err
 			}
-			return answered(c.ctx, "Config.CheckRequest", err)
+			return hostError(c.ctx, "Config.CheckRequest", err)
 		},
 	},
 }

@@ -57,7 +57,7 @@ func Match(requested string, reg Registration, mode, state string) (Destination,
 	registered := requested
 	if requested == "" || !slices.Contains(reg.URIs, requested) {
 		var err error
-		if registered, err = reg.exception(requested); err != nil {
+		if registered, err = reg.inexactMatch(requested); err != nil {
 			return Destination{}, err
 		}
 	}
@@ -76,18 +76,18 @@ func Match(requested string, reg Registration, mode, state string) (Destination,
 	return to, nil
 }
 
-// exception returns the registered URI that a request means without naming it byte
+// inexactMatch returns the registered URI that a request means without naming it byte
 // for byte: the only one, or one on loopback with another port.
-func (reg Registration) exception(requested string) (registered string, err error) {
+func (reg Registration) inexactMatch(requested string) (registered string, err error) {
 	if requested == "" {
 		if !reg.DefaultSingle || len(reg.URIs) != 1 {
 			return "", ErrMissing
 		}
 		return reg.URIs[0], nil
 	}
-	if got, ok := uri.CutPort(requested); ok {
+	if got, ok := uri.CutLoopbackPort(requested); ok {
 		for _, registered := range reg.URIs {
-			want, ok := uri.CutPort(registered)
+			want, ok := uri.CutLoopbackPort(registered)
 			same := ok && got.Host == want.Host && got.Rest == want.Rest
 			if same && (want.Port == "" || reg.AnyLoopbackPort) {
 				return registered, nil
@@ -103,9 +103,9 @@ func (d Destination) URI() string { return d.uri }
 // OutOfBand reports whether the answer is the response's body: there is no address.
 func (d Destination) OutOfBand() bool { return d.mode == &body }
 
-// Response returns what a response says: the parameters given, then state if the request
-// had one, then iss (RFC 9207 §2). Empty values are left out.
-func (d Destination) Response(issuer string, given ...Param) []Param {
+// WithStateAndIssuer returns what a response says: the parameters given, then state if the
+// request had one, then iss (RFC 9207 §2). Empty values are left out.
+func (d Destination) WithStateAndIssuer(issuer string, given ...Param) []Param {
 	params := slices.Concat(given, []Param{{Name: "state", Value: d.state}, {Name: "iss", Value: issuer}})
 	return slices.DeleteFunc(params, func(p Param) bool { return p.Value == "" })
 }

@@ -224,7 +224,7 @@ func TestAMismatchIsExplained(t *testing.T) {
 
 // deliver is what the endpoint does with a response.
 func (d Destination) deliver(issuer string, given ...Param) Delivery {
-	return d.Deliver(d.Response(issuer, given...))
+	return d.Deliver(d.WithStateAndIssuer(issuer, given...))
 }
 
 // params is a list of names, each before its value.
@@ -326,7 +326,7 @@ func TestFormFields(t *testing.T) {
 func TestResponseKeepsTheCallersSlice(t *testing.T) {
 	given := make([]Param, 1, 4)
 	given[0] = Param{Name: "code", Value: "c"}
-	Destination{uri: "https://a.example/", state: "s"}.Response("i", given...)
+	Destination{uri: "https://a.example/", state: "s"}.WithStateAndIssuer("i", given...)
 	if got := given[:3][1]; got != (Param{}) {
 		t.Errorf("Response wrote %v behind the slice that it was given", got)
 	}

@@ -28,9 +28,9 @@ type Loopback struct {
 // anyPortHosts are the two addresses that are written in one way only, and localhost.
 var anyPortHosts = []string{"127.0.0.1", "[::1]", "localhost"}
 
-// CutPort cuts the URIs of which the port may vary (OAuth 2.1 §2.3.1, RFC 8252 §7.3):
+// CutLoopbackPort cuts the URIs of which the port may vary (OAuth 2.1 §2.3.1, RFC 8252 §7.3):
 // http at one of anyPortHosts. One with a port that is none is not ok.
-func CutPort(uri string) (l Loopback, ok bool) {
+func CutLoopbackPort(uri string) (l Loopback, ok bool) {
 	for _, host := range anyPortHosts {
 		rest, found := strings.CutPrefix(uri, "http://"+host)
 		if !found {

@@ -364,8 +364,8 @@ func TestCutPort(t *testing.T) {
 		{"empty", "", Loopback{}, false},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			if got, ok := CutPort(c.uri); got != c.want || ok != c.ok {
-				t.Errorf("CutPort(%q) is %v, %t, want %v, %t", c.uri, got, ok, c.want, c.ok)
+			if got, ok := CutLoopbackPort(c.uri); got != c.want || ok != c.ok {
+				t.Errorf("CutLoopbackPort(%q) is %v, %t, want %v, %t", c.uri, got, ok, c.want, c.ok)
 			}
 		})
 	}
