@@ -145,5 +145,6 @@ func readHint(c *checked) error {
 
 // textError is for a parameter that cannot be returned or stored byte for byte.
 func textError(name string, most int) error {
-	return oautherr.InvalidRequest.With(fmt.Sprintf("%s is longer than %d bytes or has control characters.", name, most))
+	return oautherr.InvalidRequest.With(fmt.Sprintf("%s is longer than %d bytes or has control characters.",
+		name, most))
 }

@@ -36,7 +36,8 @@ func (h *Handler) findClient(v *visit) error {
 	case client == nil:
 		return errClientIDUnknown.because("the ClientStore has no client %.80q", id)
 	case client.ID != id:
-		return hostFailed("ClientStore.Client", fmt.Errorf("it returned the client %q when asked for %q", client.ID, id))
+		return hostFailed("ClientStore.Client",
+			fmt.Errorf("it returned the client %q when asked for %q", client.ID, id))
 	case client.Disabled:
 		v.client = client // for the page that says so
 		return errClientDisabled

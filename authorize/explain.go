@@ -155,7 +155,8 @@ func (h *Handler) explain(v *visit, e *Explanation) (err error) {
 	h.decide(v)
 	e.decided("the sign-in is what the request asks for", "OpenID Connect Core 1.0 §3.1.2.3", signIn)
 	if signIn.Outcome == approve {
-		e.decided("the policy of the host allows it, and no page is needed", "OpenID Connect Core 1.0 §3.1.2.4", v.decision)
+		e.decided("the policy of the host allows it, and no page is needed", "OpenID Connect Core 1.0 §3.1.2.4",
+			v.decision)
 	}
 	if v.decision.Outcome == refuse {
 		return h.refusal(v)

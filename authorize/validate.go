@@ -249,7 +249,8 @@ var rules = []rule{
 			if n := jsonLength(c.params, c.request.Scopes); n > c.handler.room {
 				return &oautherr.Error{
 					Code: errReqTooLong.Code, Description: errReqTooLong.Description,
-					Cause: fmt.Errorf("its parameters take %d bytes as JSON, and %d are left for them", n, c.handler.room),
+					Cause: fmt.Errorf("its parameters take %d bytes as JSON, and %d are left for them", n,
+						c.handler.room),
 				}
 			}
 			return nil

@@ -145,7 +145,8 @@ func (c *Cookies) SignIn(w http.ResponseWriter, r *http.Request, s Session) (*Se
 	if err := c.deleteAllBut(w, r, valuesOf(others)); err != nil {
 		// The new session goes again if it can. If it cannot, it waits for its
 		// expiry, and nobody has the value that leads to it.
-		return nil, fmt.Errorf("session: sign in: the old session: %w", errors.Join(err, c.store.DeleteSession(ctx, s.ID)))
+		return nil, fmt.Errorf("session: sign in: the old session: %w",
+			errors.Join(err, c.store.DeleteSession(ctx, s.ID)))
 	}
 	c.setCookie(w, r, append([]account{{value, rec}}, others...))
 	return &s, nil

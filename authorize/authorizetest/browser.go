@@ -114,7 +114,8 @@ func (b *Browser) start(from, address string, n navigation) (*Page, error) {
 		}
 	}
 	if b.sites[originOf(n.url)] == nil {
-		return nil, fmt.Errorf("authorizetest: no site has the origin %s: name it with Handle or Connect", originOf(n.url))
+		return nil, fmt.Errorf("authorizetest: no site has the origin %s: name it with Handle or Connect",
+			originOf(n.url))
 	}
 	return b.navigate(&n)
 }
@@ -232,7 +233,8 @@ func (p inProcess) RoundTrip(out *http.Request) (*http.Response, error) {
 	in.GetBody = nil
 	in.RemoteAddr = "192.0.2.1:1234"
 	if out.URL.Scheme == "https" {
-		in.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, ServerName: out.URL.Hostname()}
+		in.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true,
+			ServerName: out.URL.Hostname()}
 	}
 	w := &recorder{ResponseRecorder: httptest.NewRecorder()}
 	p.handler.ServeHTTP(w, in)

@@ -104,7 +104,8 @@ func wantErrors(want error, calls map[string]error) error {
 	var wrong []error
 	for name, err := range calls {
 		if !errors.Is(err, want) {
-			wrong = append(wrong, fmt.Errorf("%s with a context that was over returned the error %v, want %v", name, err, want))
+			wrong = append(wrong, fmt.Errorf("%s with a context that was over returned the error %v, want %v",
+				name, err, want))
 		}
 	}
 	return errors.Join(wrong...)

@@ -83,7 +83,8 @@ func hostMount(v *visitor) error {
 			flow.Endpoint, res.StatusCode, to)
 	}
 	login, err := v.browser.PostFrom(elsewhere, flow.Endpoint, flow.Params)
-	if err := first(err, wantPage(login, "a request that comes as a POST does not lead to the login page")); err != nil {
+	if err := first(err, wantPage(login,
+		"a request that comes as a POST does not lead to the login page")); err != nil {
 		return err
 	}
 	_, err = v.signIn(flow, login)

@@ -90,7 +90,8 @@ func sessionSimilarKeys(ctx context.Context, s session.Store) error {
 	for _, key := range similarKeys(rec.ID) {
 		err := first(
 			wantNoSession(ctx, s, key),
-			named("TouchSession", s.TouchSession(ctx, key, rec.LastSeenAt.Add(time.Minute), rec.ExpiresAt.Add(time.Minute))),
+			named("TouchSession", s.TouchSession(ctx, key, rec.LastSeenAt.Add(time.Minute),
+				rec.ExpiresAt.Add(time.Minute))),
 			named("DeleteSession", s.DeleteSession(ctx, key)),
 			wantSessions(ctx, s, rec),
 		)
@@ -110,7 +111,8 @@ func sessionHostile(ctx context.Context, s session.Store) error {
 	for _, key := range hostileKeys(rec.ID) {
 		err := first(
 			wantNoSession(ctx, s, key),
-			named("TouchSession", s.TouchSession(ctx, key, rec.LastSeenAt.Add(time.Minute), rec.ExpiresAt.Add(time.Minute))),
+			named("TouchSession", s.TouchSession(ctx, key, rec.LastSeenAt.Add(time.Minute),
+				rec.ExpiresAt.Add(time.Minute))),
 			named("DeleteSession", s.DeleteSession(ctx, key)),
 			wantNoSession(ctx, s, key),
 		)

@@ -243,9 +243,11 @@ func (s *Store) checkConfig() error {
 	}
 	switch {
 	case !validPrefix.MatchString(s.prefix):
-		return fmt.Errorf(`redisstore: Config.Prefix is %.80q: use up to 64 letters, digits and any of "_.:/-"`, s.prefix)
+		return fmt.Errorf(`redisstore: Config.Prefix is %.80q: use up to 64 letters, digits and any of "_.:/-"`,
+			s.prefix)
 	case s.keepExpired < time.Minute:
-		return fmt.Errorf("redisstore: Config.KeepExpired is %v: use 0 for an hour, or a minute at least", s.keepExpired)
+		return fmt.Errorf("redisstore: Config.KeepExpired is %v: use 0 for an hour, or a minute at least",
+			s.keepExpired)
 	case s.consentLifetime < time.Minute:
 		return fmt.Errorf("redisstore: Config.ConsentLifetime is %v: use 0 for a year, or a minute at least",
 			s.consentLifetime)

@@ -89,7 +89,8 @@ func (s *Store) findCode(ctx context.Context, hash string) (*authorize.Code, err
 	}
 	var kept []byte
 	var used sql.NullInt64
-	found, err := s.one(ctx, []any{&kept, &used}, "SELECT record, used_ms FROM usher_codes WHERE hash = ?", []byte(hash))
+	found, err := s.one(ctx, []any{&kept, &used}, "SELECT record, used_ms FROM usher_codes WHERE hash = ?",
+		[]byte(hash))
 	if err != nil || !found {
 		return nil, err
 	}

@@ -198,7 +198,8 @@ func New(config Config) (*Store, error) {
 	case config.DB == nil:
 		return nil, errors.New("sqlstore: Config.DB is nil: open one with sql.Open and a driver of yours")
 	case !config.Dialect.known():
-		return nil, fmt.Errorf("sqlstore: Config.Dialect is %q: set SQLite, PostgreSQL or MySQL", string(config.Dialect))
+		return nil, fmt.Errorf("sqlstore: Config.Dialect is %q: set SQLite, PostgreSQL or MySQL",
+			string(config.Dialect))
 	case !validPrefix.MatchString(prefix):
 		return nil, fmt.Errorf("sqlstore: Config.Prefix is %q: "+
 			"use up to 30 lower-case letters, digits and '_', a letter first", prefix)

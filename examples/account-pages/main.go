@@ -78,7 +78,8 @@ func newServer(issuer, urlA, urlB string) (*server, error) {
 		{"newsletters", "Choose your newsletters", s.chooseNewsletters},
 	}
 	s.clients = []*client{
-		{id: "client-a", name: "The Club", url: urlA, entryPoints: []string{"club-profile", "club-newsletter"}, server: s},
+		{id: "client-a", name: "The Club", url: urlA, entryPoints: []string{"club-profile", "club-newsletter"},
+			server: s},
 		{id: "client-b", name: "The Shop", url: urlB, entryPoints: []string{"shop-checkout"}, server: s},
 	}
 	return s, nil

@@ -104,7 +104,8 @@ func (c client) call(ctx context.Context, method, path, form string, into any) e
 	if err != nil {
 		return err
 	}
-	if kind, _, err := mime.ParseMediaType(response.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+	if kind, _, err := mime.ParseMediaType(response.Header.Get("Content-Type")); err != nil ||
+		kind != "application/json" {
 		return fmt.Errorf("%s: the answer is not JSON", response.Status)
 	}
 	if response.StatusCode != http.StatusOK {

@@ -116,7 +116,8 @@ func main() {
 		os.Exit(2)
 	}
 	if *issuer != "" {
-		c := client{issuer: strings.TrimSuffix(*issuer, "/"), key: os.Getenv("API_KEY"), token: os.Getenv("PROFILE_JWT")}
+		c := client{issuer: strings.TrimSuffix(*issuer, "/"), key: os.Getenv("API_KEY"),
+			token: os.Getenv("PROFILE_JWT")}
 		fmt.Println(must(c.run(context.Background(), os.Stderr)))
 		return
 	}

@@ -178,7 +178,8 @@ func (s *server) signOut(w http.ResponseWriter, r *http.Request) {
 		s.endpoint.ShowError(w, r, err)
 		return
 	}
-	s.show(w, http.StatusOK, "status", statusPage{SignedOut: "You are signed out.", Try: s.tryURL(), Explain: s.explain})
+	s.show(w, http.StatusOK, "status", statusPage{SignedOut: "You are signed out.", Try: s.tryURL(),
+		Explain: s.explain})
 }
 
 // carriesRequest tells a form that belongs to a request from one that does not.

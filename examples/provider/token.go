@@ -68,7 +68,8 @@ func (s *server) exchange(w http.ResponseWriter, r *http.Request) (*tokenRespons
 	var replay *authorize.ReplayError
 	if errors.As(err, &replay) {
 		s.tokens.revoke(grant)
-		s.log.Warn("a code came twice: what was issued for it is revoked", "client", c.id, "subject", replay.Code.Subject)
+		s.log.Warn("a code came twice: what was issued for it is revoked", "client", c.id, "subject",
+			replay.Code.Subject)
 	}
 	if err != nil {
 		return nil, err

@@ -135,7 +135,8 @@ func (d *desk) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	d.visits[state] = &visit{Redemption: to}
 	d.mu.Unlock()
-	http.SetCookie(w, &http.Cookie{Name: "demo", Value: state, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	http.SetCookie(w, &http.Cookie{Name: "demo", Value: state, Path: "/", HttpOnly: true,
+		SameSite: http.SameSiteLaxMode})
 	http.Redirect(w, r, d.base+"/authorize?"+query.Encode(), http.StatusSeeOther)
 }
 

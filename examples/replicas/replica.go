@@ -84,7 +84,8 @@ func (r *replica) config(keys []key) authorize.Config {
 		Consent:   &authorize.Consent{Page: "/consent", Store: r.consents},
 		Keys:      forConfig(keys),
 		ErrorPage: showError,
-		Logger:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})), // what failed
+		Logger: slog.New(slog.NewTextHandler(os.Stderr,
+			&slog.HandlerOptions{Level: slog.LevelError})), // what failed
 	}
 }
 

@@ -144,7 +144,8 @@ func (a *app) takeAnswer(w http.ResponseWriter, r *http.Request) {
 	name, verifier, _ := strings.Cut(cookie.Value, ".")
 	t := a.find(name)
 	if t == nil || query.Get("iss") != t.issuer {
-		a.show(w, http.StatusBadRequest, appPage{Error: "This answer is of another tenant than the one that was asked."})
+		a.show(w, http.StatusBadRequest,
+			appPage{Error: "This answer is of another tenant than the one that was asked."})
 		return
 	}
 	http.SetCookie(w, &http.Cookie{Name: cookie.Name, Path: "/callback", MaxAge: -1})

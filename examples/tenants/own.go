@@ -74,7 +74,8 @@ func (o *ownSite) login(w http.ResponseWriter, r *http.Request) {
 	cookie, err := newTicket(o.Name, page.Username, o.key, o.now())
 	if err != nil {
 		o.log.Error("there is no ticket", "error", err)
-		o.frame.show(w, http.StatusServiceUnavailable, "own-error", errorPage{Text: "You cannot be signed in at the moment."})
+		o.frame.show(w, http.StatusServiceUnavailable, "own-error",
+			errorPage{Text: "You cannot be signed in at the moment."})
 		return
 	}
 	http.SetCookie(w, cookie)

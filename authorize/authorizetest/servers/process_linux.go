@@ -88,7 +88,8 @@ func openRoot() error {
 // long a name, or one that would need quotes, or cannot be used by nobody.
 func base() string {
 	dir, err := filepath.EvalSymlinks(os.TempDir())
-	if err != nil || len(dir)+len(socketName) > 107 || strings.ContainsAny(dir, " \t'\"\\#=;%") || !filepath.IsAbs(dir) {
+	if err != nil || len(dir)+len(socketName) > 107 || strings.ContainsAny(dir, " \t'\"\\#=;%") ||
+		!filepath.IsAbs(dir) {
 		return "/tmp"
 	}
 	if os.Geteuid() != 0 {

@@ -143,7 +143,8 @@ func (e expectation) forbidden(a *answer) (wrong []string) {
 			wrong = append(wrong, fmt.Sprintf("must_not %s: %v", form, err))
 		}
 		if found {
-			wrong = append(wrong, fmt.Sprintf("must_not %s: it is there (status %d, target %.300q)", form, a.status, a.target))
+			wrong = append(wrong, fmt.Sprintf("must_not %s: it is there (status %d, target %.300q)", form,
+				a.status, a.target))
 		}
 	}
 	return wrong

@@ -214,7 +214,8 @@ func checkHTML(a *answer) string {
 	}
 	policy := a.header.Get("Content-Security-Policy")
 	for _, tag := range startTags(a.body) {
-		if (tag.name == "script" || tag.name == "style") && !strings.Contains(policy, "'sha256-"+sha256Of(tag.text)+"'") {
+		if (tag.name == "script" || tag.name == "style") &&
+			!strings.Contains(policy, "'sha256-"+sha256Of(tag.text)+"'") {
 			return fmt.Sprintf("a <%s> that the policy does not name", tag.name)
 		}
 		for name := range tag.attr {

@@ -305,7 +305,8 @@ func (w *world) redeemAtOnce(step setupStep, r authorize.Redemption) error {
 		want = *step.ExpectOK
 	}
 	if count["ok"] != want || count["invalid_grant"] != step.Parallel-want {
-		return fmt.Errorf("%d at once ended with %v, want %d ok and the others invalid_grant", step.Parallel, count, want)
+		return fmt.Errorf("%d at once ended with %v, want %d ok and the others invalid_grant", step.Parallel,
+			count, want)
 	}
 	return nil
 }
