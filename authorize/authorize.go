@@ -106,7 +106,8 @@ type Config struct {
 	Parameters []string
 
 	// Keys sign the request while it waits for the user. The first signs, all
-	// verify; put a new key first and keep the old one for PendingLifetime. Nil: a
+	// verify. To change keys with one process, put the new one first and keep the old one
+	// for PendingLifetime; with replicas, put it second on all of them before that. Nil: a
 	// random key of this process, which is enough for one process that may lose
 	// waiting requests when it restarts.
 	Keys []Key

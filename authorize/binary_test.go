@@ -179,6 +179,26 @@ func TestRecordsThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// Readers of other programs need not know time zones.
+func TestTimesAreWrittenInUTC(t *testing.T) {
+	at := time.Date(2026, 2, 2, 4, 40, 0, 0, time.FixedZone("", 2*3600))
+	for name, record := range map[string]encoding.BinaryMarshaler{
+		"code":    authorize.Code{AuthTime: at, IssuedAt: at, ExpiresAt: at, UsedAt: at},
+		"consent": authorize.ConsentRecord{GrantedAt: at},
+		"session": session.Record{
+			Session:   session.Session{AuthTime: at, SignedInAt: at},
+			CreatedAt: at, LastSeenAt: at, ExpiresAt: at, EndsAt: at,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, err := record.MarshalBinary()
+			if times := strings.Count(string(b), "2026-"); err != nil || times != strings.Count(string(b), `"2026-02-02T02:40:00Z"`) {
+				t.Errorf("%s, %v", b, err)
+			}
+		})
+	}
+}
+
 // A code that was used does not come back as one that was not.
 func TestATimeThatCannotBeWritten(t *testing.T) {
 	code := authorize.Code{UsedAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}

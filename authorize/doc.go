@@ -26,7 +26,9 @@
 // # Sessions
 //
 // The endpoint asks who is signed in through [SessionStore]. Most hosts need only
-// [SessionFunc] with a function of a few lines around the sessions that they have. A host
+// [SessionFunc] with a function of a few lines around the sessions that they have. Whatever
+// loads a session into the request, such as LoadAndSave of alexedwards/scs, has to be around
+// the endpoint too. A host
 // without sessions uses session.NewCookies of the package session beside this one. The
 // Example of [SessionFunc] has three kinds of sessions.
 //
@@ -146,8 +148,9 @@
 //     changes one afterwards, so a store that keeps one keeps a copy.
 //   - A store that keeps bytes keeps what MarshalBinary gives: see [Code.MarshalBinary]. The
 //     form is the same in every release, and the Example (Store) is such a store.
-//   - What a store returns is checked again. A client is looked up once in each request, so
-//     a ClientStore that asks another server should have a cache.
+//   - What a store returns is checked again. The endpoint looks a client up once in
+//     each request, and so does each call of Pending, Complete and Grant: a ClientStore that
+//     asks another server should have a cache.
 //
 // Most hosts need only [Memory], or the packages sqlstore and redisstore beside this one. A
 // store of one's own is held to its contract by the package authorizetest.
@@ -179,7 +182,9 @@
 // Begin with [Handler.Explain]: give it the query of the client's authorization URL, and nil
 // for nobody or a session. It says rule by rule what holds, and what the endpoint would do.
 // The program examples/provider has it as a page: start it with the flag -explain. Then read
-// the line of the log. What it says most often:
+// the line of the log. A client that gets invalid_request has left out a parameter or sent
+// one twice, has no PKCE or half of it, or asks for a response mode that is not open to it.
+// What the log says most often:
 //
 //   - `redirect_uri is not registered: it has a "/" at the end of its path` and its like
 //     name the difference to the registered URI that comes nearest. Register what the client

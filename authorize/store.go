@@ -13,7 +13,8 @@ import (
 
 // ClientStore knows the applications that may ask (RFC 6749 §2).
 type ClientStore interface {
-	// Client returns the client with this id, byte for byte. The id is hostile
+	// Client returns the client with this id, byte for byte. The endpoint asks once in each
+	// request, and so does each call of [Handler.Pending], Complete and Grant. The id is hostile
 	// input: up to 2,048 bytes of UTF-8 without control characters. Nil means that there
 	// is no such client.
 	// What is returned is not trusted: every value in it is checked again.

@@ -28,8 +28,9 @@ type Host struct {
 	// name the same one every time.
 	Open func(t *testing.T, b *Browser)
 
-	// SignIn fills in the login page, and all other pages of the sign-in, as a user who may
-	// use the client: the same one every time. It returns where that leads. A page may be
+	// SignIn fills in the login page, and a second factor if there is one, as a user who may
+	// use the client: the same one every time. The consent page is for Agree. It returns
+	// where that leads. A page may be
 	// left out where the user is signed in already.
 	SignIn func(page *Page) (*Page, error)
 

@@ -323,7 +323,8 @@ func (v *visitor) consentPage() (*Flow, *Page, error) {
 		return nil, nil, err
 	}
 	page, err := act("SignIn", v.host.SignIn, login)
-	return flow, page, first(err, wantPage(page, "the user is not asked to agree"))
+	return flow, page, first(err, wantPage(page,
+		"the user is not asked to agree, or Host.SignIn has done so, which is for Host.Agree"))
 }
 
 func hostConsent(v *visitor) error {

@@ -119,7 +119,8 @@ import (
 type Config struct {
 	// DB is the database. It stays the host's, which closes it after the store. Bound its
 	// pool with SetMaxOpenConns and SetMaxIdleConns, to 10 for a start: without, it opens
-	// a connection for every call that finds none free, and keeps two.
+	// a connection for every call that finds none free, and keeps two. For an SQLite database
+	// in memory (":memory:") SetMaxOpenConns(1): each connection has another one.
 	DB *sql.DB
 
 	// Dialect is what the database speaks.
