@@ -272,7 +272,7 @@ func TestUnknownHosts(t *testing.T) {
 		t.Run(host, func(t *testing.T) {
 			for _, path := range []string{"/", "/login", "/oauth2/authorize", "/callback"} {
 				rec := w.call("GET", "https://"+host+path, nil)
-				if body := rec.Body.String(); rec.Code != http.StatusNotFound || !strings.Contains(body, "Nobody lives here") || strings.Contains(body, "<form") {
+				if body := rec.Body.String(); rec.Code != http.StatusNotFound || !strings.Contains(body, "There is no such site") || strings.Contains(body, "<form") {
 					t.Errorf("%s: status %d\n%s", path, rec.Code, body)
 				}
 			}

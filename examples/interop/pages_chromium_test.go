@@ -388,7 +388,7 @@ func lookAtAccountPages(t *testing.T) {
 	g.open(g.at("client-b.localhost") + "/callback")
 	g.looks("The Shop")
 	g.open(g.at("client-c.localhost"))
-	g.looks("Nobody lives here")
+	g.looks("There is no such site")
 	g.open(g.issuer + "/logout")
 	g.looks("There is no page to show here")
 	g.forges("/register")
@@ -432,7 +432,7 @@ func lookAtTenants(t *testing.T) {
 		g.looks("There is no such page")
 	}
 	g.open(g.at("hooli.localhost"))
-	g.looks("Nobody lives here")
+	g.looks("There is no such site")
 	g.open(g.at("acme.localhost") + "/sign-out")
 	g.looks("There is no page to show here")
 	g.forges("/maintenance")

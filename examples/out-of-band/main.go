@@ -48,8 +48,8 @@ var clients = []authorize.Client{
 // keys are for this demonstration. Real ones are random, and nobody has them in clear.
 var keys = apiKeys{"cli": hash("demo-key-of-cli"), "website": hash("demo-key-of-website")}
 
-// required is all that a request has. That the method is S256 and the response type is
-// code holds without being said.
+// required are the parameters of every request. The method is S256 and the response type is
+// code in any case.
 var required = []string{
 	"redirect_uri", "response_type", "client_id", "state", "code_challenge", "code_challenge_method",
 }

@@ -20,13 +20,13 @@ import (
 // signed one has to be kept.
 const waiting = 30 * time.Minute
 
-// key signs the requests that wait. The first of a list signs, the second is the next to:
-// every replica knows it before any of them uses it, also one that has read the list
-// a rotation ago. The others have signed.
+// key signs waiting requests. The first of a list signs now. The second will sign next: every
+// replica knows it before any of them uses it, also one that has read the list a rotation
+// ago. The others have signed before.
 type key struct {
 	ID      string
 	Secret  []byte
-	Retired time.Time // when it signed last; zero: it signs, or is the next to
+	Retired time.Time // when it signed last; zero: it signs now or will sign next
 }
 
 func newKey() key {

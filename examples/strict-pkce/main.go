@@ -28,8 +28,8 @@ const path = "/api/id/v1/auth/authorize"
 // that other programs are likely to have.
 const cookieName = "strict-pkce"
 
-// required is the policy: a request without one of these parameters is refused. That
-// the method is S256 and the response type is code holds without being said.
+// required is the policy: a request without one of these parameters is refused. The method
+// is S256 and the response type is code in any case.
 var required = []string{
 	"client_id", "redirect_uri", "response_type", "scope", "state", "code_challenge", "code_challenge_method",
 }

@@ -13,11 +13,11 @@ import (
 // signed one has to be kept.
 const waiting = 30 * time.Minute
 
-// key signs the requests that wait.
+// key signs waiting requests.
 type key struct {
 	authorize.Key
 	number  int
-	retired time.Time // when it signed last; zero: it signs, or is the next to
+	retired time.Time // when it signed last; zero: it signs now or will sign next
 }
 
 func newKey(number int) key {
