@@ -90,8 +90,7 @@ func main() {
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 	}
 	http.Handle("POST /logout", http.NewCrossOriginProtection().Handler(http.HandlerFunc(signOut)))
-	fmt.Println("listening on", base)
-	fmt.Println("open that address in a browser and sign in as alice with alice-password")
+	fmt.Printf("listening on %s\nopen that address in a browser and sign in as alice with alice-password\n", base)
 	refuse := func(w http.ResponseWriter, status int, page refusal) { show(w, status, "refused.html", page) }
 	log.Fatal(http.Serve(listener, inPages(http.DefaultServeMux, refuse)))
 }
