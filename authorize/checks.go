@@ -46,7 +46,8 @@ func checkClaims(c *checked) error {
 	}
 	if _, err := readClaims(c.request.Claims); err != nil {
 		return oautherr.InvalidRequest.With(fmt.Sprintf(
-			"claims is not a valid JSON object of at most %d bytes and %d claims for each place.", maxClaims, maxValues))
+			"claims is not a valid JSON object of at most %d bytes and %d claims for each place.",
+			maxClaims, maxValues))
 	}
 	return nil
 }

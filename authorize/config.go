@@ -117,7 +117,8 @@ func (h *Handler) absolute(page string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if u.Hostname() == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !uri.IsLoopback(hostOf(u))) {
+	secure := u.Scheme == "https" || u.Scheme == "http" && uri.IsLoopback(hostOf(u))
+	if u.Hostname() == "" || u.User != nil || !secure {
 		return "", fmt.Errorf("%.80q is neither a path nor an https URL", page)
 	}
 	return page, nil
@@ -265,13 +266,11 @@ func validName(name string) bool {
 
 // validScope reports whether the text is a scope-token (RFC 6749 §3.3).
 func validScope(scope string) bool {
-	return scope != "" && !strings.ContainsFunc(scope, noScopeCharacter)
+	return scope != "" && strings.Trim(scope, scopeCharacters) == ""
 }
 
-// noScopeCharacter reports what a scope may not have: all but NQCHAR (RFC 6749 App. A).
-// Package errors has NQSCHAR, which is the same set and the space: to share one of them
-// it would have to export what no host needs.
-var noScopeCharacter = func(c rune) bool { return c <= 0x20 || c > 0x7e || c == '"' || c == '\\' }
+// scopeCharacters is NQCHAR of RFC 6749 App. A. Trim leaves nothing of a text that has no others.
+var scopeCharacters = strings.TrimPrefix(oautherr.NQSCHAR, " ")
 
 func (h *Handler) setUpParameters() error {
 	c := &h.config

@@ -211,8 +211,10 @@
 //	host.go       ask the host who is signed in, and what else is needed; what becomes of
 //	              its errors
 //	decide.go     decide: pure, the sign-in first and then the rest
-//	issue.go      issue a code; redeem it
+//	issue.go      issue a code
 //	respond.go    the one writer of all responses
+//
+// The token endpoint comes in by redeem.go.
 //
 // A request that comes back from a page is checked again from the beginning, and the session
 // as it is then decides. What was decided and completed for it counts only where a cookie

@@ -147,7 +147,8 @@ func (h *Handler) complete(w http.ResponseWriter, r *http.Request, name string, 
 func (h *Handler) record(v *visit, name string, scopes []string) (req string, err error) {
 	i := slices.IndexFunc(h.interactions, func(i Interaction) bool { return i.Name == name })
 	if i < 0 {
-		return "", oautherr.ServerError.Because(fmt.Errorf("Complete was called for %q: no interaction has that name", name))
+		return "", oautherr.ServerError.Because(
+			fmt.Errorf("Complete was called for %q: no interaction has that name", name))
 	}
 	req = reqOf(v.http)
 	w, err := h.pending.open(req)

@@ -32,11 +32,13 @@ func (h *Handler) refusal(v *visit) error {
 	}
 	s := f.session
 	if !s.SignedIn() {
-		refused.Cause = errors.New("the SessionStore found nobody each time that the user came back from the login page")
+		refused.Cause = errors.New(
+			"the SessionStore found nobody each time that the user came back from the login page")
 	} else if old := f.notNew(); old != "" {
 		refused.Cause = fmt.Errorf(
 			"no new sign-in: %s. AuthTime is %s, SignedInAt %s, and the request is of %s, with a clock skew of %s",
-			old, timeOrZero(s.AuthTime), timeOrZero(s.SignedInAt), f.resumed.since.Format(rfc3339Millis), h.config.ClockSkew)
+			old, timeOrZero(s.AuthTime), timeOrZero(s.SignedInAt),
+			f.resumed.since.Format(rfc3339Millis), h.config.ClockSkew)
 	}
 	return refused
 }

@@ -63,7 +63,8 @@ var rules = []rule{
 			for _, required := range [][]string{c.config.Require, c.client.Require} {
 				for _, name := range required {
 					if !c.params.sent(name) {
-						return oautherr.InvalidRequest.With("The parameter " + name + " is missing, and it is required here.")
+						return oautherr.InvalidRequest.With(
+							"The parameter " + name + " is missing, and it is required here.")
 					}
 				}
 			}
@@ -134,7 +135,7 @@ var rules = []rule{
 				if !slices.Contains(c.client.Scopes, scope) {
 					return oautherr.InvalidScope.Because(fmt.Errorf("%.80q is not among the client's Scopes", scope))
 				}
-				if strings.ContainsFunc(scope, noScopeCharacter) { // it must not get into a token
+				if strings.Trim(scope, scopeCharacters) != "" { // it must not get into a token
 					return oautherr.InvalidScope.Because(
 						fmt.Errorf("%.80q is registered, and has a character that no scope may have", scope))
 				}

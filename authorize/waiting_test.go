@@ -27,7 +27,7 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// claims reads a sealed request without any key.
+// claims reads a waiting request without any key.
 func (got *reply) claims() (claims map[string]any) {
 	got.t.Helper()
 	raw, err := base64.RawURLEncoding.DecodeString(strings.Split(got.req, ".")[1])
@@ -71,7 +71,7 @@ func TestWhatIsSealed(t *testing.T) {
 	}
 }
 
-// What another endpoint, another issuer or other keys have sealed is not ours.
+// What another endpoint, another issuer or other keys have signed is not ours.
 func TestRequestsSealedElsewhere(t *testing.T) {
 	for _, c := range []struct {
 		rule   string
@@ -747,8 +747,8 @@ func TestTimesAreSealedInMilliseconds(t *testing.T) {
 			c.returned.Subject = "alice"
 			v := s.visitor(&c.found)
 			got := v.get(ask("prompt=login")).want("login")
-			if sealed := got.claims()["iat"]; sealed != float64(c.arrived.UnixMilli())/1000 {
-				t.Errorf("iat is %v", sealed)
+			if iat := got.claims()["iat"]; iat != float64(c.arrived.UnixMilli())/1000 {
+				t.Errorf("iat is %v", iat)
 			}
 			s.now = s.now.Add(time.Minute)
 			v.session = &c.returned

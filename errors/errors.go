@@ -18,6 +18,7 @@ import (
 	"errors"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -161,12 +162,10 @@ func (e *Error) Text() string {
 	if text == "" {
 		text = e.Code.Description()
 	}
-	for i := range len(text) {
-		if !allowedInDescription(text[i]) {
-			return replaceForbidden(text)
-		}
+	if strings.Trim(text, NQSCHAR) == "" {
+		return text
 	}
-	return text
+	return replaceForbidden(text)
 }
 
 // Unwrap makes errors.Is and errors.As find both the code and the cause.
@@ -211,16 +210,15 @@ func Of(err error) *Error {
 	return ServerError.Because(err)
 }
 
-// allowedInDescription is the character set of RFC 6749 §4.1.2.1, which App. A calls
-// NQSCHAR: %x20-21 / %x23-5B / %x5D-7E.
-func allowedInDescription(b byte) bool {
-	return b >= 0x20 && b <= 0x7e && b != '"' && b != '\\'
-}
+// NQSCHAR has all characters that may stand in error and error_description: printable
+// ASCII without the quotation mark and the backslash (RFC 6749 App. A). A scope has the
+// same without the space.
+const NQSCHAR = " !#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~"
 
 func replaceForbidden(text string) string {
 	out := []byte(text)
 	for i, b := range out {
-		if !allowedInDescription(b) {
+		if strings.IndexByte(NQSCHAR, b) < 0 {
 			out[i] = '?'
 		}
 	}

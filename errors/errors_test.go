@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +91,9 @@ func declaredCodes(t *testing.T) (wires []string) {
 		}
 		for _, spec := range constants.Specs {
 			value := spec.(*ast.ValueSpec).Values[0].(*ast.BasicLit)
+			if text, _ := strconv.Unquote(value.Value); text == oautherr.NQSCHAR {
+				continue
+			}
 			wires = append(wires, strings.Trim(value.Value, `"`))
 		}
 	}
@@ -169,6 +173,16 @@ func TestTextIsWhatTheClientMayRead(t *testing.T) {
 				t.Errorf("%q is sent as %q, want %q", c.description, got, c.text)
 			}
 		})
+	}
+}
+
+// RFC 6749 App. A: NQSCHAR = %x20-21 / %x23-5B / %x5D-7E.
+func TestNQSCHARIsTheSetOfTheRFC(t *testing.T) {
+	for c := range 256 {
+		want := c >= 0x20 && c <= 0x21 || c >= 0x23 && c <= 0x5b || c >= 0x5d && c <= 0x7e
+		if got := strings.IndexByte(oautherr.NQSCHAR, byte(c)) >= 0; got != want {
+			t.Errorf("%#x is in the set: %t, want %t", c, got, want)
+		}
 	}
 }
 

@@ -172,7 +172,8 @@ func (c *Cookies) SignOut(w http.ResponseWriter, r *http.Request) error {
 // signOutError says what a failed deletion means.
 func signOutError(err error) error {
 	if err != nil {
-		return fmt.Errorf("session: sign out: the browser drops its cookie, but the session may be stored still: %w", err)
+		return fmt.Errorf(
+			"session: sign out: the browser drops its cookie, but the session may be stored still: %w", err)
 	}
 	return nil
 }

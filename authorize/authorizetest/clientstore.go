@@ -181,7 +181,8 @@ func clientFlags(ctx context.Context, open clientsOpener) error {
 
 func clientRoundTripOfLittle(ctx context.Context, open clientsOpener) error {
 	none, empty := &authorize.Client{ID: newKey()}, &authorize.Client{ID: newKey()}
-	empty.RedirectURIs, empty.Scopes, empty.DefaultScopes, empty.Require = []string{}, []string{}, []string{}, []string{}
+	empty.RedirectURIs, empty.Scopes = []string{}, []string{}
+	empty.DefaultScopes, empty.Require = []string{}, []string{}
 	return wantClients(ctx, open(none, empty), none, empty)
 }
 
@@ -205,7 +206,9 @@ func clientRoundTripOfMuch(ctx context.Context, open clientsOpener) error {
 
 func clientUnknown(ctx context.Context, open clientsOpener) error {
 	c := sampleClient()
-	return first(wantNoClient(ctx, open(c), newKey(), "client-"+newKey(), "client-"), wantNoClient(ctx, open(), newKey()))
+	return first(
+		wantNoClient(ctx, open(c), newKey(), "client-"+newKey(), "client-"),
+		wantNoClient(ctx, open(), newKey()))
 }
 
 // clientSimilar has ids that are one and the same to a collation, or to a store that
@@ -214,7 +217,8 @@ func clientSimilar(ctx context.Context, open clientsOpener) error {
 	base := newKey() + "é e\u0301 ss"
 	ids := []string{
 		base, strings.ToUpper(base), strings.ToLower(base), base + " ", " " + base, "%" + base, base + "%",
-		strings.ReplaceAll(base, "é", "e\u0301"), strings.ReplaceAll(base, "é", "e"), strings.ReplaceAll(base, "ss", "ß"),
+		strings.ReplaceAll(base, "é", "e\u0301"), strings.ReplaceAll(base, "é", "e"),
+		strings.ReplaceAll(base, "ss", "ß"),
 	}
 	var clients []*authorize.Client
 	for _, id := range ids {

@@ -258,7 +258,8 @@ func consentBytes(ctx context.Context, s authorize.ConsentStore) error {
 	much := newKey() + string(manyBytes(64<<10))
 	var all []*authorize.ConsentRecord
 	for _, pair := range [][2]string{
-		{much + "a", much + "a"}, {much + "a", much + "\xff"}, {much + "\xff", much + "a"}, {much + "\xff", much + "\xff"},
+		{much + "a", much + "a"}, {much + "a", much + "\xff"},
+		{much + "\xff", much + "a"}, {much + "\xff", much + "\xff"},
 	} {
 		c := sampleConsent()
 		c.Subject, c.ClientID, c.Scopes = pair[0], pair[1], []string{fmt.Sprint("scope", len(all))}
@@ -267,7 +268,8 @@ func consentBytes(ctx context.Context, s authorize.ConsentStore) error {
 	}
 	return first(
 		saveConsents(ctx, s, all...),
-		wantConsent(ctx, s, all[0]), wantConsent(ctx, s, all[1]), wantConsent(ctx, s, all[2]), wantConsent(ctx, s, all[3]),
+		wantConsent(ctx, s, all[0]), wantConsent(ctx, s, all[1]),
+		wantConsent(ctx, s, all[2]), wantConsent(ctx, s, all[3]),
 		wantConsents(ctx, s, much+"a", all[0], all[1]),
 		wantConsents(ctx, s, much),
 		named("DeleteConsent", s.DeleteConsent(ctx, much+"a", much+"\xff")),

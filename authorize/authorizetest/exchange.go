@@ -152,7 +152,8 @@ func refusedTokens(res *http.Response, answer map[string]any, basic bool) error 
 		return wrongAnswer(res, "has an error_description with characters that RFC 6749 §5.2 does not allow")
 	case status == http.StatusUnauthorized && code == string(oautherr.InvalidClient):
 		if basic && res.Header.Get("WWW-Authenticate") == "" {
-			return wrongAnswer(res, "has no WWW-Authenticate, which RFC 6749 §5.2 wants where the client has used HTTP Basic")
+			return wrongAnswer(res,
+				"has no WWW-Authenticate, which RFC 6749 §5.2 wants where the client has used HTTP Basic")
 		}
 	case status != http.StatusBadRequest && status != http.StatusTooManyRequests && status < 500:
 		return wrongAnswer(res, "has the error %s, and RFC 6749 §5.2 wants the status 400 for that", code)

@@ -251,7 +251,8 @@ func formActions(page *url.URL, h http.Header) []sources {
 func (n *navigation) blocked() error {
 	for _, s := range n.formAction {
 		if !s.allow(n.url) {
-			return fmt.Errorf("the Content-Security-Policy of %s, form-action %s, makes Chromium stop the form's way to %s",
+			return fmt.Errorf(
+				"the Content-Security-Policy of %s, form-action %s, makes Chromium stop the form's way to %s",
 				s.self, strings.Join(s.list, " "), originOf(n.url))
 		}
 	}

@@ -69,7 +69,8 @@ func sessionTouchRace(ctx context.Context, s session.Store) error {
 		if err := race(func(i int) error { return touchSession(ctx, s, rec, us(i*17), us(i*23+7)) }); err != nil {
 			return fmt.Errorf("TouchSession: %w", err)
 		}
-		if err := wantSessions(ctx, s, touchedSession(rec, takers*time.Microsecond, takers*time.Microsecond)); err != nil {
+		touched := touchedSession(rec, takers*time.Microsecond, takers*time.Microsecond)
+		if err := wantSessions(ctx, s, touched); err != nil {
 			return err
 		}
 	}

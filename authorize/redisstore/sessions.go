@@ -71,7 +71,8 @@ func (s *Store) sessionKey(key string) string { return s.prefix + "session:" + n
 func withSessions[T any](ctx context.Context, s *Store, what string, call func(context.Context) (T, error)) (T, error) {
 	if s.allowEviction {
 		var none T
-		return none, failed(ctx, what, errors.New("Config.AllowEviction is set, and with it the store keeps no sessions"))
+		return none, failed(ctx, what,
+			errors.New("Config.AllowEviction is set, and with it the store keeps no sessions"))
 	}
 	return within(ctx, s, what, call)
 }

@@ -68,7 +68,8 @@ func (s *Store) TakeCode(ctx context.Context, hash string, at time.Time) (code *
 		return nil, false, failed(what, err)
 	}
 	if code == nil && changed == 1 {
-		return nil, false, failed(what, errors.New("the code that was marked is not found: reads have to go where writes go"))
+		return nil, false, failed(what,
+			errors.New("the code that was marked is not found: reads have to go where writes go"))
 	}
 	return code, changed == 1, nil
 }

@@ -26,8 +26,8 @@ func (s *Store) SaveConsent(ctx context.Context, c *authorize.ConsentRecord) err
 	if err != nil {
 		return failed(what, err)
 	}
-	_, err = s.exec(ctx, "INSERT INTO usher_consents (subject_hash, client_hash, record, granted_ms) VALUES (?, ?, ?, ?)"+
-		s.dialect.orReplace("subject_hash, client_hash", "record", "granted_ms"),
+	_, err = s.exec(ctx, "INSERT INTO usher_consents (subject_hash, client_hash, record, granted_ms)"+
+		" VALUES (?, ?, ?, ?)"+s.dialect.orReplace("subject_hash, client_hash", "record", "granted_ms"),
 		hashed(c.Subject), hashed(c.ClientID), kept, c.GrantedAt.UnixMilli())
 	return failed(what, err)
 }

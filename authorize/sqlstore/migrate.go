@@ -125,7 +125,8 @@ func (s *Store) locked(ctx context.Context, conn *sql.Conn, work func(execer) er
 	default:
 		var got sql.NullInt64
 		const anHour = 3600 // unless ctx ends before
-		if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, ?)", s.prefix+"migrate", anHour).Scan(&got); err != nil {
+		locked := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, ?)", s.prefix+"migrate", anHour)
+		if err := locked.Scan(&got); err != nil {
 			return err
 		}
 		if got.Int64 != 1 {

@@ -36,7 +36,8 @@ func refuse(w http.ResponseWriter, r *http.Request, p authorize.PageError) {
 	case oautherr.RedirectURIMismatch:
 		p.Code = oautherr.InvalidRequest
 	case oautherr.LoginRequired:
-		p.Description = "The token in " + profileHeader + " is invalid or has expired. Without one there is a new profile."
+		p.Description = "The token in " + profileHeader +
+			" is invalid or has expired. Without one there is a new profile."
 	}
 	authorize.ErrorJSON(w, r, p)
 }

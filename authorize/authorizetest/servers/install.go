@@ -20,7 +20,8 @@ type MissingError struct {
 
 // Error names the program and the command that installs it.
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("servers: %s is not installed: apt-get install -y --no-install-recommends %s", e.Program, e.Package)
+	return fmt.Sprintf("servers: %s is not installed: apt-get install -y --no-install-recommends %s",
+		e.Program, e.Package)
 }
 
 // find returns the path of the first of the programs that is installed. Debian
