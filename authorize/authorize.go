@@ -208,9 +208,10 @@ func New(config Config) (*Handler, error) {
 
 // ServeHTTP answers one authorization request (RFC 6749 §3.1).
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), h.config.Timeout)
+	v := &visit{started: h.config.Now()}
+	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), visitKey{}, v), h.config.Timeout)
 	defer cancel()
-	v := &visit{http: r.WithContext(ctx), started: h.config.Now()}
+	v.http = r.WithContext(ctx)
 	if err := h.answer(v); err != nil {
 		v.refuse(err)
 	}

@@ -65,6 +65,7 @@ type consentMembers struct {
 	Resources      []string  `json:"resources,omitzero"`
 	IDTokenClaims  []string  `json:"id_token_claims,omitzero"`
 	UserInfoClaims []string  `json:"userinfo_claims,omitzero"`
+	Revision       string    `json:"revision,omitempty"`
 	GrantedAt      time.Time `json:"granted_at,omitzero"`
 }
 
@@ -92,6 +93,7 @@ type clientMembers struct {
 	OfflineAccess      bool     `json:"offline_access,omitempty"`
 	FirstParty         bool     `json:"first_party,omitempty"`
 	Unvetted           bool     `json:"unvetted,omitempty"`
+	Revision           string   `json:"revision,omitempty"`
 	Disabled           bool     `json:"disabled,omitempty"`
 }
 

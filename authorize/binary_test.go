@@ -36,13 +36,13 @@ var forms = []struct {
 		`"expires_at":"2026-02-02T02:41:00.125Z","used_at":"2026-02-02T02:40:02Z","claims":"eyAiaWRfdG9rZW4iOiB7fSB9"}`},
 	{"consent", func() binaryRecord { return &authorize.ConsentRecord{} }, `{"type":"consent","version":1,` +
 		`"sub":"alice","client_id":"wiki","scopes":["openid"],"resources":[],"id_token_claims":["name"],` +
-		`"userinfo_claims":["email"],"granted_at":"2026-02-02T02:40:00Z"}`},
+		`"userinfo_claims":["email"],"revision":"r1","granted_at":"2026-02-02T02:40:00Z"}`},
 	{"client", func() binaryRecord { return &authorize.Client{} }, `{"type":"client","version":1,` +
 		`"client_id":"wiki","client_name":"Wiki","public":true,"redirect_uris":["https://wiki.example/cb"],` +
 		`"private_use_schemes":["wiki"],"out_of_band":"urn:x","default_redirect_uri":true,"any_loopback_port":true,` +
 		`"scopes":["openid","profile"],"default_scopes":["openid"],"response_types":[],"response_modes":["fragment"],` +
 		`"pkce_optional":true,"require":["state"],"require_pushed":true,` +
-		`"offline_access":true,"first_party":true,"unvetted":true,"disabled":true}`},
+		`"offline_access":true,"first_party":true,"unvetted":true,"revision":"r1","disabled":true}`},
 }
 
 func fieldsOf(r binaryRecord) (fields []reflect.Value, names []string) {

@@ -25,7 +25,9 @@ func (h *Handler) findClient(v *visit) error {
 	if !destination.ValidText(id, maxClientID) {
 		return errClientIDUnknown.because("client_id is longer than %d bytes or has control characters", maxClientID)
 	}
+	v.finding.Store(true)
 	client, err := h.config.Clients.Client(ctx, id)
+	v.finding.Store(false)
 	if err == nil {
 		err = ctx.Err()
 	}

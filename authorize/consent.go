@@ -45,6 +45,8 @@ type ConsentRecord struct {
 	// agreed to beyond what Scopes release.
 	IDTokenClaims  []string
 	UserInfoClaims []string
+	// Revision is the [Client].Revision that was agreed to.
+	Revision string
 	// GrantedAt is when the user last agreed, UTC in milliseconds.
 	GrantedAt time.Time
 }
@@ -60,13 +62,13 @@ func (c *ConsentRecord) Clone() *ConsentRecord {
 }
 
 func (c *ConsentRecord) eachText(f func(string) string) {
-	c.Subject, c.ClientID = f(c.Subject), f(c.ClientID)
+	c.Subject, c.ClientID, c.Revision = f(c.Subject), f(c.ClientID), f(c.Revision)
 	eachOf(f, &c.Scopes, &c.Resources, &c.IDTokenClaims, &c.UserInfoClaims)
 }
 
 // isFor looks again at what the store was asked for. Nil is for nobody.
-func (c *ConsentRecord) isFor(subject, clientID string, resources []string) bool {
-	return c != nil && c.Subject == subject && c.ClientID == clientID &&
+func (c *ConsentRecord) isFor(subject string, client *Client, resources []string) bool {
+	return c != nil && c.Subject == subject && c.ClientID == client.ID && c.Revision == client.Revision &&
 		containsAll(c.Resources, resources) && containsAll(resources, c.Resources)
 }
 
@@ -241,13 +243,14 @@ func (h *Handler) remember(v *visit, granted []string) error {
 		ClientID:  client.ID,
 		Scopes:    slices.Clone(granted),
 		Resources: slices.Clone(v.request.Resources),
+		Revision:  client.Revision,
 		GrantedAt: millis(h.config.Now()),
 	}
 	before, err := consent.Store.FindConsent(ctx, record.Subject, record.ClientID)
 	if err = hostError(ctx, "ConsentStore.FindConsent", err); err != nil {
 		return err
 	}
-	if before.isFor(record.Subject, record.ClientID, record.Resources) {
+	if before.isFor(record.Subject, client, record.Resources) {
 		for _, scope := range before.Scopes {
 			if !v.request.Has(scope) {
 				record.Scopes = appendOnce(record.Scopes, scope)

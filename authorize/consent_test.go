@@ -97,12 +97,33 @@ func TestConsentOfSomeoneOrSomethingElseDoesNotCount(t *testing.T) {
 		{"the right record", &ConsentRecord{Subject: "alice", ClientID: "web", Scopes: []string{"openid"}}, "code"},
 		{"of another user", &ConsentRecord{Subject: "bob", ClientID: "web", Scopes: []string{"openid"}}, "consent"},
 		{"for another client", &ConsentRecord{Subject: "alice", ClientID: "spa", Scopes: []string{"openid"}}, "consent"},
+		{"of another revision of the client", &ConsentRecord{Subject: "alice", ClientID: "web", Scopes: []string{"openid"}, Revision: "2"}, "consent"},
 		{"empty", &ConsentRecord{}, "consent"},
 		{"none", nil, "consent"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			newSite(t, consentIn(&consentStub{found: c.found})).visitor(alice()).get(ask()).want(c.want)
 		})
+	}
+}
+
+// What a client says of itself may change: consent is to what was said.
+func TestConsentIsAskedForAgainWhenTheRevisionChanges(t *testing.T) {
+	s := newSite(t, withConsent)
+	v := s.visitor(alice())
+	setRevision := func(revision string) {
+		client := *s.memory.clients["web"]
+		client.Revision = revision
+		s.memory.PutClient(client)
+	}
+	setRevision("one")
+	v.grant(v.get(ask()).want("consent"), "openid").want("code")
+	v.get(ask()).want("code", "the same revision")
+	setRevision("two")
+	again := v.get(ask("scope=openid+profile")).want("consent", "another revision")
+	v.grant(again, "profile").want("code")
+	if kept, _ := s.memory.FindConsent(t.Context(), "alice", "web"); !slices.Equal(kept.Scopes, []string{"profile"}) || kept.Revision != "two" {
+		t.Errorf("the record is %+v, want nothing of the first revision in it", kept)
 	}
 }
 
@@ -956,8 +977,9 @@ func TestAnInteractionIsAskedOnlyWhereItMatters(t *testing.T) {
 // A store that mixes users up must not make one user's consent another's.
 func TestARecordOfAnotherUserIsNotMerged(t *testing.T) {
 	for rule, before := range map[string]*ConsentRecord{
-		"of another user":    {Subject: "bob", ClientID: "web", Scopes: []string{"api:write"}},
-		"for another client": {Subject: "alice", ClientID: "spa", Scopes: []string{"api:write"}},
+		"of another user":     {Subject: "bob", ClientID: "web", Scopes: []string{"api:write"}},
+		"for another client":  {Subject: "alice", ClientID: "spa", Scopes: []string{"api:write"}},
+		"of another revision": {Subject: "alice", ClientID: "web", Scopes: []string{"api:write"}, Revision: "2"},
 	} {
 		t.Run(rule, func(t *testing.T) {
 			store := &consentStub{found: before}

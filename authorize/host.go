@@ -181,7 +181,7 @@ func (h *Handler) rememberedConsent(ctx context.Context, s *session.Session, r *
 	if err = hostError(ctx, "ConsentStore.FindConsent", err); err != nil {
 		return nil, err
 	}
-	if !stored.isFor(s.Subject, r.ClientID, r.Resources) {
+	if !stored.isFor(s.Subject, r.Client, r.Resources) {
 		return nil, nil
 	}
 	return stored, nil

@@ -121,7 +121,7 @@ func (c *Client) clone() *Client {
 }
 
 func (c *Client) eachText(f func(string) string) {
-	c.ID, c.Name, c.OutOfBand = f(c.ID), f(c.Name), f(c.OutOfBand)
+	c.ID, c.Name, c.OutOfBand, c.Revision = f(c.ID), f(c.Name), f(c.OutOfBand), f(c.Revision)
 	eachOf(f, &c.RedirectURIs, &c.PrivateUseSchemes, &c.Scopes, &c.DefaultScopes,
 		&c.ResponseTypes, &c.ResponseModes, &c.Require)
 }

@@ -236,7 +236,7 @@ func (h *Handler) reopen(v *visit) error {
 		h.recognize(v, req)
 		return err
 	}
-	v.params, v.denied = w.params(), denied
+	v.params, v.denied, v.signed = w.params(), denied, true
 	switch {
 	case h.hasCookieOf(v.http, w):
 		v.resumed = w

@@ -116,6 +116,12 @@ type Client struct {
 	// to the user: without [Config].Consent it is refused on a page.
 	Unvetted bool
 
+	// Revision names the state of what the client says of itself, such as a hash of its
+	// redirect URIs and keys. It is opaque. Consent given to one revision does not count for
+	// another: the user is asked again. Empty: what the host has registered may change,
+	// and consent stays.
+	Revision string
+
 	// Disabled refuses everything, as if the client were unknown.
 	Disabled bool
 }

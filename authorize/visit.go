@@ -3,6 +3,7 @@ package authorize
 import (
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
@@ -18,9 +19,11 @@ type visit struct {
 	http    *http.Request
 	started time.Time
 	params  params
-	resumed *waiting // nil on a first visit, and where a request begins anew
-	anew    int      // how often in a row it has come back without its cookie
-	denied  bool     // it comes back with the user's no
+	resumed *waiting    // nil on a first visit, and where a request begins anew
+	anew    int         // how often in a row it has come back without its cookie
+	denied  bool        // it comes back with the user's no
+	signed  bool        // the parameters are those of a request that we signed
+	finding atomic.Bool // the ClientStore is being asked: see MayFetch
 
 	// What the stages have found, each from the one before.
 	client      *Client

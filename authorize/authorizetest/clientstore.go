@@ -56,6 +56,7 @@ func sampleClient() *authorize.Client {
 	c := &authorize.Client{
 		ID:            "client-" + newKey(),
 		Name:          "name " + awkward,
+		Revision:      "revision " + awkward,
 		RedirectURIs:  []string{"https://client.example/cb?a=%20b&c='", "http://127.0.0.1/cb", "com.example.app:/cb"},
 		OutOfBand:     authorize.OutOfBandAuto,
 		Scopes:        []string{"openid", "a,b", "{c}", "https://api.example/read", "'"},

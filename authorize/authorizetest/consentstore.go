@@ -46,6 +46,7 @@ func sampleConsent() *authorize.ConsentRecord {
 		Resources:      []string{"https://api.example/", "urn:a,b"},
 		IDTokenClaims:  []string{"name", "a,b " + awkward, "https://claims.example/c"},
 		UserInfoClaims: []string{"email", "name", "", "phone_number"},
+		Revision:       awkward,
 		GrantedAt:      roughlyNow(),
 	}
 }
@@ -67,6 +68,7 @@ func compareConsents(got, want *authorize.ConsentRecord) error {
 	var d difference
 	d.text("Subject", got.Subject, want.Subject)
 	d.text("ClientID", got.ClientID, want.ClientID)
+	d.text("Revision", got.Revision, want.Revision)
 	d.list("Scopes", got.Scopes, want.Scopes)
 	d.list("Resources", got.Resources, want.Resources)
 	d.list("IDTokenClaims", got.IDTokenClaims, want.IDTokenClaims)
