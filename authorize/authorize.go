@@ -71,9 +71,10 @@ type Config struct {
 	// with a hint is refused, because ignoring it could answer for another user.
 	IDTokenHint func(ctx context.Context, token string) (subject string, err error)
 
-	// Resource reports whether the client may ask for the resource (RFC 8707).
-	// False is invalid_target. Nil: resource is ignored.
-	Resource func(ctx context.Context, c *Client, resource string) (bool, error)
+	// Resources are the protected resources that clients may ask for (RFC 8707): a
+	// [ResourceMap], or a [ResourceFunc] where they are data. New copies the map. Nil:
+	// the parameter resource is ignored.
+	Resources Resources
 
 	// ResponseTypes that the endpoint supports, of "code" and "none". Nil: code.
 	ResponseTypes []string

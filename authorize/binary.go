@@ -26,24 +26,27 @@ type recordHeader struct {
 }
 
 type codeMembers struct {
-	ClientID        string            `json:"client_id,omitempty"`
-	RedirectURI     string            `json:"redirect_uri,omitempty"`
-	RedirectURISent bool              `json:"redirect_uri_sent,omitempty"`
-	Challenge       string            `json:"code_challenge,omitempty"`
-	Scopes          []string          `json:"scopes,omitzero"`
-	Resources       []string          `json:"resources,omitzero"`
-	Subject         string            `json:"sub,omitempty"`
-	AuthTime        time.Time         `json:"auth_time,omitzero"`
-	ACR             string            `json:"acr,omitempty"`
-	AMR             []string          `json:"amr,omitzero"`
-	Nonce           string            `json:"nonce,omitempty"`
-	Claims          json.RawMessage   `json:"-"` // see codeRecord
-	Parameters      map[string]string `json:"parameters,omitzero"`
-	SessionID       string            `json:"session_id,omitempty"`
-	SessionData     []byte            `json:"session_data,omitzero"`
-	IssuedAt        time.Time         `json:"issued_at,omitzero"`
-	ExpiresAt       time.Time         `json:"expires_at,omitzero"`
-	UsedAt          time.Time         `json:"used_at,omitzero"`
+	ClientID         string            `json:"client_id,omitempty"`
+	RedirectURI      string            `json:"redirect_uri,omitempty"`
+	RedirectURISent  bool              `json:"redirect_uri_sent,omitempty"`
+	Challenge        string            `json:"code_challenge,omitempty"`
+	Scopes           []string          `json:"scopes,omitzero"`
+	Resources        []string          `json:"resources,omitzero"`
+	GrantedResources []string          `json:"granted_resources,omitzero"`
+	GrantID          string            `json:"grant_id,omitempty"`
+	Subject          string            `json:"sub,omitempty"`
+	AuthTime         time.Time         `json:"auth_time,omitzero"`
+	ACR              string            `json:"acr,omitempty"`
+	AMR              []string          `json:"amr,omitzero"`
+	Nonce            string            `json:"nonce,omitempty"`
+	Claims           json.RawMessage   `json:"-"` // see codeRecord
+	Parameters       map[string]string `json:"parameters,omitzero"`
+	SessionID        string            `json:"session_id,omitempty"`
+	SessionData      []byte            `json:"session_data,omitzero"`
+	GrantData        []byte            `json:"grant_data,omitzero"`
+	IssuedAt         time.Time         `json:"issued_at,omitzero"`
+	ExpiresAt        time.Time         `json:"expires_at,omitzero"`
+	UsedAt           time.Time         `json:"used_at,omitzero"`
 }
 
 // codeRecord has the claims as bytes, because JSON inside of JSON would lose some of them.
@@ -65,6 +68,8 @@ type consentMembers struct {
 	Resources      []string  `json:"resources,omitzero"`
 	IDTokenClaims  []string  `json:"id_token_claims,omitzero"`
 	UserInfoClaims []string  `json:"userinfo_claims,omitzero"`
+	RefusedScopes  []string  `json:"refused_scopes,omitzero"`
+	Data           []byte    `json:"data,omitzero"`
 	Revision       string    `json:"revision,omitempty"`
 	GrantedAt      time.Time `json:"granted_at,omitzero"`
 }

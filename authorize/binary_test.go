@@ -30,13 +30,14 @@ var forms = []struct {
 	{"code", func() binaryRecord { return &authorize.Code{} }, `{"type":"code","version":1,` +
 		`"client_id":"wiki","redirect_uri":"https://wiki.example/cb?a=1","redirect_uri_sent":true,` +
 		`"code_challenge":"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM","scopes":["openid","profile"],` +
-		`"resources":["https://api.example/"],"sub":"alice","auth_time":"2026-02-02T02:40:00Z",` +
+		`"resources":["https://api.example/"],"granted_resources":["https://api.example/","urn:b"],"grant_id":"g",` +
+		`"sub":"alice","auth_time":"2026-02-02T02:40:00Z",` +
 		`"acr":"urn:acr","amr":["pwd","otp"],"nonce":"n",` +
-		`"parameters":{"device":"tv"},"session_id":"s","session_data":"AP8=","issued_at":"2026-02-02T02:40:00.125Z",` +
+		`"parameters":{"device":"tv"},"session_id":"s","session_data":"AP8=","grant_data":"AP8=","issued_at":"2026-02-02T02:40:00.125Z",` +
 		`"expires_at":"2026-02-02T02:41:00.125Z","used_at":"2026-02-02T02:40:02Z","claims":"eyAiaWRfdG9rZW4iOiB7fSB9"}`},
 	{"consent", func() binaryRecord { return &authorize.ConsentRecord{} }, `{"type":"consent","version":1,` +
 		`"sub":"alice","client_id":"wiki","scopes":["openid"],"resources":[],"id_token_claims":["name"],` +
-		`"userinfo_claims":["email"],"revision":"r1","granted_at":"2026-02-02T02:40:00Z"}`},
+		`"userinfo_claims":["email"],"refused_scopes":["email"],"data":"AP8=","revision":"r1","granted_at":"2026-02-02T02:40:00Z"}`},
 	{"client", func() binaryRecord { return &authorize.Client{} }, `{"type":"client","version":1,` +
 		`"client_id":"wiki","client_name":"Wiki","public":true,"redirect_uris":["https://wiki.example/cb"],` +
 		`"private_use_schemes":["wiki"],"out_of_band":"urn:x","default_redirect_uri":true,"any_loopback_port":true,` +

@@ -3,7 +3,6 @@ package authorize
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -83,31 +82,6 @@ func checkText(c *checked) error {
 
 // maxParameters is how many bytes the values of Config.Parameters may have together.
 const maxParameters = 2048
-
-// maxResources bounds how often the host is asked in one request.
-const maxResources = 20
-
-// checkResources asks the host about each resource. Without [Config].Resource the
-// parameter is not known, and there is none.
-func checkResources(c *checked) error {
-	if len(c.request.Resources) > maxResources {
-		return oautherr.InvalidTarget.With(fmt.Sprintf("There are more than %d resources.", maxResources))
-	}
-	for _, resource := range c.request.Resources {
-		u, err := url.Parse(resource)
-		if err != nil || !u.IsAbs() || !destination.ValidText(resource, 2048) || strings.Contains(resource, "#") {
-			return oautherr.InvalidTarget.With("A resource is not an absolute URI without a fragment.")
-		}
-		ok, err := c.config.Resource(c.ctx, c.client, resource)
-		if err = hostError(c.ctx, "Config.Resource", err); err != nil {
-			return err
-		}
-		if !ok {
-			return oautherr.InvalidTarget
-		}
-	}
-	return nil
-}
 
 // validCode accepts what RFC 6749 §4.1.2.1 allows, without spaces.
 func validCode(code oautherr.Code) bool { return validScope(string(code)) }

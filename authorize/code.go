@@ -20,9 +20,18 @@ type Code struct {
 	RedirectURISent bool
 	Challenge       string
 
-	// Scopes and Resources are what was granted.
+	// Scopes and Resources are what was granted. [Handler.Redeem] leaves those of Resources
+	// that [Redemption].Resources names: the access token is for them.
 	Scopes    []string
 	Resources []string
+
+	// GrantedResources are all that were granted, for a refresh token (RFC 8707 §2.2).
+	// Redeem sets it. Nil in the record that a [CodeStore] keeps.
+	GrantedResources []string
+
+	// GrantID is the same for everything that comes of this code, and of no other: keep it
+	// with each token, so that one statement revokes them. It tells nothing of the code.
+	GrantID string
 
 	// Subject, AuthTime, ACR, AMR and Nonce belong into the ID token.
 	Subject  string
@@ -43,6 +52,10 @@ type Code struct {
 	// revoke, and what it knows of the sign-in.
 	SessionID   string
 	SessionData []byte
+
+	// GrantData is the host's own: what the user has decided on the consent page beside
+	// the scopes, see [Granted].Data.
+	GrantData []byte
 
 	// IssuedAt and ExpiresAt bound the code's life. UsedAt is zero until it is
 	// redeemed. All are UTC with a precision of milliseconds.
@@ -73,6 +86,7 @@ func (c *Code) Clone() *Code {
 	}
 	clone := *c
 	clone.Claims, clone.SessionData = slices.Clone(c.Claims), slices.Clone(c.SessionData)
+	clone.GrantData = slices.Clone(c.GrantData)
 	// A string may be a part of the whole request, which must not stay with it.
 	clone.eachText(strings.Clone)
 	return &clone
@@ -81,11 +95,11 @@ func (c *Code) Clone() *Code {
 // eachText puts f of each text in its place, in lists and maps that are new.
 func (c *Code) eachText(f func(string) string) {
 	for _, text := range []*string{
-		&c.ClientID, &c.RedirectURI, &c.Challenge, &c.Subject, &c.ACR, &c.Nonce, &c.SessionID,
+		&c.ClientID, &c.RedirectURI, &c.Challenge, &c.Subject, &c.ACR, &c.Nonce, &c.SessionID, &c.GrantID,
 	} {
 		*text = f(*text)
 	}
-	eachOf(f, &c.Scopes, &c.Resources, &c.AMR)
+	eachOf(f, &c.Scopes, &c.Resources, &c.GrantedResources, &c.AMR)
 	if c.Parameters != nil {
 		parameters := make(map[string]string, len(c.Parameters))
 		for name, value := range c.Parameters {

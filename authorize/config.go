@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
 	"reflect"
 	"slices"
@@ -162,6 +163,13 @@ func (h *Handler) setUpStores() error {
 			missing = append(missing, wrong(field.name, "is nil: %s", field.hint))
 		}
 	}
+	if c.Resources != nil && isNil(c.Resources) {
+		missing = append(missing, wrong("Resources", "is a nil pointer or function: leave it nil for no resources"))
+	}
+	if list, ok := c.Resources.(ResourceMap); ok {
+		c.Resources = maps.Clone(list)
+		missing = append(missing, list.check())
+	}
 	if c.Register != nil && isNil(c.Register) {
 		missing = append(missing, wrong("Register", "is a nil pointer: leave it nil for no such page"))
 	}
@@ -278,7 +286,7 @@ func (h *Handler) setUpParameters() error {
 	for _, name := range knownParameters {
 		h.known[name] = true
 	}
-	h.known["resource"] = c.Resource != nil
+	h.known["resource"] = c.Resources != nil
 	c.Parameters = slices.Clone(c.Parameters)
 	for _, name := range c.Parameters {
 		if !validName(name) || h.known[name] || name == "deny" || name == "resource" {

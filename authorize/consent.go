@@ -1,8 +1,10 @@
 package authorize
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -24,19 +26,27 @@ type Consent struct {
 	// [Handler.Grant] or [Handler.Deny].
 	Page string
 
-	// Store remembers what was agreed to. Nil: the user is asked every time. So is one who
-	// granted fewer scopes than the client asks for. Even with a store, a client on loopback
+	// Store remembers what was agreed to. Nil: the user is asked every time. A user who
+	// granted fewer scopes than the client asked for is not asked again for the same ones:
+	// the refusal is remembered too, until the request says prompt=consent, asks for a scope
+	// that the user has not seen, or would be left without any scope. Even with a store, a client on loopback
 	// or with a private-use scheme is asked about every time, with a secret or without,
 	// because any program on the user's machine can pretend to be it (RFC 8252 §8.6). Clients
 	// that are FirstParty are exempt.
 	Store ConsentStore
+
+	// Covers reports whether remembered consent with Data counts for this request: one
+	// client_id may stand for all devices of a user, and each for another workspace. It is
+	// not asked where the record has no Data. An error is one of a store. Nil: such a user
+	// is asked every time.
+	Covers func(ctx context.Context, c *ConsentRecord, r *Request) (bool, error)
 }
 
 // ConsentRecord is what one user has granted one client.
 type ConsentRecord struct {
 	Subject  string
 	ClientID string
-	// Scopes were granted at Resources, which are none unless [Config].Resource is
+	// Scopes were granted at Resources, which are none unless [Config].Resources is
 	// set. A request for other resources is asked about anew.
 	Scopes    []string
 	Resources []string
@@ -45,6 +55,10 @@ type ConsentRecord struct {
 	// agreed to beyond what Scopes release.
 	IDTokenClaims  []string
 	UserInfoClaims []string
+	// RefusedScopes were asked for and not granted.
+	RefusedScopes []string
+	// Data is the host's own, from [Granted].Data.
+	Data []byte
 	// Revision is the [Client].Revision that was agreed to.
 	Revision string
 	// GrantedAt is when the user last agreed, UTC in milliseconds.
@@ -57,13 +71,14 @@ func (c *ConsentRecord) Clone() *ConsentRecord {
 		return nil
 	}
 	clone := *c
+	clone.Data = slices.Clone(c.Data)
 	clone.eachText(strings.Clone)
 	return &clone
 }
 
 func (c *ConsentRecord) eachText(f func(string) string) {
 	c.Subject, c.ClientID, c.Revision = f(c.Subject), f(c.ClientID), f(c.Revision)
-	eachOf(f, &c.Scopes, &c.Resources, &c.IDTokenClaims, &c.UserInfoClaims)
+	eachOf(f, &c.Scopes, &c.Resources, &c.IDTokenClaims, &c.UserInfoClaims, &c.RefusedScopes)
 }
 
 // isFor looks again at what the store was asked for. Nil is for nobody.
@@ -115,14 +130,25 @@ type Granted struct {
 	// there twice counts once. None, or one that was not asked for, is an error page
 	// with status 400: a user who wants none says no, which is [Handler.Deny].
 	Scopes []string
+
+	// Data is the host's own, at most 512 bytes: what else the user has decided, such as the
+	// workspace chosen. It is in Code.GrantData at redemption, and in Request.GrantData
+	// when [Config].Allow is asked, which checks on every path to a code that the user
+	// may still choose it. It travels in the address of the waiting request, signed and not
+	// encrypted: whoever has the address can read it. Nil: nothing.
+	Data []byte
 }
+
+// maxGrantData is how many bytes Granted.Data may have.
+const maxGrantData = 512
 
 // Grant records what the user agrees to, and sends the browser back, like
 // [Handler.Complete]. The claims asked for that no refused scope would have released are
 // agreed to with the scopes. If there was a new sign-in since the page was shown, even of
 // the same user, nothing is recorded and the page is shown once more.
 func (h *Handler) Grant(w http.ResponseWriter, r *http.Request, granted Granted) {
-	h.complete(w, r, ConsentInteraction, eachOnce(granted.Scopes))
+	granted.Scopes = eachOnce(granted.Scopes)
+	h.complete(w, r, ConsentInteraction, granted)
 }
 
 // eachOnce drops what is there twice: a browser can send a form with one box a thousand
@@ -150,19 +176,33 @@ func (c *Consent) interaction() Interaction {
 // needed reports whether the user has to be asked.
 func (c *Consent) needed(v *visit) bool { return !v.client.firstParty() && !c.covered(v) }
 
-// covered reports whether what the user has granted before covers the request. It need
-// not cover offline_access where that can be left out.
+// covered reports whether what the user has decided before covers the request. It need
+// not cover offline_access where that can be left out, and covers what was refused, as
+// long as something is left.
 func (c *Consent) covered(v *visit) bool {
-	if v.remembered == nil {
+	if v.remembered == nil || !v.rememberedCounts {
 		return false
 	}
-	r := v.request
-	wanted := r.Scopes
+	r, granted, refused := v.request, v.remembered.Scopes, v.refusedBefore()
+	wanted := without(r.Scopes, refused...)
+	if len(wanted) == 0 {
+		return false
+	}
 	if r.Has("openid") && (v.client.OfflineAccess || !mayShowPages(r)) {
 		wanted = without(wanted, "offline_access")
 	}
-	granted := v.remembered.Scopes
-	return containsAll(granted, wanted) && v.remembered.hasClaims(claimsBeyond(r, granted))
+	return containsAll(granted, wanted) && v.remembered.hasClaims(claimsBeyond(r, granted).drop(refused))
+}
+
+// grantData is what the user has decided beside the scopes, for this request or before.
+func (c *Consent) grantData(v *visit) []byte {
+	if consent := v.resumed.completion(ConsentInteraction, v.session); consent != nil {
+		return consent.Data
+	}
+	if c.covered(v) {
+		return v.remembered.Data
+	}
+	return nil
 }
 
 // grantCounts reports whether what the user has granted for this request counts: where
@@ -178,7 +218,7 @@ func (c *Consent) grantCounts(v *visit) bool {
 }
 
 // grantedScopes are the scopes of the code: those asked for, or fewer where the user has
-// ticked fewer for this request. offline_access of an OpenID request has to be agreed to
+// ticked fewer, for this request or before. offline_access of an OpenID request has to be agreed to
 // by name (OpenID Connect Core 1.0 §11), or is left out.
 func grantedScopes(v *visit) (granted, leftOut []string) {
 	r := v.request
@@ -187,15 +227,32 @@ func grantedScopes(v *visit) (granted, leftOut []string) {
 			return !slices.Contains(consent.Scopes, scope)
 		}), nil
 	}
-	if !r.Has("offline_access") || !r.Has("openid") || v.client.firstParty() || v.client.OfflineAccess ||
-		v.remembered != nil && slices.Contains(v.remembered.Scopes, "offline_access") {
+	if v.client.firstParty() {
 		return r.Scopes, nil
 	}
-	return without(r.Scopes, "offline_access"), []string{"offline_access"}
+	leftOut = v.refusedBefore()
+	if r.Has("offline_access") && r.Has("openid") && !v.client.OfflineAccess &&
+		(v.remembered == nil || !slices.Contains(v.remembered.Scopes, "offline_access")) {
+		leftOut = appendOnce(leftOut, "offline_access")
+	}
+	return without(r.Scopes, leftOut...), leftOut
 }
 
-func without(list []string, value string) []string {
-	return slices.DeleteFunc(slices.Clone(list), func(one string) bool { return one == value })
+// refusedBefore are those scopes of the request that the user has refused before.
+func (v *visit) refusedBefore() (refused []string) {
+	if v.remembered != nil {
+		for _, scope := range v.remembered.RefusedScopes {
+			if v.request.Has(scope) {
+				refused = append(refused, scope)
+			}
+		}
+	}
+	return refused
+}
+
+// without returns the list without these values.
+func without(list []string, values ...string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(one string) bool { return slices.Contains(values, one) })
 }
 
 // rememberable reports whether consent for the client means anything the next time.
@@ -216,7 +273,7 @@ func rememberable(r *Request) bool {
 // remember stores what the user grants. Scopes that were asked for and are not
 // granted now are forgotten, with the claims that they release; scopes and claims granted
 // for other requests at the same resources are kept.
-func (h *Handler) remember(v *visit, granted []string) error {
+func (h *Handler) remember(v *visit, given Granted) error {
 	// No destination is kept: what fails here is a page, on which the user can try
 	// again, and not an answer to the client.
 	ctx, p := v.http.Context(), v.resumed.params()
@@ -229,6 +286,11 @@ func (h *Handler) remember(v *visit, granted []string) error {
 		return err
 	}
 	v.request = again.request
+	granted := given.Scopes
+	if len(given.Data) > maxGrantData {
+		return oautherr.ServerError.Because(
+			fmt.Errorf("Grant was called with %d bytes of Data, at most %d", len(given.Data), maxGrantData))
+	}
 	if len(granted) == 0 || !containsAll(v.request.Scopes, granted) {
 		return errScopesMissing.because("Grant was called with %d scopes, and those asked for are %d",
 			len(granted), len(v.request.Scopes))
@@ -244,17 +306,21 @@ func (h *Handler) remember(v *visit, granted []string) error {
 		Scopes:    slices.Clone(granted),
 		Resources: slices.Clone(v.request.Resources),
 		Revision:  client.Revision,
-		GrantedAt: millis(h.config.Now()),
+		Data:      slices.Clone(given.Data),
+
+		RefusedScopes: without(v.request.Scopes, granted...),
+		GrantedAt:     millis(h.config.Now()),
 	}
 	before, err := consent.Store.FindConsent(ctx, record.Subject, record.ClientID)
 	if err = hostError(ctx, "ConsentStore.FindConsent", err); err != nil {
 		return err
 	}
-	if before.isFor(record.Subject, client, record.Resources) {
-		for _, scope := range before.Scopes {
-			if !v.request.Has(scope) {
-				record.Scopes = appendOnce(record.Scopes, scope)
-			}
+	if before.isFor(record.Subject, client, record.Resources) && bytes.Equal(before.Data, record.Data) {
+		for _, scope := range without(before.Scopes, v.request.Scopes...) {
+			record.Scopes = appendOnce(record.Scopes, scope)
+		}
+		for _, scope := range without(before.RefusedScopes, v.request.Scopes...) {
+			record.RefusedScopes = appendOnce(record.RefusedScopes, scope)
 		}
 		kept := claimNames{before.IDTokenClaims, before.UserInfoClaims}.drop(refusedScopes(v.request, granted))
 		claims.idToken = withKept(claims.idToken, kept.idToken)

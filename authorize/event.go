@@ -48,6 +48,7 @@ type Event struct {
 	RedirectHost string
 	Subject      string
 	SessionID    string
+	GrantID      string   // Code.GrantID, where a code was issued, redeemed or presented
 	Scopes       []string // granted where a code was issued, else asked for
 	LeftOut      []string // scopes that were asked for and dropped without a question
 	ResponseType string
@@ -78,11 +79,12 @@ func (e Event) LogValue() slog.Value {
 
 // attrs are the fields that are known.
 func (e Event) attrs() []slog.Attr {
-	attrs := make([]slog.Attr, 0, 12)
+	attrs := make([]slog.Attr, 0, 13)
 	for _, a := range []slog.Attr{
 		slog.String("client_id", e.ClientID),
 		slog.String("redirect_host", e.RedirectHost),
 		slog.String("subject", e.Subject),
+		slog.String("grant_id", e.GrantID),
 		slog.String("scope", strings.Join(e.Scopes, " ")),
 		slog.String("left_out", strings.Join(e.LeftOut, " ")),
 		slog.String("response_type", e.ResponseType),
@@ -146,7 +148,7 @@ func (v *visit) event(now time.Time) Event {
 		e.LeftOut = slices.Concat(v.request.LeftOut, v.leftOut)
 	}
 	if v.granted != nil {
-		e.Scopes = v.granted
+		e.Scopes, e.GrantID = v.granted, v.grantID
 	}
 	if v.session.SignedIn() {
 		e.Subject, e.SessionID = v.session.Subject, v.session.ID
@@ -181,6 +183,7 @@ func (h *Handler) reportRedemption(ctx context.Context, r Redemption, code *Code
 	e := Event{Kind: EventRedeemed, Time: h.config.Now().UTC()}
 	if code != nil {
 		e.ClientID, e.Subject, e.SessionID, e.Scopes = code.ClientID, code.Subject, code.SessionID, code.Scopes
+		e.GrantID = code.GrantID
 	}
 	var replay *ReplayError
 	switch {

@@ -96,7 +96,8 @@ func Example_consentPage() {
 	see(page.Submit(url.Values{"scope": {"openid"}}, "Yes"))
 	granted, err := memory.ListConsents(context.Background(), "bob") // for a page to revoke it: DeleteConsent
 	fmt.Println(len(granted), granted[0].ClientID, granted[0].Scopes, granted[0].UserInfoClaims, err)
-	see(see(browser.Open(wiki.Start().URL)).Submit(nil, "No"))
+	// email was refused, and is not asked for again before the client says so.
+	see(see(browser.Open(wiki.Start(url.Values{"prompt": {"consent"}}).URL)).Submit(nil, "No"))
 	// Output:
 	// accounts.example/consent [The wiki asks alice for openid email and your phone_number The answer goes to wiki.example. Yes No]
 	// accounts.example/consent [The wiki asks bob for openid email and your phone_number The answer goes to wiki.example. Yes No]

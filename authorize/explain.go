@@ -99,7 +99,7 @@ func (e *Explanation) String() string {
 //
 // Nothing is stored, signed, sent or reported, and the SessionStore is not asked. The
 // host's other functions are, as for a real request: ClientStore, ConsentStore (to find
-// consent), Resource, IDTokenHint, CheckRequest, Allow and Interaction.Needed. Rules that need
+// consent), Resources, IDTokenHint, CheckRequest, Allow and Interaction.Needed. Rules that need
 // only the request are all looked at; those that ask the host only if these are kept. A
 // waiting request (req) is not explained.
 func (h *Handler) Explain(ctx context.Context, query string, s *session.Session) *Explanation {

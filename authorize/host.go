@@ -116,7 +116,7 @@ func (h *Handler) whatElseIsNeeded(v *visit) (err error) {
 	v.decision = v.facts.signIn()
 	asked := v.decision.Outcome == approve
 	if h.config.Consent != nil && asked || v.client.Unvetted {
-		if v.remembered, err = h.rememberedConsent(v.http.Context(), v.session, v.request); err != nil {
+		if err = h.findConsent(v); err != nil {
 			return err
 		}
 		v.familiar = h.familiar(v)
@@ -170,19 +170,29 @@ func (h *Handler) familiar(v *visit) bool {
 	return h.config.Consent.covered(v)
 }
 
-// rememberedConsent returns what the user has granted the client before at the same
-// resources; nil where that is nothing, or means nothing.
-func (h *Handler) rememberedConsent(ctx context.Context, s *session.Session, r *Request) (*ConsentRecord, error) {
-	c := h.config.Consent
-	if c == nil || c.Store == nil || !s.SignedIn() || !rememberable(r) {
-		return nil, nil
+// findConsent finds what the user has decided about the client before at the same
+// resources, unless that is nothing or means nothing, and whether it counts now.
+func (h *Handler) findConsent(v *visit) error {
+	ctx, c, s, r := v.http.Context(), h.config.Consent, v.session, v.request
+	if c == nil {
+		return nil
 	}
-	stored, err := c.Store.FindConsent(ctx, s.Subject, r.ClientID)
-	if err = hostError(ctx, "ConsentStore.FindConsent", err); err != nil {
-		return nil, err
+	if c.Store != nil && s.SignedIn() && rememberable(r) {
+		stored, err := c.Store.FindConsent(ctx, s.Subject, r.ClientID)
+		if err = hostError(ctx, "ConsentStore.FindConsent", err); err != nil {
+			return err
+		}
+		if stored.isFor(s.Subject, r.Client, r.Resources) {
+			v.remembered, v.rememberedCounts = stored, len(stored.Data) == 0
+		}
 	}
-	if !stored.isFor(s.Subject, r.Client, r.Resources) {
-		return nil, nil
+	if v.remembered != nil && !v.rememberedCounts && c.Covers != nil {
+		covers, err := c.Covers(ctx, v.remembered.Clone(), r)
+		if err = hostError(ctx, "Consent.Covers", err); err != nil {
+			return err
+		}
+		v.rememberedCounts = covers
 	}
-	return stored, nil
+	r.GrantData = c.grantData(v)
+	return nil
 }

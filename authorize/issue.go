@@ -34,10 +34,11 @@ func (h *Handler) approve(v *visit) error {
 		Scopes:          r.Scopes,
 		SessionID:       s.ID,
 		SessionData:     slices.Clone(s.Data),
+		GrantData:       slices.Clone(r.GrantData),
 		IssuedAt:        now,
 		ExpiresAt:       now.Add(h.config.CodeLifetime),
 	}
-	if v.resumed != nil || slices.Contains(r.Scopes, "offline_access") {
+	if v.resumed != nil || v.remembered != nil || slices.Contains(r.Scopes, "offline_access") {
 		record.Scopes, v.leftOut = grantedScopes(v)
 	}
 	if r.Claims != nil {
@@ -55,10 +56,11 @@ func (h *Handler) approve(v *visit) error {
 	code := base64.RawURLEncoding.EncodeToString(random)
 	// The issuer is part of the key: endpoints that share a store share no codes.
 	key := hash(h.config.Issuer + " " + code)
+	record.GrantID = hash("grant " + key)[:22]
 	if err := hostError(ctx, "CodeStore.SaveCode", h.config.Codes.SaveCode(ctx, key, record)); err != nil {
 		return err
 	}
-	v.granted, v.response = record.Scopes, []destination.Param{{Name: "code", Value: code}}
+	v.granted, v.grantID, v.response = record.Scopes, record.GrantID, []destination.Param{{Name: "code", Value: code}}
 	return nil
 }
 

@@ -38,6 +38,7 @@ func TestWhatACodeStandsFor(t *testing.T) {
 	want := &Code{
 		ClientID: "web", RedirectURI: "https://app.example/cb", RedirectURISent: true, Challenge: testChallenge,
 		Scopes: []string{"openid", "profile"}, Resources: []string{"https://api.example/a"},
+		GrantedResources: []string{"https://api.example/a"}, GrantID: s.events[0].GrantID,
 		Subject: "alice", AuthTime: testStart.Add(-time.Minute), ACR: "2", AMR: []string{"pwd", "otp"}, Nonce: "n-1",
 		Claims: json.RawMessage(`{"id_token":{"a":null}}`), SessionID: "sid", SessionData: []byte("host"),
 		IssuedAt: at, ExpiresAt: at.Add(time.Minute), UsedAt: at,

@@ -68,7 +68,7 @@ func TestMayFetchIsTrueOnlyForANavigationOrASignedRequest(t *testing.T) {
 		{"Pending", false, func(s *site, v *visitor, waiting *reply) {
 			s.handler.Pending(httptest.NewRequest("GET", "/login?req="+waiting.req, nil))
 		}},
-		{"Grant", false, func(_ *site, v *visitor, waiting *reply) { v.allow(waiting, "openid") }},
+		{"Grant", false, func(_ *site, v *visitor, waiting *reply) { v.allow(waiting, Granted{Scopes: []string{"openid"}}) }},
 		{"Explain", false, func(s *site, _ *visitor, _ *reply) { s.handler.Explain(t.Context(), ask(), nil) }},
 		{"an error page of the host's", false, func(s *site, v *visitor, waiting *reply) {
 			show := func(w http.ResponseWriter, r *http.Request) { s.handler.ShowError(w, r, errReqMissing) }

@@ -41,13 +41,18 @@ func (h *Handler) promptsOnOffer() []string {
 }
 
 // MetadataHandler serves Metadata as JSON, with the members of more added or, where
-// both have one, put in its place. Mount it at /.well-known/openid-configuration
+// both have one, put in its place; the last of more counts. Mount it at /.well-known/openid-configuration
 // and /.well-known/oauth-authorization-server (RFC 8414 §3: for an issuer with a
 // path, the latter goes between host and path), for all methods: it answers GET, HEAD
 // and OPTIONS, and others with 405. Scripts of any origin may read it, see [CORS].
-func (h *Handler) MetadataHandler(more map[string]any) http.Handler {
-	m := h.Metadata()
-	maps.Copy(m, more)
+func (h *Handler) MetadataHandler(more ...map[string]any) http.Handler {
+	return metadataHandler(h.Metadata(), more)
+}
+
+func metadataHandler(m map[string]any, more []map[string]any) http.Handler {
+	for _, members := range more {
+		maps.Copy(m, members)
+	}
 	body, err := json.Marshal(m)
 	return jsonHandler(body, err)
 }

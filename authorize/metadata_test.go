@@ -182,7 +182,7 @@ func TestCORS(t *testing.T) {
 	}
 	const getOnly, both = "GET, HEAD, OPTIONS", "GET, HEAD, POST, OPTIONS"
 	long := strings.Repeat("x", maxRequestHeaders)
-	documents := map[string]http.Handler{"metadata": s.handler.MetadataHandler(nil), "keys": s.handler.PendingKeysHandler()}
+	documents := map[string]http.Handler{"metadata": s.handler.MetadataHandler(), "keys": s.handler.PendingKeysHandler()}
 	for name, h := range maps.Clone(documents) {
 		documents[name+" by CORS without methods"] = CORS(h)
 	}

@@ -261,7 +261,7 @@ func TestWorkIsLinear(t *testing.T) {
 		}, s.handler, "POST"},
 		{"encodings", "Content-Encoding", 900_000, fill("identity,"), s.handler, "POST"},
 		{"cookies", "Cookie", 100_000, fill("__Host-usher-ABCDEFGHIJKLMNOPQRSTUVWXYZ=1.a; "), s.handler, "GET"},
-		{"headers that a preflight asks for", "Access-Control-Request-Headers", 900_000, fill("x-a,"), s.handler.MetadataHandler(nil), "OPTIONS"},
+		{"headers that a preflight asks for", "Access-Control-Request-Headers", 900_000, fill("x-a,"), s.handler.MetadataHandler(), "OPTIONS"},
 	}
 	for _, c := range headers {
 		t.Run("a header/"+c.name, func(t *testing.T) {

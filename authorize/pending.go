@@ -125,14 +125,14 @@ func (h *Handler) Deny(w http.ResponseWriter, r *http.Request) {
 //
 // For consent call [Handler.Grant] instead.
 func (h *Handler) Complete(w http.ResponseWriter, r *http.Request, name string) {
-	h.complete(w, r, name, nil)
+	h.complete(w, r, name, Granted{})
 }
 
-func (h *Handler) complete(w http.ResponseWriter, r *http.Request, name string, scopes []string) {
+func (h *Handler) complete(w http.ResponseWriter, r *http.Request, name string, granted Granted) {
 	ctx, cancel := context.WithTimeout(r.Context(), h.config.Timeout)
 	defer cancel()
 	v := &visit{http: r.WithContext(ctx), started: h.config.Now()}
-	req, err := h.record(v, name, scopes)
+	req, err := h.record(v, name, granted)
 	if err != nil {
 		h.recognize(v, reqOf(r))
 		v.refuse(err)
@@ -144,7 +144,7 @@ func (h *Handler) complete(w http.ResponseWriter, r *http.Request, name string, 
 
 // record signs the request anew, with what the user has done. Where that cannot count
 // it returns the request as it is: the endpoint knows what is to be done then.
-func (h *Handler) record(v *visit, name string, scopes []string) (req string, err error) {
+func (h *Handler) record(v *visit, name string, granted Granted) (req string, err error) {
 	i := slices.IndexFunc(h.interactions, func(i Interaction) bool { return i.Name == name })
 	if i < 0 {
 		return "", oautherr.ServerError.Because(
@@ -181,12 +181,12 @@ func (h *Handler) record(v *visit, name string, scopes []string) (req string, er
 		return req, nil
 	}
 	if name == ConsentInteraction {
-		if err := h.remember(v, scopes); err != nil {
+		if err := h.remember(v, granted); err != nil {
 			return "", err
 		}
 	}
 	next := *w
-	done := completed{Name: name, By: signInKey(s), Scopes: scopes}
+	done := completed{Name: name, By: signInKey(s), Scopes: granted.Scopes, Data: granted.Data}
 	if choosing {
 		done.By = subjectKey(s) // however often that user signs in
 	}
@@ -194,7 +194,7 @@ func (h *Handler) record(v *visit, name string, scopes []string) (req string, er
 	if req, err = h.sign(&next); err == nil {
 		h.report(context.WithoutCancel(v.http.Context()), Event{
 			Kind: EventCompleted, Time: v.started.UTC(), ClientID: next.params().get("client_id"),
-			Subject: s.Subject, SessionID: s.ID, Scopes: scopes, Interaction: name,
+			Subject: s.Subject, SessionID: s.ID, Scopes: granted.Scopes, Interaction: name,
 		})
 	}
 	return req, err

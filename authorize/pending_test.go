@@ -613,12 +613,12 @@ func TestWhatUsersDoTwice(t *testing.T) {
 			return v.grant(consent, "openid")
 		}, "code"},
 		{"Allow, both clicks before an answer", ask(), func(v *visitor, _, consent *reply) *reply {
-			first, second := v.allow(consent, "openid"), v.allow(consent, "openid")
+			first, second := v.allow(consent, Granted{Scopes: []string{"openid"}}), v.allow(consent, Granted{Scopes: []string{"openid"}})
 			v.follow(first).want("code")
 			return v.follow(second)
 		}, "code"},
 		{"Allow, for a client whose consent is not remembered", ask("client_id=native"), func(v *visitor, _, consent *reply) *reply {
-			first, second := v.allow(consent, "openid"), v.allow(consent, "openid")
+			first, second := v.allow(consent, Granted{Scopes: []string{"openid"}}), v.allow(consent, Granted{Scopes: []string{"openid"}})
 			v.follow(first).want("code")
 			return v.follow(second)
 		}, "consent"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	oautherr "github.com/usher-auth/usher/errors"
@@ -27,6 +28,11 @@ type Redemption struct {
 
 	// Verifier is the parameter code_verifier; empty when it was not sent.
 	Verifier string
+
+	// Resources are the parameters resource (RFC 8707 §2.2): the access token is to be for
+	// these alone. Each has to be one that was granted, in the sense of [SameResource].
+	// Nil: all that were granted.
+	Resources []string
 }
 
 // LogValue keeps code and verifier out of logs.
@@ -37,8 +43,8 @@ func (r Redemption) String() string { return r.LogValue().String() }
 
 // ReplayError is the error of [Handler.Redeem] for a code that was redeemed before by
 // the same client with the same redirect URI and verifier. It means that the code
-// leaked: revoke what was issued for it (RFC 6749 §4.1.2). To find that, keep a hash
-// of the code with every token, or revoke by Code.SessionID. errors.Is finds
+// leaked: revoke what was issued for it (RFC 6749 §4.1.2), which is all with this
+// Code.GrantID. errors.Is finds
 // oautherr.InvalidGrant in it, which is what the client is told.
 type ReplayError struct {
 	// Code is the record, with UsedAt set.
@@ -59,6 +65,7 @@ func (r *ReplayError) Unwrap() error { return oautherr.InvalidGrant }
 // Client, redirect URI, expiry and PKCE (RFC 7636 §4.6: a verifier is needed if,
 // and only if, a challenge was sent) are checked first, and what fails there does
 // not use the code up. The errors are oautherr.InvalidGrant for all of these,
+// oautherr.InvalidTarget for a resource that was not granted,
 // *[ReplayError] for a code that was redeemed before, and oautherr.ServerError or
 // oautherr.TemporarilyUnavailable if the store failed: the client gets nothing
 // then. ctx bounds the store calls, together with [Config].Timeout.
@@ -88,6 +95,9 @@ func (h *Handler) redeem(ctx context.Context, r Redemption) (*Code, error) {
 	if !now.Before(found.ExpiresAt) {
 		return found, oautherr.InvalidGrant.Because(errors.New("the code has expired"))
 	}
+	if _, err := found.narrowed(r.Resources); err != nil {
+		return found, err
+	}
 	code, taken, err := h.config.Codes.TakeCode(ctx, key, now)
 	if err = hostError(ctx, "CodeStore.TakeCode", err); err != nil {
 		return found, err
@@ -98,7 +108,27 @@ func (h *Handler) redeem(ctx context.Context, r Redemption) (*Code, error) {
 	if !taken {
 		return code, &ReplayError{Code: code}
 	}
+	narrowed, err := code.narrowed(r.Resources)
+	if err != nil {
+		return found, hostFailed("CodeStore.TakeCode", fmt.Errorf("not the record that FindCode returned: %w", err))
+	}
+	code.GrantedResources, code.Resources = code.Resources, narrowed
 	return code, nil
+}
+
+// narrowed returns those of the granted resources that are wanted, or all.
+func (c *Code) narrowed(wanted []string) (resources []string, err error) {
+	if len(wanted) == 0 {
+		return slices.Clone(c.Resources), nil
+	}
+	for _, id := range wanted {
+		i := slices.IndexFunc(c.Resources, func(granted string) bool { return SameResource(granted, id) })
+		if i < 0 {
+			return nil, oautherr.InvalidTarget.Because(fmt.Errorf("the resource %.200q was not granted", id))
+		}
+		resources = appendOnce(resources, c.Resources[i])
+	}
+	return resources, nil
 }
 
 // matches reports what is wrong with a redemption, apart from the time and from

@@ -196,13 +196,18 @@ type Request struct {
 	Claims        json.RawMessage
 
 	// Resources are the resource indicators (RFC 8707 §2), which count only where
-	// [Config].Resource is set.
+	// [Config].Resources is set.
 	Resources []string
 
 	// LeftOut are the scopes that were asked for and are not among Scopes, where
 	// [Config].IgnoreUnknownScopes leaves out what does not exist or is not the
 	// client's. Nil: none.
 	LeftOut []string
+
+	// GrantData is what the user has decided on the consent page beside the scopes, for
+	// this request or, where that is remembered and [Consent].Covers it, before. It is the
+	// host's own, see [Granted].Data. Nil: nothing, or not yet.
+	GrantData []byte
 
 	redirectURISent bool
 	hintSubject     string // proven by id_token_hint

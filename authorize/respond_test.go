@@ -250,7 +250,7 @@ func TestUnvettedClients(t *testing.T) {
 			at := v.get(ask("client_id=new"))
 			s.config.Consent.Store = nil
 			s.restart()
-			done := v.allow(at, "openid")
+			done := v.allow(at, Granted{Scopes: []string{"openid"}})
 			s.forbid()
 			v.lose()
 			return v.follow(done)
@@ -260,7 +260,7 @@ func TestUnvettedClients(t *testing.T) {
 			s.config.Consent.Store = nil
 			s.restart()
 			at := v.get(ask("client_id=new"))
-			done := v.allow(at, "openid")
+			done := v.allow(at, Granted{Scopes: []string{"openid"}})
 			s.forbid()
 			return v.follow(done)
 		}, "client access_denied"},

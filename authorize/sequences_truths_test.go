@@ -374,12 +374,20 @@ func (o *evidence) grantCounts() bool {
 			})
 }
 
-// covered reports whether what is remembered covers the whole request, but for an
-// offline_access that nobody can be or need be asked about.
+// refused reports whether the user has said no to a scope before.
+func (o *evidence) refused(scope string) bool {
+	agreed, asked := o.agreed[scope]
+	return o.stored(o.ask, o.client) && asked && !agreed
+}
+
+// covered reports whether what is remembered covers the whole request, but for what was
+// refused, as long as something is left, and for an offline_access that nobody can be or
+// need be asked about.
 func (o *evidence) covered() bool {
-	return !slices.ContainsFunc(o.ask.scopes, func(scope string) bool {
+	all := !slices.ContainsFunc(o.ask.scopes, func(scope string) bool { return !o.refused(scope) })
+	return !all && !slices.ContainsFunc(o.ask.scopes, func(scope string) bool {
 		left := scope == "offline_access" && o.ask.has("openid") && (o.client.OfflineAccess || o.ask.prompts("none"))
-		return !left && !o.remembers(scope)
+		return !left && !o.remembers(scope) && !o.refused(scope)
 	}) && !slices.ContainsFunc(o.ask.claims, func(claim string) bool {
 		return !o.ask.has(releasedBy(claim)) && !o.remembers(claim)
 	})

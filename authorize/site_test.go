@@ -119,9 +119,12 @@ func newSite(t testing.TB, changes ...func(*site)) *site {
 			}
 			return subject, nil
 		},
-		Resource: func(_ context.Context, _ *Client, resource string) (bool, error) {
-			return strings.HasPrefix(resource, "https://api.example/"), nil
-		},
+		Resources: ResourceFunc(func(_ context.Context, _ *Client, id string) (*Resource, error) {
+			if !strings.HasPrefix(id, "https://api.example/") {
+				return nil, nil
+			}
+			return &Resource{ID: id}, nil
+		}),
 		ResponseTypes: []string{"code", "none"},
 		Scopes:        append(slices.Clone(allScopes), "admin"),
 		Parameters:    []string{"x_tenant"},
@@ -339,16 +342,16 @@ func (v *visitor) complete(from *reply, name string) *reply {
 }
 
 // allow agrees to the scopes as the host's page would, and grant goes on.
-func (v *visitor) allow(from *reply, scopes ...string) *reply {
+func (v *visitor) allow(from *reply, granted Granted) *reply {
 	v.site.t.Helper()
 	return v.page(func(w http.ResponseWriter, r *http.Request) {
-		v.site.handler.Grant(w, r, Granted{Scopes: scopes})
+		v.site.handler.Grant(w, r, granted)
 	}, formPost("/consent?req="+url.QueryEscape(from.req), ""))
 }
 
 func (v *visitor) grant(from *reply, scopes ...string) *reply {
 	v.site.t.Helper()
-	return v.follow(v.allow(from, scopes...))
+	return v.follow(v.allow(from, Granted{Scopes: scopes}))
 }
 
 // reply is an answer, taken apart.

@@ -115,7 +115,7 @@ func TestFeaturesThatAreOff(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			s := newSite(t, func(s *site) {
-				s.config.IDTokenHint, s.config.Resource, s.config.ResponseTypes, s.config.Scopes, s.config.Parameters = nil, nil, nil, nil, nil
+				s.config.IDTokenHint, s.config.Resources, s.config.ResponseTypes, s.config.Scopes, s.config.Parameters = nil, nil, nil, nil, nil
 			})
 			s.visitor(alice()).get(ask(c.change)).want(c.want)
 		})
@@ -170,18 +170,21 @@ func TestFunctionsOfTheHostThatFail(t *testing.T) {
 		ask, want string
 	}{
 		{"Resource fails", func(c *Config) {
-			c.Resource = func(context.Context, *Client, string) (bool, error) { return true, errors.New("down") }
+			c.Resources = ResourceFunc(func(context.Context, *Client, string) (*Resource, error) { return nil, errors.New("down") })
 		}, "resource=https://api.example/", "client server_error"},
 		{"Resource says that it is overloaded", func(c *Config) {
-			c.Resource = func(context.Context, *Client, string) (bool, error) { return true, oautherr.TemporarilyUnavailable }
+			c.Resources = ResourceFunc(func(context.Context, *Client, string) (*Resource, error) { return nil, oautherr.TemporarilyUnavailable })
 		}, "resource=https://api.example/", "client temporarily_unavailable"},
 		{"Resource hangs", func(c *Config) {
 			c.Timeout = impatient
-			c.Resource = func(ctx context.Context, _ *Client, _ string) (bool, error) { <-ctx.Done(); return false, ctx.Err() }
+			c.Resources = ResourceFunc(func(ctx context.Context, _ *Client, _ string) (*Resource, error) { <-ctx.Done(); return nil, ctx.Err() })
 		}, "resource=https://api.example/", "client temporarily_unavailable"},
 		{"Resource answers too late", func(c *Config) {
 			c.Timeout = impatient
-			c.Resource = func(ctx context.Context, _ *Client, _ string) (bool, error) { <-ctx.Done(); return true, nil }
+			c.Resources = ResourceFunc(func(ctx context.Context, _ *Client, id string) (*Resource, error) {
+				<-ctx.Done()
+				return &Resource{ID: id}, nil
+			})
 		}, "resource=https://api.example/", "client temporarily_unavailable"},
 		{"IDTokenHint hangs", func(c *Config) {
 			c.Timeout = impatient
@@ -627,6 +630,18 @@ func TestDefaultScopes(t *testing.T) {
 }
 
 // Scopes count for the limit, wherever they come from.
+// Without a consent page there is room for the longest text while the request waits.
+func TestTheLongestTexts(t *testing.T) {
+	for _, c := range []struct{ name, parameter, want string }{
+		{"a hint just in", "login_hint=" + strings.Repeat("a", 4096), "code"},
+		{"a hint just out", "login_hint=" + strings.Repeat("a", 4097), "client invalid_request"},
+		{"a list just in", "ui_locales=" + strings.Repeat("a", maxList), "code"},
+		{"a list just out", "ui_locales=" + strings.Repeat("a", maxList+1), "client invalid_request"},
+	} {
+		t.Run(c.name, func(t *testing.T) { newSite(t).visitor(alice()).get(ask(c.parameter)).want(c.want) })
+	}
+}
+
 func TestDefaultScopesCountForTheLimit(t *testing.T) {
 	s := newSite(t, func(s *site) { s.config.Scopes = nil })
 	client := testClients()[0]
@@ -644,7 +659,7 @@ func TestTheHostIsNotTheLastWord(t *testing.T) {
 	for _, resource := range []string{"/relative", "api", "//api.example/"} {
 		t.Run(resource, func(t *testing.T) {
 			s := newSite(t, func(s *site) {
-				s.config.Resource = func(context.Context, *Client, string) (bool, error) { return true, nil }
+				s.config.Resources = ResourceFunc(func(_ context.Context, _ *Client, id string) (*Resource, error) { return &Resource{ID: id}, nil })
 			})
 			s.visitor(alice()).get(ask("resource=" + resource)).want("client invalid_target")
 		})

@@ -32,8 +32,11 @@ type visit struct {
 	request     *Request
 	session     *session.Session // never nil once the host was asked
 	remembered  *ConsentRecord   // at these resources; nil: nothing
-	familiar    bool             // the user has dealt with the client
-	facts       facts
+
+	rememberedCounts bool // for this request, as far as its Data goes
+
+	familiar bool // the user has dealt with the client
+	facts    facts
 
 	// The verdict.
 	decision decision
@@ -45,6 +48,7 @@ type visit struct {
 	// What is said.
 	approved bool
 	granted  []string            // scopes of the code
+	grantID  string              // of the code
 	leftOut  []string            // scopes that were asked for and are not in it
 	response []destination.Param // to the client: a code or an error
 	page     string              // a URL of the configuration to go on to

@@ -125,6 +125,7 @@ type completed struct {
 	Name   string   `json:"name"`
 	By     string   `json:"by"`
 	Scopes []string `json:"scopes,omitempty"`
+	Data   []byte   `json:"data,omitempty"`
 }
 
 func subjectKey(s *session.Session) string { return shortHash("subject " + s.Subject) }
@@ -322,7 +323,11 @@ func (h *Handler) lenOfEmptyWaiting() (int, error) {
 	}
 	for _, x := range h.interactions {
 		w.For = &signIn{make([]byte, maxSubject), key, key}
-		w.Done = append(w.Done, completed{Name: x.Name, By: key})
+		done := completed{Name: x.Name, By: key}
+		if x.Name == ConsentInteraction {
+			done.Data = make([]byte, maxGrantData)
+		}
+		w.Done = append(w.Done, done)
 		if len(x.Name) > len(w.Page) {
 			w.Page = x.Name
 		}

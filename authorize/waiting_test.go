@@ -469,7 +469,7 @@ func TestNothingThatPassesTheLimitFailsAfterwards(t *testing.T) {
 					v.session = &session.Session{ID: strings.Repeat("\xff", 5000), Subject: subject, AuthTime: s.now, Data: []byte{0xff, 0}}
 					at = v.resume(at)
 					if at.kind == "consent" {
-						at = v.grant(at, allScopes...)
+						at = v.follow(v.allow(at, Granted{Scopes: allScopes, Data: make([]byte, maxGrantData)}))
 					}
 					for at.kind == "terms" {
 						at = v.complete(at, at.claims()["page"].(string))
@@ -535,7 +535,7 @@ func (s *site) longestWaiting(p params, scopes []string) *waiting {
 		w.sentTo(decision{Interaction: x.Name, Reason: ReasonPromptSelectAccount}, who(0))
 		done := completed{Name: x.Name, By: signInKey(who(0))}
 		if x.Name == ConsentInteraction {
-			done.Scopes = scopes
+			done.Scopes, done.Data = scopes, make([]byte, maxGrantData)
 		}
 		w.complete(done, who(0))
 	}

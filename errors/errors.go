@@ -92,6 +92,14 @@ const (
 	RedirectURIMismatch Code = "redirect_uri_mismatch"
 )
 
+// The error codes of a protected resource (RFC 6750 §3.1), for the header WWW-Authenticate.
+const (
+	// InvalidToken: the access token is unknown, expired, revoked or for another resource.
+	InvalidToken Code = "invalid_token"
+	// InsufficientScope: the request needs scopes that the access token does not have.
+	InsufficientScope Code = "insufficient_scope"
+)
+
 // Error returns the code as it stands on the wire.
 func (c Code) Error() string { return string(c) }
 
@@ -247,5 +255,7 @@ var descriptions = map[Code]string{
 	InvalidAuthorizationDetails:     "The authorization_details are invalid or of an unknown type.",
 	InvalidGrant:                    "The code is unknown, expired, used or was issued to someone else.",
 	InvalidClient:                   "The client failed to authenticate: unknown client or wrong secret.",
+	InvalidToken:                    "The access token is unknown, expired, revoked or for another resource.",
+	InsufficientScope:               "The access token does not have the scopes that this needs.",
 	RedirectURIMismatch:             "The address to return to is not one that the application has registered.",
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/usher-auth/usher/authorize"
 	oautherr "github.com/usher-auth/usher/errors"
 	"github.com/usher-auth/usher/pkce"
@@ -99,8 +100,8 @@ func TestStartWithChanges(t *testing.T) {
 func TestRedemption(t *testing.T) {
 	f := wiki.Start()
 	want := authorize.Redemption{Code: "c", ClientID: "wiki", RedirectURI: "https://wiki.example/cb", Verifier: f.Verifier}
-	if got := f.Redemption("c"); got != want {
-		t.Errorf("got %+v, want %+v", got, want)
+	if diff := cmp.Diff(want, f.Redemption("c")); diff != "" {
+		t.Error(diff)
 	}
 	if got := wiki.Start(url.Values{"redirect_uri": nil}).Redemption("c"); got.RedirectURI != "" {
 		t.Errorf("a redirect URI that was not sent is presented: %q", got.RedirectURI)

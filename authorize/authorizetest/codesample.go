@@ -31,8 +31,12 @@ func sampleCode() *authorize.Code {
 		Parameters:      map[string]string{"device": "tv " + awkward, "name " + awkward: "", "": "b"},
 		SessionID:       "session " + awkward,
 		SessionData:     manyBytes(512),
-		IssuedAt:        now,
-		ExpiresAt:       now.Add(10*time.Minute + time.Millisecond),
+		GrantID:         "grant " + awkward,
+		GrantData:       manyBytes(512),
+
+		GrantedResources: []string{"urn:a,b", "https://api.example/"},
+		IssuedAt:         now,
+		ExpiresAt:        now.Add(10*time.Minute + time.Millisecond),
 	}
 }
 
@@ -40,10 +44,11 @@ func sampleCode() *authorize.Code {
 // Clone: what that one forgot to copy no rule here would see.
 func copyCode(code *authorize.Code) *authorize.Code {
 	c := *code
-	for _, list := range []*[]string{&c.Scopes, &c.Resources, &c.AMR} {
+	for _, list := range []*[]string{&c.Scopes, &c.Resources, &c.GrantedResources, &c.AMR} {
 		*list = slices.Clone(*list)
 	}
 	c.Claims, c.SessionData = slices.Clone(code.Claims), slices.Clone(code.SessionData)
+	c.GrantData = slices.Clone(code.GrantData)
 	c.Parameters = maps.Clone(code.Parameters)
 	return &c
 }
@@ -68,6 +73,9 @@ func compareCodes(got, want *authorize.Code) error {
 	d.texts("Parameters", got.Parameters, want.Parameters)
 	d.text("SessionID", got.SessionID, want.SessionID)
 	d.text("SessionData", string(got.SessionData), string(want.SessionData))
+	d.list("GrantedResources", got.GrantedResources, want.GrantedResources)
+	d.text("GrantID", got.GrantID, want.GrantID)
+	d.text("GrantData", string(got.GrantData), string(want.GrantData))
 	d.utc("IssuedAt", got.IssuedAt, want.IssuedAt)
 	d.utc("ExpiresAt", got.ExpiresAt, want.ExpiresAt)
 	d.utc("UsedAt", got.UsedAt, want.UsedAt)
@@ -131,5 +139,6 @@ func spoil(code *authorize.Code) {
 	code.Subject, code.UsedAt = "mallory", code.IssuedAt
 	code.Scopes[0], code.Resources[0], code.AMR[0] = "x", "x", "x"
 	code.Claims[0], code.SessionData[0] = 'x', code.SessionData[0]+1
+	code.GrantedResources[0], code.GrantData[0] = "x", code.GrantData[0]+1
 	code.Parameters["device"], code.Parameters["more"] = "x", "x"
 }

@@ -46,6 +46,8 @@ func sampleConsent() *authorize.ConsentRecord {
 		Resources:      []string{"https://api.example/", "urn:a,b"},
 		IDTokenClaims:  []string{"name", "a,b " + awkward, "https://claims.example/c"},
 		UserInfoClaims: []string{"email", "name", "", "phone_number"},
+		RefusedScopes:  []string{"a,b", "'"},
+		Data:           manyBytes(512),
 		Revision:       awkward,
 		GrantedAt:      roughlyNow(),
 	}
@@ -55,9 +57,10 @@ func sampleConsent() *authorize.ConsentRecord {
 // own Clone: what that one forgot to copy no rule here would see.
 func copyConsent(record *authorize.ConsentRecord) *authorize.ConsentRecord {
 	c := *record
-	for _, list := range []*[]string{&c.Scopes, &c.Resources, &c.IDTokenClaims, &c.UserInfoClaims} {
+	for _, list := range []*[]string{&c.Scopes, &c.Resources, &c.IDTokenClaims, &c.UserInfoClaims, &c.RefusedScopes} {
 		*list = slices.Clone(*list)
 	}
+	c.Data = slices.Clone(record.Data)
 	return &c
 }
 
@@ -68,6 +71,8 @@ func compareConsents(got, want *authorize.ConsentRecord) error {
 	var d difference
 	d.text("Subject", got.Subject, want.Subject)
 	d.text("ClientID", got.ClientID, want.ClientID)
+	d.list("RefusedScopes", got.RefusedScopes, want.RefusedScopes)
+	d.text("Data", string(got.Data), string(want.Data))
 	d.text("Revision", got.Revision, want.Revision)
 	d.list("Scopes", got.Scopes, want.Scopes)
 	d.list("Resources", got.Resources, want.Resources)
@@ -316,6 +321,7 @@ func consentDelete(ctx context.Context, s authorize.ConsentStore) error {
 func spoilConsent(c *authorize.ConsentRecord) {
 	c.GrantedAt = c.GrantedAt.Add(time.Hour)
 	c.Scopes[0], c.Resources[0], c.IDTokenClaims[0], c.UserInfoClaims[0] = "x", "x", "x", "x"
+	c.RefusedScopes[0], c.Data[0] = "x", c.Data[0]+1
 }
 
 func consentSavedCopy(ctx context.Context, s authorize.ConsentStore) error {

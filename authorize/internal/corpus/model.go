@@ -153,7 +153,7 @@ func (run *runner) newWorld(c *testCase) (*world, error) {
 		Login:         authorize.LoginURL("/login"),
 		Consent:       &authorize.Consent{Page: "/login/consent", Store: consents{w.memory, w}},
 		IDTokenHint:   hintSubject,
-		Resource:      w.allowResource,
+		Resources:     authorize.ResourceFunc(w.findResource),
 		CheckRequest:  w.allowRequest,
 		ResponseTypes: []string{"code", "none"},
 		Scopes:        append([]string{"admin"}, modelScopes...),
@@ -294,16 +294,16 @@ func (s consents) FindConsent(_ context.Context, subject, clientID string) (*aut
 	return &agreed, nil
 }
 
-// allowResource knows https://api.example and what is below it, and remembers what
+// findResource knows https://api.example and what is below it, and remembers what
 // was asked for as agreed to.
-func (w *world) allowResource(_ context.Context, _ *authorize.Client, resource string) (bool, error) {
-	if !strings.HasPrefix(resource, "https://api.example/") && resource != "https://api.example" {
-		return false, nil
+func (w *world) findResource(_ context.Context, _ *authorize.Client, id string) (*authorize.Resource, error) {
+	if !strings.HasPrefix(id, "https://api.example/") && id != "https://api.example" {
+		return nil, nil
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.agreed.Resources = append(w.agreed.Resources, resource)
-	return true, nil
+	w.agreed.Resources = append(w.agreed.Resources, id)
+	return &authorize.Resource{ID: id}, nil
 }
 
 // allowRequest has no rule of its own, and remembers the claims that were asked for as
