@@ -177,10 +177,12 @@ func TestImportsRunOneWay(t *testing.T) {
 		"session":                        {"errors"},
 		"authorize/internal/jose":        {},
 		"authorize/internal/uri":         {},
+		"authorize/internal/form":        {},
 		"authorize/internal/destination": {"errors", "authorize/internal/uri"},
 		"authorize": {
 			"pkce", "errors", "session",
 			"authorize/internal/jose", "authorize/internal/destination", "authorize/internal/uri",
+			"authorize/internal/form",
 		},
 	}
 	for path, file := range files {

@@ -1,0 +1,70 @@
+// Package form reads the body of a form as an endpoint of OAuth has to: what cannot be read
+// without doubt is an error.
+package form
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+)
+
+// ErrTooLarge says that a body is longer than allowed.
+var ErrTooLarge = errors.New("the body is too large")
+
+// Read reads a body of at most so many bytes. Without a server in front, as in an adapter
+// for functions, there may be none: it is empty then.
+func Read(body io.ReadCloser, most int64) (string, error) {
+	if body == nil {
+		return "", nil
+	}
+	text, err := io.ReadAll(http.MaxBytesReader(nil, body, most))
+	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
+		return "", ErrTooLarge
+	}
+	return string(text), err
+}
+
+// maxMediaType bounds the header Content-Type, which is parsed before anything else.
+const maxMediaType = 1024
+
+// Is reports whether a body is a form as it stands: of the media type of forms, not
+// compressed, and with a charset that changes nothing about ASCII, which is all that
+// the endpoints take.
+func Is(header http.Header) bool {
+	contentType := header.Get("Content-Type")
+	if len(contentType) > maxMediaType {
+		return false
+	}
+	mediaType, options, err := mime.ParseMediaType(contentType)
+	if err != nil || mediaType != "application/x-www-form-urlencoded" ||
+		!keepsASCII(options["charset"]) {
+		return false
+	}
+	for _, line := range header.Values("Content-Encoding") {
+		for encoding := range strings.SplitSeq(line, ",") {
+			encoding = strings.TrimSpace(encoding)
+			if encoding != "" && !strings.EqualFold(encoding, "identity") {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// keepsASCII reports whether the bytes of ASCII mean themselves in the charset. Empty: no
+// charset is named.
+func keepsASCII(charset string) bool {
+	switch charset = strings.ToLower(charset); charset {
+	case "", "utf-8", "us-ascii":
+		return true
+	}
+	return isNumbered(charset, "iso-8859-") || isNumbered(charset, "windows-125")
+}
+
+// isNumbered reports whether a name is the prefix and one or two digits.
+func isNumbered(name, prefix string) bool {
+	number, ok := strings.CutPrefix(name, prefix)
+	return ok && (len(number) == 1 || len(number) == 2) && strings.Trim(number, "0123456789") == ""
+}
