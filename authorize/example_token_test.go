@@ -40,7 +40,7 @@ func (t *tokenEndpoint) exchange(r *http.Request) (map[string]any, error) {
 	case "":
 		return nil, oautherr.InvalidRequest
 	default:
-		return nil, oautherr.Code("unsupported_grant_type")
+		return nil, oautherr.UnsupportedGrantType
 	}
 	hash := sha256.Sum256([]byte(r.PostFormValue("code")))
 	t.mu.Lock() // no replay comes between a code and its token
