@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -67,4 +68,31 @@ func keepsASCII(charset string) bool {
 func isNumbered(name, prefix string) bool {
 	number, ok := strings.CutPrefix(name, prefix)
 	return ok && (len(number) == 1 || len(number) == 2) && strings.Trim(number, "0123456789") == ""
+}
+
+// ErrMalformed says that a form cannot be split without doubt.
+var ErrMalformed = errors.New("the form is malformed")
+
+// Parse splits a form. Unlike net/url it drops nothing but parameters without a value: a
+// semicolon, a malformed escape or a byte that has to be escaped is an error. The authorization
+// endpoint has a loop of its own for that, which bounds what it keeps.
+func Parse(raw string) (url.Values, error) {
+	for i := range len(raw) {
+		if c := raw[i]; c <= 0x20 || c >= 0x7f || c == ';' {
+			return nil, ErrMalformed
+		}
+	}
+	values := url.Values{}
+	for pair := range strings.SplitSeq(raw, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		name, nameErr := url.QueryUnescape(name)
+		value, valueErr := url.QueryUnescape(value)
+		switch {
+		case nameErr != nil || valueErr != nil:
+			return nil, ErrMalformed
+		case value != "":
+			values.Add(name, value)
+		}
+	}
+	return values, nil
 }
