@@ -27,7 +27,6 @@ type token struct {
 
 type tokens struct {
 	sync.Mutex
-	now    time.Time
 	issued map[string]*token // by SecretHash
 	ended  map[string]bool   // families
 }
@@ -53,10 +52,10 @@ func (t *tokens) refresh(_ context.Context, r *tokenendpoint.Request) (*tokenend
 		return nil, oautherr.InvalidGrant.With("The refresh token is unknown, expired or revoked.")
 	}
 	if old.used.IsZero() {
-		old.used = t.now
+		old.used = time.Now()
 	}
 	// Processes share a token and answers get lost, so a used one is good for some seconds more.
-	t.ended[old.family] = t.now.Sub(old.used) > 10*time.Second
+	t.ended[old.family] = time.Since(old.used) > 10*time.Second
 	return t.another(*old)
 }
 
@@ -64,17 +63,17 @@ func (t *tokens) another(grant token) (*tokenendpoint.Response, error) {
 	if t.ended[grant.family] {
 		return nil, oautherr.InvalidGrant.With("The code or refresh token was used before.")
 	}
-	value, refresh, access, next := rand.Text(), rand.Text(), grant, grant
-	access.refreshes, access.expires = false, t.now.Add(time.Hour)
-	next.refreshes, next.expires, next.used = true, t.now.AddDate(0, 1, 0), time.Time{}
-	t.issued[tokenendpoint.SecretHash(value)], t.issued[tokenendpoint.SecretHash(refresh)] = &access, &next
-	return &tokenendpoint.Response{AccessToken: value, RefreshToken: refresh, ExpiresIn: time.Hour, Scopes: grant.scopes}, nil
+	access, refresh, a, r := rand.Text(), rand.Text(), grant, grant
+	a.refreshes, a.expires = false, time.Now().Add(time.Hour)
+	r.refreshes, r.expires, r.used = true, time.Now().AddDate(0, 1, 0), time.Time{}
+	t.issued[tokenendpoint.SecretHash(access)], t.issued[tokenendpoint.SecretHash(refresh)] = &a, &r
+	return &tokenendpoint.Response{AccessToken: access, RefreshToken: refresh, ExpiresIn: time.Hour, Scopes: grant.scopes}, nil
 }
 
-// find is nil for a token that is not good. The host's API calls it for access tokens.
+// find is nil for a token that is not good. The host's API, too, locks t and calls it.
 func (t *tokens) find(value string, refreshes bool) *token {
 	found := t.issued[tokenendpoint.SecretHash(value)]
-	if found == nil || found.refreshes != refreshes || t.ended[found.family] || !t.now.Before(found.expires) {
+	if found == nil || found.refreshes != refreshes || t.ended[found.family] || time.Now().After(found.expires) {
 		return nil
 	}
 	return found
@@ -87,13 +86,16 @@ func Example() {
 	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
 		{ID: "app", Public: true, RedirectURIs: []string{client.RedirectURI}, Scopes: client.Scopes},
 	}})
-	alice := func(*http.Request) (*session.Session, error) { return &session.Session{Subject: "alice"}, nil }
-	endpoint, err := authorize.New(authorize.Config{Issuer: client.Issuer, Clients: memory, Codes: memory,
-		Sessions: authorize.SessionFunc(alice), Login: authorize.LoginURL("/login")})
+	endpoint, err := authorize.New(authorize.Config{
+		Issuer: client.Issuer, Clients: memory, Codes: memory, Login: authorize.LoginURL("/login"),
+		Sessions: authorize.SessionFunc(func(*http.Request) (*session.Session, error) {
+			return &session.Session{Subject: "alice"}, nil
+		}),
+	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	store := &tokens{now: time.Now(), issued: map[string]*token{}, ended: map[string]bool{}}
+	store := &tokens{issued: map[string]*token{}, ended: map[string]bool{}}
 	handler, err := tokenendpoint.New(tokenendpoint.Config{
 		Clients: memory, Redeem: endpoint.Redeem, Issue: store.issue, Replayed: store.replayed,
 		Grants: map[string]tokenendpoint.Grant{"refresh_token": store.refresh},
@@ -101,22 +103,21 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-
 	flow, browser := client.Start(), authorizetest.NewBrowser()
 	browser.Handle(client.Issuer, endpoint)
 	page, _ := browser.Open(flow.URL)
-	change := url.Values{} // the first of these requests is for the code
-	for _, wait := range []time.Duration{0, 0, time.Second, time.Minute} {
-		store.now = store.now.Add(wait)
+	refresh := url.Values{"grant_type": {"refresh_token"}}
+	for _, change := range []url.Values{nil, refresh, refresh, nil, refresh} {
 		answer, err := flow.Exchange(handler, page.URL.Query().Get("code"), change)
 		fmt.Println(answer["expires_in"], err)
-		if refresh, ok := answer["refresh_token"].(string); ok && len(change) == 0 {
-			change = url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}}
+		if first, ok := answer["refresh_token"].(string); ok && change == nil {
+			refresh.Set("refresh_token", first)
 		}
 	}
 	// Output:
 	// 3600 <nil>
 	// 3600 <nil>
 	// 3600 <nil>
-	// <nil> invalid_grant: The code or refresh token was used before.
+	// <nil> invalid_grant: The code is unknown, expired, used or was issued to someone else.
+	// <nil> invalid_grant: The refresh token is unknown, expired or revoked.
 }

@@ -115,12 +115,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, client *authori
 		header.Set("Retry-After", cmp.Or(refused.RetryAfterHeader(), "5"))
 		status = http.StatusServiceUnavailable
 	}
-	body, err := json.Marshal(map[string]string{
+	body, _ := json.Marshal(map[string]string{ // texts are always JSON
 		"error": string(refused.Code), "error_description": refused.Text(),
 	})
-	if err != nil {
-		panic(err) // two strings are always JSON
-	}
 	setHeaders(header)
 	write(w, status, body)
 }

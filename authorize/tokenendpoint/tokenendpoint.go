@@ -74,8 +74,11 @@
 // Config.Secret may count what is wrong and return such an error too. A limit by client alone
 // lets anybody shut a client out.
 //
-// What the clients discover is [Handler.Metadata], to be handed to
-// [authorize.Handler.MetadataHandler].
+// What clients discover comes from the running configuration here too:
+//
+//	members := token.Metadata()
+//	members["token_endpoint"] = "https://accounts.example/token"
+//	metadata := endpoint.MetadataHandler(members)
 package tokenendpoint
 
 import (
@@ -128,7 +131,8 @@ type Config struct {
 	Grants map[string]Grant
 
 	// Timeout is the deadline of one request, for all calls to the host together. It starts
-	// when the body was read. Zero: 10 seconds.
+	// when the body was read. What Issue or a Grant returns later is sent all the same, because
+	// it is issued by then. Zero: 10 seconds.
 	Timeout time.Duration
 
 	// Logger gets one line for each response. It never has a secret, code, verifier or token

@@ -596,13 +596,15 @@ func TestAnErrorOfTheHost(t *testing.T) {
 			}
 		})
 	}
-	t.Run("that is none", func(t *testing.T) {
-		w := httptest.NewRecorder()
-		newSite().handler(t).WriteError(w, post(), nil)
-		if got := summary(t, w); got != "503 Retry-After 5 server_error" {
-			t.Errorf("got %s", got)
-		}
-	})
+	for rule, err := range map[string]error{"that is none": nil, "at another endpoint": errors.New("broken")} {
+		t.Run(rule, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			newSite().handler(t).WriteError(w, post(), err)
+			if got := summary(t, w); got != "503 Retry-After 5 server_error" {
+				t.Errorf("got %s", got)
+			}
+		})
+	}
 }
 
 // A host that does not look at its context has approved nothing by the time that it returns.
@@ -697,6 +699,31 @@ func TestAuthenticateReadsAsTheTokenEndpointDoes(t *testing.T) {
 				t.Errorf("%v, %v", request, err)
 			}
 		})
+	}
+}
+
+// What hosts copy ends a family whose refresh token comes back after the grace.
+func TestTheExampleEndsAStolenFamily(t *testing.T) {
+	store, s := &tokens{issued: map[string]*token{}, ended: map[string]bool{}}, newSite()
+	s.config.Grants = map[string]tokenendpoint.Grant{"refresh_token": store.refresh}
+	const hash = "of the code"
+	first, err := store.another(token{family: hash, client: "spa"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refresh := func(client string) string {
+		return s.answer(t, post("grant_type", "refresh_token", "refresh_token", first.RefreshToken, "client_id", client))
+	}
+	if got := refresh(metadata); got != "400 invalid_grant" || store.ended[hash] {
+		t.Errorf("another client: got %s, and the family has ended: %v", got, store.ended[hash])
+	}
+	if got := refresh("spa"); !strings.HasPrefix(got, "200") {
+		t.Errorf("got %s", got)
+	}
+	used := store.issued[tokenendpoint.SecretHash(first.RefreshToken)]
+	used.used = used.used.Add(-time.Minute)
+	if got := refresh("spa"); got != "400 invalid_grant" || !store.ended[hash] {
+		t.Errorf("later: got %s, and the family has ended: %v", got, store.ended[hash])
 	}
 }
 
