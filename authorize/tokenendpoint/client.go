@@ -166,7 +166,7 @@ func (h *Handler) authenticate(ctx context.Context, c credentials) (*authorize.C
 		return nil, wrongClient("the client %q is not public and sent no secret", client.ID)
 	case h.config.Secret == nil:
 		return nil, wrongClient("the client %q is not public, and Config.Secret is nil", client.ID)
-	case !right && strings.ContainsAny(c.secret, " +"):
+	case !right && strings.Contains(c.secret, " "):
 		return nil, wrongClient("wrong secret for the client %q. It has a space, which is + in a form: if the "+
 			"secret has a +, the client sent it without form-encoding (RFC 6749 §2.3.1)", client.ID)
 	case !right:
