@@ -2,24 +2,25 @@ package authorize
 
 import (
 	"cmp"
-	"errors"
-	"io"
-	"mime"
 	"net/http"
-	"strings"
+
+	"github.com/usher-auth/usher/authorize/internal/form"
 )
 
 func (h *Handler) readBody(r *http.Request) (params, error) {
-	if !isForm(r.Header) {
+	if !form.Is(r.Header) {
 		return params{}, errContentType
 	}
 	query, err := h.parse(queryOf(r), errURITooLong)
 	if err != nil {
 		return query, err
 	}
-	body, err := bodyOf(r.Body)
-	if err != nil {
-		return params{}, err
+	body, err := form.Read(r.Body, maxInput)
+	switch {
+	case err == form.ErrTooLarge:
+		return params{}, errBodyTooLarge
+	case err != nil:
+		return params{}, errBodyUnfinished.because("%w", err)
 	}
 	p, err := h.parse(body, errBodyTooLarge)
 	if err != nil {
@@ -37,62 +38,4 @@ func (h *Handler) readBody(r *http.Request) (params, error) {
 	}
 	p.resumes, p.otherReq = p.resumes || query.resumes, cmp.Or(p.otherReq, query.otherReq)
 	return p.withoutRepeated(), nil
-}
-
-// bodyOf reads a body as far as it may go. Without a server in front, as in an adapter
-// for functions, there may be none: it is empty then.
-func bodyOf(body io.ReadCloser) (string, error) {
-	if body == nil {
-		return "", nil
-	}
-	text, err := io.ReadAll(http.MaxBytesReader(nil, body, maxInput))
-	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		return "", errBodyTooLarge
-	} else if err != nil {
-		return "", errBodyUnfinished.because("%w", err)
-	}
-	return string(text), nil
-}
-
-// maxMediaType bounds the header Content-Type, which is parsed before anything else.
-const maxMediaType = 1024
-
-// isForm reports whether a body is a form as it stands: of the media type of forms, not
-// compressed, and with a charset that changes nothing about ASCII, which is all that
-// parse takes.
-func isForm(header http.Header) bool {
-	contentType := header.Get("Content-Type")
-	if len(contentType) > maxMediaType {
-		return false
-	}
-	mediaType, options, err := mime.ParseMediaType(contentType)
-	if err != nil || mediaType != "application/x-www-form-urlencoded" ||
-		!keepsASCII(options["charset"]) {
-		return false
-	}
-	for _, line := range header.Values("Content-Encoding") {
-		for encoding := range strings.SplitSeq(line, ",") {
-			encoding = strings.TrimSpace(encoding)
-			if encoding != "" && !strings.EqualFold(encoding, "identity") {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// keepsASCII reports whether the bytes of ASCII mean themselves in the charset. Empty: no
-// charset is named.
-func keepsASCII(charset string) bool {
-	switch charset = strings.ToLower(charset); charset {
-	case "", "utf-8", "us-ascii":
-		return true
-	}
-	return isNumbered(charset, "iso-8859-") || isNumbered(charset, "windows-125")
-}
-
-// isNumbered reports whether a name is the prefix and one or two digits.
-func isNumbered(name, prefix string) bool {
-	number, ok := strings.CutPrefix(name, prefix)
-	return ok && (len(number) == 1 || len(number) == 2) && strings.Trim(number, "0123456789") == ""
 }

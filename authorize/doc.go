@@ -105,8 +105,8 @@
 // It is the host's, because tokens are. It authenticates the client, calls [Handler.Redeem]
 // and issues what it likes for the [Code] that it gets. Redeem checks client, redirect URI,
 // expiry and PKCE before it takes the code, so a wrong redemption does not use it up. The
-// second redemption of a code is a [ReplayError]: revoke what was issued for it. The Example
-// (TokenEndpoint) is a whole token endpoint.
+// second redemption of a code is a [ReplayError]: revoke what was issued for it. The package
+// tokenendpoint beside this one is all of that but the tokens.
 //
 // # Metadata
 //

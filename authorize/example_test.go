@@ -5,6 +5,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
+	oautherr "github.com/usher-auth/usher/errors"
 	"github.com/usher-auth/usher/pkce"
 	"github.com/usher-auth/usher/session"
 )
@@ -111,6 +114,44 @@ func ExampleInteraction() {
 	// /terms
 	// interaction_required
 	// wiki.example
+}
+
+// A token endpoint that a host writes itself redeems the code once the client has authenticated.
+// The package tokenendpoint does this, and the rest of it.
+func ExampleHandler_Redeem() {
+	endpoint, err := authorize.New(exampleConfig())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	tokens := map[[32]byte]string{} // by the hash of the code that they were issued for
+	redeem := func(presented, verifier string) error {
+		hash := sha256.Sum256([]byte(presented))
+		code, err := endpoint.Redeem(context.Background(), authorize.Redemption{
+			Code:        presented,
+			ClientID:    "wiki", // the one that has authenticated
+			RedirectURI: "https://wiki.example/callback",
+			Verifier:    verifier,
+		})
+		var replay *authorize.ReplayError
+		if errors.As(err, &replay) {
+			delete(tokens, hash) // the code has leaked: what was issued for it ends
+		}
+		if err != nil {
+			return err // oautherr.InvalidGrant, or the store failed
+		}
+		tokens[hash] = "a token for " + code.Subject
+		return nil
+	}
+	code := visit(endpoint, requestURL()).Query().Get("code")
+	for _, verifier := range []string{pkce.NewVerifier(), verifier, verifier} {
+		err := redeem(code, verifier)
+		fmt.Println(len(tokens), errors.Is(err, oautherr.InvalidGrant))
+	}
+	// Output:
+	// 0 true
+	// 1 false
+	// 0 true
 }
 
 // A login page in another process reads the request with the public keys only. At its end it

@@ -79,6 +79,7 @@ const (
 	InvalidTarget               Code = "invalid_target"                // RFC 8707 §2
 	InvalidAuthorizationDetails Code = "invalid_authorization_details" // RFC 9396 §5
 	InvalidGrant                Code = "invalid_grant"                 // RFC 6749 §5.2, at redemption
+	UnsupportedGrantType        Code = "unsupported_grant_type"        // RFC 6749 §5.2, at the token endpoint
 )
 
 // Codes that are shown on the error page and never sent to a redirect URI:
@@ -254,6 +255,7 @@ var descriptions = map[Code]string{
 	InvalidTarget:                   "The requested resource is invalid, unknown or not open to this client.",
 	InvalidAuthorizationDetails:     "The authorization_details are invalid or of an unknown type.",
 	InvalidGrant:                    "The code is unknown, expired, used or was issued to someone else.",
+	UnsupportedGrantType:            "The server does not support this grant type.",
 	InvalidClient:                   "The client failed to authenticate: unknown client or wrong secret.",
 	InvalidToken:                    "The access token is unknown, expired, revoked or for another resource.",
 	InsufficientScope:               "The access token does not have the scopes that this needs.",

@@ -45,6 +45,7 @@ var codes = []struct {
 	{oautherr.InvalidTarget, "invalid_target", "RFC 8707 §2"},
 	{oautherr.InvalidAuthorizationDetails, "invalid_authorization_details", "RFC 9396 §5"},
 	{oautherr.InvalidGrant, "invalid_grant", "RFC 6749 §5.2"},
+	{oautherr.UnsupportedGrantType, "unsupported_grant_type", "RFC 6749 §5.2"},
 	{oautherr.InvalidClient, "invalid_client", "RFC 6749 §5.2, and shown to the user"},
 	{oautherr.InvalidToken, "invalid_token", "RFC 6750 §3.1"},
 	{oautherr.InsufficientScope, "insufficient_scope", "RFC 6750 §3.1"},
