@@ -38,7 +38,7 @@ func TestClientsAreServedUnderTheirHosts(t *testing.T) {
 	page = w.visit(page.Links[first].URL.String()) // there is one for each entry point
 	page = w.submit(w.submit(w.at(page, "/login"), alice), nil, "Allow")
 	page = w.submit(page, url.Values{"name": {"Alice B."}}, "Save")
-	if page.URL.Host != "club.test" || !strings.Contains(page.Body, "You are back") || !strings.Contains(page.Body, "you had chosen “<span id=\"task\">Edit your account</span>”") {
+	if page.URL.Host != "club.test" || !strings.Contains(page.Body, "You are back") || !strings.Contains(page.Body, "your choice was “<span id=\"task\">Edit your account</span>”") {
 		t.Errorf("the page is\n%s", page)
 	}
 
@@ -229,13 +229,13 @@ func TestPageHeaders(t *testing.T) {
 
 func TestOnlySeeWhetherIAmSignedIn(t *testing.T) {
 	w := withClients(t)
-	page := w.click(w.visit(urlB+"/"), "Only see whether I am signed in")
-	if page.URL.Host != "shop.invalid" || !strings.Contains(page.Body, "login_required") || !strings.Contains(page.Body, "Only see whether I am signed in</span>”") {
+	page := w.click(w.visit(urlB+"/"), "Only check whether I am signed in")
+	if page.URL.Host != "shop.invalid" || !strings.Contains(page.Body, "login_required") || !strings.Contains(page.Body, "Only check whether I am signed in</span>”") {
 		t.Errorf("nobody is signed in, and the page is\n%s", page)
 	}
 	w.signIn()
 	w.submit(w.at(w.click(page, "Sign in and come straight back"), "/consent"), nil, "Allow")
-	page = w.click(w.visit(urlB+"/"), "Only see whether I am signed in")
+	page = w.click(w.visit(urlB+"/"), "Only check whether I am signed in")
 	if page.URL.Host != "shop.invalid" || !strings.Contains(page.Body, "You are back from your account") {
 		t.Errorf("alice is signed in, and the page is\n%s", page)
 	}

@@ -86,7 +86,7 @@ func (s *server) config() authorize.Config {
 		Clients:      memory,
 		Codes:        memory,
 		Sessions:     authorize.SessionFunc(s.whoAsks),
-		Login:        authorize.LoginURL("/"), // where a redirect can lead; programs read login_required
+		Login:        authorize.LoginURL("/"), // for clients that are redirected; out of band it is login_required
 		Require:      required,
 		CheckRequest: ownRules,
 		ErrorPage:    refuse,

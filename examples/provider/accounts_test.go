@@ -45,7 +45,7 @@ func TestChooseAnAccount(t *testing.T) {
 			p.lists(page, "bob", "alice")
 			for _, want := range []string{
 				"<strong>own</strong>", "<strong>Alice</strong> <small>alice, signed in 5 minutes ago</small>",
-				"<strong>bob</strong> <small>signed in 5 minutes ago, in use</small>",
+				"<strong>bob</strong> <small>signed in 5 minutes ago, active</small>",
 			} {
 				if !strings.Contains(page.Body, want) {
 					t.Errorf("the page lacks %s:\n%s", want, page)
@@ -72,10 +72,10 @@ func TestUseAnotherAccount(t *testing.T) {
 	flow, page := p.begins("own", "Choose an account", selectAccount)
 	p.lists(page, "alice")
 	login := p.page(page.Click("Use another account"))("Sign in")
-	back := p.page(login.Click("Choose an account that is signed in"))("Choose an account")
+	back := p.page(login.Click("Choose a signed-in account"))("Choose an account")
 	login = p.page(back.Click("Use another account"))("Sign in")
 	login = p.page(login.Submit(url.Values{"username": {"bob"}, "password": {"wrong"}}))("Sign in")
-	p.page(login.Click("Choose an account that is signed in"))("Choose an account")
+	p.page(login.Click("Choose a signed-in account"))("Choose an account")
 	p.isFor(flow, "bob")(login.Submit(as("bob")))
 	_, page = p.begins("own", "Choose an account", selectAccount)
 	p.lists(page, "bob", "alice")
@@ -131,7 +131,7 @@ func TestSignOneOut(t *testing.T) {
 	flow, page := p.begins("own", "Choose an account", selectAccount)
 	page = p.page(page.Submit(nil, "Sign out bob"))("Choose an account")
 	p.lists(page, "alice")
-	if strings.Contains(page.Body, "in use") {
+	if strings.Contains(page.Body, ", active") {
 		t.Errorf("alice became active without a choice:\n%s", page)
 	}
 	other := p.client("own").Start()
@@ -149,7 +149,7 @@ func TestChooseInPlaceOfSigningIn(t *testing.T) {
 	_, page := p.begins("own", "Choose an account", selectAccount)
 	p.page(page.Submit(nil, "Sign out bob"))("Choose an account")
 	flow, login := p.begins("own", "Sign in")
-	page = p.page(login.Click("Choose an account that is signed in"))("Choose an account")
+	page = p.page(login.Click("Choose a signed-in account"))("Choose an account")
 	p.isFor(flow, "alice")(page.Submit(nil, "alice"))
 }
 
@@ -162,7 +162,7 @@ func TestChooseTheAccountOfTheHint(t *testing.T) {
 	p.signInAs("bob")
 
 	flow, login := p.begins("own", "Sign in", hint)
-	page := p.page(login.Click("Choose an account that is signed in"))("Choose an account")
+	page := p.page(login.Click("Choose a signed-in account"))("Choose an account")
 	p.lists(page, "alice") // bob would not do
 	p.isFor(flow, "alice")(page.Submit(nil, "alice"))
 
@@ -255,7 +255,7 @@ func TestAccountsAlone(t *testing.T) {
 	p.lists(page, "bob")
 	p.page(p.browser.Open(testIssuer + "/"))("You are not signed in")
 	login = p.page(p.browser.Open(testIssuer + "/login"))("Sign in")
-	page = p.page(login.Click("Choose an account that is signed in"))("Choose an account")
+	page = p.page(login.Click("Choose a signed-in account"))("Choose an account")
 	p.page(page.Submit(nil, "Sign out bob"))("Sign in")
 	p.page(p.browser.Open(testIssuer + "/accounts?req=x"))("Sign-in cannot continue")
 }
@@ -265,7 +265,7 @@ func TestAccountsAtAnIssuerWithAPath(t *testing.T) {
 	p.signInAs("alice")
 	flow, page := p.begins("own", "Choose an account", selectAccount)
 	login := p.page(page.Click("Use another account"))("Sign in")
-	page = p.page(login.Click("Choose an account that is signed in"))("Choose an account")
+	page = p.page(login.Click("Choose a signed-in account"))("Choose an account")
 	page = p.page(page.Submit(nil, "Sign out alice"))("Sign in")
 	p.isFor(flow, "bob")(page.Submit(as("bob")))
 }

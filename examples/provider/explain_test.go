@@ -39,7 +39,7 @@ func TestExplain(t *testing.T) {
 	}{
 		{"nobody is signed in", start("web"), "", []string{
 			"would show the login page, because nobody is signed in.",
-			"the sign-in is what the request asks for <small>not passed", "consent and other pages <small>not looked at",
+			"the sign-in is what the request asks for <small>not passed", "consent and other pages <small>not checked",
 		}},
 		{"the sign-in was a minute ago", start("own", url.Values{"max_age": {"59"}}), "alice", []string{
 			"would show the login page, because the sign-in is older than max_age allows.",
@@ -53,14 +53,14 @@ func TestExplain(t *testing.T) {
 			`the client is known <small>passed, <a href="https://www.rfc-editor.org/rfc/rfc6749#section-2.2">RFC 6749 §2.2</a>`,
 		}},
 		{"no code", start("own", url.Values{"response_type": {"none"}}), "alice", []string{
-			"would send an answer without a code to https://own.example/cb.",
+			"would send a response without a code to https://own.example/cb.",
 		}},
 		{"an unknown client", start("gone"), "alice", []string{
-			"would refuse with error=invalid_client on an error page, and the client gets no answer.",
-			"The application is not known here.", `has no client "gone"`, "the redirect URI <small>not looked at",
+			"would refuse with error=invalid_client on an error page, and the client gets no response.",
+			"The application is not known here.", `has no client "gone"`, "the redirect URI <small>not checked",
 		}},
 		{"a wrong redirect URI", start("web", url.Values{"redirect_uri": {"https://web.example/"}}), "", []string{
-			"would refuse with error=redirect_uri_mismatch on an error page", "the other parameters <small>not looked at",
+			"would refuse with error=redirect_uri_mismatch on an error page", "the other parameters <small>not checked",
 		}},
 		{"PKCE is missing", start("app", url.Values{"code_challenge": nil, "code_challenge_method": nil}), "alice", []string{
 			"would refuse with error=invalid_request, which goes to the client at http://127.0.0.1:51004/cb.",
@@ -80,7 +80,7 @@ func TestExplain(t *testing.T) {
 		{"another page", explainIssuer + "/token?client_id=gone", "", []string{"This URL is for " + explainIssuer + "/token."}},
 		{"no query", explainIssuer + "/authorize#client_id=gone", "", []string{"This URL has no query."}},
 		{"a request that waits", explainIssuer + "/authorize?req=eyJ0eXAiOiJ1c2hlci1yZXF1ZXN0K2p3dCJ9.e30.x", "", []string{
-			"This request waits for the user",
+			"This URL is of a waiting request",
 		}},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestExplain(t *testing.T) {
 		})
 	}
 	t.Run("all is looked at", func(t *testing.T) {
-		if page := p.explained(start("own"), "alice"); strings.Contains(page.Body, "not looked at") {
+		if page := p.explained(start("own"), "alice"); strings.Contains(page.Body, "not checked") {
 			t.Errorf("a name in explainParts is not that of a check:\n%s", page)
 		}
 	})

@@ -232,7 +232,7 @@ func TestIDTokenHint(t *testing.T) {
 	p.browser = p.newBrowser()
 	p.signInAs("bob")
 	again, login := p.begins("own", "Sign in", url.Values{"id_token_hint": {hint}})
-	if !strings.Contains(login.Body, "another account") || login.Forms[0].Fields.Get("username") != "alice" {
+	if !strings.Contains(login.Body, "a different account") || login.Forms[0].Fields.Get("username") != "alice" {
 		t.Errorf("the page does not ask for Alice:\n%s", login)
 	}
 	p.expect(again, nil)(login.Submit(as("alice")))

@@ -161,7 +161,7 @@ func (r *replica) login(endpoint *authorize.Handler, w http.ResponseWriter, req 
 	} else if _, err := r.sessions.SignIn(w, req, session.Session{Subject: user}); err != nil {
 		endpoint.ShowError(w, req, err)
 	} else if !endpoint.Resume(w, req) {
-		http.Redirect(w, req, "/", http.StatusSeeOther) // no client had asked: an ordinary sign-in
+		http.Redirect(w, req, "/", http.StatusSeeOther) // an ordinary sign-in, without a client
 	}
 }
 

@@ -87,6 +87,6 @@ func (t *tenant) login(w http.ResponseWriter, r *http.Request) {
 	if _, err := cookies.SignIn(w, r, session.Session{Subject: page.Username}); err != nil {
 		endpoint.ShowError(w, r, err)
 	} else if !endpoint.Resume(w, r) {
-		http.Redirect(w, r, "/", http.StatusSeeOther) // no client had asked: an ordinary sign-in
+		http.Redirect(w, r, "/", http.StatusSeeOther) // an ordinary sign-in, without a client
 	}
 }
