@@ -456,7 +456,7 @@ func lookAtReplicas(t *testing.T) {
 	g.open(g.issuer + "/authorize?client_id=nobody")
 	g.looks("Sign-in cannot continue")
 	g.open(g.issuer + "/callback?state=made-up")
-	g.looks("This answer is not taken")
+	g.looks("This response was not accepted")
 	g.open(g.issuer + "/nowhere")
 	g.looks("There is no such page")
 	g.open(g.issuer + "/sign-out")

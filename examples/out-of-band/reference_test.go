@@ -262,7 +262,7 @@ func TestReferenceResponses(t *testing.T) {
 		_, err := ask(t, func(w http.ResponseWriter, r *http.Request) {
 			writeObject(w, 200, map[string]any{"code": "c", "state": "another", "iss": "http://" + r.Host})
 		})
-		if err == nil || !strings.Contains(err.Error(), "not to what was asked") {
+		if err == nil || !strings.Contains(err.Error(), "not for this request") {
 			t.Errorf("the client says %v", err)
 		}
 	})

@@ -92,7 +92,7 @@ func TestProgram(t *testing.T) {
 			p := startProgram(t, "-postgres", places.PostgreSQL, "-redis", places.Redis, "-sqlite", places.SQLite)
 			home := p.page("<strong>" + s.name + "</strong>")
 			page := home(p.browser.Open(p.base))
-			page = p.page("has written this page")(page.Click("Sign in"))
+			page = p.page("wrote this page")(page.Click("Sign in"))
 			page = p.page("is wrong")(page.Submit(url.Values{"username": {"alice"}, "password": {"bob-password"}}))
 			page = p.page("The demo application")(page.Submit(alice))
 			page = home(page.Submit(nil, "Allow"))
@@ -102,16 +102,16 @@ func TestProgram(t *testing.T) {
 				}
 			}
 			page = p.page(usedBefore)(page.Submit(nil, "Redeem the code again"))
-			page = home(page.Submit(url.Values{}, "Next key"))
+			page = home(page.Submit(url.Values{}, "Use the next key"))
 			page = home(page.Forms[len(page.Forms)-2].Submit(nil)) // kill the third
-			page = p.page("has written this page")(page.Click("Sign in anew"))
+			page = p.page("wrote this page")(page.Click("Sign in again"))
 			page = p.page("The demo application")(page.Submit(alice))
 			p.page("access_denied")(page.Submit(nil, "Deny"))
 			page = p.page("The demo application")(p.browser.Open(p.base + "/sign-in")) // nobody signs in again
 			page = home(page.Submit(nil, "Allow"))
 			p.page("signed in as alice")(page, nil)
-			page = p.page("on to /")(page.Submit(nil, "Sign out at the provider"))
-			p.page("has written this page")(page.Click("Sign in"))
+			page = p.page("redirect to /")(page.Submit(nil, "Sign out at the provider"))
+			p.page("wrote this page")(page.Click("Sign in"))
 
 			p.cmd.Process.Signal(syscall.SIGTERM)
 			written, err := p.ends()
@@ -146,7 +146,7 @@ func TestProgramThatCannotStart(t *testing.T) {
 	}
 	for want, args := range map[string][]string{
 		`-private starts postgres and redis, not "mysql"`: {"-private", "mysql"},
-		"name no other storage":                           {"-sqlite", damaged + ".db", "-redis", "redis://127.0.0.1:1"},
+		"use no other storage":                            {"-sqlite", damaged + ".db", "-redis", "redis://127.0.0.1:1"},
 		"this listens on 127.0.0.1 only":                  {"-addr", "0.0.0.0:0", "-memory"},
 		"invalid character '?'":                           {"-memory", "-keys", damaged},
 		"replica 1 does not start":                        {"-redis", "not a URL"},
@@ -164,7 +164,7 @@ func TestProgramThatCannotStart(t *testing.T) {
 }
 
 func TestReplicaWithoutATask(t *testing.T) {
-	if err := serveReplica(strings.NewReader(""), io.Discard); err == nil || !strings.Contains(err.Error(), "no task") {
+	if err := serveReplica(strings.NewReader(""), io.Discard); err == nil || !strings.Contains(err.Error(), "the task cannot be read") {
 		t.Errorf("got %v", err)
 	}
 }

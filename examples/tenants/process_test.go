@@ -78,7 +78,7 @@ func TestLoginProcessEndsWithItsParent(t *testing.T) {
 }
 
 func TestLoginProcessWithoutATask(t *testing.T) {
-	if err := serveLogin(strings.NewReader(""), io.Discard); err == nil || !strings.Contains(err.Error(), "no task") {
+	if err := serveLogin(strings.NewReader(""), io.Discard); err == nil || !strings.Contains(err.Error(), "the task cannot be read") {
 		t.Errorf("got %v", err)
 	}
 }
