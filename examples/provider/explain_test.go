@@ -29,7 +29,7 @@ func (p *provider) explained(pasted, user string) *authorizetest.Page {
 	return p.page(form.Submit(url.Values{"url": {pasted}, "user": {user}}))("Explain a request")
 }
 
-// Each row is a request, who is signed in, and what the page says.
+// Each row is a request, the user who is signed in, and texts of the page.
 func TestExplain(t *testing.T) {
 	p := newExplainer(t)
 	start := func(id string, changes ...url.Values) string { return p.client(id).Start(changes...).URL }
@@ -127,7 +127,7 @@ func TestExplainEscapesWhatIsPasted(t *testing.T) {
 	}
 }
 
-// Each row is a request for the page, by its host or what it sends, and the status.
+// Each row is a request for the page, with its host or body, and the status.
 func TestExplainIsForThisMachineAlone(t *testing.T) {
 	p := newExplainer(t)
 	host := func(host string) *http.Request {
@@ -175,7 +175,7 @@ func TestExplainIsForThisMachineAlone(t *testing.T) {
 	}
 }
 
-// Without the flag there is no page, and with it the issuer has to be for development.
+// Without the flag there is no page. With it, the issuer has to be for development.
 func TestExplainNeedsTheFlag(t *testing.T) {
 	if a := newProviderAt(t, explainIssuer).get("/explain"); a.status != http.StatusNotFound {
 		t.Errorf("without the flag: status %d", a.status)
