@@ -16,7 +16,7 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// withClients is a world whose browser knows the clients' sites too.
+// withClients is a world whose browser can reach the clients' sites too.
 func withClients(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t)
@@ -241,7 +241,7 @@ func TestOnlySeeWhetherIAmSignedIn(t *testing.T) {
 	}
 }
 
-// What a client is said to see is what an account has.
+// The consent page names only data that an account has.
 func TestConsentNamesWhatThereIs(t *testing.T) {
 	for entry, what := range entryPoints {
 		t.Run(entry, func(t *testing.T) {
@@ -252,7 +252,7 @@ func TestConsentNamesWhatThereIs(t *testing.T) {
 	}
 }
 
-// A page can be left without a change, with a request and without one.
+// The user can leave a page without a change, with a request and without one.
 func TestNewslettersCanBeLeft(t *testing.T) {
 	w := newWorld(t)
 	w.agree("client-a")
@@ -265,7 +265,7 @@ func TestNewslettersCanBeLeft(t *testing.T) {
 	}
 }
 
-// A name that belongs to nobody has no pages, least of all one for a password.
+// An unknown host has no pages, so no page asks for a password there.
 func TestUnknownHosts(t *testing.T) {
 	w := newWorld(t)
 	for _, host := range []string{"other.example", "www.accounts.example", "accounts.example.attacker.example", "localhost"} {

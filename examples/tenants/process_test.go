@@ -14,7 +14,7 @@ import (
 	"github.com/usher-auth/usher/authorize/authorizetest"
 )
 
-// TestMain is the login process where a test has started this binary as one.
+// TestMain runs the login process if a test has started this binary as one.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "-login-process" {
 		main()
@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The two processes talk to each other over sockets here.
+// In this test, the two processes use sockets.
 func TestSignInThroughTheLoginProcess(t *testing.T) {
 	main := httptest.NewUnstartedServer(nil)
 	at := main.Listener.Addr().String()
