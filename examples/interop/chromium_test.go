@@ -315,7 +315,7 @@ func TestErrorPageInChromium(t *testing.T) {
 		t.Errorf("the page says:\n%s", text)
 	}
 	if strings.Contains(text, "attacker.example") {
-		t.Errorf("the page shows an address that nobody vouches for:\n%s", text)
+		t.Errorf("the page shows an unchecked address:\n%s", text)
 	}
 }
 

@@ -93,7 +93,7 @@ func TestReferenceResponses(t *testing.T) {
 			w.atLogin(on, w.open(ask(on, url.Values{"prompt": prompt})))
 		})
 	})
-	t.Run("not authenticated is whoever has no valid session cookie", func(t *testing.T) {
+	t.Run("a user without a valid session cookie is not authenticated", func(t *testing.T) {
 		atEachTenant(t, map[string]func(value string) string{
 			"a damaged one": func(value string) string { return value[:len(value)-2] + "xx" },
 			"an empty one":  func(string) string { return "" },
