@@ -11,23 +11,22 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// ownRules come after those of the protocol and before any page.
+// ownRules apply after the rules of the protocol and before any page.
 //
-// A request is for one entry point: of two nobody could say which one the flow is for.
-// An x_method that does not exist is refused, because a client that is sent back without
-// an error believes that the user has seen the page. A request without x_method is fine:
-// it asks for the sign-in and consent alone.
+// A request is for one entry point, because a flow is for one. An unknown x_method is
+// refused: otherwise the client would get no error and believe that the user has seen the
+// page. A request without x_method is valid: it asks only for sign-in and consent.
 func (s *server) ownRules(_ context.Context, r *authorize.Request) error {
 	if len(r.Scopes) != 1 {
-		return oautherr.InvalidScope.With("The scope has to be the id of one entry point.")
+		return oautherr.InvalidScope.With("The scope has to be the name of one entry point.")
 	}
 	if r.Parameter(userTicket) != "" {
-		// takeTickets would have taken one that came as it should.
-		return oautherr.InvalidRequest.With("A user_ticket is for a browser that is sent here by GET.")
+		// takeTickets has removed each ticket that was sent correctly.
+		return oautherr.InvalidRequest.With("A user_ticket has to come once, by GET, when a browser opens a page.")
 	}
 	asked := r.Parameter("x_method")
 	if asked != "" && !slices.ContainsFunc(s.methods, func(m method) bool { return m.name == asked }) {
-		return oautherr.InvalidRequest.With("There is no such x_method.")
+		return oautherr.InvalidRequest.With("This x_method does not exist.")
 	}
 	return nil
 }
@@ -40,9 +39,9 @@ type visit struct {
 	asked   asked
 }
 
-// visitor finds out who is here and why. If ok is false, it has answered: whoever is
-// not signed in is sent to the login, by the endpoint if there is a request. So is
-// another user than the one the page is for.
+// visitor returns the user and the request. If ok is false, it has written the response: if
+// nobody is signed in, or another user than the page is for, it sends the browser to the
+// login, through the endpoint if there is a request.
 func (s *server) visitor(w http.ResponseWriter, r *http.Request) (v visit, ok bool) {
 	if v.pending, v.asked, ok = s.requestOf(w, r); !ok {
 		return visit{}, false
@@ -73,7 +72,7 @@ func (s *server) done(w http.ResponseWriter, r *http.Request, v visit, method st
 	s.endpoint.Complete(w, r, method)
 }
 
-// accountPage is what the pages of the account show.
+// accountPage is the content of the account pages.
 type accountPage struct {
 	asked
 	Account account
@@ -91,11 +90,11 @@ type (
 	}
 )
 
-// consent asks whether the client may have what its entry point shares. It comes
-// before the page of any method.
+// consent asks whether the client may have the data of its entry point. It comes before the
+// page of a method.
 func (s *server) consent(w http.ResponseWriter, r *http.Request) {
 	if _, _, ok := s.requestOf(w, r); !ok || r.Method == http.MethodPost && s.cancelled(w, r) {
-		return // a no is a no, whoever is signed in by now
+		return // the refusal counts even if another user is signed in by now
 	}
 	v, ok := s.visitor(w, r)
 	if !ok {
@@ -167,8 +166,8 @@ func (s *server) chooseNewsletters(w http.ResponseWriter, r *http.Request) {
 	s.show(w, http.StatusOK, "newsletters", page)
 }
 
-// home is the account without a request. Its form makes an access token, to try
-// with the Authorization header.
+// home is the account page without a request. Its form makes an access token, to try the
+// Authorization header.
 func (s *server) home(w http.ResponseWriter, r *http.Request) {
 	v, ok := s.visitor(w, r)
 	if !ok {
@@ -176,7 +175,7 @@ func (s *server) home(w http.ResponseWriter, r *http.Request) {
 	}
 	page := accountPage{Account: v.account}
 	if r.Method == http.MethodPost {
-		// By the cookie alone: a token that makes another would never end.
+		// Only the cookie counts: if tokens could make tokens, access would never end.
 		current, err := s.cookies.Session(r)
 		if err == nil && !current.SignedIn() {
 			http.Redirect(w, r, "/login", http.StatusSeeOther)

@@ -33,7 +33,7 @@ func newAccounts() *accounts {
 
 var usernames = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,31}$`)
 
-// create returns what is wrong with the account, or nothing.
+// create returns what is wrong with the input, or an empty string.
 func (a *accounts) create(username, name, password string) (wrong string) {
 	name = strings.TrimSpace(name)
 	switch {
@@ -60,8 +60,8 @@ const badName = "A name has 1 to 100 characters."
 
 func goodName(name string) bool { return name != "" && len(name) <= 100 }
 
-// check takes as long for a user who does not exist as for a wrong password. A real
-// program keeps a slow hash, such as Argon2, for both, and slows down who guesses.
+// check takes the same time for an unknown user as for a wrong password. A real program
+// uses a slow hash, such as Argon2, for both, and limits the number of attempts.
 func (a *accounts) check(username, password string) bool {
 	sum := sha256.Sum256([]byte(password))
 	x, exists := a.find(username)

@@ -12,7 +12,7 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// Three domains that have nothing in common.
+// Three unrelated domains.
 const (
 	issuer  = "https://accounts.example"
 	urlA    = "https://club.test"
@@ -22,8 +22,8 @@ const (
 
 var alice = url.Values{"username": {"alice"}, "password": {"alice-password"}}
 
-// world is the whole program and one browser. The clients' redirect URIs are out of
-// its sight, so that it stops where an answer would be delivered.
+// world is the whole program and one browser. The browser cannot reach the clients' redirect
+// URIs, so it stops at a response.
 type world struct {
 	t       *testing.T
 	server  *server
@@ -56,7 +56,7 @@ func (w world) in(t *testing.T) *world {
 	return &w
 }
 
-// newBrowser takes one without cookies.
+// newBrowser uses a new browser without cookies.
 func (w *world) newBrowser() {
 	w.browser = authorizetest.NewBrowser()
 	w.browser.Handle(issuer, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -68,7 +68,7 @@ func (w *world) newBrowser() {
 	}))
 }
 
-// call sends one request without the browser: with a form, and headers each before its
+// call sends one request without the browser, with a form and with pairs of a header and its
 // value.
 func (w *world) call(method, address string, form url.Values, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, address, strings.NewReader(form.Encode()))
@@ -81,7 +81,7 @@ func (w *world) call(method, address string, form url.Values, headers ...string)
 	return rec
 }
 
-// makeToken has the signed-in user make an access token at home.
+// makeToken makes an access token as the signed-in user.
 func (w *world) makeToken() (token string, home *authorizetest.Page) {
 	w.t.Helper()
 	home = w.submit(w.visit(issuer+"/"), nil, "Make an access token")
@@ -93,8 +93,8 @@ func (w *world) makeToken() (token string, home *authorizetest.Page) {
 	return token, home
 }
 
-// request is one of a client for the account page; changes replace parameters, and a
-// name without values leaves one out.
+// request is a request of a client for the account page. changes replace parameters; a name
+// without values removes its parameter.
 func request(client string, changes ...url.Values) *authorizetest.Flow {
 	c := authorizetest.Client{Issuer: issuer, Endpoint: issuer + "/oauth2/authorize", ID: client}
 	switch client {
@@ -159,7 +159,7 @@ func (w *world) signOut() {
 	w.submit(w.visit(issuer+"/"), nil, "Sign out")
 }
 
-// agree signs alice in and has her agree to what the client asks for, once and for all.
+// agree signs alice in and gives consent to the client, which is remembered.
 func (w *world) agree(client string) {
 	w.t.Helper()
 	w.signIn()
@@ -176,7 +176,7 @@ func (w *world) at(page *authorizetest.Page, path string) *authorizetest.Page {
 	return page
 }
 
-// answered checks that the page leaves for the client with state and iss, and with
+// answered checks that the browser returns to the client with state and iss, and with
 // neither a code nor a token.
 func (w *world) answered(f *authorizetest.Flow, page *authorizetest.Page) {
 	w.t.Helper()
@@ -189,8 +189,8 @@ func (w *world) answered(f *authorizetest.Flow, page *authorizetest.Page) {
 	}
 }
 
-// shown checks that the user sees the error on a page, goes nowhere and is shown no
-// address that nobody vouches for.
+// shown checks that the user sees the error on a page without a redirect. The page must not
+// show an unchecked address.
 func (w *world) shown(page *authorizetest.Page, code oautherr.Code) {
 	w.t.Helper()
 	if page.Left || page.Status != http.StatusBadRequest || !strings.Contains(page.Body, string(code)) || strings.Contains(page.Body, "attacker.example") {

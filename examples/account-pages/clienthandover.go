@@ -11,18 +11,18 @@ import (
 	"strings"
 )
 
-// The client's side of a hand-over: see handover.go. This client has no users, so the
-// visitor brings the access token; an app has it from the sign-in of its user.
+// This is the client's side of a hand-over: see handover.go. This client has no users, so
+// the visitor pastes an access token. A real app has one from the sign-in of its user.
 
-// handOver is what the client keeps meanwhile, in a cookie of its own site.
+// handOver is kept in a cookie of the client's site until the browser comes back.
 type handOver struct {
 	Token  string `json:"token"`
 	Scope  string `json:"scope"`
 	Method string `json:"method"`
 }
 
-// begin sends the browser for its name. Only the client's own page can post to it: a
-// form of another site could bring another user's token.
+// begin starts step 1. Only the client's own page may post to it: a form of another site
+// could contain another user's token.
 func (c *client) begin(w http.ResponseWriter, r *http.Request) {
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
 		http.Error(w, "This form was sent by another site.", http.StatusForbidden)
@@ -32,7 +32,7 @@ func (c *client) begin(w http.ResponseWriter, r *http.Request) {
 	mine := handOver{r.FormValue("token"), r.FormValue("scope"), r.FormValue("x_method")}
 	text, err := json.Marshal(mine)
 	if err != nil || len(text) > 2000 {
-		c.showHome(w, http.StatusBadRequest, clientPage{Error: "no access token is that long"})
+		c.showHome(w, http.StatusBadRequest, clientPage{Error: "the access token is too long"})
 		return
 	}
 	nonce := rand.Text()
@@ -41,8 +41,8 @@ func (c *client) begin(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, c.server.issuer+"/handover?"+query.Encode(), http.StatusSeeOther)
 }
 
-// handOverName begins with __Host-, so that no other host can set the cookie and have a
-// stranger signed in. Over plain http, on loopback, browsers do not know such names.
+// handOverName begins with __Host-, so that no other host can set the cookie and sign in a
+// stranger. With http, on loopback, browsers do not accept such names.
 func (c *client) handOverName(nonce string) string {
 	if strings.HasPrefix(c.url, "https:") {
 		return "__Host-handover-" + nonce
@@ -57,7 +57,7 @@ func (c *client) handOverCookie(nonce, value string, maxAge int) *http.Cookie {
 	}
 }
 
-// goOn has the ticket made for the browser that has come back, and sends it on with it.
+// goOn gets a ticket for the browser that came back, and redirects it with the ticket.
 func (c *client) goOn(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	cookie, err := r.Cookie(c.handOverName(query.Get("state")))
@@ -86,7 +86,7 @@ func readHandOver(value string) (mine handOver, err error) {
 	return mine, err
 }
 
-// ticket asks for one, from server to server.
+// ticket gets a ticket from server to server.
 func (c *client) ticket(r *http.Request, token, browser string) (text string, err error) {
 	body := strings.NewReader(url.Values{"client_id": {c.id}, "browser": {browser}}.Encode())
 	address := c.server.issuer + "/handover"

@@ -12,19 +12,19 @@ import (
 	"github.com/usher-auth/usher/authorize"
 )
 
-// client is an application on a domain of its own. It has no users: it sends them to
-// their account and learns that they are back.
+// client is an application on its own domain. It has no users: it sends visitors to their
+// account and learns that they are back.
 type client struct {
 	id, name, url string
 	entryPoints   []string
 	server        *server
 }
 
-// registered is what the endpoint knows of the clients. A client of response_type=none
-// is given nothing, so it needs no secret.
+// registered returns the registrations. With response_type=none a client gets neither codes
+// nor tokens, so it needs no secret.
 func (s *server) registered() []authorize.Client {
-	// A partner of former days: known, so that its users are sent back with an
-	// error, and not allowed to ask for anything.
+	// A former partner. It stays registered, so that its users are sent back with an error,
+	// but it may not request anything.
 	list := []authorize.Client{{
 		ID:            "former-partner",
 		Name:          "A former partner",
@@ -67,12 +67,12 @@ type clientPage struct {
 	EntryPoints []string
 	Choices     []choice
 	Back        bool   // from the account
-	Task        string // that the client remembers by the state
+	Task        string // the choice of the user, from the state
 	Error       string
-	NotAsked    bool // there was an answer, but not to this browser
+	NotAsked    bool // this browser did not make the request
 }
 
-// choice is what the user can click on.
+// choice is a link on the page.
 type choice struct{ Label, Method, Prompt string }
 
 func (c *client) choices() (all []choice) {
@@ -81,7 +81,7 @@ func (c *client) choices() (all []choice) {
 	}
 	return append(all,
 		choice{Label: "Sign in and come straight back"},
-		choice{Label: "Only see whether I am signed in", Prompt: "none"})
+		choice{Label: "Only check whether I am signed in", Prompt: "none"})
 }
 
 func (c *client) showHome(w http.ResponseWriter, status int, page clientPage) {
@@ -89,8 +89,8 @@ func (c *client) showHome(w http.ResponseWriter, status int, page clientPage) {
 	show(w, hostname(c.url), status, "client", page)
 }
 
-// state is what the client wants to find again. Nonce ties the answer to this
-// browser, which has it in a cookie.
+// state is the content of the parameter state. Nonce binds the response to this browser,
+// which has it in a cookie.
 type state struct {
 	Task  string `json:"task"`
 	Nonce string `json:"nonce"`
@@ -116,7 +116,7 @@ func (c *client) send(
 	}
 	text, err := json.Marshal(mine)
 	if err != nil {
-		http.Error(w, "There is no state.", http.StatusInternalServerError)
+		http.Error(w, "The state cannot be written.", http.StatusInternalServerError)
 		return
 	}
 	sent := base64.StdEncoding.EncodeToString(text)
@@ -138,8 +138,8 @@ func (c *client) send(
 	http.Redirect(w, r, c.server.issuer+"/oauth2/authorize?"+query.Encode(), http.StatusFound)
 }
 
-// takeAnswer believes an answer with this server's iss and a state that this browser
-// has set out with. It says that the user is back, not who the user is.
+// takeAnswer accepts a response with this server's iss and a state that this browser has
+// sent. The response tells that the user is back, not who the user is.
 func (c *client) takeAnswer(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	var mine state

@@ -9,7 +9,7 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// config is the whole of the endpoint.
+// config is the configuration of the endpoint.
 func (s *server) config() authorize.Config {
 	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: s.registered()})
 	// region configuration

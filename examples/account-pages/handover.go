@@ -21,27 +21,26 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// An app that holds a user's access token can send it in a header, but a browser that
-// the app redirects cannot. So the app hands its user over, in three steps:
+// An app that holds a user's access token can send it in a header. A browser that the app
+// redirects cannot send this header. So the app hands its user over, in three steps:
 //
 //  1. It redirects the browser to GET /handover. The browser gets a secret in a cookie,
-//     and goes back to the app with the hash of it, in the parameter browser.
+//     and goes back to the app with the hash of the secret, in the parameter browser.
 //  2. The app itself sends the hash to POST /handover, with the access token in the
-//     Authorization header, and gets a ticket. It works once, for a minute, for this
-//     client and this browser.
-//  3. The app redirects the browser to the endpoint, with the ticket in user_ticket. The
-//     browser is signed in and goes on to the same address without the ticket.
+//     Authorization header, and gets a ticket. The ticket works once, for one minute, for
+//     this client and this browser.
+//  3. The app redirects the browser to the endpoint, with the ticket in user_ticket. This
+//     signs the user in and redirects to the same URL without the ticket.
 //
-// What binds the ticket to the browser keeps a stranger from being signed in: somebody
-// can send another person a link with a ticket of their own, and would then read what
-// that person types into "their" account. The browser of the other person does not have
-// the secret, and nobody can make it have one whose hash they know. The hash is told to
-// registered addresses only, and an app goes on only if it has sent the browser itself.
+// The ticket is bound to the browser because of this attack: Mallory sends a link with a
+// ticket of her own to a victim, and later reads what the victim typed into her account.
+// But the victim's browser does not have the secret of the ticket, and Mallory cannot give
+// it a secret whose hash she knows. The hash goes only to registered redirect URIs, and an
+// app continues only if it sent the browser itself.
 //
-// A ticket that is not good, or is another user's than the one signed in, is nobody's:
-// the user is asked to sign in, and prompt=none is login_required. The app must not be
-// answered for another user than it thinks, and a browser changes users only if its own
-// user says so.
+// An invalid ticket, or one of another user than the one signed in, signs nobody in: the
+// user is asked to sign in, and prompt=none is login_required. Otherwise the app could get
+// a response for the wrong user. A browser changes its user only if its user agrees.
 
 const (
 	ticketLifetime  = time.Minute
@@ -49,10 +48,10 @@ const (
 	maxTickets      = 10_000
 )
 
-// userTicket is the parameter.
+// userTicket is the name of the parameter.
 const userTicket = "user_ticket"
 
-// tickets are for one use each.
+// tickets keeps tickets, each for one use.
 type tickets struct {
 	mu     sync.Mutex
 	byHash map[[sha256.Size]byte]ticket
@@ -62,7 +61,7 @@ type tickets struct {
 type ticket struct {
 	client  string
 	browser string            // the hash of its secret
-	token   [sha256.Size]byte // has to be good still when the ticket is used
+	token   [sha256.Size]byte // has to be valid when the ticket is used
 	expires time.Time
 }
 
@@ -87,7 +86,7 @@ func (t *tickets) issue(x ticket) (text string, err error) {
 	return text, nil
 }
 
-// take uses the ticket up, whoever brings it.
+// take deletes the ticket, even if it turns out to be for somebody else.
 func (t *tickets) take(text string) (x ticket, good bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -97,7 +96,7 @@ func (t *tickets) take(text string) (x ticket, good bool) {
 	return x, found && t.now().Before(x.expires)
 }
 
-// browserHash is what names a browser by its secret.
+// browserHash is the hash of a browser's secret.
 func browserHash(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
@@ -105,7 +104,7 @@ func browserHash(secret string) string {
 
 var browserHashes = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 
-// browserCookie has the secret, for a while. With __Host- no other host can set it.
+// browserCookie holds the secret. With the prefix __Host-, no other host can set it.
 func (s *server) browserCookie(secret string, maxAge int) *http.Cookie {
 	cookie := &http.Cookie{
 		Name: "account-pages-browser", Value: secret, Path: "/", MaxAge: maxAge,
@@ -117,7 +116,8 @@ func (s *server) browserCookie(secret string, maxAge int) *http.Cookie {
 	return cookie
 }
 
-// opened reports whether the browser shows the user where it goes, and goes there now.
+// opened reports whether the browser opens a page for the user, and not for a script or in
+// advance.
 func opened(r *http.Request) bool {
 	mode := r.Header.Get("Sec-Fetch-Mode")
 	return (mode == "" || mode == "navigate") && r.Header.Get("Sec-Purpose") == ""
@@ -128,7 +128,7 @@ func (s *server) nameBrowser(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	back, err := url.Parse(query.Get("redirect_uri"))
 	if err != nil || !opened(r) || !s.isRegistered(query.Get("client_id"), query.Get("redirect_uri")) {
-		s.endpoint.ShowError(w, r, oautherr.InvalidRequest.With("No application asks for this."))
+		s.endpoint.ShowError(w, r, oautherr.InvalidRequest.With("No registered application made this request."))
 		return
 	}
 	secret := rand.Text()
@@ -148,7 +148,8 @@ func (s *server) isRegistered(clientID, redirectURI string) bool {
 	})
 }
 
-// makeTicket is step 2. The access token says who may: nobody else's browser can send it.
+// makeTicket is step 2. The access token authorizes it; a browser of another user cannot
+// send the token.
 func (s *server) makeTicket(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
@@ -171,7 +172,7 @@ func (s *server) makeTicket(w http.ResponseWriter, r *http.Request) {
 	}
 	text, err := s.tickets.issue(x)
 	if err != nil {
-		s.log.Warn("there is no ticket", "error", err)
+		s.log.Warn("no ticket can be issued", "error", err)
 		w.WriteHeader(http.StatusServiceUnavailable)
 		json.NewEncoder(w).Encode(map[string]string{"error": "temporarily_unavailable"})
 		return
@@ -181,8 +182,8 @@ func (s *server) makeTicket(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// takeTickets is step 3, before the endpoint. What it leaves in the request, such as two
-// tickets or one that was posted, is for ownRules to refuse.
+// takeTickets is step 3, before the endpoint. It leaves some tickets in the request, such as
+// two at once or one that was posted; ownRules refuses those.
 func (s *server) takeTickets(endpoint http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		query, err := url.ParseQuery(r.URL.RawQuery)
@@ -198,7 +199,7 @@ func (s *server) takeTickets(endpoint http.Handler) http.Handler {
 			return
 		}
 		if !welcome {
-			query.Set("max_age", "0") // no sign-in that is there already is good enough
+			query.Set("max_age", "0") // requires a new sign-in
 		}
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Referrer-Policy", "no-referrer")
@@ -206,7 +207,7 @@ func (s *server) takeTickets(endpoint http.Handler) http.Handler {
 	})
 }
 
-// handOver signs the ticket's user in, and reports whether it is who is signed in.
+// handOver signs the ticket's user in, and reports whether this user is now signed in.
 func (s *server) handOver(
 	w http.ResponseWriter, r *http.Request, text, client string,
 ) (welcome bool, err error) {
@@ -228,7 +229,7 @@ func (s *server) handOver(
 	if current.SignedIn() {
 		return current.Subject == user.Subject, nil
 	}
-	// The user has proved nothing new: the time of the sign-in stays what it was.
+	// A ticket is no new authentication, so the time of the sign-in stays the same.
 	_, err = s.cookies.SignIn(w, r, session.Session{
 		Subject: user.Subject, AuthTime: user.AuthTime, ACR: user.ACR, AMR: user.AMR,
 	})

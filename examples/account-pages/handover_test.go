@@ -16,10 +16,10 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// tokenFor is an access token of a user who signed in some time ago, somewhere else.
+// tokenFor is an access token of a user who signed in earlier in another browser.
 func (w *world) tokenFor(user string, ago time.Duration) string {
 	w.t.Helper()
-	w.server.accounts.create("bob", "Bob", "bob-password") // or he is there already
+	w.server.accounts.create("bob", "Bob", "bob-password") // or the account exists already
 	token, err := w.server.tokens.issue(session.Session{ID: "of " + user, Subject: user, AuthTime: time.Now().Add(-ago)})
 	if err != nil {
 		w.t.Fatal(err)
@@ -27,7 +27,7 @@ func (w *world) tokenFor(user string, ago time.Duration) string {
 	return token
 }
 
-// name is step 1: the browser comes back to the client with its hash.
+// name is step 1: the browser returns to the client with its hash.
 func (w *world) name() (browser string) {
 	w.t.Helper()
 	page := w.visit(issuer + "/handover?" + url.Values{
@@ -52,7 +52,7 @@ func (w *world) exchange(form url.Values, header ...string) (status int, ticket 
 	return rec.Code, answer.Ticket
 }
 
-// secret is the cookie that step 1 has given the browser.
+// secret is the cookie that the browser got in step 1.
 func (w *world) secret() *http.Cookie {
 	w.t.Helper()
 	cookie := w.server.browserCookie("", 60)
@@ -67,7 +67,7 @@ func (w *world) secret() *http.Cookie {
 	return cookie
 }
 
-// ticket is for a user in the browser that the world has now.
+// ticket gets a ticket for a user in the current browser.
 func (w *world) ticket(token string) string {
 	w.t.Helper()
 	form := url.Values{"client_id": {"client-a"}, "browser": {w.name()}}
@@ -78,20 +78,20 @@ func (w *world) ticket(token string) string {
 	return ticket
 }
 
-// with asks with a ticket.
+// with is a request with a ticket.
 func with(ticket string, changes ...url.Values) *authorizetest.Flow {
 	return request("client-a", append([]url.Values{{userTicket: {ticket}}}, changes...)...)
 }
 
-// nobody wants that the ticket signs nobody in: the user is asked who it is, and a
-// client that wants no page gets no answer.
+// nobody checks that the ticket signs nobody in: the user has to sign in, and prompt=none is
+// login_required.
 func (w *world) nobody(ticket func() string) {
 	w.t.Helper()
 	w.at(w.open(with(ticket())), "/login")
 	w.refused(with(ticket(), url.Values{"prompt": {"none"}}), oautherr.LoginRequired)
 }
 
-// is wants to find the user, or nobody, signed in in this browser.
+// is checks that the user is signed in in this browser, or nobody if user is empty.
 func (w *world) is(user string) {
 	w.t.Helper()
 	page := w.open(request("client-a"))
@@ -115,7 +115,7 @@ func TestHandOver(t *testing.T) {
 		}
 		w.at(w.open(request("client-a")), "/edit-account")
 	})
-	t.Run("the sign-in is as old as it was", func(t *testing.T) {
+	t.Run("the time of the sign-in stays the same", func(t *testing.T) {
 		w := newWorld(t)
 		w.at(w.open(with(w.ticket(w.tokenFor("alice", time.Hour)), url.Values{"max_age": {"60"}})), "/login")
 		w = newWorld(t)
@@ -123,7 +123,7 @@ func TestHandOver(t *testing.T) {
 		w = newWorld(t)
 		w.at(w.open(with(w.ticket(w.tokenFor("alice", 0)), url.Values{"prompt": {"login"}})), "/login")
 	})
-	t.Run("who is signed in already stays so", func(t *testing.T) {
+	t.Run("a user who is signed in already stays signed in", func(t *testing.T) {
 		w := newWorld(t)
 		w.signIn()
 		before := w.browser.Cookies(issuer)[0].Value
@@ -145,8 +145,8 @@ func TestHandOver(t *testing.T) {
 	})
 }
 
-// A ticket that is not good is nobody's, and never a reason to answer for the cookie's
-// user: the app means the token's.
+// An invalid ticket signs nobody in. The client gets no response for the user of the cookie
+// either, because the app means the user of the token.
 func TestHandOverThatIsRefused(t *testing.T) {
 	for name, spoil := range map[string]func(w *world, ticket string) string{
 		"used twice": func(w *world, ticket string) string {
@@ -219,8 +219,8 @@ func TestHandOverThatIsRefused(t *testing.T) {
 	}
 }
 
-// The browser is alice's, and the token is bob's: none of them gets an answer before
-// somebody has signed in.
+// Alice is signed in in the browser, and the token is bob's. There is no response for either of
+// them before somebody signs in.
 func TestTokenOfAnotherUserThanTheCookies(t *testing.T) {
 	t.Run("by ticket", func(t *testing.T) {
 		w := newWorld(t)
@@ -246,7 +246,7 @@ func TestTokenOfAnotherUserThanTheCookies(t *testing.T) {
 	})
 }
 
-// A ticket that comes in another way than it should is not overlooked.
+// A ticket that is sent in another way is refused, not ignored.
 func TestTicketsComeByGET(t *testing.T) {
 	w := newWorld(t)
 	w.agree("client-a")
@@ -259,7 +259,7 @@ func TestTicketsComeByGET(t *testing.T) {
 	f.Expect(t, w.page(w.browser.PostFrom(urlA+"/", f.Endpoint+inQuery, f.Params)), oautherr.InvalidRequest)
 }
 
-// What is fetched, or fetched ahead, uses no ticket up.
+// A fetch by a script or a prefetch does not use up the ticket.
 func TestTicketsAreForPagesThatOpen(t *testing.T) {
 	for header, value := range map[string]string{"Sec-Fetch-Mode": "cors", "Sec-Purpose": "prefetch"} {
 		t.Run(value, func(t *testing.T) {
@@ -346,7 +346,7 @@ func TestTicketsAreBounded(t *testing.T) {
 	}
 }
 
-// inProcess is the back channel of the clients.
+// inProcess connects the clients to the server.
 type inProcess struct{ handler http.Handler }
 
 func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -357,7 +357,7 @@ func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	return rec.Result(), nil
 }
 
-// The client's page does all of it.
+// All steps begin on the client's page.
 func TestClientHandsOver(t *testing.T) {
 	w := withClients(t)
 	w.server.backChannel = &http.Client{Transport: inProcess{w.handler}}
@@ -372,7 +372,7 @@ func TestClientHandsOver(t *testing.T) {
 		t.Errorf("with another token the page is\n%s", page)
 	}
 
-	// Neither the token nor the way back can be brought by somebody else.
+	// Another site can send neither the token nor the browser's return.
 	forged := w.page(w.browser.PostFrom("https://attacker.example/", urlA+"/handover", url.Values{"token": {w.tokenFor("bob", 0)}}))
 	if forged.Status != http.StatusForbidden {
 		t.Errorf("a form of another site:\n%s", forged)

@@ -1,19 +1,19 @@
-// Command account-pages lets applications send their users to the pages of an
-// account: they ask for response_type=none, and the parameter x_method names the
-// page. The user signs in or registers, agrees to what the entry point in scope
-// shares, does what the page is for and is sent back, without a code or a token.
+// Command account-pages lets applications send their users to the pages of their account,
+// with response_type=none. The parameter x_method names the page. The user signs in or
+// registers, agrees to share the data of the entry point in scope, and uses the page. Then
+// the user is sent back, without a code or a token.
 //
 // The files, in the order in which a user passes through them:
 //
-//	clients.go   two applications on domains of their own
+//	clients.go   two applications, each on its own domain
 //	config.go    the endpoint
 //	handover.go  how an app hands its user over to a browser; clienthandover.go is the app
 //	token.go     who is signed in, by cookie or by access token
 //	signin.go    login, registration and logout
-//	account.go   the pages of the account: consent and what x_method names
+//	account.go   the pages of the account: consent and those of x_method
 //	accounts.go  the users
-//	pages.go     what is mounted where, and how pages are written
-//	refused.go   pages in place of bare text
+//	pages.go     the routes, and how pages are written
+//	refused.go   pages in place of errors in plain text
 package main
 
 import (
@@ -31,19 +31,19 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// entryPoints are what a scope can name, and what each shares with the client.
+// entryPoints are the scopes, with the data that each shares with the client.
 var entryPoints = map[string]string{
 	"club-profile":    "Your name",
 	"club-newsletter": "Which newsletters you have chosen",
 	"shop-checkout":   "Your name",
 }
 
-// method is a value of x_method and the page that it leads to, at "/" + name. A
-// method more is a line in newServer and a page: nothing else knows their names.
+// method is a value of x_method with its page, at "/" + name. For one more method, add a
+// line in newServer and a page.
 type method struct {
 	name  string
-	label string           // for people
-	page  http.HandlerFunc // shows the page and takes its form
+	label string           // for users
+	page  http.HandlerFunc // shows the page and handles its form
 }
 
 type server struct {
@@ -61,7 +61,7 @@ type server struct {
 }
 
 func newServer(issuer, urlA, urlB string) (*server, error) {
-	// Ports of a host share cookies, hence the name.
+	// All ports of a host share cookies, so the name must be unlike those of other programs.
 	cookies, err := session.NewCookies(session.Config{
 		Name: "account-pages", Insecure: strings.HasPrefix(issuer, "http://"),
 	})

@@ -16,7 +16,7 @@ import (
 //go:embed pages
 var files embed.FS
 
-// style is inlined, so that a page needs nothing else to look as it should.
+// style is inlined, so that a page needs no second request.
 var style = func() string {
 	text, err := files.ReadFile("pages/style.css")
 	if err != nil {
@@ -38,18 +38,18 @@ var pages = func() map[string]*template.Template {
 	return all
 }()
 
-// policy has no form-action: Chromium applies it to the whole chain of redirects
-// that follows a form, and so would stop the answer on its way to the client.
+// policy has no form-action: Chromium applies it to all redirects that follow a form, so
+// it would block the response to the client.
 var policy = func() string {
 	sum := sha256.Sum256([]byte(style))
 	source := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 	return "default-src 'none'; img-src data:; style-src " + source + "; frame-ancestors 'none'; base-uri 'none'"
 }()
 
-// maxForm is the most that a form may have.
+// maxForm is the largest form, in bytes.
 const maxForm = 64 << 10
 
-// handler mounts everything, the two clients included, each under its host.
+// handler mounts everything, including the two clients, each on its host.
 func (s *server) handler() (http.Handler, error) {
 	var err error
 	if s.endpoint, err = authorize.New(s.config()); err != nil {
@@ -68,7 +68,7 @@ func (s *server) handler() (http.Handler, error) {
 	return mux, nil
 }
 
-// hostname is the name under which the mux finds a site.
+// hostname is the host of a site in a pattern of the mux.
 func hostname(site string) string {
 	u, err := url.Parse(site)
 	if err != nil {
@@ -77,8 +77,8 @@ func hostname(site string) string {
 	return u.Hostname()
 }
 
-// mountPages mounts the pages of the account. Another site cannot post to them: it
-// could sign the user in as somebody else, or agree in the user's name.
+// mountPages mounts the pages of the account. Other sites cannot post to them: they could
+// sign the user in as somebody else, or give consent for the user.
 func (s *server) mountPages(mux *http.ServeMux) {
 	protection := http.NewCrossOriginProtection()
 	mount := func(pattern string, page http.HandlerFunc) {
@@ -103,7 +103,7 @@ func (s *server) mountPages(mux *http.ServeMux) {
 // readForm reads the form of a page into r.Form and r.PostForm.
 func readForm(page http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Body != nil { // there is none without a server in front
+		if r.Body != nil { // nil if no http.Server called the handler
 			r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		}
 		if err := r.ParseForm(); err != nil {
@@ -114,7 +114,7 @@ func readForm(page http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// frame is what every page shows around its own content.
+// frame is the part that all pages have, around the content of one page.
 type frame struct {
 	Host string // where the user is
 	Page any
@@ -124,24 +124,24 @@ func (s *server) show(w http.ResponseWriter, status int, name string, page any) 
 	show(w, s.host(), status, name, page)
 }
 
-// host is that of the account pages.
+// host is the host of the account pages.
 func (s *server) host() string {
 	_, host, _ := strings.Cut(s.issuer, "://")
 	return host
 }
 
-// refuse shows pages in place of bare text at one of the sites.
+// refuse shows pages in place of errors in plain text, at one of the sites.
 func refuse(host string) func(http.ResponseWriter, int, refusal) {
 	return func(w http.ResponseWriter, status int, page refusal) { show(w, host, status, "refused", page) }
 }
 
-// showError is the endpoint's error page. There is no way back on it: all clients here
-// are vetted, so what can be told to one of them is.
+// showError is the endpoint's error page. It has no link to the client: all clients here are
+// vetted, so they get every error that can be sent to them.
 func (s *server) showError(w http.ResponseWriter, _ *http.Request, p authorize.PageError) {
 	s.show(w, p.Status, "error", p)
 }
 
-// show writes a page, whole or not at all.
+// show writes a whole page or an error.
 func show(w http.ResponseWriter, host string, status int, name string, page any) {
 	var body bytes.Buffer
 	if err := pages[name].Execute(&body, frame{Host: host, Page: page}); err != nil {
@@ -154,7 +154,7 @@ func show(w http.ResponseWriter, host string, status int, name string, page any)
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("X-Frame-Options", "DENY")
 	header.Set("Cache-Control", "no-store")
-	// Not no-referrer: browsers would then send "Origin: null" with the form.
+	// With no-referrer, browsers would send "Origin: null" with the form.
 	header.Set("Referrer-Policy", "same-origin")
 	w.WriteHeader(status)
 	w.Write(body.Bytes())

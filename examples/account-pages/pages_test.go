@@ -16,7 +16,7 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// withClients is a world whose browser knows the clients' sites too.
+// withClients is a world whose browser can reach the clients' sites too.
 func withClients(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t)
@@ -38,7 +38,7 @@ func TestClientsAreServedUnderTheirHosts(t *testing.T) {
 	page = w.visit(page.Links[first].URL.String()) // there is one for each entry point
 	page = w.submit(w.submit(w.at(page, "/login"), alice), nil, "Allow")
 	page = w.submit(page, url.Values{"name": {"Alice B."}}, "Save")
-	if page.URL.Host != "club.test" || !strings.Contains(page.Body, "You are back") || !strings.Contains(page.Body, "you had chosen “<span id=\"task\">Edit your account</span>”") {
+	if page.URL.Host != "club.test" || !strings.Contains(page.Body, "You are back") || !strings.Contains(page.Body, "your choice was “<span id=\"task\">Edit your account</span>”") {
 		t.Errorf("the page is\n%s", page)
 	}
 
@@ -229,19 +229,19 @@ func TestPageHeaders(t *testing.T) {
 
 func TestOnlySeeWhetherIAmSignedIn(t *testing.T) {
 	w := withClients(t)
-	page := w.click(w.visit(urlB+"/"), "Only see whether I am signed in")
-	if page.URL.Host != "shop.invalid" || !strings.Contains(page.Body, "login_required") || !strings.Contains(page.Body, "Only see whether I am signed in</span>”") {
+	page := w.click(w.visit(urlB+"/"), "Only check whether I am signed in")
+	if page.URL.Host != "shop.invalid" || !strings.Contains(page.Body, "login_required") || !strings.Contains(page.Body, "Only check whether I am signed in</span>”") {
 		t.Errorf("nobody is signed in, and the page is\n%s", page)
 	}
 	w.signIn()
 	w.submit(w.at(w.click(page, "Sign in and come straight back"), "/consent"), nil, "Allow")
-	page = w.click(w.visit(urlB+"/"), "Only see whether I am signed in")
+	page = w.click(w.visit(urlB+"/"), "Only check whether I am signed in")
 	if page.URL.Host != "shop.invalid" || !strings.Contains(page.Body, "You are back from your account") {
 		t.Errorf("alice is signed in, and the page is\n%s", page)
 	}
 }
 
-// What a client is said to see is what an account has.
+// The consent page names only data that an account has.
 func TestConsentNamesWhatThereIs(t *testing.T) {
 	for entry, what := range entryPoints {
 		t.Run(entry, func(t *testing.T) {
@@ -252,7 +252,7 @@ func TestConsentNamesWhatThereIs(t *testing.T) {
 	}
 }
 
-// A page can be left without a change, with a request and without one.
+// The user can leave a page without a change, with a request and without one.
 func TestNewslettersCanBeLeft(t *testing.T) {
 	w := newWorld(t)
 	w.agree("client-a")
@@ -265,7 +265,7 @@ func TestNewslettersCanBeLeft(t *testing.T) {
 	}
 }
 
-// A name that belongs to nobody has no pages, least of all one for a password.
+// An unknown host has no pages, so no page asks for a password there.
 func TestUnknownHosts(t *testing.T) {
 	w := newWorld(t)
 	for _, host := range []string{"other.example", "www.accounts.example", "accounts.example.attacker.example", "localhost"} {

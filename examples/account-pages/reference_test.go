@@ -12,8 +12,8 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// The tests of this file go through the description of an account endpoint from top
-// to bottom. Each sentence of it that promises something is a subtest.
+// The tests of this file follow the description of an account endpoint from top to bottom,
+// with one subtest for each statement about the endpoint.
 
 func TestDescription(t *testing.T) {
 	t.Run("a redirect of the browser starts it, with all of the page", func(t *testing.T) {
@@ -80,7 +80,7 @@ func TestDescription(t *testing.T) {
 }
 
 func testAccessToken(t *testing.T) {
-	// tokenOf has alice make a token at home, and then takes another browser.
+	// tokenOf makes a token as alice, and then uses another browser.
 	tokenOf := func(w *world) string {
 		w.agree("client-a")
 		token, _ := w.makeToken()
@@ -103,18 +103,18 @@ func testAccessToken(t *testing.T) {
 			t.Errorf("the name is %q", x.Name)
 		}
 	})
-	t.Run("without it the same browser is nobody's", func(t *testing.T) {
+	t.Run("without it, nobody is signed in in this browser", func(t *testing.T) {
 		w := newWorld(t)
 		tokenOf(w)
 		w.at(w.open(request("client-a")), "/login")
 	})
-	t.Run("a bad one is nobody's even beside a good cookie", func(t *testing.T) {
+	t.Run("with an invalid one nobody is signed in, even with a valid cookie", func(t *testing.T) {
 		w := newWorld(t)
 		w.agree("client-a")
 		w.token = "made-up"
 		w.at(w.open(request("client-a")), "/login")
 	})
-	t.Run("it makes no other", func(t *testing.T) {
+	t.Run("it cannot make another one", func(t *testing.T) {
 		w := newWorld(t)
 		w.token = tokenOf(w)
 		w.at(w.submit(w.at(w.visit(issuer+"/"), "/"), nil, "Make an access token"), "/login")
@@ -163,7 +163,7 @@ func TestRequestParameters(t *testing.T) {
 		page := w.click(w.click(w.open(request("client-a")), "Create account"), "Sign in")
 		w.at(w.submit(w.at(page, "/login"), alice), "/consent")
 	})
-	t.Run("registration takes nobody's name away", func(t *testing.T) {
+	t.Run("registration refuses a name that is taken", func(t *testing.T) {
 		w := newWorld(t)
 		page := w.click(w.open(request("client-a")), "Create account")
 		page = w.submit(page, url.Values{"username": {"alice"}, "name": {"Eve"}, "password": {"eve-password"}}, "Create account")
@@ -187,14 +187,14 @@ func TestRequestParameters(t *testing.T) {
 			})
 		}
 	})
-	t.Run("who is not signed in sees the login page in the browser", func(t *testing.T) {
+	t.Run("a user who is not signed in sees the login page", func(t *testing.T) {
 		w := newWorld(t)
 		page := w.at(w.open(request("client-a")), "/login")
 		if !strings.Contains(page.Body, "The Club") || page.Status != http.StatusOK {
 			t.Errorf("the page is\n%s", page)
 		}
 	})
-	t.Run("who is signed in and has agreed goes to the next step at once", func(t *testing.T) {
+	t.Run("a user who is signed in and has agreed goes to the next step at once", func(t *testing.T) {
 		for _, method := range []string{"edit-account", "newsletters"} {
 			t.Run(method, func(t *testing.T) {
 				w := newWorld(t)
@@ -217,7 +217,7 @@ func TestRequestParameters(t *testing.T) {
 			})
 		}
 	})
-	t.Run("redirect_uri is where the browser goes in the end", func(t *testing.T) {
+	t.Run("the browser returns to redirect_uri", func(t *testing.T) {
 		w := newWorld(t)
 		w.agree("client-b")
 		f := request("client-b", url.Values{"x_method": nil})
@@ -245,7 +245,7 @@ func TestRequestParameters(t *testing.T) {
 			})
 		}
 	})
-	t.Run("x_method leads to the flow wanted", testMethod)
+	t.Run("x_method selects the page", testMethod)
 	t.Run("state", testState)
 	t.Run("scope", testScope)
 }
@@ -267,7 +267,7 @@ func testMethod(t *testing.T) {
 			t.Errorf("the name is markup:\n%s", page)
 		}
 	})
-	t.Run("the page may be left as it is", func(t *testing.T) {
+	t.Run("the user may leave the page without a change", func(t *testing.T) {
 		w := newWorld(t)
 		w.agree("client-a")
 		f := request("client-a")
@@ -276,7 +276,7 @@ func testMethod(t *testing.T) {
 			t.Errorf("the name is %q", x.Name)
 		}
 	})
-	t.Run("another one is another page", func(t *testing.T) {
+	t.Run("another value is another page", func(t *testing.T) {
 		w := newWorld(t)
 		w.agree("client-a")
 		f := request("client-a", url.Values{"x_method": {"newsletters"}})
@@ -285,7 +285,7 @@ func testMethod(t *testing.T) {
 			t.Errorf("the newsletters are %v", x.Newsletters)
 		}
 	})
-	t.Run("a new one is a name and a page", func(t *testing.T) {
+	t.Run("a new value needs a name and a page", func(t *testing.T) {
 		w := newWorld(t, func(s *server) {
 			s.methods = append(s.methods, method{"show-orders", "Show your orders", func(w http.ResponseWriter, r *http.Request) {
 				if v, ok := s.visitor(w, r); ok && r.Method == http.MethodPost {
@@ -305,14 +305,14 @@ func testMethod(t *testing.T) {
 		f := request("client-a", url.Values{"x_method": {"newsletters"}})
 		w.at(w.submit(w.submit(w.open(f), alice), nil, "Allow"), "/newsletters")
 	})
-	t.Run("an unknown one is invalid_request, before any login", func(t *testing.T) {
+	t.Run("an unknown value is invalid_request, before the login", func(t *testing.T) {
 		for _, unknown := range []string{"delete-everything", "Edit-Account", "edit-account newsletters", "login", "consent"} {
 			t.Run(unknown, func(t *testing.T) {
 				newWorld(t).refused(request("client-a", url.Values{"x_method": {unknown}}), oautherr.InvalidRequest)
 			})
 		}
 	})
-	t.Run("twice is invalid_request", func(t *testing.T) {
+	t.Run("a repeated one is invalid_request", func(t *testing.T) {
 		newWorld(t).refused(request("client-a", url.Values{"x_method": {"edit-account", "newsletters"}}), oautherr.InvalidRequest)
 	})
 	t.Run("without it the client learns that the user is back", func(t *testing.T) {
@@ -363,7 +363,7 @@ func testState(t *testing.T) {
 			t.Errorf("state is %q", got)
 		}
 	})
-	t.Run("none is sent back where none came", func(t *testing.T) {
+	t.Run("a request without state gets none back", func(t *testing.T) {
 		w := newWorld(t)
 		w.agree("client-a")
 		f := request("client-a", url.Values{"state": nil, "x_method": nil})
@@ -412,18 +412,18 @@ func TestResponse(t *testing.T) {
 			t.Errorf("a wrong request leads through %v", w.visited)
 		}
 	})
-	t.Run("who is signed in goes to the next step", func(t *testing.T) {
+	t.Run("a user who is signed in goes to the next step", func(t *testing.T) {
 		w := newWorld(t)
 		w.agree("client-a")
 		w.at(w.open(request("client-a")), "/edit-account")
 	})
-	t.Run("who is not goes to the login screen", func(t *testing.T) {
+	t.Run("a user who is not signed in goes to the login page", func(t *testing.T) {
 		w := newWorld(t)
 		w.agree("client-a")
 		w.signOut()
 		w.at(w.open(request("client-a")), "/login")
 	})
-	t.Run("the user's work done, control goes back by GET to the redirect URI", func(t *testing.T) {
+	t.Run("when the user is done, the browser returns by GET to the redirect URI", func(t *testing.T) {
 		w := newWorld(t)
 		w.agree("client-a")
 		f := request("client-a")
@@ -436,7 +436,7 @@ func TestResponse(t *testing.T) {
 			t.Errorf("the answer is %s", page.URL)
 		}
 	})
-	t.Run("not before it is done", func(t *testing.T) {
+	t.Run("the browser does not return before that", func(t *testing.T) {
 		w := newWorld(t)
 		w.agree("client-a")
 		page := w.open(request("client-a"))

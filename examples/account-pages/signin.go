@@ -7,12 +7,12 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// asked is what the pages show of the request that brought the user: nothing if
-// nobody asked. Req goes back with the form.
+// asked is the part of the request that the pages show. It is empty without a request. Req is
+// sent back with the form.
 type asked struct{ Client, Host, Req string }
 
-// requestOf returns the request that a page is about, nil if the user came without
-// one. If ok is false, it has answered.
+// requestOf returns the request of a page, nil if the user came without one. If ok is false,
+// it has written the response.
 func (s *server) requestOf(w http.ResponseWriter, r *http.Request) (p *authorize.Pending, a asked, ok bool) {
 	if r.FormValue("req") == "" {
 		return nil, asked{}, true
@@ -55,7 +55,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 	s.signIn(w, r, page.Username)
 }
 
-// register makes an account and signs its user in: from there on it is a login.
+// register makes an account and signs its user in, as login does.
 func (s *server) register(w http.ResponseWriter, r *http.Request) {
 	_, from, ok := s.requestOf(w, r)
 	if !ok {
@@ -77,7 +77,7 @@ func (s *server) register(w http.ResponseWriter, r *http.Request) {
 	s.signIn(w, r, page.Username)
 }
 
-// cancelled takes the user's no to the client.
+// cancelled sends access_denied to the client if the user refused.
 func (s *server) cancelled(w http.ResponseWriter, r *http.Request) bool {
 	if r.PostForm.Get("decision") != "deny" {
 		return false
@@ -86,7 +86,7 @@ func (s *server) cancelled(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// signIn goes on with the request, if there is one.
+// signIn signs the user in and continues the request, if there is one.
 func (s *server) signIn(w http.ResponseWriter, r *http.Request, username string) {
 	if _, err := s.cookies.SignIn(w, r, session.Session{Subject: username}); err != nil {
 		s.endpoint.ShowError(w, r, err)

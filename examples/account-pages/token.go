@@ -13,18 +13,18 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// whoIsSignedIn is the endpoint's SessionStore: the access token in the Authorization
-// header or else the cookie.
+// whoIsSignedIn is the endpoint's SessionStore. It reads the access token in the
+// Authorization header, or else the cookie.
 //
-// A bearer token decides alone: with a bad one nobody is signed in, even if there is
-// a cookie, because an app must not be answered for another user than it thinks. So is
-// one of another user than the cookie's: who of the two is there has to be asked.
-// Other schemes are a proxy's business and leave the cookie in force.
+// If there is a bearer token, the cookie does not count: with an invalid token nobody is
+// signed in, because the app must not get a response for the wrong user. The same holds if
+// token and cookie are of two users: the user has to sign in. Other schemes, such as those
+// of a proxy, are ignored.
 //
-// No other site can make a browser send this header: that takes a script and leave by
-// CORS, which nothing here gives. So a token needs no protection against forged
-// requests beyond that of the cookie. All that depends on either is sent with
-// Cache-Control: no-store: no cache may hand the answer for one token to another.
+// Another site cannot make a browser send this header: its script would need permission by
+// CORS, and nothing here gives it. So the token needs no other protection against forged
+// requests than the cookie. All responses that depend on either have Cache-Control:
+// no-store, so that no cache uses the response for one token for another.
 func (s *server) whoIsSignedIn(r *http.Request) (*session.Session, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	current, err := s.cookies.Session(r)
@@ -45,9 +45,8 @@ const (
 
 var errTooManyTokens = errors.New("there are too many access tokens")
 
-// tokens are access tokens for a demonstration. Each stands for the sign-in that made
-// it: the session's ID is the same, so that what the user has done with the one counts
-// with the other.
+// tokens are access tokens for a demonstration. A token has the session of the sign-in that
+// made it, with the same ID, so that pages completed with one count with the other.
 type tokens struct {
 	mu     sync.Mutex
 	byHash map[[sha256.Size]byte]grant

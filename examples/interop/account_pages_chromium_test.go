@@ -32,7 +32,7 @@ func TestAccountPagesInChromium(t *testing.T) {
 	b.decide("save")
 	back("client-a.localhost", "Edit your account")
 
-	// click waits for the page that comes of it: were it the login, decide would fail.
+	// click waits for the next page: if it were the login, decide would fail.
 	b.open(at("client-b.localhost"))
 	b.click(`a[href="/go?scope=shop-checkout"]`)
 	b.decide("allow")
@@ -49,7 +49,7 @@ func TestAccountPagesInChromium(t *testing.T) {
 	}
 }
 
-// TestRegistrationInChromium has nobody's account at first.
+// TestRegistrationInChromium creates an account during a request.
 func TestRegistrationInChromium(t *testing.T) {
 	b := newTab(t)
 	issuer := start(t, "account-pages")
@@ -70,8 +70,8 @@ func TestRegistrationInChromium(t *testing.T) {
 	}
 }
 
-// TestHandOverInChromium takes alice's access token to a client in another browser,
-// which is signed in by that.
+// TestHandOverInChromium gives alice's access token to a client in another browser, which
+// signs her in there.
 func TestHandOverInChromium(t *testing.T) {
 	home := newTab(t)
 	issuer := start(t, "account-pages")

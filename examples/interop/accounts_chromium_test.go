@@ -10,7 +10,7 @@ import (
 
 var bob = user{"bob", "bob-password", map[string]any{"name": "Bob Example"}}
 
-// startAccounts starts the provider for alice, bob and a client that asks for no consent.
+// startAccounts starts the provider for alice, bob and a client that needs no consent.
 func startAccounts(t *testing.T, s *site) (issuer string) {
 	t.Helper()
 	s.FirstParty = true
@@ -27,7 +27,7 @@ func (b tab) logInAs(u user) {
 	b.click("form button.main")
 }
 
-// subject asks silently and returns whom the client is told about.
+// subject sends prompt=none and returns the subject that the client gets.
 func (s *site) subject(b tab, issuer string) string {
 	b.t.Helper()
 	b.open(s.ask(issuer, url.Values{"prompt": {"none"}}))
@@ -46,7 +46,7 @@ func TestAccountsInChromium(t *testing.T) {
 	choice := url.Values{"prompt": {"select_account"}}
 	answer := url.Values{"state": {"s1"}, "iss": {issuer}}
 
-	// Nobody is there yet: the login page first, then the one account to choose.
+	// Nobody is signed in yet: first the login page, then one account to choose.
 	b.open(s.ask(issuer, choice))
 	b.logInAs(alice)
 	if text := b.text("button.choose"); !strings.Contains(text, "Alice Example") || !strings.Contains(text, s.Name) {
@@ -70,7 +70,7 @@ func TestAccountsInChromium(t *testing.T) {
 	b.decide("deny")
 	s.answer(b, "GET", url.Values{"state": {"s1"}, "error": {"access_denied"}})
 
-	// Alice signs out on the page; Bob does not become active by that.
+	// Alice signs out on the page. This does not make Bob active.
 	b.open(s.ask(issuer, choice))
 	b.click("button[name=signout][value=alice]")
 	if text := b.text("button.choose"); strings.Contains(text, "Alice") || !strings.Contains(text, "Bob Example") {

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// programs are those that take no arguments beside their flags.
+// programs take no arguments except flags.
 var programs = []string{"account-pages", "out-of-band", "provider", "strict-pkce", "tenants"}
 
-// fails runs a program that is to end at once, and returns what it says.
+// fails runs a program that has to fail at once, and returns its exit code and output.
 func fails(t *testing.T, name string, args ...string) (code int, says string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -26,7 +26,7 @@ func fails(t *testing.T, name string, args ...string) (code int, says string) {
 	return exit.ExitCode(), string(out)
 }
 
-// Who forgets a dash learns it.
+// A forgotten dash is an error with the usage.
 func TestUnknownArguments(t *testing.T) {
 	for _, name := range programs {
 		for _, args := range [][]string{{"8080"}, {"-addr", "127.0.0.1:0", "more"}, {"-port", "8080"}} {
@@ -39,7 +39,7 @@ func TestUnknownArguments(t *testing.T) {
 	}
 }
 
-// Who finds the port taken learns which flag names another.
+// If the port is taken, the error names the flag for another one.
 func TestOccupiedPort(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -59,7 +59,7 @@ func TestOccupiedPort(t *testing.T) {
 	}
 }
 
-// None of them has https.
+// No program has https.
 func TestProgramsListenOnThisMachineOnly(t *testing.T) {
 	for _, name := range programs {
 		for _, addr := range []string{":0", "0.0.0.0:0", "[::]:0"} {

@@ -32,7 +32,7 @@ func findChromium() string {
 
 // chromium starts one browser for all tests; TestMain ends it.
 var chromium = sync.OnceValues(func() (context.Context, error) {
-	// As root, and so in most containers, Chromium has no sandbox.
+	// As root, as in most containers, Chromium cannot use its sandbox.
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(findChromium()), chromedp.NoSandbox)
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	browser, stopBrowser := chromedp.NewContext(allocator)
@@ -45,7 +45,7 @@ var chromium = sync.OnceValues(func() (context.Context, error) {
 
 var stopChromium = func() {}
 
-// tab is a tab that alice looks at.
+// tab is a tab of alice's browser.
 type tab struct {
 	t   *testing.T
 	ctx context.Context
@@ -86,7 +86,7 @@ func openTab(t *testing.T, browser context.Context, option chromedp.ContextOptio
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
 	}
-	// A policy that stops a script or a style is told to the log alone.
+	// Only the log tells that a policy has blocked a script or a style.
 	err := chromedp.Listen(ctx, func(event any) {
 		if e, ok := event.(*log.EventEntryAdded); ok && strings.Contains(e.Entry.Text, "Content Security Policy") {
 			t.Error(e.Entry.Text)
@@ -103,7 +103,7 @@ func openTab(t *testing.T, browser context.Context, option chromedp.ContextOptio
 	return tab{t, ctx}
 }
 
-// do runs the steps; if one of them fails, the test ends with what the page says.
+// do runs the steps. If one fails, the test ends with the text of the page.
 func (b tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	if err := chromedp.Do(b.ctx, steps...); err != nil {
@@ -122,7 +122,7 @@ func (b tab) page() string {
 	return page
 }
 
-// text returns what can be read on the page, once it has a visible selector.
+// text returns the visible text of the page, after the selector has become visible.
 func (b tab) text(selector chromedp.CSS) string {
 	b.t.Helper()
 	b.do(chromedp.WaitVisible(selector))
@@ -138,7 +138,7 @@ func (b tab) open(url string) {
 	b.do(chromedp.Navigate(url))
 }
 
-// click clicks and waits for the page that comes of it.
+// click clicks and waits for the next page.
 func (b tab) click(selector string) {
 	b.t.Helper()
 	if _, err := chromedp.RunResponse(b.ctx, chromedp.Click(chromedp.CSS(selector))); err != nil {
@@ -146,7 +146,7 @@ func (b tab) click(selector string) {
 	}
 }
 
-// logIn fills in the login page and submits it as a person does.
+// logIn fills in the login page and submits it as a user does.
 func (b tab) logIn(password string) {
 	b.t.Helper()
 	b.do(
@@ -161,15 +161,15 @@ func (b tab) decide(decision string) {
 	b.click("button[name=decision][value=" + decision + "]")
 }
 
-// site is a client on a site of its own: Chromium takes *.localhost as other sites
-// than 127.0.0.1, where the provider is.
+// site is a client on its own site: for Chromium, *.localhost is another site than 127.0.0.1,
+// where the provider is.
 type site struct {
 	client
 	url     string
 	answers chan answer
 	mux     *http.ServeMux
 
-	// before sees an answer before it is taken, and says whether it is.
+	// before gets a response before the client does, and reports whether the client gets it.
 	before func(r *http.Request) bool
 }
 
@@ -198,7 +198,7 @@ func newSiteAt(t *testing.T, host string) *site {
 		s.answers <- answer{r.Method, r.Form}
 		page(w, `<h1 id="back">Back at the client</h1>`)
 	})
-	// /post?to=URL is a page that asks by POST for what the URL asks by GET.
+	// /post?to=URL is a page that sends the parameters of the URL by POST.
 	mux.HandleFunc("/post", func(w http.ResponseWriter, r *http.Request) {
 		target, err := url.Parse(r.FormValue("to"))
 		if err != nil {
@@ -236,7 +236,7 @@ func (s *site) ask(issuer string, more url.Values) string {
 	return issuer + "/authorize?" + query.Encode()
 }
 
-// answer returns what the client got, once the browser shows the client's page.
+// answer returns the response, after the browser shows the client's page.
 func (s *site) answer(b tab, method string, want url.Values) {
 	b.t.Helper()
 	b.do(chromedp.WaitVisible(chromedp.CSS("#back")))
@@ -315,7 +315,7 @@ func TestErrorPageInChromium(t *testing.T) {
 		t.Errorf("the page says:\n%s", text)
 	}
 	if strings.Contains(text, "attacker.example") {
-		t.Errorf("the page shows an address that nobody vouches for:\n%s", text)
+		t.Errorf("the page shows an unchecked address:\n%s", text)
 	}
 }
 
@@ -334,7 +334,7 @@ func TestCrossSitePostInChromium(t *testing.T) {
 	s.answer(b, "GET", url.Values{"state": {"s2"}, "iss": {issuer}})
 }
 
-// TestTwoTabsInChromium has two requests wait for a sign-in at the same time.
+// TestTwoTabsInChromium has two requests that wait for a sign-in at the same time.
 func TestTwoTabsInChromium(t *testing.T) {
 	first, s := newTab(t), newSite(t)
 	s.FirstParty = true
@@ -351,8 +351,8 @@ func TestTwoTabsInChromium(t *testing.T) {
 	s.answer(second, "GET", url.Values{"state": {"s2"}})
 }
 
-// TestBackButtonInChromium goes back once the client has its answer, and answers the
-// consent page again: that asks for a code anew, and is no error.
+// TestBackButtonInChromium goes back after the response, and submits the consent page again.
+// This starts the request again and is not an error.
 func TestBackButtonInChromium(t *testing.T) {
 	b, s := newTab(t), newSite(t)
 	issuer := startProvider(t, s.client)

@@ -49,13 +49,13 @@ func newSignIn(t *testing.T, issuer string, c client, style oauth2.AuthStyle) *s
 	}
 }
 
-// url is the authorization URL. What more is given overrides the rest.
+// url is the authorization URL. The values of more override the others.
 func (s *signIn) url(more ...oauth2.AuthCodeOption) string {
 	options := append([]oauth2.AuthCodeOption{oidc.Nonce(s.nonce), oauth2.S256ChallengeOption(s.verifier)}, more...)
 	return s.config.AuthCodeURL(s.state, options...)
 }
 
-// answer checks what every answer has to have and returns its parameters.
+// answer checks the common parameters of a response and returns all parameters.
 func (s *signIn) answer(location *url.URL) url.Values {
 	s.t.Helper()
 	if !strings.HasPrefix(location.String(), callback+"?") {
@@ -162,7 +162,7 @@ func TestCodeCountsOnceAndOnlyWithItsVerifier(t *testing.T) {
 	s := newSignIn(t, issuer, webClient, oauth2.AuthStyleInHeader)
 	code := s.code(newPerson(t, issuer).answer(s.url()))
 	s.wantInvalidGrant(code, oauth2.GenerateVerifier())
-	s.redeem(code) // the wrong verifier did not burn it
+	s.redeem(code) // the wrong verifier did not use it up
 	s.wantInvalidGrant(code, s.verifier)
 }
 
@@ -271,8 +271,8 @@ func TestMaxAgeWithCap(t *testing.T) {
 	}
 }
 
-// TestRequestWithoutResponseType is a command-line client that leaves response_type
-// out and listens on a port of the system's choice: it has to learn what is wrong.
+// TestRequestWithoutResponseType is a command-line client without response_type that listens on
+// any free port. It has to get the error.
 func TestRequestWithoutResponseType(t *testing.T) {
 	issuer := startProvider(t, client{
 		ID: "cli", Public: true, Native: true, Name: "Command Line",
@@ -304,7 +304,7 @@ func TestRequestWithoutResponseType(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
-	// The listener closes once it was called.
+	// The listener closes after one request.
 	response, err := http.Get(location.String())
 	if err != nil {
 		t.Fatal(err)

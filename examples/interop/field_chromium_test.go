@@ -21,8 +21,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// The tests of this file do what people and their browsers do to sign-ins that wait:
-// they restore tabs, click twice, go back, fetch ahead, poll and block cookies.
+// The tests of this file do what users and browsers do during a sign-in: they restore tabs,
+// click twice, go back, prefetch, poll and block cookies.
 
 // where says which page the tab shows.
 func (b tab) where() string {
@@ -34,8 +34,8 @@ func (b tab) where() string {
 		document.querySelector("button[name=decision][value=allow]") ? "consent" : "other")`)
 }
 
-// finish does what the pages ask for until the client's page is there, and counts how
-// often that was the password.
+// finish completes the pages until the client's page is there, and counts the requests for the
+// password.
 func (b tab) finish() (passwords int) {
 	b.t.Helper()
 	for range 5 {
@@ -55,7 +55,7 @@ func (b tab) finish() (passwords int) {
 	return 0
 }
 
-// comes waits for the next answer, in whatever frame it comes.
+// comes waits for the next response, in any frame.
 func (s *site) comes(b tab) answer {
 	b.t.Helper()
 	select {
@@ -163,8 +163,8 @@ func TestDashboardInChromium(t *testing.T) {
 	s.answer(b, "GET", url.Values{"state": {"s1"}, "iss": {issuer}})
 }
 
-// TestDoubleClickInChromium presses Allow twice. That may ask once more, because what
-// began anew is decided anew, and leads to a code.
+// TestDoubleClickInChromium presses Allow twice. The request may start again, so the user may
+// be asked once more. In the end there is a code.
 func TestDoubleClickInChromium(t *testing.T) {
 	allow := chromedp.CSS("button[name=decision][value=allow]")
 	for _, c := range []struct {
@@ -177,7 +177,7 @@ func TestDoubleClickInChromium(t *testing.T) {
 			x, y := b.center(allow)
 			b.do(chromedp.MouseClickXY(x, y))
 			select {
-			case <-arrived: // its answer has taken the cookie away
+			case <-arrived: // its response has removed the cookie
 			case <-b.ctx.Done():
 				b.t.Fatal("the first click leads nowhere")
 			}
@@ -232,8 +232,8 @@ func (b tab) center(selector chromedp.CSS) (x, y float64) {
 	return x, y
 }
 
-// startWatched starts the provider behind a proxy, which tells of each request that the
-// browser made before anybody clicked, by the status of its answer.
+// startWatched starts the provider behind a proxy, which reports the status of each response to
+// a prefetch, before any click.
 func startWatched(t *testing.T, clients ...client) (issuer string, ahead <-chan int) {
 	t.Helper()
 	seen := make(chan int, 100)
@@ -260,8 +260,8 @@ func startWatched(t *testing.T, clients ...client) (issuer string, ahead <-chan 
 	return issuer, seen
 }
 
-// TestPrefetchInChromium has a page of the client fetch what its link leads to, before
-// anybody clicks on it: that must not use up what the click is for.
+// TestPrefetchInChromium opens a page of the client that prefetches the target of its link. The
+// prefetch must not use up the request of the later click.
 func TestPrefetchInChromium(t *testing.T) {
 	link := `<link rel="prefetch" href="%[1]s"><h1>Home</h1><a href="%[1]s">Sign in</a>`
 	rules := `<script type="speculationrules">` +
@@ -290,10 +290,10 @@ func TestPrefetchInChromium(t *testing.T) {
 			select {
 			case status := <-ahead:
 				if status < 400 {
-					t.Errorf("what was fetched ahead got the status %d", status)
+					t.Errorf("the prefetch got the status %d", status)
 				}
 			case <-b.ctx.Done():
-				t.Fatal("nothing was fetched ahead")
+				t.Fatal("there was no prefetch")
 			}
 			if len(s.answers) > 0 {
 				t.Error("there is an answer before the click")
@@ -307,8 +307,8 @@ func TestPrefetchInChromium(t *testing.T) {
 	}
 }
 
-// TestProtectedClientInChromium posts the answer to a client that refuses forms of other
-// sites, but for those of the issuer.
+// TestProtectedClientInChromium posts the response to a client that refuses forms of all other
+// sites except the issuer.
 func TestProtectedClientInChromium(t *testing.T) {
 	for _, c := range []struct {
 		decision string
@@ -342,8 +342,8 @@ func TestProtectedClientInChromium(t *testing.T) {
 	}
 }
 
-// TestSilentCheckInChromium asks with prompt=none in a frame. A frame of another site
-// has no cookie, and its client learns that.
+// TestSilentCheckInChromium sends prompt=none in a frame. In a frame of another site there is
+// no cookie, and the client gets an error.
 func TestSilentCheckInChromium(t *testing.T) {
 	for _, c := range []struct{ host, mode, method, want string }{
 		{"127.0.0.1", "query", "GET", ""},
@@ -399,7 +399,7 @@ func newTabWithoutCookies(t *testing.T) tab {
 	return tab{t, ctx}
 }
 
-// TestBlockedCookiesInChromium signs in over and over, until a page says what is wrong.
+// TestBlockedCookiesInChromium signs in again and again, until a page explains the error.
 func TestBlockedCookiesInChromium(t *testing.T) {
 	for _, c := range []struct {
 		name string

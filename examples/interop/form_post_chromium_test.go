@@ -14,8 +14,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// formPosts is an endpoint at which alice is signed in, and a client on another site
-// that takes forms of its issuer only.
+// formPosts is an endpoint where alice is signed in, and a client on another site that accepts
+// only forms of its issuer.
 type formPosts struct {
 	*site
 	issuer string
@@ -23,7 +23,7 @@ type formPosts struct {
 	policy string // that a proxy adds, empty for none
 }
 
-// adding is a ResponseWriter to which a proxy adds a policy.
+// adding is a ResponseWriter that adds the policy of a proxy.
 type adding struct {
 	http.ResponseWriter
 	policy string
@@ -92,7 +92,7 @@ func (f *formPosts) asks(more url.Values) string {
 	return f.ask(f.issuer, query)
 }
 
-// posted waits for the answer, which comes with the origin of the issuer.
+// posted waits for the response, which has the origin of the issuer.
 func (f *formPosts) posted(b tab, member string) {
 	b.t.Helper()
 	select {
@@ -129,7 +129,7 @@ func TestFormPostInChromium(t *testing.T) {
 		f := newFormPosts(t, false)
 		f.policy = "script-src 'self'"
 		b := newTab(t)
-		ctx, closeTab := chromedp.NewContext(b.ctx) // nobody minds what this one logs
+		ctx, closeTab := chromedp.NewContext(b.ctx) // without a check of its log
 		defer closeTab()
 		stopped := tab{t, ctx}
 		stopped.open(f.asks(nil))

@@ -48,8 +48,7 @@ func startOutOfBand(t *testing.T) (address string, commands []string) {
 	return "", nil
 }
 
-// shell types the commands one after the other, in the folder where they are meant to be
-// typed, and ends at the first that fails.
+// shell runs the commands in order, in the right folder, and stops at the first one that fails.
 func shell(t *testing.T, commands ...string) (output []string, notes string) {
 	t.Helper()
 	cmd := exec.Command("sh", "-eu")
@@ -66,7 +65,7 @@ func shell(t *testing.T, commands ...string) (output []string, notes string) {
 	return strings.Split(strings.TrimSpace(strings.ReplaceAll(stdout.String(), "\r", "")), "\n"), stderr.String()
 }
 
-// members wants an object with these members in the line, and returns it.
+// members expects an object with these members in the line, and returns it.
 func members(t *testing.T, line string, names ...string) map[string]any {
 	t.Helper()
 	object := map[string]any{}
@@ -81,7 +80,7 @@ func members(t *testing.T, line string, names ...string) map[string]any {
 	return object
 }
 
-// Everything that is printed works as it is printed, from top to bottom.
+// All printed commands work as they are, from top to bottom.
 func TestOutOfBandInAShell(t *testing.T) {
 	_, commands := startOutOfBand(t)
 	output, notes := shell(t, commands...)
@@ -117,8 +116,8 @@ func TestOutOfBandInAShell(t *testing.T) {
 	}
 }
 
-// A person who gets no answer presses the up key: another code, the same profile. So
-// does a shell that does it many times at once.
+// A user who gets no response repeats the command: it gets another code for the same profile.
+// So do many repetitions at the same time.
 func TestOutOfBandRetriedInAShell(t *testing.T) {
 	_, commands := startOutOfBand(t)
 	token := slices.IndexFunc(commands, func(command string) bool { return strings.HasPrefix(command, "token=") })
@@ -142,7 +141,7 @@ func TestOutOfBandRetriedInAShell(t *testing.T) {
 	}
 }
 
-// A client that failed leaves no empty PROFILE_JWT behind, for the next one to be asked with.
+// After a failed client, PROFILE_JWT is not set to an empty value.
 func TestOutOfBandExportsNoEmptyToken(t *testing.T) {
 	address, commands := startOutOfBand(t)
 	export := slices.IndexFunc(commands, func(command string) bool { return strings.Contains(command, "export PROFILE_JWT") })
@@ -171,7 +170,7 @@ func TestOutOfBandExportsNoEmptyToken(t *testing.T) {
 	}
 }
 
-// What goes wrong is told, with a status that a script can go by.
+// On an error the client prints it, and a script can check the exit status.
 func TestOutOfBandClientFails(t *testing.T) {
 	address, _ := startOutOfBand(t)
 	for _, c := range []struct {
@@ -196,8 +195,8 @@ func TestOutOfBandClientFails(t *testing.T) {
 	}
 }
 
-// The programs of other sites cannot read a code in a real browser, and neither is it
-// shown, although they know the API key.
+// In a real browser, scripts of other sites cannot read or show a code, even if they know the
+// API key.
 func TestOutOfBandInChromium(t *testing.T) {
 	b, s := newTab(t), newSite(t)
 	address, commands := startOutOfBand(t)

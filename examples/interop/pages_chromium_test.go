@@ -26,14 +26,14 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// update writes the screenshots again. The programs then have the port that they have by
-// default, which can be read on some of the pages.
+// update writes the screenshots again. The programs then use their default port, which is
+// visible on some pages.
 var update = flag.Bool("update", false, "write ../screenshots, with the programs on port 8080")
 
-// axeVersion is that of axe-core, which finds what keeps people from using a page.
+// axeVersion is the version of axe-core, which finds problems with accessibility.
 const axeVersion = "4.14.1"
 
-// axe returns the script of axe-core, from npm or from the time before.
+// axe returns the script of axe-core, from npm or from the cache.
 var axe = sync.OnceValues(func() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -88,14 +88,14 @@ func fetchAxe() ([]byte, error) {
 	}
 }
 
-// gallery is a program whose pages are looked at.
+// gallery is a program whose pages are checked.
 type gallery struct {
 	tab
 	example string
 	issuer  string
 }
 
-// visit starts an example, to be looked at in a new profile.
+// visit starts an example and opens a tab in a new profile.
 func visit(t *testing.T, example string, args ...string) gallery {
 	t.Helper()
 	b := newTab(t)
@@ -105,7 +105,7 @@ func visit(t *testing.T, example string, args ...string) gallery {
 	return gallery{b, example, start(t, example, args...)}
 }
 
-// next has the rest of the visit in another tab.
+// next continues in another tab.
 func (g gallery) next() gallery {
 	g.t.Helper()
 	g.tab = g.another()
@@ -115,13 +115,13 @@ func (g gallery) next() gallery {
 // at is the address of the example under another host.
 func (g gallery) at(host string) string { return strings.Replace(g.issuer, "127.0.0.1", host, 1) }
 
-// windows are a desk and a phone.
+// windows are a desktop and a phone.
 var windows = []struct {
 	name          string
 	width, height int64
 }{{"desk", 1000, 700}, {"phone", 390, 700}}
 
-// looks checks the page that the tab shows. If shot is there, it is the name of the pictures.
+// looks checks the page in the tab. shot, if given, is the name of the screenshots.
 func (g gallery) looks(title string, shot ...string) {
 	g.t.Helper()
 	g.do(chromedp.WaitVisible(chromedp.CSS("h1")))
@@ -144,7 +144,7 @@ func (g gallery) looks(title string, shot ...string) {
 	for _, window := range windows {
 		g.do(chromedp.EmulateViewport(window.width, window.height))
 		if wide := g.evaluate(`Promise.resolve(document.documentElement.scrollWidth > innerWidth ? "yes" : "")`); wide != "" {
-			g.t.Errorf("on a %s one has to scroll sideways: the page is %s", window.name, g.page())
+			g.t.Errorf("on a %s the page is too wide: the page is %s", window.name, g.page())
 		}
 		for _, name := range shot {
 			g.takePicture(name + "-" + window.name)
@@ -153,7 +153,7 @@ func (g gallery) looks(title string, shot ...string) {
 	g.do(chromedp.EmulateViewport(windows[0].width, windows[0].height))
 }
 
-// isAccessible has axe-core look at the page, light and dark.
+// isAccessible checks the page with axe-core, light and dark.
 func (g gallery) isAccessible() {
 	g.t.Helper()
 	script, err := axe()
@@ -205,8 +205,8 @@ func (g gallery) takePicture(name string) {
 	}
 }
 
-// reduce keeps the 256 colours that are there most, for a smaller file. It returns how many
-// there were.
+// reduce keeps the 256 most frequent colours, for a smaller file. It returns the number of
+// colours before.
 func reduce(picture image.Image) (small image.Image, colors int) {
 	pixels := map[color.Color]int{}
 	bounds := picture.Bounds()
@@ -456,7 +456,7 @@ func lookAtReplicas(t *testing.T) {
 	g.open(g.issuer + "/authorize?client_id=nobody")
 	g.looks("Sign-in cannot continue")
 	g.open(g.issuer + "/callback?state=made-up")
-	g.looks("This answer is not taken")
+	g.looks("This response was not accepted")
 	g.open(g.issuer + "/nowhere")
 	g.looks("There is no such page")
 	g.open(g.issuer + "/sign-out")

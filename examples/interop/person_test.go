@@ -7,14 +7,14 @@ import (
 	"github.com/usher-auth/usher/authorize/authorizetest"
 )
 
-// person is alice with a browser without scripts, which knows the provider's site
-// only: it stops where it would go on to a client.
+// person is alice with a browser without scripts. The browser can reach only the provider, so
+// it stops at a redirect to a client.
 type person struct {
 	t       *testing.T
 	browser *authorizetest.Browser
 	logins  int  // how often she was asked for her password
 	asked   int  // how often she was asked for consent
-	denies  bool // what she answers then
+	denies  bool // her answer on the consent page
 }
 
 func newPerson(t *testing.T, issuer string) *person {
@@ -32,8 +32,8 @@ func (p *person) open(target string) *authorizetest.Page {
 	return page
 }
 
-// answer opens an authorization URL and does what the pages ask for, until the
-// provider sends the browser to a client. It returns where to.
+// answer opens an authorization URL and completes the pages, until the provider redirects the
+// browser to a client. It returns the URL of the redirect.
 func (p *person) answer(target string) *url.URL {
 	p.t.Helper()
 	page := p.open(target)

@@ -51,8 +51,8 @@ func build(t *testing.T, name string) string {
 	return binary
 }
 
-// start starts an example program on a free port and returns the address that it
-// prints. The program ends with the test; what it wrote is shown if the test fails.
+// start starts an example program on a free port and returns the address that it prints. The
+// program ends with the test. If the test fails, its output is shown.
 func start(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(build(t, name), append([]string{"-addr", "127.0.0.1:0"}, args...)...)
@@ -94,7 +94,7 @@ func start(t *testing.T, name string, args ...string) string {
 	return url
 }
 
-// config is the provider's file, as far as it is used here.
+// config is the part of the provider's file that the tests use.
 type config struct {
 	Issuer  string   `json:"issuer,omitempty"`
 	Clients []client `json:"clients"`

@@ -14,8 +14,7 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// Adapters for the sessions of others, each with a login page of the kind that its users
-// have.
+// Adapters for third-party session libraries, each with a typical login page.
 func TestSessionsOfOthers(t *testing.T) {
 	manager := scs.New()
 	// region scs

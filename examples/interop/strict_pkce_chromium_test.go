@@ -46,7 +46,7 @@ func TestStrictPKCEInChromium(t *testing.T) {
 		t.Errorf("the client is at %s, want no code in the address", at)
 	}
 
-	// So it says when the page is loaded again, until the user signs out.
+	// The page says so after a reload too, until the user signs out.
 	b.open(client)
 	if text := b.text(".note"); !strings.Contains(text, "Signed in as alice") {
 		t.Errorf("loaded again, the client says:\n%s", text)
@@ -57,13 +57,13 @@ func TestStrictPKCEInChromium(t *testing.T) {
 		t.Errorf("after the user has signed out, the client says:\n%s", text)
 	}
 
-	// The session cookie is there now: no second login.
+	// Now there is a session cookie, so there is no second login.
 	b.click("#sign-in")
 	b.decide("allow")
 	b.text(".note")
 }
 
-// TestStrictPKCELeavesSomethingOutInChromium sends what is not whole, time after time.
+// TestStrictPKCELeavesSomethingOutInChromium sends requests without a parameter.
 func TestStrictPKCELeavesSomethingOutInChromium(t *testing.T) {
 	b := newTab(t)
 	_, client := startStrict(t)
@@ -109,8 +109,8 @@ func TestStrictPKCEDenialInChromium(t *testing.T) {
 	}
 }
 
-// TestStrictPKCEForgedAnswerInChromium brings the client an answer that it did not
-// ask for, as another site could.
+// TestStrictPKCEForgedAnswerInChromium sends the client a response to no request, as another
+// site could.
 func TestStrictPKCEForgedAnswerInChromium(t *testing.T) {
 	b := newTab(t)
 	issuer, client := startStrict(t)
@@ -120,7 +120,7 @@ func TestStrictPKCEForgedAnswerInChromium(t *testing.T) {
 	}
 }
 
-// TestStrictPKCEScriptsInChromium has scripts call what is not meant for them.
+// TestStrictPKCEScriptsInChromium calls the endpoints from scripts that may not use them.
 func TestStrictPKCEScriptsInChromium(t *testing.T) {
 	b, s := newTab(t), newSite(t)
 	issuer, client := startStrict(t)
@@ -146,7 +146,7 @@ func TestStrictPKCEScriptsInChromium(t *testing.T) {
 	}
 }
 
-// evaluate returns the text that a script has for a result, once it is there.
+// evaluate waits for the result of a script and returns its text.
 func (b tab) evaluate(script string) string {
 	b.t.Helper()
 	text, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](script, chromedp.EvalAwaitPromise))

@@ -10,7 +10,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// tenants is the program, both of its processes.
+// tenants is the program with both of its processes.
 type tenants struct{ desk, app, port string }
 
 func startTenants(t *testing.T) tenants {
@@ -33,7 +33,7 @@ func (b tab) try(on tenants, tenant, name string) {
 	b.click(`a[href="` + link(tenant, name) + `"]`)
 }
 
-// atTenantsLogin checks whose login page it is, and in which process.
+// atTenantsLogin checks the tenant and the process of the login page.
 func (b tab) atTenantsLogin(on tenants, tenant, says string) {
 	b.t.Helper()
 	if text := b.text("input[name=password]"); !strings.Contains(text, says) {
@@ -63,8 +63,8 @@ var theTenants = []struct{ name, title, login string }{
 	{"initech", "Initech", "with the introspection handler of the endpoint"},
 }
 
-// TestTenantsInChromium signs in at each tenant in one browser: none of them knows
-// the sign-ins of the others.
+// TestTenantsInChromium signs in at each tenant in one browser. No tenant knows the sign-ins at
+// the others.
 func TestTenantsInChromium(t *testing.T) {
 	b := newTab(t)
 	on := startTenants(t)
@@ -88,7 +88,7 @@ func TestTenantsInChromium(t *testing.T) {
 		b.decide("deny")
 		b.answered(on, "access_denied from "+tenant.title)
 	}
-	// What the browser has for a tenant it sends to this tenant alone.
+	// The browser sends the cookies of a tenant only to this tenant.
 	for _, tenant := range theTenants {
 		home := "http://" + tenant.name + ".localhost:" + on.port + "/"
 		b.open(home)
@@ -113,8 +113,8 @@ func TestTenantsInChromium(t *testing.T) {
 	b.answered(on, "You are alice of Initech")
 }
 
-// TestTenantsStaysInChromium tries one thing after the other at the last tenant of the
-// page, through a login page in another process too: its list stays open and in sight.
+// TestTenantsStaysInChromium follows several links of the last tenant on the page, also through
+// a login page in another process. The tenant's list stays open and visible.
 func TestTenantsStaysInChromium(t *testing.T) {
 	b := newTab(t)
 	on := startTenants(t)
@@ -178,7 +178,7 @@ func TestTenantsErrorsInChromium(t *testing.T) {
 	}
 }
 
-// TestTenantsOperatorInChromium switches at the desk what the application shows.
+// TestTenantsOperatorInChromium uses the operator's page, and the application shows the effect.
 func TestTenantsOperatorInChromium(t *testing.T) {
 	b := newTab(t)
 	on := startTenants(t)
@@ -200,7 +200,7 @@ func TestTenantsOperatorInChromium(t *testing.T) {
 	b.try(on, "globex", "sign-in")
 	b.answered(on, "You are alice of Globex")
 
-	// The keys change while two logins wait, in this process and in the other.
+	// The keys change while two logins wait, one in each process.
 	for _, tenant := range theTenants {
 		b.try(on, tenant.name, "again")
 		b.text("input[name=password]")

@@ -15,19 +15,19 @@ type apiKeys map[string][sha256.Size]byte
 
 func hash(secret string) [sha256.Size]byte { return sha256.Sum256([]byte(secret)) }
 
-// call is what is known of one request beside the request itself.
+// call is the state of one HTTP request.
 type call struct {
-	client  string             // whose API key came with it
-	request *authorize.Request // nil until it has proven valid
+	client  string             // the client of its API key
+	request *authorize.Request // nil until it was found valid
 }
 
 type callKey struct{}
 
-// callOf panics outside of required: nothing may be answered there.
+// callOf panics if required did not run: no request may be handled then.
 func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 
-// required answers 401 to whoever has no API key. What the key's client may ask for is
-// for next to say.
+// required responds with 401 if there is no valid API key. It does not check what the
+// client may request; next does.
 func (k apiKeys) required(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		client := k.client(r.Header.Values("x-api-key"))
@@ -44,8 +44,8 @@ func (k apiKeys) required(next http.Handler) http.Handler {
 	})
 }
 
-// client returns whose key it is, or nothing. Every key is compared, and by its hash, so
-// that the time it takes says nothing about any of them.
+// client returns the client of the key, or an empty string. It compares the hashes of all
+// keys, so that the time does not depend on the keys.
 func (k apiKeys) client(values []string) (found string) {
 	if len(values) != 1 {
 		return ""

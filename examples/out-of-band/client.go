@@ -17,17 +17,17 @@ import (
 	"github.com/usher-auth/usher/pkce"
 )
 
-// maxAnswer bounds what is read of an answer.
+// maxAnswer is the most bytes that are read of a response.
 const maxAnswer = 64 << 10
 
 // client is the program that wants a token.
 type client struct {
 	issuer string
 	key    string // the API key
-	token  string // the JWT of the user; empty: there is none yet
+	token  string // the JWT of the user, empty if there is none yet
 }
 
-// run gets a code and exchanges it for a JWT. It says whose to notes.
+// run gets a code and exchanges it for a JWT. It writes the profile of the JWT to notes.
 func (c client) run(ctx context.Context, notes io.Writer) (token string, err error) {
 	switch {
 	case c.key == "":
@@ -48,9 +48,9 @@ func (c client) run(ctx context.Context, notes io.Writer) (token string, err err
 	if err := c.call(ctx, http.MethodGet, "/oauth/authorize?"+query.Encode(), "", &granted); err != nil {
 		return "", err
 	}
-	// The answer to another request, or from another server, is not to be used.
+	// The client must not use a response to another request or from another server.
 	if granted.State != state || granted.Iss != c.issuer || granted.Code == "" {
-		return "", errors.New("the answer is not to what was asked")
+		return "", errors.New("the response is not for this request")
 	}
 	form := url.Values{
 		"grant_type":    {"authorization_code"},
@@ -67,7 +67,7 @@ func (c client) run(ctx context.Context, notes io.Writer) (token string, err err
 		return "", err
 	}
 	if exchanged.Token == "" {
-		return "", errors.New("the answer has no token")
+		return "", errors.New("the response has no token")
 	}
 	which := "a new profile"
 	if c.token != "" {
@@ -77,13 +77,13 @@ func (c client) run(ctx context.Context, notes io.Writer) (token string, err err
 	return exchanged.Token, nil
 }
 
-// oneHop follows no redirect: the keys are for this server alone.
+// oneHop follows no redirects, because the keys are only for this server.
 var oneHop = &http.Client{
 	Timeout:       10 * time.Second,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-// call sends one request and reads the JSON of the answer.
+// call sends one request and reads the JSON of the response.
 func (c client) call(ctx context.Context, method, path, form string, into any) error {
 	request, err := http.NewRequestWithContext(ctx, method, c.issuer+path, strings.NewReader(form))
 	if err != nil {
@@ -106,7 +106,7 @@ func (c client) call(ctx context.Context, method, path, form string, into any) e
 	}
 	if kind, _, err := mime.ParseMediaType(response.Header.Get("Content-Type")); err != nil ||
 		kind != "application/json" {
-		return fmt.Errorf("%s: the answer is not JSON", response.Status)
+		return fmt.Errorf("%s: the response is not JSON", response.Status)
 	}
 	if response.StatusCode != http.StatusOK {
 		var refused struct {

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// maxToken bounds what is decoded at all.
+// maxToken is the longest token that is decoded, in bytes.
 const maxToken = 4096
 
-// claims are all that a token says (RFC 9068 §2.2).
+// claims are all claims of a token (RFC 9068 §2.2).
 type claims struct {
 	Issuer   string `json:"iss"`
 	Subject  string `json:"sub"`
@@ -27,16 +27,16 @@ type claims struct {
 	ID       string `json:"jti"`
 }
 
-// tokens makes and checks the JWTs of users. Nobody else makes any, so a good one looks
-// exactly like those made here: there is one header for each key, and one way to write
-// the claims.
+// tokens makes and checks the JWTs of users. Only this server makes them, so a valid one
+// looks exactly like those made here: there is one header for each key, and one way to
+// write the claims.
 type tokens struct {
 	issuer, audience string
 	now              func() time.Time
 	keys             []signingKey // the first signs, all verify
 }
 
-// signingKey is good for EdDSA and nothing else: the header that says so belongs to it.
+// signingKey is only for EdDSA. The header that says so belongs to the key.
 type signingKey struct {
 	header  string
 	private ed25519.PrivateKey
@@ -70,17 +70,17 @@ func (k signingKey) sign(body []byte) string {
 	return signed + "." + encode(ed25519.Sign(k.private, []byte(signed)))
 }
 
-// verify returns what a token says, if it is one of ours and still good.
+// verify returns the claims of a token, if this server made it and it has not expired.
 func (t *tokens) verify(token string) (claims, error) {
 	header, rest, _ := strings.Cut(token, ".")
 	payload, signature, _ := strings.Cut(rest, ".")
 	for _, key := range t.keys {
-		// Equal as a whole, the header has no other alg, no crit and nothing twice.
+		// The whole header is equal, so it has no other alg, no crit and no duplicates.
 		if len(token) <= maxToken && header == key.header {
 			return t.read(key, payload, signature)
 		}
 	}
-	return claims{}, errors.New("the header is none that is written here")
+	return claims{}, errors.New("the header is not one of this server")
 }
 
 func (t *tokens) read(key signingKey, payload, signature string) (claims, error) {
@@ -96,9 +96,9 @@ func (t *tokens) read(key signingKey, payload, signature string) (claims, error)
 	if err := json.Unmarshal(body, &c); err != nil {
 		return claims{}, err
 	}
-	// Nothing is missing, there twice or spelled in another way.
+	// So no claim is missing, repeated or written in another way.
 	if again, err := json.Marshal(c); err != nil || !bytes.Equal(again, body) {
-		return claims{}, errors.New("the claims are not written as they are here")
+		return claims{}, errors.New("the claims are not written as this server writes them")
 	}
 	now := t.now().Unix()
 	switch {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// forger makes tokens that are good but for one thing.
+// forger makes tokens with one error each.
 type forger struct {
 	site    *site
 	key     signingKey
@@ -28,7 +28,7 @@ func newForger(t *testing.T) *forger {
 	return f
 }
 
-// with changes the text of the claims and signs it with the server's key.
+// with changes the text of the claims and signs them with the server's key.
 func (f *forger) with(old, new string) string {
 	f.site.t.Helper()
 	body := f.claims()
@@ -79,7 +79,7 @@ func (f *forger) bySecret() string {
 	return signed + "." + encode(mac.Sum(nil))
 }
 
-// bad are tokens that nobody may be taken for, by what is wrong with each.
+// bad are invalid tokens, each by its error.
 func (f *forger) bad() map[string]string {
 	_, stranger, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -124,7 +124,7 @@ func (f *forger) bad() map[string]string {
 	return bad
 }
 
-// badClaims are signed by the server's own key all the same.
+// badClaims are tokens with wrong claims and a valid signature.
 func (f *forger) badClaims() map[string]string {
 	issued, expires := number(f.claims(), "iat"), number(f.claims(), "exp")
 	return map[string]string{
@@ -168,7 +168,7 @@ func testBadTokens(t *testing.T) {
 	if again := f.with("{", "{"); again != f.good {
 		t.Fatalf("the forger cannot write %s", f.good)
 	}
-	elsewhere := []string{"another profile", "another client"} // for whoAsks to say
+	elsewhere := []string{"another profile", "another client"} // whoAsks refuses these
 	for rule := range f.bad() {
 		t.Run(rule, func(t *testing.T) {
 			f := newForger(t)
@@ -195,7 +195,7 @@ func testBadTokens(t *testing.T) {
 	})
 }
 
-// nobody wants that the headers lead to nobody, and that the good token still does.
+// nobody checks that the headers sign nobody in, and that the valid token still works.
 func (f *forger) nobody(headers ...string) {
 	f.site.t.Helper()
 	a := f.site.get(params("state=fresh"), headers...)

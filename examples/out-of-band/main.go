@@ -1,18 +1,18 @@
-// Command out-of-band is an authorization endpoint for programs that run in no browser:
-// they read the code in the body of the response, as JSON, and exchange it for a JWT
-// that names a profile. Whoever comes without such a JWT gets a new profile.
+// Command out-of-band is an authorization endpoint for programs without a browser. They
+// read the code from the body of the response, as JSON, and exchange it for a JWT that
+// names a profile. A request without such a JWT gets a new profile.
 //
 // The files, in the order in which a request passes through them:
 //
 //	client.go    the command-line client, -client
-//	apikey.go    which application calls
+//	apikey.go    the API keys of clients
 //	main.go      the endpoint
-//	rules.go     what is refused beside what the protocol refuses, and how
-//	profiles.go  who the user is: the profile of the JWT, or a new one
+//	rules.go     additional rules for requests, and errors as JSON
+//	profiles.go  the user: the profile of the JWT, or a new one
 //	token.go     the token endpoint
-//	refresh.go   refresh tokens, so that nobody has to come back for a profile
+//	refresh.go   refresh tokens, so that a client need not use the endpoint again
 //	jwt.go       how JWTs are made and checked
-//	shell.go     what to type, printed at the start
+//	shell.go     the commands that are printed at the start
 package main
 
 import (
@@ -31,7 +31,7 @@ import (
 	"github.com/usher-auth/usher/authorize"
 )
 
-// clients are two applications. Requests have no scope, so each has one by default.
+// clients are two applications. Requests have no scope, so each client has a default one.
 var clients = []authorize.Client{
 	{
 		ID: "cli", Name: "Command-line client", Public: true,
@@ -40,16 +40,16 @@ var clients = []authorize.Client{
 	},
 	{
 		ID: "website", Name: "A website's server",
-		RedirectURIs: []string{"https://website.example/callback"}, // redirected to as ever
+		RedirectURIs: []string{"https://website.example/callback"}, // gets redirects as usual
 		Scopes:       []string{"profile"}, DefaultScopes: []string{"profile"},
 	},
 }
 
-// keys are for this demonstration. Real ones are random, and nobody has them in clear.
+// keys are for this demonstration. Real keys are random, and only their hashes are stored.
 var keys = apiKeys{"cli": hash("demo-key-of-cli"), "website": hash("demo-key-of-website")}
 
-// required are the parameters of every request. The method is S256 and the response type is
-// code in any case.
+// required are the parameters of every request. In any case, the method has to be S256 and
+// the response type code.
 var required = []string{
 	"redirect_uri", "response_type", "client_id", "state", "code_challenge", "code_challenge_method",
 }
@@ -86,7 +86,7 @@ func (s *server) config() authorize.Config {
 		Clients:      memory,
 		Codes:        memory,
 		Sessions:     authorize.SessionFunc(s.whoAsks),
-		Login:        authorize.LoginURL("/"), // where a redirect can lead; programs read login_required
+		Login:        authorize.LoginURL("/"), // for clients that are redirected; out of band it is login_required
 		Require:      required,
 		CheckRequest: ownRules,
 		ErrorPage:    refuse,
@@ -108,7 +108,7 @@ func (s *server) routes() http.Handler {
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
 	issuer := flag.String("client", "",
-		"be the client of the server at this URL, with the keys in API_KEY and PROFILE_JWT, and print the JWT")
+		"run as the client of the server at this URL, with API_KEY and PROFILE_JWT, and print the JWT")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(flag.CommandLine.Output(), "out-of-band: %q is not expected\n", flag.Arg(0))

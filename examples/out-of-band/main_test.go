@@ -27,7 +27,7 @@ func writeObject(w http.ResponseWriter, status int, object map[string]any) {
 	json.NewEncoder(w).Encode(object)
 }
 
-// A client that has an address is redirected to it, and nothing is JSON.
+// A client with a redirect URI gets a redirect and no JSON.
 func TestAClientWithAnAddressIsRedirected(t *testing.T) {
 	type request struct {
 		params  url.Values
@@ -91,20 +91,20 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// Pages of other sites, and browsers that are sent here, get nothing.
+// Pages of other sites, and browsers that open the endpoint, get no code.
 func TestBrowsersAreGivenNothing(t *testing.T) {
 	inSites(t, map[string][]string{
 		"a link on another site": {"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"},
 		"a script that calls":    {"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors", "Origin: https://attacker.example"},
 	}, func(s *site, headers []string) {
-		// As browsers send it, without the key; and as if one could be made to add it.
+		// Browsers send no key. The other request has one, as if a browser could send it.
 		s.refused(s.get(params(), append(headers, noKey)...), http.StatusUnauthorized, "invalid_client")
 		s.refused(s.get(params(), headers...), 400, "invalid_request")
 		s.refused(s.send("POST", path, params().Encode(), headers...), 400, "invalid_request")
 	})
 }
 
-// A browser asks first whether it may send the key, and is not told that it may.
+// A browser asks by CORS whether it may send the key. It may not.
 func TestAPreflightIsRefused(t *testing.T) {
 	s := newSite(t)
 	preflight := []string{
@@ -114,7 +114,7 @@ func TestAPreflightIsRefused(t *testing.T) {
 	s.refused(s.send("OPTIONS", path+"?"+params().Encode(), "", preflight...), 405, "invalid_request")
 }
 
-// A cookie of a user is nothing that counts.
+// Cookies have no effect.
 func TestCookiesAreNobody(t *testing.T) {
 	s := newSite(t)
 	token, profile := s.token(s.code(params("state=1")))
@@ -175,7 +175,7 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// What is not the answer to its own request, the client does not use.
+// The client does not use a response that is not for its request.
 func TestTheClientDoubtsAnswers(t *testing.T) {
 	good := func(r *http.Request) map[string]any {
 		return map[string]any{"code": "c", "state": r.FormValue("state"), "iss": "http://" + r.Host}
@@ -233,7 +233,7 @@ func TestTheClientDoubtsAnswers(t *testing.T) {
 	})
 }
 
-// What is printed is what opens at the address, with a request of its own each time.
+// The server's address shows the printed commands, with a new request each time.
 func TestHowTo(t *testing.T) {
 	s := newSite(t)
 	first, second := s.send("GET", "/", "", noKey), s.send("GET", "/", "", noKey)

@@ -17,9 +17,9 @@ import (
 // profileHeader is where a client sends the JWT of its user.
 const profileHeader = "x-profile-jwt"
 
-// whoAsks is the SessionStore. The endpoint asks it once a request has proven valid, so
-// that nothing else makes a profile. A token that is not good is nobody's, and never a
-// reason to make one: the user would lose the profile that there is.
+// whoAsks is the SessionStore. The endpoint calls it only for valid requests, so that others
+// make no profile. An invalid token signs nobody in and never makes a new profile: the user
+// would lose the old one.
 func (s *server) whoAsks(r *http.Request) (*session.Session, error) {
 	asked := callOf(r.Context()).request
 	id, sent := "", r.Header.Values(profileHeader)
@@ -30,7 +30,7 @@ func (s *server) whoAsks(r *http.Request) (*session.Session, error) {
 			return nil, err
 		}
 	case 1:
-		// A token that one client has is worth nothing to the others.
+		// A token works only for its own client.
 		c, err := s.tokens.verify(sent[0])
 		if err != nil || c.ClientID != asked.ClientID || !s.profiles.keep(c.Subject) {
 			return nil, nil
@@ -43,24 +43,23 @@ func (s *server) whoAsks(r *http.Request) (*session.Session, error) {
 }
 
 const (
-	maxProfiles = 10_000 // of one client, whose key is in every copy of it
+	maxProfiles = 10_000 // for each client: its key is in every copy of the program
 
-	// retryWindow is how long a request that comes again gets the profile that it got.
+	// retryWindow is how long a repeated request gets the same profile.
 	retryWindow = 10 * time.Minute
 
-	// profileLifetime reaches to the end of the last refresh token that a code for the
-	// profile can lead to.
+	// profileLifetime is the time until the refresh token of a new code has expired.
 	profileLifetime = codeLifetime + refreshLifetime
 )
 
-// profiles are in memory here, and forgotten when no token can lead to them any more. A
-// database keeps them for good, with a unique index on the request for what made is.
+// profiles are in memory here, and are deleted when no token can refer to them any more. A
+// database would keep them, with a unique index on the request in place of made.
 type profiles struct {
 	now func() time.Time
 	max int
 
 	mu     sync.Mutex
-	forgot time.Time                  // when that was last done
+	forgot time.Time                  // the last time forget ran
 	all    map[string]profile         // by id
 	count  map[string]int             // by client
 	made   map[[sha256.Size]byte]made // by request
@@ -86,10 +85,10 @@ func newProfiles(now func() time.Time) *profiles {
 	}
 }
 
-// create makes the profile of a request, once: a client that has not got its answer
-// sends the same request again, maybe before the first one is through. Each gets a code
-// of its own, because a code works once, and all codes are of the same profile. What
-// makes that safe is the challenge: who has not made the request cannot redeem them.
+// create makes the profile of a request, once. A client that got no response sends the same
+// request again, perhaps before the first one is complete. Each request gets its own code,
+// because a code works once, and all codes are for the same profile. This is safe because of
+// the challenge: only the client that made the request can redeem them.
 func (p *profiles) create(r *authorize.Request) (id string, err error) {
 	request := hash(fmt.Sprintf("%q %q %q", r.ClientID, r.State, r.CodeChallenge))
 	p.mu.Lock()
@@ -109,7 +108,7 @@ func (p *profiles) create(r *authorize.Request) (id string, err error) {
 	return id, nil
 }
 
-// put keeps a profile for as long as a token can lead to it that is asked for now.
+// put keeps a profile until the tokens of a request made now have expired.
 func (p *profiles) put(id, client string) {
 	if _, there := p.all[id]; !there {
 		p.count[client]++
@@ -117,7 +116,7 @@ func (p *profiles) put(id, client string) {
 	p.all[id] = profile{client, p.now().Add(profileLifetime)}
 }
 
-// forget drops what is over, and looks for it once a second at most.
+// forget deletes what has expired, at most once a second.
 func (p *profiles) forget(now time.Time) {
 	if now.Sub(p.forgot).Abs() < time.Second {
 		return
@@ -132,7 +131,7 @@ func (p *profiles) forget(now time.Time) {
 	}
 }
 
-// keep reports whether there is such a profile, and keeps it for the next token.
+// keep reports whether the profile exists, and keeps it for the next token.
 func (p *profiles) keep(id string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -48,7 +48,7 @@ func TestOneProfileForEachRequest(t *testing.T) {
 	}
 }
 
-// What makes a request the same: client, state and challenge, and nothing else.
+// Requests with the same client, state and challenge are the same.
 func TestTheSameRequest(t *testing.T) {
 	type again struct {
 		ask  func(s *site) answer
@@ -86,7 +86,7 @@ func TestProfilesAreBounded(t *testing.T) {
 	s.unreadable(full)
 	s.profiles(2)
 	s.code(params("state=2"))                          // a retry needs no room
-	s.code(params("state=4"), "x-profile-jwt: "+first) // neither does a token
+	s.code(params("state=4"), "x-profile-jwt: "+first) // a token needs none either
 	s.now = s.now.Add(profileLifetime - time.Second)
 	if a := s.get(params("state=5")); a.status != http.StatusServiceUnavailable {
 		t.Errorf("one that a token can still lead to gave way: status %d, %s", a.status, a.body)
@@ -100,7 +100,7 @@ func TestProfilesAreBounded(t *testing.T) {
 	}
 }
 
-// A profile lasts as long as a token can lead to it, the latest possible one included.
+// A profile lasts until the last possible token for it has expired.
 func TestProfilesLastAsLongAsTheirTokens(t *testing.T) {
 	inSites(t, map[string]func(s *site) (code string){
 		"of a new one": func(s *site) string { return s.code(params()) },
@@ -133,7 +133,7 @@ func TestProfilesLastAsLongAsTheirTokens(t *testing.T) {
 	})
 }
 
-// A request that fails when its profile is there already finds it again.
+// If a request fails after its profile was made, a retry gets this profile.
 func TestARetryAfterAFailureHasTheSameProfile(t *testing.T) {
 	s := newSite(t)
 	config := s.server.config()
@@ -153,7 +153,7 @@ func TestARetryAfterAFailureHasTheSameProfile(t *testing.T) {
 	s.profiles(1)
 }
 
-// full is a store of codes that may be full.
+// full is a store of codes that can be set to be full.
 type full struct {
 	authorize.CodeStore
 	full bool

@@ -11,9 +11,8 @@ import (
 	"github.com/usher-auth/usher/pkce"
 )
 
-// The tests of this file go through the description of the endpoint from top to bottom:
-// one subtest for each sentence that says what the endpoint does. A sentence that is
-// there twice has one.
+// The tests of this file follow the description of the endpoint from top to bottom, with one
+// subtest for each statement about the endpoint. A repeated statement has only one.
 
 func TestReferenceSummary(t *testing.T) {
 	t.Run("it starts the way to a JWT", func(t *testing.T) {
@@ -82,7 +81,7 @@ func TestReferenceSummary(t *testing.T) {
 		}
 		s.profiles(2)
 	})
-	t.Run("there is no need to, where there is a token already", func(t *testing.T) {
+	t.Run("a request with a token creates none", func(t *testing.T) {
 		s := newSite(t)
 		token, profile := s.token(s.code(params("state=1")))
 		_, again := s.token(s.code(params("state=2"), "x-profile-jwt: "+token))
@@ -99,7 +98,7 @@ func TestReferenceSummary(t *testing.T) {
 			t.Errorf("status %d, %s", a.status, a.body)
 		}
 	})
-	t.Run("base64url is that of RFC 7636, appendix A", func(t *testing.T) {
+	t.Run("base64url is as in RFC 7636, appendix A", func(t *testing.T) {
 		challenge := pkce.Challenge(verifier)
 		inSites(t, map[string]string{
 			"with padding":           challenge + "=",
@@ -112,7 +111,7 @@ func TestReferenceSummary(t *testing.T) {
 	})
 }
 
-// testCompliance looks at what RFC 6749 wants of every endpoint and nothing else here.
+// testCompliance tests the rules of RFC 6749 for all endpoints that no other test has.
 func testCompliance(t *testing.T) {
 	s := newSite(t)
 	s.refused(s.send("GET", path+"?"+params().Encode()+"&state=b", ""), 400, "invalid_request") // a parameter comes twice
@@ -154,7 +153,7 @@ func TestReferenceSecurity(t *testing.T) {
 			if got := a.header.Get("WWW-Authenticate"); got != `APIKey header="x-api-key"` {
 				s.t.Errorf("WWW-Authenticate is %q", got)
 			}
-			// Without one nobody learns what else is wrong.
+			// Without a key, the response does not tell what else is wrong.
 			s.refused(s.get(params("client_id=nobody"), headers...), http.StatusUnauthorized, "invalid_client")
 			s.refused(s.send("OPTIONS", path, "", headers...), http.StatusUnauthorized, "invalid_client")
 		})
@@ -174,7 +173,7 @@ func TestReferenceSecurity(t *testing.T) {
 		}
 		s.profiles(1)
 	})
-	t.Run("one that is not good is an error and no new profile", testBadTokens)
+	t.Run("an invalid one is an error and makes no new profile", testBadTokens)
 }
 
 func TestReferenceParameters(t *testing.T) {
@@ -188,7 +187,7 @@ func TestReferenceParameters(t *testing.T) {
 			s.refused(s.send("POST", path+"?"+name+"="+params().Get(name), params("-"+name).Encode()), 400, "invalid_request")
 		})
 	}
-	t.Run("no other is", func(t *testing.T) {
+	t.Run("no other parameter is required", func(t *testing.T) {
 		if len(params()) != 6 {
 			t.Fatalf("the request has %v", params())
 		}
@@ -199,7 +198,7 @@ func TestReferenceParameters(t *testing.T) {
 			t.Errorf("the scope is %q, %v", c.Scope, err)
 		}
 	})
-	t.Run("others that would change the answer are refused", func(t *testing.T) {
+	t.Run("other parameters that would change the response are refused", func(t *testing.T) {
 		inSites(t, byThemselves(
 			"response_mode=query", "response_mode=form_post", "response_mode=fragment", "prompt=login", "prompt=none", "prompt=consent",
 			"prompt=select_account", "prompt=create", "max_age=0", "max_age=3600", `claims={"id_token":{"sub":{"value":"x"}}}`,
@@ -214,7 +213,7 @@ func TestReferenceParameters(t *testing.T) {
 			s.profiles(0)
 		})
 	})
-	t.Run("client_id is one that was given out", func(t *testing.T) {
+	t.Run("client_id has to be known", func(t *testing.T) {
 		inSites(t, map[string]string{
 			"unknown": "nobody", "in capitals": "CLI", "a space behind it": "cli ", "NUL behind it": "cli\x00", "long": strings.Repeat("c", 3000),
 		}, func(s *site, id string) {
@@ -262,7 +261,7 @@ func TestReferenceResponses(t *testing.T) {
 		_, err := ask(t, func(w http.ResponseWriter, r *http.Request) {
 			writeObject(w, 200, map[string]any{"code": "c", "state": "another", "iss": "http://" + r.Host})
 		})
-		if err == nil || !strings.Contains(err.Error(), "not to what was asked") {
+		if err == nil || !strings.Contains(err.Error(), "not for this request") {
 			t.Errorf("the client says %v", err)
 		}
 	})
@@ -273,8 +272,8 @@ func TestReferenceResponses(t *testing.T) {
 		s.refused(s.send("POST", path, params("-state").Encode()), 400, "invalid_request")
 	})
 	t.Run("the code of the error is one of RFC 6749 §4.1", func(t *testing.T) {
-		// Those of §4.1.2.1, and invalid_client of §5.2. A user whose token is not good
-		// is login_required, which RFC 6749 has no word for.
+		// These are the codes of §4.1.2.1, and invalid_client of §5.2. An invalid token of a
+		// user is login_required, for which RFC 6749 has no code.
 		known := []string{
 			"invalid_request", "unauthorized_client", "access_denied", "unsupported_response_type",
 			"invalid_scope", "server_error", "temporarily_unavailable", "invalid_client",
@@ -307,7 +306,7 @@ func TestReferenceResponses(t *testing.T) {
 	})
 }
 
-// ask runs the command-line client against a server that answers as it likes.
+// ask runs the command-line client with a test server.
 func ask(t *testing.T, answer http.HandlerFunc) (token string, err error) {
 	t.Helper()
 	c := client{issuer: serve(t, answer), key: "demo-key-of-cli"}

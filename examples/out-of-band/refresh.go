@@ -15,41 +15,40 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// refreshTokens are what a client gets a new JWT with, so that it need not go to the
-// authorization endpoint again. Each works once and for its client alone; with the JWT
-// comes the next one. All that came one after the other from one code are a family: who
-// sends one a second time, or a code a second time, ends it, because one of the two who
-// sent it is a thief (RFC 9700 §4.14.2).
+// refreshTokens give a client a new JWT without the authorization endpoint. Each token works
+// once and only for its client; the response has the next one. All tokens that follow from
+// one code are a family. If a token or a code is sent a second time, the whole family is
+// revoked, because one of the two senders is a thief (RFC 9700 §4.14.2).
 //
-// A client that has not got the answer therefore sends the JWT that it has to the
-// authorization endpoint, and not the same token again.
+// So a client that got no response must not send the same token again. It sends its old JWT
+// to the authorization endpoint.
 type refreshTokens struct {
 	now func() time.Time
 	max int
-	key []byte // proves that a token is one of these; new with each process
+	key []byte // proves that a token is genuine; new in each process
 
 	mu       sync.Mutex
 	families map[string]*family // by the hash of the code
 }
 
-// family is kept until its last token expires. A database keeps it there, and changes
-// the number in the same transaction in which it looks at it.
+// family is kept until its last token expires. In a database, one transaction has to read
+// and to change the number.
 type family struct {
 	client, subject string
 	scopes          []string
 
-	number  int // of the one token that is good
+	number  int // of the only valid token
 	revoked bool
 	until   time.Time
 }
 
-// refreshLifetime is how long one token lasts; the next one lasts as long again.
+// refreshLifetime is the lifetime of each token.
 const (
 	refreshLifetime = 24 * time.Hour
 	maxFamilies     = 100_000
 )
 
-// notGood is one error for the client, with the reason for the log.
+// notGood is the same error for the client in all cases, with the reason for the log.
 func notGood(why string) error { return oautherr.InvalidGrant.Because(errors.New(why)) }
 
 func newRefreshTokens(now func() time.Time) *refreshTokens {
@@ -58,20 +57,20 @@ func newRefreshTokens(now func() time.Time) *refreshTokens {
 	return &refreshTokens{now: now, max: maxFamilies, key: key, families: map[string]*family{}}
 }
 
-// familyOf names the family of a code.
+// familyOf returns the id of the family of a code.
 func familyOf(code string) string {
 	sum := hash(code)
 	return encode(sum[:])
 }
 
-// issue returns the first token of a family; none where there is no room: then the client
-// goes to the authorization endpoint once more when its JWT ends. A code that came twice
-// meanwhile has ended the family.
+// issue returns the first token of a family. It returns none if there is no room: then the
+// client uses the authorization endpoint again when its JWT expires. If the code was
+// redeemed twice meanwhile, the family is revoked.
 func (r *refreshTokens) issue(id string, f family) (token string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.families[id] != nil {
-		return "", notGood("the code came twice")
+		return "", notGood("the code was redeemed twice")
 	}
 	if !r.room() {
 		return "", nil
@@ -81,8 +80,8 @@ func (r *refreshTokens) issue(id string, f family) (token string, err error) {
 	return r.write(id, f.number), nil
 }
 
-// use takes a token of the client and returns the next one, and what the JWT beside it
-// is for. A scope that is refused uses nothing up.
+// use takes a token of the client, and returns the next one and the content of the new JWT.
+// If the scope is refused, the token stays valid.
 func (r *refreshTokens) use(token, client, scope string) (next string, f family, err error) {
 	id, number, genuine := r.read(token)
 	r.mu.Lock()
@@ -90,14 +89,14 @@ func (r *refreshTokens) use(token, client, scope string) (next string, f family,
 	found := r.families[id]
 	switch {
 	case !genuine:
-		return "", family{}, notGood("not one that was issued here")
+		return "", family{}, notGood("not issued by this server")
 	case found == nil || found.revoked || !r.now().Before(found.until):
 		return "", family{}, notGood("expired or revoked")
 	case found.client != client:
-		return "", family{}, notGood("it is another client's")
+		return "", family{}, notGood("issued to another client")
 	case found.number != number:
 		found.revoked = true
-		return "", family{}, notGood("it came twice: its family is revoked")
+		return "", family{}, notGood("used twice: its family is revoked")
 	}
 	f = *found
 	if f.scopes, err = found.narrowed(scope); err != nil {
@@ -108,7 +107,7 @@ func (r *refreshTokens) use(token, client, scope string) (next string, f family,
 	return r.write(id, found.number), f, nil
 }
 
-// revoke ends the family of a code, or keeps it from beginning.
+// revoke revokes the family of a code, even before it exists.
 func (r *refreshTokens) revoke(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -119,7 +118,8 @@ func (r *refreshTokens) revoke(id string) {
 	}
 }
 
-// room drops what has expired where there is no room otherwise.
+// room reports whether there is room for a family. If there is none, it first deletes what
+// has expired.
 func (r *refreshTokens) room() bool {
 	if len(r.families) >= r.max {
 		now := r.now()
@@ -128,7 +128,7 @@ func (r *refreshTokens) room() bool {
 	return len(r.families) < r.max
 }
 
-// write makes a token: nothing of it has to be kept but its number.
+// write makes a token. Only its number has to be stored.
 func (r *refreshTokens) write(id string, number int) string {
 	content := id + "." + strconv.Itoa(number)
 	return content + "." + encode(r.proof(content))
@@ -152,8 +152,8 @@ func (r *refreshTokens) proof(content string) []byte {
 	return mac.Sum(nil)
 }
 
-// narrowed are the scopes that a refresh asks for, which may be fewer than those of the
-// family (RFC 6749 §6).
+// narrowed returns the requested scopes, which may be fewer than those of the family (RFC
+// 6749 §6).
 func (f family) narrowed(asked string) ([]string, error) {
 	scopes := strings.Fields(asked)
 	if len(scopes) == 0 {
@@ -161,7 +161,7 @@ func (f family) narrowed(asked string) ([]string, error) {
 	}
 	for _, scope := range scopes {
 		if !slices.Contains(f.scopes, scope) {
-			return nil, oautherr.InvalidScope.With("The scope is more than what was granted.")
+			return nil, oautherr.InvalidScope.With("The scope exceeds the scope that was granted.")
 		}
 	}
 	return scopes, nil

@@ -15,7 +15,7 @@ func (s *site) refresh(token string, changes ...string) answer {
 	return s.exchange(url.Values{"grant_type": {"refresh_token"}, "client_id": {"cli"}, "refresh_token": {token}}, changes)
 }
 
-// refreshed wants a new JWT for the profile, and returns the next refresh token.
+// refreshed expects a new JWT for the profile, and returns the next refresh token.
 func (s *site) refreshed(a answer, profile any) (next string) {
 	s.t.Helper()
 	next, _ = a.object["refresh_token"].(string)
@@ -27,7 +27,7 @@ func (s *site) refreshed(a answer, profile any) (next string) {
 	return next
 }
 
-// notRefreshed wants a refusal.
+// notRefreshed expects an error.
 func (s *site) notRefreshed(a answer, code string) {
 	s.t.Helper()
 	if a.status != http.StatusBadRequest || a.object["error"] != code || a.object["refresh_token"] != nil {
@@ -38,7 +38,7 @@ func (s *site) notRefreshed(a answer, code string) {
 	}
 }
 
-// first has a code redeemed and returns the first refresh token.
+// first redeems a code and returns the first refresh token.
 func (s *site) first() (token string, profile any) {
 	s.t.Helper()
 	a := s.redeem(s.code(params()))
@@ -46,13 +46,13 @@ func (s *site) first() (token string, profile any) {
 	return token, a.object["profile"]
 }
 
-// The endpoint "should only be used if no refresh token is available": while one is, the
-// profile stays the same and no other is made.
+// The endpoint "should only be used if no refresh token is available": with one, the profile
+// stays the same and no new one is made.
 func TestRefreshTokensKeepTheProfile(t *testing.T) {
 	s := newSite(t)
 	token, profile := s.first()
 	for range 3 {
-		s.now = s.now.Add(refreshLifetime - time.Second) // the JWT has ended long ago
+		s.now = s.now.Add(refreshLifetime - time.Second) // the JWT expired long ago
 		next := s.refreshed(s.refresh(token), profile)
 		if next == token {
 			t.Fatalf("the refresh token stays %s", token)
@@ -76,12 +76,12 @@ func TestRefreshTokensWorkOnce(t *testing.T) {
 		second := s.refreshed(s.refresh(first), ofOther)
 		last := s.refreshed(s.refresh(second), ofOther)
 		s.notRefreshed(replay(s, first, second, code), "invalid_grant")
-		s.notRefreshed(s.refresh(last), "invalid_grant") // its family has ended
+		s.notRefreshed(s.refresh(last), "invalid_grant") // its family is revoked
 		s.refreshed(s.refresh(other), ofOther)
 	})
 }
 
-// What is refused for another reason ends nothing.
+// A refusal for another reason does not revoke the family.
 func TestRefreshTokensThatAreRefused(t *testing.T) {
 	type refused struct {
 		change func(token, id, proof string) string // nil: none
@@ -114,7 +114,7 @@ func TestRefreshTokensThatAreRefused(t *testing.T) {
 	})
 }
 
-// Of many that come with one token at once, one gets an answer, and it ends with them.
+// If one token is sent many times at once, one request succeeds, and the family is revoked.
 func TestRefreshTokensComeAtOnce(t *testing.T) {
 	s := newSite(t)
 	token, _ := s.first()
@@ -136,7 +136,7 @@ func TestRefreshTokensComeAtOnce(t *testing.T) {
 	}
 }
 
-// Where there is no room there is a JWT without a refresh token, and room comes back.
+// Without room, the JWT comes without a refresh token. Room comes back.
 func TestRefreshTokensAreBounded(t *testing.T) {
 	s := newSite(t)
 	s.server.refreshTokens.max = 1
@@ -153,7 +153,7 @@ func TestRefreshTokensAreBounded(t *testing.T) {
 	}
 }
 
-// A code can come twice before the first of the two has its family.
+// A replay can come before the first redemption has made the family.
 func TestAReplayCanOvertake(t *testing.T) {
 	s := newSite(t)
 	r := s.server.refreshTokens

@@ -8,13 +8,13 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// unknown are parameters that would change the answer, and that do not exist here. A
-// prompt, for instance, could end in a refusal when the profile is there already.
+// unknown are parameters that would change the response, and that this endpoint does not
+// support. With prompt, for instance, a request could fail after its profile was made.
 var unknown = []string{
 	"response_mode", "prompt", "max_age", "claims", "acr_values", "login_hint", "nonce",
 }
 
-// ownRules come after those of the protocol and before anybody has a profile.
+// ownRules apply after the rules of the protocol and before a profile is made.
 func ownRules(ctx context.Context, r *authorize.Request) error {
 	for _, name := range unknown {
 		if r.Parameter(name) != "" {
@@ -29,15 +29,14 @@ func ownRules(ctx context.Context, r *authorize.Request) error {
 	return nil
 }
 
-// refuse is the error page: JSON with the codes that RFC 6749 §4.1 has, and
-// login_required.
+// refuse is the error page: JSON with only the codes of RFC 6749 §4.1 and login_required.
 func refuse(w http.ResponseWriter, r *http.Request, p authorize.PageError) {
 	switch p.Code {
 	case oautherr.RedirectURIMismatch:
 		p.Code = oautherr.InvalidRequest
 	case oautherr.LoginRequired:
 		p.Description = "The token in " + profileHeader +
-			" is invalid or has expired. Without one there is a new profile."
+			" is invalid or has expired. A request without a token gets a new profile."
 	}
 	authorize.ErrorJSON(w, r, p)
 }

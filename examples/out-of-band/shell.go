@@ -10,7 +10,7 @@ import (
 	"github.com/usher-auth/usher/pkce"
 )
 
-// howTo is for whoever opens the server's address.
+// howTo is the page at the server's address.
 func (s *server) howTo(w http.ResponseWriter, _ *http.Request) {
 	noStore(w)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -18,8 +18,8 @@ func (s *server) howTo(w http.ResponseWriter, _ *http.Request) {
 	io.WriteString(w, s.commands())
 }
 
-// commands are what to type in a shell, one after the other. The verifier and the state
-// in them are new, as those of every request have to be.
+// commands are the commands for a shell, in order. They have a new verifier and a new state,
+// as every request must.
 func (s *server) commands() string {
 	verifier, state := pkce.NewVerifier(), pkce.NewVerifier()
 	ask := func(client, redirectURI string) string {
@@ -34,10 +34,10 @@ func (s *server) commands() string {
 	).Replace(text)
 }
 
-// text has its commands indented.
+// text explains the commands, which are indented.
 const text = `
-A new profile, a code for it and the token for that, by curl. Sent again, the first
-command gets another code for the same profile. The API keys are for demonstration.
+With curl, these commands get a code for a new profile, and then a token. If you repeat
+the first curl, you get another code for the same profile. The API keys are for demonstration.
 
   export API_KEY=demo-key-of-cli
   answer=$(curl -sS -H "x-api-key: $API_KEY" 'ASK_BY_CLI')
@@ -48,16 +48,16 @@ command gets another code for the same profile. The API keys are for demonstrati
   echo "$answer"
   token=$(echo "$answer" | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
 
-The same profile again, by its token:
+With the token, you get a code for the same profile:
 
   curl -sS -H "x-api-key: $API_KEY" -H "x-profile-jwt: $token" 'ASK_BY_CLI'
 
-A client that has an address is redirected to it, and has no JSON to read:
+A client with a redirect URI gets a redirect and no JSON:
 
   curl -sS -i -H 'x-api-key: demo-key-of-website' 'ASK_BY_WEBSITE'
 
-A new token by the refresh token, so that the profile is not asked for again. It works
-once: with the answer comes the next one, and the second time it ends both.
+With the refresh token, you get a new token without the authorization endpoint. A refresh
+token works once. The response has the next one. The second use revokes both.
 
   refresh=$(echo "$answer" | sed 's/.*"refresh_token":"\([^"]*\)".*/\1/')
   curl -sS -H "x-api-key: $API_KEY" -d grant_type=refresh_token -d client_id=cli \
@@ -65,7 +65,7 @@ once: with the answer comes the next one, and the second time it ends both.
   curl -sS -H "x-api-key: $API_KEY" -d grant_type=refresh_token -d client_id=cli \
     -d "refresh_token=$refresh" BASE/oauth/token
 
-All of it in one program, which prints the token: for a new profile, then for the same.
+A program can do all of this. It prints the token, first for a new profile, then for the same:
 
   export API_KEY=demo-key-of-cli
   token=$(go run ./examples/out-of-band -client BASE) && export PROFILE_JWT="$token"

@@ -43,7 +43,7 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
-// inSites runs each case by its name, in a site of its own.
+// inSites runs each case as a subtest with its own site.
 func inSites[C any](t *testing.T, cases map[string]C, test func(s *site, c C)) {
 	t.Helper()
 	for rule, c := range cases {
@@ -51,7 +51,7 @@ func inSites[C any](t *testing.T, cases map[string]C, test func(s *site, c C)) {
 	}
 }
 
-// byThemselves are cases that need no other name.
+// byThemselves are cases whose value is the name.
 func byThemselves(values ...string) map[string]string {
 	cases := map[string]string{}
 	for _, value := range values {
@@ -60,8 +60,8 @@ func byThemselves(values ...string) map[string]string {
 	return cases
 }
 
-// params are those of a request of the command-line client, with changes such as
-// "state=other" or "-state".
+// params are the parameters of the command-line client, with changes such as "state=other" or
+// "-state".
 func params(changes ...string) url.Values {
 	p := url.Values{
 		"response_type": {"code"}, "client_id": {"cli"}, "redirect_uri": {oob}, "state": {"a-state"},
@@ -78,7 +78,7 @@ func params(changes ...string) url.Values {
 	return p
 }
 
-// byWebsite are those of a request of the client that has an address.
+// byWebsite are the parameters of the client with a redirect URI.
 func byWebsite(changes ...string) url.Values {
 	return params(append([]string{"client_id=website", "redirect_uri=" + callback}, changes...)...)
 }
@@ -90,8 +90,8 @@ type answer struct {
 	object map[string]any // nil if the body is no JSON object
 }
 
-// send sends a request with the key of the command-line client, unless the headers,
-// such as "name: value" or "-name", say otherwise.
+// send sends a request with the key of the command-line client. Headers such as "name: value"
+// or "-name" change that.
 func (s *site) send(method, target, body string, headers ...string) answer {
 	s.t.Helper()
 	r := httptest.NewRequest(method, base+target, strings.NewReader(body))
@@ -121,7 +121,7 @@ func (s *site) get(p url.Values, headers ...string) answer {
 	return s.send(http.MethodGet, path+"?"+p.Encode(), "", headers...)
 }
 
-// code wants a code.
+// code expects a code.
 func (s *site) code(p url.Values, headers ...string) string {
 	s.t.Helper()
 	a := s.get(p, headers...)
@@ -155,7 +155,7 @@ func (s *site) exchange(form url.Values, changes []string) answer {
 	return s.send(http.MethodPost, "/oauth/token", form.Encode(), headers...)
 }
 
-// token exchanges a code for a token and says whose it is.
+// token exchanges a code for a token and returns its profile too.
 func (s *site) token(code string) (token, profile string) {
 	s.t.Helper()
 	a := s.redeem(code)
@@ -167,7 +167,7 @@ func (s *site) token(code string) (token, profile string) {
 	return token, profile
 }
 
-// refused wants an error in JSON, and that nobody has a profile for it.
+// refused expects an error in JSON and no new profile.
 func (s *site) refused(a answer, status int, code string) {
 	s.t.Helper()
 	text, _ := a.object["error_description"].(string)
@@ -178,7 +178,7 @@ func (s *site) refused(a answer, status int, code string) {
 	s.profiles(0)
 }
 
-// profiles wants so many.
+// profiles checks the number of profiles.
 func (s *site) profiles(want int) {
 	s.t.Helper()
 	if got := s.server.profiles.size(); got != want {
@@ -186,8 +186,8 @@ func (s *site) profiles(want int) {
 	}
 }
 
-// unreadable wants that no page of a browser can read the answer, run it or show it as
-// its own, and that nobody keeps it or is sent on by it.
+// unreadable checks that no page in a browser can read the response, run it or show it in a
+// frame, and that it is not cached and does not redirect.
 func (s *site) unreadable(a answer) {
 	s.t.Helper()
 	for name, want := range map[string]string{

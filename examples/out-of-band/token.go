@@ -17,12 +17,12 @@ const (
 	maxForm       = 64 << 10
 )
 
-// token exchanges a code or a refresh token for a JWT. The API key has named the client.
+// token exchanges a code or a refresh token for a JWT. The API key identifies the client.
 func (s *server) token(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	if r.Body != nil { // there is none without a server in front
+	if r.Body != nil { // nil if no http.Server called the handler
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	}
 	body, err := s.exchange(r)
@@ -55,8 +55,8 @@ func (s *server) exchange(r *http.Request) (map[string]any, error) {
 	return grant(r, client)
 }
 
-// byCode redeems a code (RFC 6749 §4.1.3). One that comes twice ends what the first one
-// began (§4.1.2).
+// byCode redeems a code (RFC 6749 §4.1.3). A second redemption revokes the tokens of the
+// first (§4.1.2).
 func (s *server) byCode(r *http.Request, client string) (map[string]any, error) {
 	code, err := s.endpoint.Redeem(r.Context(), authorize.Redemption{
 		Code:        r.PostForm.Get("code"),
@@ -80,7 +80,7 @@ func (s *server) byCode(r *http.Request, client string) (map[string]any, error) 
 	return s.answer(f, refresh)
 }
 
-// byRefreshToken gives a new JWT for the same profile (RFC 6749 §6).
+// byRefreshToken returns a new JWT for the same profile (RFC 6749 §6).
 func (s *server) byRefreshToken(r *http.Request, client string) (map[string]any, error) {
 	sent := r.PostForm.Get("refresh_token")
 	if sent == "" {
@@ -91,12 +91,12 @@ func (s *server) byRefreshToken(r *http.Request, client string) (map[string]any,
 		return nil, err
 	}
 	if !s.profiles.keep(f.subject) {
-		return nil, notGood("there is no such profile any more")
+		return nil, notGood("the profile does not exist any more")
 	}
 	return s.answer(f, next)
 }
 
-// answer has a new JWT (RFC 6749 §5.1).
+// answer is the response with a new JWT (RFC 6749 §5.1).
 func (s *server) answer(f family, refresh string) (map[string]any, error) {
 	token, err := s.tokens.issue(f.subject, f.client, f.scopes)
 	if err != nil {
@@ -112,7 +112,7 @@ func (s *server) answer(f family, refresh string) (map[string]any, error) {
 	return body, nil
 }
 
-// noStore sets what the endpoint sets by itself.
+// noStore sets headers that the endpoint sets itself.
 func noStore(w http.ResponseWriter) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")

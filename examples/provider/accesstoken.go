@@ -16,20 +16,20 @@ const (
 	maxAccessTokens     = 100_000
 )
 
-// accessToken is what a token stands for.
+// accessToken is the content of a token.
 type accessToken struct {
 	clientID string
 	subject  string
 	scopes   []string
-	claims   []string // that userinfo tells beyond those of the scopes
+	claims   []string // for userinfo, beyond those of the scopes
 
-	token   string // its hash
+	token   string // the hash of the token
 	revoked bool
 	expires time.Time
 }
 
-// accessTokens keeps one token for each code, so that a code that comes twice can
-// take the token back. Nothing is kept in clear.
+// accessTokens keeps one token for each code, so that a second redemption of the code can
+// revoke the token. It stores only hashes of codes and tokens.
 type accessTokens struct {
 	now func() time.Time
 	max int
@@ -48,8 +48,7 @@ func newAccessTokens(now func() time.Time) *accessTokens {
 	}
 }
 
-// issue returns a new token. A replay may have come before its code's own redemption
-// got this far; then there is none.
+// issue returns a new token. If a replay of the code came first, it returns an error.
 func (a *accessTokens) issue(grant string, t accessToken) (string, error) {
 	token := randomToken()
 	t.token, t.expires = hash(token), a.now().Add(accessTokenLifetime)
@@ -65,7 +64,7 @@ func (a *accessTokens) issue(grant string, t accessToken) (string, error) {
 	return token, nil
 }
 
-// find returns what the token stands for, and false if that is nothing any more.
+// find returns the content of the token, and false if it is unknown, revoked or expired.
 func (a *accessTokens) find(token string) (accessToken, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -76,7 +75,7 @@ func (a *accessTokens) find(token string) (accessToken, bool) {
 	return *t, true
 }
 
-// revoke ends what was issued for the code or still would be.
+// revoke revokes the token of the code. If there is none yet, none will be issued.
 func (a *accessTokens) revoke(grant string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -89,8 +88,8 @@ func (a *accessTokens) revoke(grant string) {
 	}
 }
 
-// room makes room by dropping what has expired. Where there is none no token is
-// issued either, so a revocation that finds no place has nothing to revoke.
+// room reports whether the store has room, after it dropped what has expired. Without
+// room no token is issued, so a revocation that finds no room has nothing to revoke.
 func (a *accessTokens) room() bool {
 	if len(a.byGrant) < a.max {
 		return true

@@ -18,15 +18,15 @@ const maxAccounts = 4
 const choosing = "accounts"
 
 // accountChoice is the page for prompt=select_account (OpenID Connect Core 1.0
-// §3.1.2.1). Who does not ask for it gets the active account.
+// §3.1.2.1). A request without it gets the active account.
 func (s *server) accountChoice() authorize.Interaction {
 	return authorize.Interaction{Name: choosing, Prompt: "select_account", Page: s.path + "/accounts"}
 }
 
 // accountsPage is what accounts.html shows.
 type accountsPage struct {
-	Client   string // empty: nobody asked
-	Gone     bool   // the account that was chosen is signed in no more
+	Client   string // empty without a request
+	Gone     bool   // the chosen account is no longer signed in
 	Accounts []accountLine
 	Another  string // the login page
 	Req      string
@@ -34,7 +34,7 @@ type accountsPage struct {
 
 type accountLine struct {
 	Subject string
-	Name    string // empty: none is known
+	Name    string // empty if unknown
 	Since   string
 	Active  bool
 }
@@ -46,7 +46,7 @@ func (s *server) showAccounts(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// decideAccounts takes the form: go on as one of them, or sign one out.
+// decideAccounts handles the form: it continues with one account, or signs one out.
 func (s *server) decideAccounts(w http.ResponseWriter, r *http.Request) {
 	pending, ok := s.asked(w, r)
 	if !ok {
@@ -76,13 +76,13 @@ func (s *server) decideAccounts(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// goOn ends the pages on which somebody became the active account: it is the one that
-// the request is answered for.
+// goOn ends a page that has made an account the active one. The request continues with
+// this account.
 func (s *server) goOn(w http.ResponseWriter, r *http.Request, pending *authorize.Pending) {
 	switch {
 	case pending == nil:
 		s.redirect(w, r, "/")
-	case pending.Interaction == choosing: // there or, for another account, on the login page
+	case pending.Interaction == choosing: // chosen there, or on the login page as another account
 		s.endpoint.Complete(w, r, choosing)
 	default:
 		s.endpoint.Resume(w, r)
@@ -110,8 +110,8 @@ func (s *server) listAccounts(w http.ResponseWriter, r *http.Request, pending *a
 	s.show(w, status, "accounts", page)
 }
 
-// accountsFor returns the accounts that the request can be answered for: if it names a
-// user, no other. Nobody's request can be answered for all.
+// accountsFor returns the accounts that the request may use. If the request names a user,
+// it is only this one; without a request, it is all of them.
 func (s *server) accountsFor(r *http.Request, pending *authorize.Pending) ([]accountLine, error) {
 	accounts, err := s.sessions.Accounts(r)
 	if err != nil {
@@ -136,8 +136,8 @@ func (s *server) accountsFor(r *http.Request, pending *authorize.Pending) ([]acc
 	return lines, nil
 }
 
-// canChoose reports whether an account that is signed in may do in place of a sign-in.
-// Where the endpoint wants a new sign-in, none does.
+// canChoose reports whether the user may choose a signed-in account instead of signing in.
+// If the endpoint requires a new sign-in, this is not enough.
 func (s *server) canChoose(r *http.Request, pending *authorize.Pending) (bool, error) {
 	inPlace := []authorize.Reason{authorize.ReasonNotSignedIn, authorize.ReasonOtherUser, authorize.ReasonInteraction}
 	if pending != nil && !slices.Contains(inPlace, pending.Reason) {
@@ -147,8 +147,8 @@ func (s *server) canChoose(r *http.Request, pending *authorize.Pending) (bool, e
 	return len(accounts) > 0, err
 }
 
-// asked returns the request that a page is shown for, nil where nobody asked. If ok is
-// false, it has answered.
+// asked returns the request for which a page is shown, nil if there is none. If ok is
+// false, it has written the response.
 func (s *server) asked(w http.ResponseWriter, r *http.Request) (pending *authorize.Pending, ok bool) {
 	err := readPageForm(w, r)
 	if err == nil && carriesRequest(r) {
@@ -160,18 +160,18 @@ func (s *server) asked(w http.ResponseWriter, r *http.Request) (pending *authori
 	return pending, err == nil
 }
 
-// pageFor is a page of the provider, for the request if there is one.
+// pageFor is the URL of a page of the provider, with the request if there is one.
 func pageFor(page string, pending *authorize.Pending) string {
 	switch {
 	case pending != nil:
 		return page + "?req=" + url.QueryEscape(pending.JWT)
 	case page == "/login":
-		return page + "?another" // also for those who are signed in
+		return page + "?another" // a login page even if somebody is signed in
 	}
 	return page
 }
 
-// name is what the user is called, empty if that is not known.
+// name is the user's name, empty if it is unknown.
 func (u user) name() string {
 	var name string
 	if json.Unmarshal(u.claims["name"], &name) != nil {

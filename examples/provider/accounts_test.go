@@ -13,7 +13,7 @@ import (
 
 var selectAccount = url.Values{"prompt": {"select_account"}}
 
-// withAliceAndBob has both signed in; bob is the active one.
+// withAliceAndBob signs both in; bob is the active one.
 func withAliceAndBob(t *testing.T) *provider {
 	t.Helper()
 	p := newProvider(t)
@@ -45,7 +45,7 @@ func TestChooseAnAccount(t *testing.T) {
 			p.lists(page, "bob", "alice")
 			for _, want := range []string{
 				"<strong>own</strong>", "<strong>Alice</strong> <small>alice, signed in 5 minutes ago</small>",
-				"<strong>bob</strong> <small>signed in 5 minutes ago, in use</small>",
+				"<strong>bob</strong> <small>signed in 5 minutes ago, active</small>",
 			} {
 				if !strings.Contains(page.Body, want) {
 					t.Errorf("the page lacks %s:\n%s", want, page)
@@ -54,7 +54,7 @@ func TestChooseAnAccount(t *testing.T) {
 			checkPageHeaders(t, page.Header)
 			p.isFor(flow, name)(page.Submit(nil, name))
 
-			// It is the active account from then on; nobody is asked for it.
+			// From then on it is the active account, without a question.
 			for _, changes := range []url.Values{nil, {"prompt": {"none"}}} {
 				flow = p.client("own").Start(changes)
 				p.isFor(flow, name)(p.browser.Open(flow.URL))
@@ -65,17 +65,17 @@ func TestChooseAnAccount(t *testing.T) {
 	}
 }
 
-// The sign-in and the choice are one: the browser goes from the login page to the client.
+// A sign-in is also the choice: the browser goes from the login page to the client.
 func TestUseAnotherAccount(t *testing.T) {
 	p := newProvider(t)
 	p.signInAs("alice")
 	flow, page := p.begins("own", "Choose an account", selectAccount)
 	p.lists(page, "alice")
 	login := p.page(page.Click("Use another account"))("Sign in")
-	back := p.page(login.Click("Choose an account that is signed in"))("Choose an account")
+	back := p.page(login.Click("Choose a signed-in account"))("Choose an account")
 	login = p.page(back.Click("Use another account"))("Sign in")
 	login = p.page(login.Submit(url.Values{"username": {"bob"}, "password": {"wrong"}}))("Sign in")
-	p.page(login.Click("Choose an account that is signed in"))("Choose an account")
+	p.page(login.Click("Choose a signed-in account"))("Choose an account")
 	p.isFor(flow, "bob")(login.Submit(as("bob")))
 	_, page = p.begins("own", "Choose an account", selectAccount)
 	p.lists(page, "bob", "alice")
@@ -110,7 +110,7 @@ func TestAChoiceOfNobodysAccount(t *testing.T) {
 	}
 }
 
-// Everybody signs out in another tab while the page is shown.
+// All accounts are signed out in another tab while the page is shown.
 func TestAllAccountsEndInBetween(t *testing.T) {
 	p := withAliceAndBob(t)
 	flow, page := p.begins("own", "Choose an account", selectAccount)
@@ -131,11 +131,11 @@ func TestSignOneOut(t *testing.T) {
 	flow, page := p.begins("own", "Choose an account", selectAccount)
 	page = p.page(page.Submit(nil, "Sign out bob"))("Choose an account")
 	p.lists(page, "alice")
-	if strings.Contains(page.Body, "in use") {
+	if strings.Contains(page.Body, ", active") {
 		t.Errorf("alice became active without a choice:\n%s", page)
 	}
 	other := p.client("own").Start()
-	p.page(p.browser.Open(other.URL))("Sign in") // nobody is active
+	p.page(p.browser.Open(other.URL))("Sign in") // no account is active
 	p.isFor(flow, "alice")(page.Submit(nil, "alice"))
 
 	flow, page = p.begins("own", "Choose an account", selectAccount)
@@ -143,17 +143,17 @@ func TestSignOneOut(t *testing.T) {
 	p.isFor(flow, "bob")(login.Submit(as("bob")))
 }
 
-// Nobody is active, but the login page knows that somebody is there.
+// No account is active, but the login page offers those that are signed in.
 func TestChooseInPlaceOfSigningIn(t *testing.T) {
 	p := withAliceAndBob(t)
 	_, page := p.begins("own", "Choose an account", selectAccount)
 	p.page(page.Submit(nil, "Sign out bob"))("Choose an account")
 	flow, login := p.begins("own", "Sign in")
-	page = p.page(login.Click("Choose an account that is signed in"))("Choose an account")
+	page = p.page(login.Click("Choose a signed-in account"))("Choose an account")
 	p.isFor(flow, "alice")(page.Submit(nil, "alice"))
 }
 
-// A hint names alice while bob is active.
+// The hint is for alice while bob is active.
 func TestChooseTheAccountOfTheHint(t *testing.T) {
 	p := newProvider(t)
 	p.signInAs("alice")
@@ -162,8 +162,8 @@ func TestChooseTheAccountOfTheHint(t *testing.T) {
 	p.signInAs("bob")
 
 	flow, login := p.begins("own", "Sign in", hint)
-	page := p.page(login.Click("Choose an account that is signed in"))("Choose an account")
-	p.lists(page, "alice") // bob would not do
+	page := p.page(login.Click("Choose a signed-in account"))("Choose an account")
+	p.lists(page, "alice") // bob is not enough
 	p.isFor(flow, "alice")(page.Submit(nil, "alice"))
 
 	p.browser = p.newBrowser()
@@ -174,8 +174,8 @@ func TestChooseTheAccountOfTheHint(t *testing.T) {
 	}
 }
 
-// A choice is no sign-in: where one is wanted, it comes after the choice, and no account
-// is offered in its place.
+// A choice is not a sign-in. If the request requires a new sign-in, it comes after the choice,
+// and the login page offers no account instead.
 func TestAChoiceIsNoSignIn(t *testing.T) {
 	for name, changes := range map[string]url.Values{
 		"max_age":      {"max_age": {"30"}},
@@ -186,7 +186,7 @@ func TestAChoiceIsNoSignIn(t *testing.T) {
 			p.clock = p.clock.Add(time.Minute)
 			flow, first := p.begins("own", "Sign in", selectAccount, changes)
 			choice := p.page(first.Submit(as("alice")))("Choose an account")
-			second := p.page(choice.Submit(nil, "bob"))("Sign in") // his sign-in is the old one
+			second := p.page(choice.Submit(nil, "bob"))("Sign in") // his sign-in is old
 			if strings.Contains(first.Body+second.Body, "that is signed in") {
 				t.Errorf("an account is offered in place of a new sign-in:\n%s\n%s", first, second)
 			}
@@ -198,7 +198,7 @@ func TestAChoiceIsNoSignIn(t *testing.T) {
 	}
 }
 
-// Whoever is asked for consent is the one who was chosen.
+// The chosen user is asked for consent.
 func TestChooseAndConsent(t *testing.T) {
 	p := withAliceAndBob(t)
 	flow, page := p.begins("web", "Choose an account", selectAccount)
@@ -214,13 +214,13 @@ func TestChooseAndConsent(t *testing.T) {
 	}
 }
 
-// The page of one browser in another, where others are signed in.
+// The page of one browser is opened in another, where others are signed in.
 func TestAChoiceInAnotherBrowser(t *testing.T) {
 	p := withAliceAndBob(t)
 	_, page := p.begins("own", "Choose an account", selectAccount)
 	p.browser = p.newBrowser()
-	login := p.page(p.browser.Open(page.URL.String()))("Sign in")  // nobody there can be chosen
-	anew := p.page(login.Submit(as("alice")))("Choose an account") // the request begins anew
+	login := p.page(p.browser.Open(page.URL.String()))("Sign in")  // there is no account to choose
+	anew := p.page(login.Submit(as("alice")))("Choose an account") // the request starts again
 	p.lists(anew, "alice")
 	forged := p.page(p.browser.Open(page.URL.String()))("Choose an account")
 	p.lists(forged, "alice")
@@ -249,13 +249,13 @@ func TestAccountsAlone(t *testing.T) {
 		t.Errorf("alice is not active:\n%s", status)
 	}
 	page.Forms[0].Buttons[0].Name = "decision"
-	page.Forms[0].Buttons[0].Value = "deny" // there is nobody to tell
+	page.Forms[0].Buttons[0].Value = "deny" // no client gets this
 	page = p.page(page.Submit(nil))("Choose an account")
 	page = p.page(page.Submit(nil, "Sign out alice"))("Choose an account")
 	p.lists(page, "bob")
 	p.page(p.browser.Open(testIssuer + "/"))("You are not signed in")
 	login = p.page(p.browser.Open(testIssuer + "/login"))("Sign in")
-	page = p.page(login.Click("Choose an account that is signed in"))("Choose an account")
+	page = p.page(login.Click("Choose a signed-in account"))("Choose an account")
 	p.page(page.Submit(nil, "Sign out bob"))("Sign in")
 	p.page(p.browser.Open(testIssuer + "/accounts?req=x"))("Sign-in cannot continue")
 }
@@ -265,7 +265,7 @@ func TestAccountsAtAnIssuerWithAPath(t *testing.T) {
 	p.signInAs("alice")
 	flow, page := p.begins("own", "Choose an account", selectAccount)
 	login := p.page(page.Click("Use another account"))("Sign in")
-	page = p.page(login.Click("Choose an account that is signed in"))("Choose an account")
+	page = p.page(login.Click("Choose a signed-in account"))("Choose an account")
 	page = p.page(page.Submit(nil, "Sign out alice"))("Sign in")
 	p.isFor(flow, "bob")(page.Submit(as("bob")))
 }

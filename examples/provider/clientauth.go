@@ -10,17 +10,16 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// authenticate finds out which client calls the token endpoint, by
-// client_secret_basic, client_secret_post or, for a public client, its mere name
-// (RFC 6749 §2.3, OpenID Connect Core 1.0 §9).
+// authenticate returns the client that calls the token endpoint, by client_secret_basic,
+// client_secret_post or, for a public client, only its client_id (RFC 6749 §2.3, OpenID
+// Connect Core 1.0 §9).
 func (s *server) authenticate(r *http.Request, form url.Values) (client, error) {
 	id, secret, err := credentials(r, form)
 	if err != nil {
 		return client{}, err
 	}
-	// The secret of a public client is empty, wherever it stands: some use Basic with
-	// an empty one. An unknown client takes as long as a wrong secret: its hash is
-	// all zeros.
+	// A public client has an empty secret; some send it with Basic. For an unknown client
+	// the stored hash is all zeros, so the check takes as long as for a wrong secret.
 	c, known := s.clients[id]
 	sum := sha256.Sum256([]byte(secret))
 	right := subtle.ConstantTimeCompare(sum[:], c.secretHash[:]) == 1
@@ -30,7 +29,8 @@ func (s *server) authenticate(r *http.Request, form url.Values) (client, error) 
 	return c, nil
 }
 
-// credentials are where the client put them; more than one place is an error.
+// credentials returns the client_id and secret from the header or the body. A request
+// with both is an error.
 func credentials(r *http.Request, form url.Values) (id, secret string, err error) {
 	if len(r.Header.Values("Authorization")) == 0 {
 		return form.Get("client_id"), form.Get("client_secret"), nil
@@ -46,7 +46,7 @@ func credentials(r *http.Request, form url.Values) (id, secret string, err error
 	id, idErr := url.QueryUnescape(id)
 	secret, secretErr := url.QueryUnescape(secret)
 	if err := errors.Join(idErr, secretErr); err != nil {
-		// Not with err in it, which quotes some of the secret.
+		// This leaves err out, because it quotes a part of the secret.
 		return "", "", oautherr.InvalidClient.Because(errors.New("the Authorization header is not form-encoded"))
 	}
 	if named := form.Get("client_id"); named != "" && named != id {

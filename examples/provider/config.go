@@ -15,10 +15,9 @@ import (
 	"github.com/usher-auth/usher/authorize"
 )
 
-// config is the JSON file. A pointer tells a field that is absent from one that is
-// empty.
+// config is the JSON file. A pointer is nil if the field is absent.
 type config struct {
-	// Issuer is the issuer identifier. Absent: the address that is listened on.
+	// Issuer is the issuer identifier. Absent: the address of the listener.
 	Issuer *string `json:"issuer"`
 
 	// CodeLifetimeSeconds is how long a code can be redeemed. Absent: 60.
@@ -37,27 +36,27 @@ type clientConfig struct {
 	Scopes            []string `json:"scopes"`
 	ResponseTypes     []string `json:"response_types"` // absent: code
 	Public            bool     `json:"public"`
-	Native            bool     `json:"native"`             // any port on loopback, also
-	LocalhostAnyPort  bool     `json:"localhost_any_port"` // where one is registered; either will do
+	Native            bool     `json:"native"`             // any loopback port, even
+	LocalhostAnyPort  bool     `json:"localhost_any_port"` // if one is registered; same as native
 	PKCE              *string  `json:"pkce"`               // absent: required
 	RequireState      bool     `json:"require_state"`
 	FirstParty        bool     `json:"trusted"`
 	Disabled          bool     `json:"disabled"`
 
-	// ResponseModes are what a request may name as its response_mode, of "query",
+	// ResponseModes are the values that a request may use as response_mode: "query",
 	// "form_post" and "fragment". Absent: query and form_post. An empty list: none. List
-	// fragment for a client that reads its answers there, as some libraries for browsers
-	// do, and for no other.
+	// fragment only for a client that reads its responses there, as some libraries for
+	// browsers do.
 	ResponseModes []string `json:"response_modes"`
 
-	// DefaultScopes are what a request without scope asks for, some of Scopes. Absent
+	// DefaultScopes are the scopes of a request without scope, some of Scopes. Absent
 	// or empty: such a request is refused with invalid_scope.
 	DefaultScopes []string `json:"default_scopes"`
 
-	// ClaimsInIDToken puts what userinfo tells about the user into the ID token too,
-	// for clients that look for a name or an email address there and nowhere else.
-	// Absent or false: the ID token has of the user only what the parameter claims asks
-	// for, as OpenID Connect Core 1.0 §5.4 has it where there is an access token.
+	// ClaimsInIDToken adds the claims of userinfo to the ID token, for clients that read a
+	// name or an email address only there. Absent or false: the ID token has only those
+	// claims about the user that the parameter claims asks for. OpenID Connect Core 1.0
+	// §5.4 says so if there is an access token.
 	ClaimsInIDToken bool `json:"claims_in_id_token"`
 }
 
@@ -76,21 +75,21 @@ func parseConfig(text []byte) (*config, error) {
 		return nil, explain(err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is something after the end of the object")
+		return nil, errors.New("there is more text after the end of the object")
 	}
 	return c, c.check()
 }
 
-// explain says in the words of the file what has the wrong type.
+// explain names the field of the file that has the wrong type.
 func explain(err error) error {
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) && wrong.Field != "" {
-		return fmt.Errorf("%s: a %s cannot stand here, %s is wanted", wrong.Field, wrong.Value, wrong.Type)
+		return fmt.Errorf("%s: the value is a %s, want %s", wrong.Field, wrong.Value, wrong.Type)
 	}
 	return err
 }
 
-// problems collects what is wrong, each with the path of its field.
+// problems collects errors, each with the path of its field.
 type problems struct {
 	at   string // the path so far, with a dot at its end
 	list []error
@@ -100,7 +99,7 @@ func (p *problems) add(field, format string, values ...any) {
 	p.list = append(p.list, fmt.Errorf("%s%s: %s", p.at, field, fmt.Sprintf(format, values...)))
 }
 
-// inFile are the names in the file of what the library names otherwise.
+// inFile replaces the names of the library by those of the file.
 var inFile = strings.NewReplacer(
 	"Client.PrivateUseSchemes", "private_use_schemes", "PrivateUseSchemes", "private_use_schemes",
 	"RedirectURIs", "redirect_uris", "ResponseTypes", "response_types",
@@ -108,8 +107,8 @@ var inFile = strings.NewReplacer(
 	"DefaultScopes", "default_scopes", "FirstParty", "trusted",
 )
 
-// addClient adds what the library finds wrong with a client. The rule for ids is narrower
-// here.
+// addClient adds the errors that the library finds in a client. It skips those of the id,
+// for which the rule here is stricter.
 func (p *problems) addClient(err error) {
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
@@ -143,7 +142,7 @@ func (c *config) check() error {
 	for i, client := range c.Clients {
 		p.at = fmt.Sprintf("clients[%d].", i)
 		if ids[client.ID] {
-			p.add("id", "%q is there twice", client.ID)
+			p.add("id", "%q is used twice", client.ID)
 		}
 		ids[client.ID] = true
 		client.check(p)
@@ -151,7 +150,7 @@ func (c *config) check() error {
 	for i, user := range c.Users {
 		p.at = fmt.Sprintf("users[%d].", i)
 		if names[user.Username] {
-			p.add("username", "%q is there twice", user.Username)
+			p.add("username", "%q is used twice", user.Username)
 		}
 		names[user.Username] = true
 		user.check(p)
@@ -159,7 +158,7 @@ func (c *config) check() error {
 	return errors.Join(p.list...)
 }
 
-// checkIssuer looks at what the routes need; authorize.New looks at the rest.
+// checkIssuer checks what the routes need; authorize.New checks the rest.
 func checkIssuer(issuer string) error {
 	u, err := url.Parse(issuer)
 	if err != nil {
@@ -182,10 +181,10 @@ func (c *clientConfig) check(p *problems) {
 		p.add("id", "%q is not 1 to 2048 printable ASCII characters", c.ID)
 	}
 	if c.Public && c.Secret != "" {
-		p.add("secret", "a public client has none")
+		p.add("secret", "a public client must not have a secret")
 	}
 	if !c.Public && c.Secret == "" {
-		p.add("secret", `is missing; without one the client is "public": true`)
+		p.add("secret", `is missing; a client without a secret needs "public": true`)
 	}
 	if c.RedirectURIs == nil {
 		p.add("redirect_uris", "is missing")
@@ -201,7 +200,7 @@ func (c *clientConfig) check(p *problems) {
 	p.addClient(authorize.CheckClient(c.registration()))
 	for i, scope := range c.DefaultScopes {
 		if slices.Contains(c.DefaultScopes[:i], scope) {
-			p.add(fmt.Sprintf("default_scopes[%d]", i), "%q is there twice", scope)
+			p.add(fmt.Sprintf("default_scopes[%d]", i), "%q is listed twice", scope)
 		}
 	}
 	switch {
@@ -222,7 +221,7 @@ func (u *userConfig) check(p *problems) {
 	}
 	for name := range u.Claims {
 		if slices.Contains(protocolClaims, name) {
-			p.add("claims."+name, "the provider sets this itself")
+			p.add("claims."+name, "only the provider can set this claim")
 		}
 	}
 }
@@ -243,7 +242,7 @@ func (c *config) issuerOr(address string) string {
 	return address
 }
 
-// codeLifetime is zero where the library's default holds.
+// codeLifetime is zero for the default of the library.
 func (c *config) codeLifetime() time.Duration {
 	if c.CodeLifetimeSeconds == nil {
 		return 0
@@ -251,7 +250,7 @@ func (c *config) codeLifetime() time.Duration {
 	return time.Duration(*c.CodeLifetimeSeconds) * time.Second
 }
 
-// scopes are all that some client may ask for, responseTypes likewise.
+// scopes are the scopes of all clients; responseTypes are their response types.
 func (c *config) scopes() []string {
 	scopes := []string{}
 	for _, client := range c.Clients {
@@ -273,7 +272,7 @@ func (c *config) responseTypes() []string {
 	return types
 }
 
-// registration is the client as the authorization endpoint knows it.
+// registration is the client for the authorization endpoint.
 func (c *clientConfig) registration() authorize.Client {
 	responseTypes := c.ResponseTypes
 	if responseTypes == nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/usher-auth/usher/authorize"
 )
 
-// minimal is a config that is right, as a value that a test can spoil.
+// minimal is a valid config, which a test can make invalid.
 func minimal() map[string]any {
 	return map[string]any{
 		"clients": []any{map[string]any{
@@ -22,7 +22,7 @@ func minimal() map[string]any {
 	}
 }
 
-// spoiler makes a config wrong.
+// spoiler makes a config invalid.
 type spoiler func(c map[string]any)
 
 func first(list string, c map[string]any) map[string]any { return c[list].([]any)[0].(map[string]any) }
@@ -145,7 +145,7 @@ func TestConfigThatIsNoObject(t *testing.T) {
 	}
 }
 
-// The issuer's scheme is for the library to judge.
+// The library checks the scheme of the issuer.
 func TestIssuerHasToBeSafe(t *testing.T) {
 	text := []byte(`{"issuer":"http://as.example","clients":[],"users":[]}`)
 	cfg, err := parseConfig(text)

@@ -13,8 +13,8 @@ import (
 type consentPage struct {
 	Client  string
 	Subject string
-	Host    string // where the answer goes
-	Local   bool   // to a program on the user's own device
+	Host    string // where the response goes
+	Local   bool   // it goes to a program on the user's own device
 	Asks    []askLine
 	Req     string
 }
@@ -22,8 +22,8 @@ type consentPage struct {
 // askLine is a scope or a claim.
 type askLine struct{ Name, Meaning string }
 
-// meanings are for people. A scope that is not here belongs to an API that this
-// provider knows nothing of.
+// meanings describe the scopes to users. All other scopes are for APIs that this provider
+// does not know.
 var meanings = map[string]string{
 	"openid":         "Know which account is yours here",
 	"profile":        "See your name and profile",
@@ -33,8 +33,8 @@ var meanings = map[string]string{
 	"offline_access": "Keep its access while you are away",
 }
 
-// claimMeanings are for claims that are asked for one by one (OpenID Connect Core 1.0
-// §5.1).
+// claimMeanings describe claims that the parameter claims asks for (OpenID Connect Core
+// 1.0 §5.1).
 var claimMeanings = map[string]string{
 	"name":                  "See your name",
 	"given_name":            "See your given name",
@@ -57,7 +57,7 @@ var claimMeanings = map[string]string{
 	"phone_number_verified": "See whether your phone number is verified",
 }
 
-// showConsent asks whether the client may have what it asks for.
+// showConsent asks the user to allow the client's request.
 func (s *server) showConsent(w http.ResponseWriter, r *http.Request) {
 	pending, current, ok := s.consentFor(w, r)
 	if !ok {
@@ -66,14 +66,14 @@ func (s *server) showConsent(w http.ResponseWriter, r *http.Request) {
 	s.show(w, http.StatusOK, "consent", consentPageFor(pending, current))
 }
 
-// decideConsent takes the form.
+// decideConsent handles the form.
 func (s *server) decideConsent(w http.ResponseWriter, r *http.Request) {
 	if err := readPageForm(w, r); err != nil {
 		s.endpoint.ShowError(w, r, err)
 		return
 	}
 	if r.PostForm.Get("decision") == "deny" {
-		s.endpoint.Deny(w, r) // a no is a no, whoever is signed in by now
+		s.endpoint.Deny(w, r) // counts even if another user is signed in by now
 		return
 	}
 	pending, current, ok := s.consentFor(w, r)
@@ -88,9 +88,9 @@ func (s *server) decideConsent(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// consentFor finds out what is asked and who is asked. If ok is false, it has
-// answered: without anybody signed in, or with another user than the page is for, the
-// endpoint sees to that first.
+// consentFor returns the request and the user who is asked. If ok is false, it has written
+// the response: if nobody is signed in, or another user than the page is for, it returns to
+// the endpoint.
 func (s *server) consentFor(
 	w http.ResponseWriter, r *http.Request,
 ) (p *authorize.Pending, current *session.Session, ok bool) {
@@ -105,7 +105,7 @@ func (s *server) consentFor(
 		return nil, nil, false
 	}
 	if !current.SignedIn() || current.Subject != pending.Subject {
-		// Who is shown must be who is asked: the endpoint asks the new one.
+		// The page must ask the user who is signed in now.
 		s.endpoint.Resume(w, r)
 		return nil, nil, false
 	}
@@ -118,7 +118,7 @@ func consentPageFor(pending *authorize.Pending, current *session.Session) consen
 		Client:  request.Client.DisplayName(),
 		Subject: current.Subject,
 		Host:    request.RedirectHost(),
-		// http is for loopback only, and every other scheme but https for apps.
+		// http is allowed only for loopback, and schemes other than https only for apps.
 		Local: request.Client.Public && !strings.HasPrefix(request.RedirectURI, "https:"),
 		Req:   pending.JWT,
 	}

@@ -14,17 +14,17 @@ import (
 	"github.com/usher-auth/usher/pkce"
 )
 
-// demoClient is the client of default.json that the provider plays by itself, so that
-// there is something to try. With a file of your own there is no such thing.
+// demoClient is the client of default.json. The provider itself acts as this client, so
+// that there is something to try. With your own file there is no demo.
 const demoClient = "demo-app"
 
-// demoScopes are all that it may ask for.
+// demoScopes are all scopes of the client.
 var demoScopes = []string{"openid", "profile", "email"}
 
 func (s *server) demoRedirectURI() string { return s.origin + s.path + "/callback" }
 
-// tryURL is absolute: the cookie has to be of the host that gets the answer, which is not
-// the one in the address bar if that says localhost.
+// tryURL is absolute: the cookie has to be for the host that gets the response. The address
+// bar may show another host, localhost.
 func (s *server) tryURL() string {
 	if s.demo == nil {
 		return ""
@@ -32,8 +32,8 @@ func (s *server) tryURL() string {
 	return s.origin + s.path + "/try"
 }
 
-// tryDemo sends the browser off as a client does. A cookie keeps what the answer is
-// checked with.
+// tryDemo redirects the browser to the endpoint as a client does. A cookie keeps the values
+// to check the response with.
 func (s *server) tryDemo(w http.ResponseWriter, r *http.Request) {
 	state, verifier := pkce.NewVerifier(), pkce.NewVerifier() // 256 random bits each
 	http.SetCookie(w, &http.Cookie{
@@ -66,13 +66,13 @@ type demoPage struct {
 
 type demoClaim struct{ Name, Value string }
 
-// takeDemoAnswer is the client's redirect URI. A client in another process sends the
-// code to the token endpoint, and the token that it gets to userinfo.
+// takeDemoAnswer is the client's redirect URI. A client in another process would send the
+// code to the token endpoint, and then the token to userinfo.
 func (s *server) takeDemoAnswer(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	cookie, err := r.Cookie("demo-" + query.Get("state"))
 	if err != nil || query.Get("iss") != s.issuer {
-		s.show(w, http.StatusBadRequest, "demo", demoPage{Text: "This browser did not ask for this answer."})
+		s.show(w, http.StatusBadRequest, "demo", demoPage{Text: "This browser did not ask for this response."})
 		return
 	}
 	http.SetCookie(w, &http.Cookie{Name: cookie.Name, Path: s.path + "/callback", MaxAge: -1})

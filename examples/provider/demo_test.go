@@ -72,7 +72,7 @@ func TestDemoTakesOnlyAnswersToItsRequests(t *testing.T) {
 	}
 }
 
-// The redirect URI of the demo is nothing that a client of the file could want.
+// With a file there is no redirect URI of the demo.
 func TestNoDemoWithAFile(t *testing.T) {
 	p := newProvider(t)
 	home := p.page(p.browser.Open(testIssuer + "/"))("You are not signed in")

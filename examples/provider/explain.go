@@ -17,17 +17,17 @@ import (
 
 // explainPage is what explain.html shows.
 type explainPage struct {
-	Pasted, User string // what was sent; no user is nobody
+	Pasted, User string // the fields of the form; User may be empty
 	Users        []string
-	Problem      string // why there is nothing to explain
+	Problem      string // why there is no explanation
 	Explanation  *authorize.Explanation
 	NoCode       bool   // response_type=none
-	Why          string // the login page is needed
+	Why          string // the reason for the login page
 	NotLookedAt  []string
 }
 
-// explainParts are checks that every request gets unless it is refused before, each with
-// what the page shows in its place if it is missing.
+// explainParts are checks that every request gets unless it is refused earlier. The second
+// text is what the page shows for a check that was not made.
 var explainParts = [][2]string{
 	{"the client is known", "the client"},
 	{"the redirect URI is one that the client has registered", "the redirect URI"},
@@ -37,12 +37,12 @@ var explainParts = [][2]string{
 	{"the policy of the host allows it, and no page is needed", "consent and other pages"},
 }
 
-// showExplain has the form and, once it was sent, what Explain says of the request. The
-// page tells much of the configuration, so it is for a browser on this machine alone: with
-// another host in its address, it is another site that has come here by DNS rebinding.
+// showExplain shows the form and, after it was sent, the result of Explain. The page reveals
+// much of the configuration, so it is only for a browser on this machine. Another host in
+// the address means that another site reaches this server by DNS rebinding.
 func (s *server) showExplain(w http.ResponseWriter, r *http.Request) {
 	if !isLoopback(r.Host) {
-		way := "Open it at " + s.origin + s.path + "/explain."
+		way := "Open this page at " + s.origin + s.path + "/explain."
 		s.showRefusal(w, http.StatusForbidden, refusal{"This page has another address", way})
 		return
 	}
@@ -59,7 +59,7 @@ func (s *server) showExplain(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) explainForm(w http.ResponseWriter, r *http.Request, page *explainPage) {
 	if err := readPageForm(w, r); err != nil {
-		page.Problem = fmt.Sprintf("This cannot be read, or has more than %d bytes.", maxForm)
+		page.Problem = fmt.Sprintf("The form cannot be read, or has more than %d bytes.", maxForm)
 		return
 	}
 	page.Pasted, page.User = r.PostForm.Get("url"), r.PostForm.Get("user")
@@ -80,7 +80,7 @@ func (s *server) explainForm(w http.ResponseWriter, r *http.Request, page *expla
 	}
 	e := s.endpoint.Explain(r.Context(), "?"+query, who)
 	if e.Reason == authorize.ReasonNoRequest {
-		page.Problem = "This request waits for the user, between two pages. Paste the URL that the client has made."
+		page.Problem = "This URL is of a waiting request, between two pages. Paste the URL that the client made."
 		return
 	}
 	values, _ := url.ParseQuery(query) // Explain has read it more strictly
@@ -94,13 +94,13 @@ var (
 	isURL     = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*:)?/`)
 )
 
-// queryIn finds the query of a request in what was pasted: a URL, its query, or a line of a
-// log. The problem says why there is none.
+// queryIn finds the query of a request in the pasted text: a URL, its query, or a line of a
+// log. If there is none, problem says why.
 func (s *server) queryIn(text string) (query, problem string) {
 	if found := inLog.FindStringSubmatch(text); found != nil {
 		text = found[1]
 	}
-	text = lineBreak.ReplaceAllString(strings.TrimSpace(text), "") // a terminal breaks lines
+	text = lineBreak.ReplaceAllString(strings.TrimSpace(text), "") // from a terminal
 	text, _, _ = strings.Cut(text, "#")                            // a browser keeps the fragment
 	address, query, found := strings.Cut(text, "?")
 	switch {
@@ -119,10 +119,10 @@ func (s *server) queryIn(text string) (query, problem string) {
 	case strings.Contains(address, "="):
 		return text, ""
 	case address != "" || !found:
-		return "", "This is not a URL. Paste all of it, from http on, or its query."
+		return "", "This is not a URL. Paste the whole URL, beginning with http, or its query."
 	}
 	if query == "" {
-		return "", "This URL has no query. The parameters of a request stand behind a question mark."
+		return "", "This URL has no query. The parameters of a request come after a question mark."
 	}
 	return query, ""
 }
@@ -131,13 +131,14 @@ func (s *server) queryIn(text string) (query, problem string) {
 var loginReasons = map[authorize.Reason]string{
 	authorize.ReasonNotSignedIn: "nobody is signed in",
 	authorize.ReasonPromptLogin: "the request asks for a new sign-in",
-	authorize.ReasonACR:         "the sign-in does not reach the level that the request demands",
+	authorize.ReasonACR:         "the sign-in does not have the level (acr) that the request requires",
 	authorize.ReasonMaxAge:      "the sign-in is older than max_age allows",
 	authorize.ReasonOtherUser:   "the request is for another user",
-	authorize.ReasonHint:        "the id_token_hint proves nobody",
+	authorize.ReasonHint:        "the id_token_hint cannot be verified",
 }
 
-// notLookedAt are the parts of every request that come after the reason for a refusal.
+// notLookedAt returns the parts of the request that were not checked, because it was refused
+// earlier.
 func notLookedAt(e *authorize.Explanation) (parts []string) {
 	for _, part := range explainParts {
 		if !slices.ContainsFunc(e.Checks, func(c authorize.Check) bool { return c.Name == part[0] }) {

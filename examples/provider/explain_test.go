@@ -29,7 +29,7 @@ func (p *provider) explained(pasted, user string) *authorizetest.Page {
 	return p.page(form.Submit(url.Values{"url": {pasted}, "user": {user}}))("Explain a request")
 }
 
-// Each row is a request, who is signed in, and what the page says.
+// Each row is a request, the user who is signed in, and texts of the page.
 func TestExplain(t *testing.T) {
 	p := newExplainer(t)
 	start := func(id string, changes ...url.Values) string { return p.client(id).Start(changes...).URL }
@@ -39,7 +39,7 @@ func TestExplain(t *testing.T) {
 	}{
 		{"nobody is signed in", start("web"), "", []string{
 			"would show the login page, because nobody is signed in.",
-			"the sign-in is what the request asks for <small>not passed", "consent and other pages <small>not looked at",
+			"the sign-in is what the request asks for <small>not passed", "consent and other pages <small>not checked",
 		}},
 		{"the sign-in was a minute ago", start("own", url.Values{"max_age": {"59"}}), "alice", []string{
 			"would show the login page, because the sign-in is older than max_age allows.",
@@ -53,14 +53,14 @@ func TestExplain(t *testing.T) {
 			`the client is known <small>passed, <a href="https://www.rfc-editor.org/rfc/rfc6749#section-2.2">RFC 6749 §2.2</a>`,
 		}},
 		{"no code", start("own", url.Values{"response_type": {"none"}}), "alice", []string{
-			"would send an answer without a code to https://own.example/cb.",
+			"would send a response without a code to https://own.example/cb.",
 		}},
 		{"an unknown client", start("gone"), "alice", []string{
-			"would refuse with error=invalid_client on an error page, and the client gets no answer.",
-			"The application is not known here.", `has no client "gone"`, "the redirect URI <small>not looked at",
+			"would refuse with error=invalid_client on an error page, and the client gets no response.",
+			"The application is not known here.", `has no client "gone"`, "the redirect URI <small>not checked",
 		}},
 		{"a wrong redirect URI", start("web", url.Values{"redirect_uri": {"https://web.example/"}}), "", []string{
-			"would refuse with error=redirect_uri_mismatch on an error page", "the other parameters <small>not looked at",
+			"would refuse with error=redirect_uri_mismatch on an error page", "the other parameters <small>not checked",
 		}},
 		{"PKCE is missing", start("app", url.Values{"code_challenge": nil, "code_challenge_method": nil}), "alice", []string{
 			"would refuse with error=invalid_request, which goes to the client at http://127.0.0.1:51004/cb.",
@@ -80,7 +80,7 @@ func TestExplain(t *testing.T) {
 		{"another page", explainIssuer + "/token?client_id=gone", "", []string{"This URL is for " + explainIssuer + "/token."}},
 		{"no query", explainIssuer + "/authorize#client_id=gone", "", []string{"This URL has no query."}},
 		{"a request that waits", explainIssuer + "/authorize?req=eyJ0eXAiOiJ1c2hlci1yZXF1ZXN0K2p3dCJ9.e30.x", "", []string{
-			"This request waits for the user",
+			"This URL is of a waiting request",
 		}},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestExplain(t *testing.T) {
 		})
 	}
 	t.Run("all is looked at", func(t *testing.T) {
-		if page := p.explained(start("own"), "alice"); strings.Contains(page.Body, "not looked at") {
+		if page := p.explained(start("own"), "alice"); strings.Contains(page.Body, "not checked") {
 			t.Errorf("a name in explainParts is not that of a check:\n%s", page)
 		}
 	})
@@ -127,7 +127,7 @@ func TestExplainEscapesWhatIsPasted(t *testing.T) {
 	}
 }
 
-// Each row is a request for the page, by its host or what it sends, and the status.
+// Each row is a request for the page, with its host or body, and the status.
 func TestExplainIsForThisMachineAlone(t *testing.T) {
 	p := newExplainer(t)
 	host := func(host string) *http.Request {
@@ -175,7 +175,7 @@ func TestExplainIsForThisMachineAlone(t *testing.T) {
 	}
 }
 
-// Without the flag there is no page, and with it the issuer has to be for development.
+// Without the flag there is no page. With it, the issuer has to be for development.
 func TestExplainNeedsTheFlag(t *testing.T) {
 	if a := newProviderAt(t, explainIssuer).get("/explain"); a.status != http.StatusNotFound {
 		t.Errorf("without the flag: status %d", a.status)

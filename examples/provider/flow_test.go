@@ -50,7 +50,7 @@ func TestSignInConsentTokensUserinfo(t *testing.T) {
 		"nonce":     flow.Nonce,
 		"acr":       "1",
 		"amr":       []any{"pwd"},
-		"email":     "alice@example.com", // asked for by claims, covered by a scope; ID_TOKEN is nothing
+		"email":     "alice@example.com", // asked for by claims, and covered by a scope; ID_TOKEN has no effect
 		"name":      "Alice",             // asked for by claims, and agreed to
 		"at_hash":   halfHash(a.json["access_token"].(string)),
 		"iat":       float64(p.clock.Unix()),
@@ -85,7 +85,7 @@ func TestConsentIsRemembered(t *testing.T) {
 	p.begins("web", "Allow access?", url.Values{"prompt": {"consent"}})
 }
 
-// A native app is asked about every time, on whatever port it listens.
+// The user is asked about a native app every time, on any port.
 func TestNativeApp(t *testing.T) {
 	p := newProvider(t)
 	p.signInAs("alice")
@@ -127,7 +127,7 @@ func TestConsentWithoutADecision(t *testing.T) {
 	}
 }
 
-// Alice's consent page, on which Bob cannot agree: he has not read it.
+// Bob cannot agree on Alice's consent page, because he has not read it.
 func TestConsentIsOfTheUserWhoWasAsked(t *testing.T) {
 	p := newProvider(t)
 	p.signInAs("alice")
@@ -190,8 +190,8 @@ func TestLoginPageFillsInTheUserName(t *testing.T) {
 	}
 }
 
-// A sign-in that is there is not enough for prompt=login, nor an old one for
-// max_age: the login page is shown, says why, and makes a later auth_time.
+// An existing sign-in is not enough for prompt=login, and an old one is not enough for
+// max_age: the login page is shown, says why, and a sign-in there has a later auth_time.
 func TestSignInAgain(t *testing.T) {
 	for name, test := range map[string]struct {
 		changes url.Values
@@ -232,13 +232,13 @@ func TestIDTokenHint(t *testing.T) {
 	p.browser = p.newBrowser()
 	p.signInAs("bob")
 	again, login := p.begins("own", "Sign in", url.Values{"id_token_hint": {hint}})
-	if !strings.Contains(login.Body, "another account") || login.Forms[0].Fields.Get("username") != "alice" {
+	if !strings.Contains(login.Body, "a different account") || login.Forms[0].Fields.Get("username") != "alice" {
 		t.Errorf("the page does not ask for Alice:\n%s", login)
 	}
 	p.expect(again, nil)(login.Submit(as("alice")))
 }
 
-// Some libraries for browsers ask for it by default.
+// Some libraries for browsers use this response mode by default.
 func TestFragment(t *testing.T) {
 	p := newProvider(t)
 	p.signInAs("alice")
@@ -258,7 +258,7 @@ func TestSignInAndOut(t *testing.T) {
 	p.page(p.browser.Open(testIssuer + "/login"))("You are signed in")
 	status := p.page(p.browser.Open(testIssuer + "/"))("You are signed in")
 	logout := p.page(status.Click("Sign out"))("Sign out")
-	p.page(p.browser.Open(testIssuer + "/login"))("You are signed in") // a GET has done nothing
+	p.page(p.browser.Open(testIssuer + "/login"))("You are signed in") // a GET does not sign out
 	p.page(logout.Submit(nil))("You are not signed in")
 	p.page(p.browser.Open(testIssuer + "/login"))("Sign in")
 	p.begins("own", "Sign in")
@@ -321,9 +321,9 @@ func TestClaimsOfAUser(t *testing.T) {
 	}
 }
 
-// Which of the user's claims a client gets, beside those of the protocol. What it asks for
-// one by one is on the consent page, and the user's agreement to it is for the place where
-// it was asked for.
+// Each row is a request, with the user's claims that the client gets. Claims that the parameter
+// claims asks for are on the consent page. The user agrees to them for the place, ID token or
+// userinfo, for which they were asked.
 func TestWhichClaimsAClientGets(t *testing.T) {
 	const everything = "openid profile email"
 	const both = `{"id_token":{"name":null,"email":null}}`
@@ -332,7 +332,7 @@ func TestWhichClaimsAClientGets(t *testing.T) {
 		client   string
 		scope    string // empty: none is sent
 		claims   string
-		lines    string // of the consent page, beside those of scopes
+		lines    string // of the consent page, without those of scopes
 		idToken  string // names of the user's claims in it
 		userInfo string
 	}{
@@ -383,7 +383,7 @@ func TestWhichClaimsAClientGets(t *testing.T) {
 	}
 }
 
-// claimLines are the claims on a consent page, below the scopes, each with what it means.
+// claimLines are the claims on a consent page, below the scopes, each with its meaning.
 func claimLines(t *testing.T, consent *authorizetest.Page, scopes int) string {
 	t.Helper()
 	var lines []string
@@ -396,7 +396,7 @@ func claimLines(t *testing.T, consent *authorizetest.Page, scopes int) string {
 	return strings.Join(lines, " ")
 }
 
-// namesOf are those of claims about a user.
+// namesOf returns the names of the claims about a user.
 func namesOf(claims map[string]any) string {
 	names := []string{}
 	for name := range claims {

@@ -45,7 +45,7 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
-// CORS is on where scripts need it and nowhere else.
+// CORS is on only where scripts need it.
 func TestCORS(t *testing.T) {
 	p := newProvider(t)
 	for _, test := range []struct {
@@ -119,7 +119,7 @@ func TestPageHeaders(t *testing.T) {
 	checkPageHeaders(t, p.page(p.browser.Open(p.client("web").Start().URL))("Allow access?").Header)
 }
 
-// checkPageHeaders wants what the library's own pages have, but for the referrer.
+// checkPageHeaders expects the headers of the library's own pages, except the referrer policy.
 func checkPageHeaders(t *testing.T, header http.Header) {
 	t.Helper()
 	for field, want := range map[string]string{
@@ -140,12 +140,12 @@ func checkPageHeaders(t *testing.T, header http.Header) {
 	}
 }
 
-// Pages load nothing and run nothing.
+// Pages load no resources and run no scripts.
 func TestPagesStandAlone(t *testing.T) {
 	p := newProvider(t)
 	w := httptest.NewRecorder()
 	p.handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, testIssuer+"/login", nil))
-	body := strings.Replace(w.Body.String(), "<link rel=icon href=data:,>", "", 1) // none, in place of a request
+	body := strings.Replace(w.Body.String(), "<link rel=icon href=data:,>", "", 1) // this prevents a request for an icon
 	for _, part := range []string{"<script", "<link", "<img", "src=", "url(", "@import", "style="} {
 		if strings.Contains(body, part) {
 			t.Errorf("the page has %s", part)
@@ -168,7 +168,7 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-// No address is answered with a redirect that repeats a POST.
+// No address redirects with a status with which browsers send a POST again.
 func TestUncleanPathsAreNotFound(t *testing.T) {
 	p := newProvider(t)
 	for _, path := range []string{"//", "//authorize", "/./authorize", "/x/../authorize", "//evil.example/authorize", "/authorize/"} {
@@ -201,7 +201,7 @@ func TestRunRefusesAWrongConfig(t *testing.T) {
 	}
 }
 
-// The program itself: it prints its address, which is the issuer, and stops when told.
+// The program prints its address, which is the issuer, and stops on a signal.
 func TestRun(t *testing.T) {
 	out, in, err := os.Pipe()
 	if err != nil {

@@ -20,13 +20,13 @@ import (
 
 const idTokenLifetime = time.Hour
 
-// protocolClaims are those that the provider sets. A user cannot have them.
+// protocolClaims are set by the provider. A user in the file cannot have them.
 var protocolClaims = []string{
 	"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "nonce", "auth_time", "acr", "amr", "azp",
 	"at_hash", "c_hash", "s_hash", "sid",
 }
 
-// signingKey signs ID tokens and nothing else, so that whatever it has signed is one.
+// signingKey signs only ID tokens, so that every JWT with its signature is an ID token.
 type signingKey struct {
 	private *rsa.PrivateKey
 	id      string
@@ -53,7 +53,7 @@ func newSigningKey(private *rsa.PrivateKey) *signingKey {
 	return k
 }
 
-// jwk has only what RFC 7638 §3.2 requires.
+// jwk returns only the members that RFC 7638 §3.2 requires.
 func (k *signingKey) jwk() jwk {
 	return jwk{
 		Type:     "RSA",
@@ -62,7 +62,7 @@ func (k *signingKey) jwk() jwk {
 	}
 }
 
-// header is that of every ID token.
+// header is the header of an ID token.
 type header struct {
 	Algorithm string `json:"alg"`
 	KeyID     string `json:"kid"`
@@ -139,7 +139,8 @@ func (s *server) idToken(code *authorize.Code, accessToken string) (string, erro
 	return s.key.sign(claims)
 }
 
-// verifyHint is authorize.Config.IDTokenHint: an ID token of ours, expired or not.
+// verifyHint is authorize.Config.IDTokenHint. It accepts ID tokens of this provider, even
+// expired ones.
 func (s *server) verifyHint(_ context.Context, token string) (subject string, err error) {
 	var claims struct {
 		Issuer  string `json:"iss"`

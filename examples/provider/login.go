@@ -11,28 +11,28 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// passwordACR is the level that a password reaches, passwordAMR how (RFC 8176 §2).
+// passwordACR is the level of a password, passwordAMR the method (RFC 8176 §2).
 const (
 	passwordACR = "1"
 	passwordAMR = "pwd"
 )
 
-// maxForm is the most that a form may have.
+// maxForm is the largest form, in bytes.
 const maxForm = 64 << 10
 
 // loginPage is what login.html shows.
 type loginPage struct {
-	Client   string // empty: nobody asked
-	Why      string // a sentence for those who are signed in already
+	Client   string // empty without a request
+	Why      string // a sentence for users who are already signed in
 	Username string
 	Wrong    bool
-	Choose   bool   // an account that is signed in would do too
-	Req      string // goes back with the form
+	Choose   bool   // the user may choose a signed-in account instead
+	Req      string // sent back with the form
 	Demo     []userConfig
 }
 
-// showLogin asks for user name and password. Who comes here with a request has been
-// sent by the endpoint and has to sign in, signed in already or not.
+// showLogin asks for user name and password. The endpoint sends users here with a request.
+// They have to sign in even if they are already signed in.
 func (s *server) showLogin(w http.ResponseWriter, r *http.Request) {
 	pending, ok := s.asked(w, r)
 	switch {
@@ -58,7 +58,7 @@ func (s *server) showLoginPage(
 	s.show(w, status, "login", page)
 }
 
-// showLoginAlone is for those who come of their own accord.
+// showLoginAlone is for users who come without a request.
 func (s *server) showLoginAlone(w http.ResponseWriter, r *http.Request) {
 	current, err := s.sessions.Session(r)
 	if err != nil {
@@ -87,13 +87,13 @@ func loginPageFor(pending *authorize.Pending) loginPage {
 	case authorize.ReasonMaxAge:
 		page.Why = "You signed in a while ago. Please sign in again."
 	case authorize.ReasonOtherUser:
-		page.Why = "The application asks for another account than the one you are signed in with."
+		page.Why = "The application asks for a different account. You are signed in with another one."
 	}
 	return page
 }
 
-// signIn takes the form. Sign-ins are not counted here: a real provider slows down
-// whoever tries passwords, by user name and by address.
+// signIn handles the form. It does not limit the number of attempts: a real provider does,
+// for each user name and each address.
 func (s *server) signIn(w http.ResponseWriter, r *http.Request) {
 	pending, ok := s.asked(w, r)
 	if !ok {
@@ -122,25 +122,25 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) {
 	s.goOn(w, r, pending)
 }
 
-// passwordSession is what a right password leads to.
+// passwordSession is the session after a correct password.
 func passwordSession(username string) session.Session {
 	return session.Session{Subject: username, ACR: passwordACR, AMR: []string{passwordAMR}}
 }
 
-// passwordIsRight takes as long for a user who does not exist as for a wrong
-// password. A real provider keeps a slow hash, such as Argon2, for both.
+// passwordIsRight takes the same time for an unknown user as for a wrong password. A real
+// provider uses a slow hash, such as Argon2, for both.
 func (s *server) passwordIsRight(username, password string) bool {
-	u, exists := s.users[username] // without one, the hash is all zeros, which no password has
+	u, exists := s.users[username] // if unknown, the hash is all zeros, like that of no password
 	sum := sha256.Sum256([]byte(password))
 	return subtle.ConstantTimeCompare(sum[:], u.passwordHash[:]) == 1 && exists
 }
 
-// statusPage is what status.html shows, logoutPage what logout.html does.
+// statusPage is what status.html shows, logoutPage what logout.html shows.
 type (
 	statusPage struct {
 		Subject, SignedOut string
-		Try                string // address to try something at, if there is any
-		Explain            bool   // there is a page that explains requests
+		Try                string // the address of the demo, if there is one
+		Explain            bool   // the page /explain exists
 	}
 	logoutPage struct{ Accounts []accountLine }
 )
@@ -182,14 +182,14 @@ func (s *server) signOut(w http.ResponseWriter, r *http.Request) {
 		Explain: s.explain})
 }
 
-// carriesRequest tells a form that belongs to a request from one that does not.
+// carriesRequest reports whether a page or form belongs to a request.
 func carriesRequest(r *http.Request) bool {
 	return r.URL.Query().Has("req") || r.PostForm.Get("req") != ""
 }
 
 // readPageForm reads the form of a page into r.PostForm.
 func readPageForm(w http.ResponseWriter, r *http.Request) error {
-	if r.Body != nil { // there is none without a server in front
+	if r.Body != nil { // nil if no http.Server called the handler
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	}
 	if err := r.ParseForm(); err != nil {

@@ -1,23 +1,23 @@
 // Command provider is a small but complete OpenID provider for development and for
-// tests of clients: users, clients and passwords come from one JSON file, everything
-// else lives in memory and ends with the process.
+// tests of clients. Users, clients and passwords come from one JSON file. Everything
+// else is in memory and is lost when the process ends.
 //
 // The files, in the order in which a sign-in passes through them:
 //
 //	config.go     the JSON file
-//	server.go     what is mounted where
+//	server.go     the routes and the configuration of the endpoint
 //	login.go      the pages for signing in and out
 //	accounts.go   the page on which the user chooses among several accounts
 //	consent.go    the page on which the user agrees
-//	token.go      codes for tokens
-//	clientauth.go which client calls
+//	token.go      the token endpoint
+//	clientauth.go the authentication of clients
 //	idtoken.go    the key, ID tokens and the JWK Set
 //	accesstoken.go access tokens, until they expire or are revoked
-//	userinfo.go   what a token tells about its user
+//	userinfo.go   claims about the user of a token
 //	explain.go    the page that says why a request is refused
 //	demo.go       the demo client, if there is no file
-//	pages.go      how pages are written
-//	refused.go    pages in place of bare text
+//	pages.go      writes the pages
+//	refused.go    pages in place of errors in plain text
 package main
 
 import (
@@ -42,8 +42,8 @@ var defaultConfig []byte
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
 	file := flag.String("config", "",
-		"JSON file with clients and users; without it there are alice, bob and two demo clients")
-	explain := flag.Bool("explain", false, "serve /explain, which says why a request is refused; for development")
+		"JSON file with clients and users; default: alice, bob and two demo clients")
+	explain := flag.Bool("explain", false, "serve /explain, which tells why a request is refused; for development")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(flag.CommandLine.Output(), "provider: %q is not expected\n", flag.Arg(0))
@@ -70,7 +70,7 @@ func run(ctx context.Context, addr, file string, explain bool) error {
 	}
 	defer listener.Close()
 	if cfg.Issuer == nil && !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
-		return fmt.Errorf("without an issuer in a file (-config), this listens on 127.0.0.1 only, not on %q", addr)
+		return fmt.Errorf("this listens on 127.0.0.1 only, not on %q, unless a file (-config) has an issuer", addr)
 	}
 	address := "http://" + listener.Addr().String()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -84,7 +84,7 @@ func run(ctx context.Context, addr, file string, explain bool) error {
 	return serve(ctx, listener, provider.routes(), log)
 }
 
-// welcome says what there is to try.
+// welcome tells how to try the provider.
 func (s *server) welcome(address string, cfg *config, file string) string {
 	var users []string
 	for _, u := range cfg.Users {
@@ -124,7 +124,7 @@ func loadConfig(file string) (*config, error) {
 	return cfg, nil
 }
 
-// serve answers requests until ctx ends, and then finishes those under way.
+// serve handles requests until ctx ends. Then it completes those that have begun.
 func serve(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
 	server := &http.Server{
 		Handler:           handler,

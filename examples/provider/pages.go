@@ -16,7 +16,7 @@ import (
 //go:embed pages
 var pageFiles embed.FS
 
-// style is inlined, so that a page needs nothing else to look as it should.
+// style is inlined, so that a page needs no second request.
 var style = mustRead("pages/style.css")
 
 var pages = map[string]*template.Template{
@@ -39,7 +39,7 @@ func mustRead(name string) string {
 	return string(text)
 }
 
-// parsePage puts the page into the frame that all pages have.
+// parsePage puts the page into the frame of all pages.
 func parsePage(name string) *template.Template {
 	functions := template.FuncMap{
 		"style":      func() template.CSS { return template.CSS(style) },
@@ -50,22 +50,22 @@ func parsePage(name string) *template.Template {
 	return template.Must(frame.Parse(mustRead("pages/frame.html") + mustRead("pages/"+name+".html")))
 }
 
-// policy has no form-action: Chromium applies it to the whole chain of redirects
-// that follows a form, and so would stop the answer on its way to the client.
+// policy has no form-action: Chromium applies it to all redirects that follow a form, so
+// it would block the response to the client.
 var policy = func() string {
 	sum := sha256.Sum256([]byte(style))
 	source := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 	return "default-src 'none'; img-src data:; style-src " + source + "; frame-ancestors 'none'; base-uri 'none'"
 }()
 
-// frame is what every page shows around its own content.
+// frame is the part that all pages have, around the content of one page.
 type frame struct {
 	Host string // where the user is
 	Path string // before every link
 	Page any
 }
 
-// show writes a page, whole or not at all.
+// show writes a whole page or an error.
 func (s *server) show(w http.ResponseWriter, status int, name string, page any) {
 	var body bytes.Buffer
 	if err := pages[name].Execute(&body, frame{Host: s.host(), Path: s.path, Page: page}); err != nil {
@@ -80,8 +80,8 @@ func (s *server) show(w http.ResponseWriter, status int, name string, page any) 
 	header.Set("X-Frame-Options", "DENY")
 	header.Set("Cache-Control", "no-store")
 	header.Set("Pragma", "no-cache")
-	// Not no-referrer: browsers would then send "Origin: null" with the form. For a form that
-	// goes to a client, the endpoint has set strict-origin.
+	// With no-referrer, browsers would send "Origin: null" with the form. For a form that is
+	// sent to a client, the endpoint has set strict-origin.
 	if header.Get("Referrer-Policy") != "strict-origin" {
 		header.Set("Referrer-Policy", "same-origin")
 	}
@@ -98,8 +98,8 @@ func (s *server) showRefusal(w http.ResponseWriter, status int, page refusal) {
 	s.show(w, status, "refused", page)
 }
 
-// to writes an attribute with the address of a client, which the endpoint has proven. The
-// template would refuse one of an app, such as cursor://callback.
+// to writes an attribute with the redirect URI of a client, which the endpoint has checked.
+// The template would refuse the URI of an app, such as cursor://callback.
 func to(attribute, url string) template.HTMLAttr {
 	return template.HTMLAttr(attribute + `="` + template.HTMLEscapeString(url) + `"`)
 }
@@ -112,7 +112,7 @@ var openIDAnchors = map[string]string{
 
 var rfcSection = regexp.MustCompile(`^RFC (\d+) §([A-Z]?)([\d.]*)$`)
 
-// sectionURL is where a section can be read, such as "RFC 6749 §3.1.1"; empty if unknown.
+// sectionURL is the URL of a section, such as "RFC 6749 §3.1.1"; empty if unknown.
 func sectionURL(section string) string {
 	if m := rfcSection.FindStringSubmatch(section); m != nil {
 		part := "section-"

@@ -93,7 +93,7 @@ func (p provider) in(t *testing.T) *provider {
 	return &p
 }
 
-// newBrowser returns one that knows nothing yet.
+// newBrowser returns a browser without cookies.
 func (p *provider) newBrowser() *authorizetest.Browser {
 	browser := authorizetest.NewBrowser()
 	browser.Handle(p.origin, p.handler)
@@ -130,8 +130,8 @@ func (p *provider) begins(client, title string, changes ...url.Values) (*authori
 	return flow, p.page(p.browser.Open(flow.URL))(title)
 }
 
-// expect fails the test unless the browser takes a code to the client, which is returned,
-// or the error that is wanted.
+// expect fails the test unless the browser takes a code to the client, or the expected error.
+// It returns the code.
 func (p *provider) expect(flow *authorizetest.Flow, want error) func(*authorizetest.Page, error) (code string) {
 	return func(page *authorizetest.Page, err error) string {
 		p.t.Helper()
@@ -156,21 +156,21 @@ func as(name string) url.Values {
 	return url.Values{"username": {name}, "password": {name + "-password"}}
 }
 
-// signInAs signs the user in before any client asks, beside those who are signed in already.
+// signInAs signs the user in without a request, in addition to users who are signed in already.
 func (p *provider) signInAs(name string) {
 	p.t.Helper()
 	login := p.page(p.browser.Open(p.origin + p.path + "/login?another"))("Sign in")
 	p.page(login.Submit(as(name)))("You are signed in")
 }
 
-// authorizeOwn gets a code for the trusted client, for which only sign-in counts.
+// authorizeOwn gets a code for the trusted client, which needs only a sign-in.
 func (p *provider) authorizeOwn(changes ...url.Values) (*authorizetest.Flow, string) {
 	p.t.Helper()
 	flow := p.client("own").Start(changes...)
 	return flow, p.expect(flow, nil)(p.browser.Open(flow.URL))
 }
 
-// answer is what an endpoint without pages said.
+// answer is the response of an endpoint without pages.
 type answer struct {
 	status int
 	header http.Header
@@ -205,12 +205,12 @@ func (p *provider) tokenRequest(form url.Values, change ...func(*http.Request)) 
 	return p.call(r)
 }
 
-// basic authenticates as RFC 6749 §2.3.1 says, encoded.
+// basic authenticates with the encoding of RFC 6749 §2.3.1.
 func basic(id, secret string) func(*http.Request) {
 	return func(r *http.Request) { r.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret)) }
 }
 
-// own authenticates the trusted client, auth each that has a secret.
+// own authenticates the trusted client, auth any client with a secret.
 var (
 	own  = basic("own", "own-secret")
 	auth = map[string]func(*http.Request){
@@ -238,13 +238,13 @@ func (p *provider) redeem(flow *authorizetest.Flow, code string) answer {
 	return a
 }
 
-// claims redeems a code and returns what its ID token says.
+// claims redeems a code and returns the claims of its ID token.
 func (p *provider) claims(flow *authorizetest.Flow, code string) map[string]any {
 	p.t.Helper()
 	return p.idTokenOf(p.redeem(flow, code))
 }
 
-// idTokenOf verifies the ID token of an answer and returns its claims.
+// idTokenOf verifies the ID token of a response and returns its claims.
 func (p *provider) idTokenOf(a answer) map[string]any {
 	p.t.Helper()
 	token, _ := a.json["id_token"].(string)

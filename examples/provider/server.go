@@ -20,8 +20,8 @@ import (
 type options struct {
 	config  *config
 	issuer  string
-	demo    bool            // the provider plays the demo client
-	explain bool            // there is a page that explains requests
+	demo    bool            // the provider acts as the demo client
+	explain bool            // the page /explain exists
 	key     *rsa.PrivateKey // nil: a new one
 	log     *slog.Logger
 	now     func() time.Time
@@ -40,11 +40,11 @@ type server struct {
 	key      *signingKey
 	log      *slog.Logger
 	now      func() time.Time
-	demo     []userConfig // nil with a file, whose passwords no page tells
+	demo     []userConfig // nil with a file: no page shows its passwords
 	explain  bool
 }
 
-// client is what the token endpoint knows of a client.
+// client is a client for the token endpoint.
 type client struct {
 	id         string
 	disabled   bool
@@ -127,7 +127,7 @@ func (s *server) newEndpoint(o options) error {
 		Now:           o.now,
 	})
 	if err != nil {
-		// The file was checked, so what New can still refuse is the issuer.
+		// The rest of the file was checked, so only the issuer can be wrong.
 		return fmt.Errorf("issuer: %w", err)
 	}
 	s.endpoint = endpoint
@@ -139,8 +139,8 @@ func (s *server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(s.path+"/authorize", s.endpoint)
 
-	// Other sites may send the browser to the endpoint above, even by POST, but
-	// must not post the forms of these pages.
+	// Other sites may send the browser to the endpoint above, even by POST. They must not
+	// post the forms of these pages.
 	protection := http.NewCrossOriginProtection()
 	page := func(pattern string, show http.HandlerFunc) {
 		method, route, _ := strings.Cut(pattern, " ")
@@ -164,7 +164,7 @@ func (s *server) routes() http.Handler {
 		page("POST /explain", s.showExplain)
 	}
 
-	// What browsers of any origin may call: nothing here looks at a cookie.
+	// Scripts of any origin may call these, because they use no cookies.
 	mux.Handle(s.path+"/token", authorize.CORS(http.HandlerFunc(s.token), "POST"))
 	mux.Handle(s.path+"/userinfo", authorize.CORS(http.HandlerFunc(s.userinfo), "GET", "POST"))
 	mux.Handle(s.path+"/jwks", authorize.CORS(http.HandlerFunc(s.jwks), "GET"))
@@ -174,8 +174,8 @@ func (s *server) routes() http.Handler {
 	return inPages(onlyCleanPaths(mux), s.showRefusal)
 }
 
-// onlyCleanPaths answers 404 for an address such as //authorize, which the mux would
-// redirect with a status that repeats a POST, form and all.
+// onlyCleanPaths responds with 404 to an address such as //authorize. The mux would redirect
+// it with a status with which browsers send a POST again.
 func onlyCleanPaths(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if clean := path.Clean(r.URL.Path); clean != r.URL.Path && (clean == "/" || clean+"/" != r.URL.Path) {
@@ -193,9 +193,9 @@ func isLoopback(host string) bool {
 	return name == "localhost" || strings.HasSuffix(name, ".localhost") || err == nil && addr.IsLoopback()
 }
 
-// wellKnown are the addresses of the metadata. With a path in the issuer, OpenID
-// Connect Discovery 1.0 §4.1 puts its own behind the path, and RFC 8414 §3.1 puts
-// all before it; clients look in both places.
+// wellKnown are the addresses of the metadata. If the issuer has a path, OpenID Connect
+// Discovery 1.0 §4.1 adds /.well-known after it, and RFC 8414 §3.1 before it. Clients use
+// both.
 func (s *server) wellKnown() []string {
 	routes := []string{
 		s.path + "/.well-known/openid-configuration",
@@ -209,7 +209,7 @@ func (s *server) wellKnown() []string {
 	return routes
 }
 
-// metadata is what the provider adds to the metadata of the authorization endpoint.
+// metadata is added to the metadata of the authorization endpoint.
 func (s *server) metadata() map[string]any {
 	base := s.origin + s.path
 	return map[string]any{

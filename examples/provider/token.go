@@ -14,12 +14,12 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// unsupportedGrantType is the one code of RFC 6749 §5.2 that an authorization
-// endpoint has no use for.
+// unsupportedGrantType is the only code of RFC 6749 §5.2 that an authorization endpoint
+// does not use.
 const unsupportedGrantType oautherr.Code = "unsupported_grant_type"
 
-// tokenResponse is the answer to a good request (RFC 6749 §5.1, OpenID Connect Core
-// 1.0 §3.1.3.3).
+// tokenResponse is the successful response (RFC 6749 §5.1, OpenID Connect Core 1.0
+// §3.1.3.3).
 type tokenResponse struct {
 	AccessToken string `json:"access_token"`
 	TokenType   string `json:"token_type"`
@@ -38,7 +38,7 @@ func (s *server) token(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, response)
 }
 
-// exchange gives tokens for a code.
+// exchange returns tokens for a code.
 func (s *server) exchange(w http.ResponseWriter, r *http.Request) (*tokenResponse, error) {
 	form, err := readTokenForm(w, r)
 	if err != nil {
@@ -68,7 +68,7 @@ func (s *server) exchange(w http.ResponseWriter, r *http.Request) (*tokenRespons
 	var replay *authorize.ReplayError
 	if errors.As(err, &replay) {
 		s.tokens.revoke(grant)
-		s.log.Warn("a code came twice: what was issued for it is revoked", "client", c.id, "subject",
+		s.log.Warn("a code was redeemed twice: its token is revoked", "client", c.id, "subject",
 			replay.Code.Subject)
 	}
 	if err != nil {
@@ -96,14 +96,14 @@ func (s *server) issue(grant string, code *authorize.Code) (*tokenResponse, erro
 	return response, err
 }
 
-// readTokenForm reads the body strictly: nothing malformed and nothing twice (RFC
-// 6749 §3.2), but for resource, which may repeat (RFC 8707 §2).
+// readTokenForm reads the body strictly: it refuses malformed forms and repeated parameters
+// (RFC 6749 §3.2). Only resource may be repeated (RFC 8707 §2).
 func readTokenForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/x-www-form-urlencoded" {
 		return nil, oautherr.InvalidRequest.With("The body has to be of type application/x-www-form-urlencoded.")
 	}
-	if r.Body == nil { // no server is in front
+	if r.Body == nil { // nil if no http.Server called the handler
 		r.Body = http.NoBody
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
@@ -116,7 +116,7 @@ func readTokenForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	}
 	for name, values := range form {
 		if len(values) > 1 && name != "resource" {
-			return nil, oautherr.InvalidRequest.With("A parameter came more than once.")
+			return nil, oautherr.InvalidRequest.With("A parameter is repeated.")
 		}
 	}
 	return form, nil
@@ -143,7 +143,7 @@ func (s *server) refuseToken(w http.ResponseWriter, r *http.Request, err error) 
 	})
 }
 
-// writeJSON writes what must not be stored by anybody on the way.
+// writeJSON writes a response that must not be cached.
 func writeJSON(w http.ResponseWriter, status int, value any) {
 	body, err := json.Marshal(value)
 	if err != nil {

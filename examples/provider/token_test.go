@@ -95,7 +95,7 @@ func TestTokenErrors(t *testing.T) {
 			if challenged := strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Basic "); challenged != (a.status == 401) {
 				t.Errorf("WWW-Authenticate is %q", a.header.Get("WWW-Authenticate"))
 			}
-			p.redeem(flow, code) // what was wrong has not used the code up
+			p.redeem(flow, code) // a refused request does not use up the code
 		})
 	}
 }
@@ -122,8 +122,8 @@ func TestTokenRequestIsReadStrictly(t *testing.T) {
 	}
 }
 
-// Handlers are called without a server in front too, by adapters of function platforms:
-// there is no body then.
+// Adapters of function platforms call handlers without an http.Server. Then the body may be
+// nil.
 func TestFormsWithoutABody(t *testing.T) {
 	for path, status := range map[string]int{"/token": 401, "/login": 400, "/consent": 400} {
 		t.Run(path, func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestFormsWithoutABody(t *testing.T) {
 	}
 }
 
-// A token endpoint that cannot answer says when to come back, if somebody knows.
+// If a temporary error has a time, the response has Retry-After.
 func TestTokenRetryAfter(t *testing.T) {
 	p := newProvider(t)
 	for after, want := range map[time.Duration]string{0: "", 90 * time.Second: "90"} {
@@ -152,7 +152,7 @@ func TestTokenRetryAfter(t *testing.T) {
 	}
 }
 
-// Each way in which a client may authenticate, and what may stand beside it.
+// All ways in which a client may authenticate, and what it may send with each.
 func TestClientAuthentication(t *testing.T) {
 	for name, test := range map[string]struct {
 		client, redirect string
@@ -213,7 +213,7 @@ func TestReplayRevokesTheTokens(t *testing.T) {
 	otherFlow, otherCode := p.authorizeOwn()
 	other := "Bearer " + p.redeem(otherFlow, otherCode).json["access_token"].(string)
 
-	// Without the verifier it is no replay: whoever saw the code could end the tokens.
+	// Without the verifier it is no replay. Otherwise anybody who saw the code could revoke the token.
 	form := grant(flow, code)
 	form.Set("code_verifier", strings.Repeat("x", 43))
 	if a := p.tokenRequest(form, own); a.json["error"] != "invalid_grant" {
@@ -252,7 +252,7 @@ func TestAccessTokens(t *testing.T) {
 	tokens := newAccessTokens(func() time.Time { return now })
 	tokens.max = 2
 
-	// A replay can overtake the redemption of its code.
+	// A replay can come before the redemption of its code is complete.
 	tokens.revoke("overtaken")
 	if _, err := tokens.issue("overtaken", accessToken{}); !errors.Is(err, oautherr.InvalidGrant) {
 		t.Errorf("overtaken: got %v, want invalid_grant", err)
@@ -271,7 +271,7 @@ func TestAccessTokens(t *testing.T) {
 	if _, err := tokens.issue("two", accessToken{}); !errors.Is(err, oautherr.TemporarilyUnavailable) {
 		t.Errorf("full: got %v, want temporarily_unavailable", err)
 	}
-	tokens.revoke("three") // finds no place, and must not make one
+	tokens.revoke("three") // there is no room, and it must not make more
 	if len(tokens.byGrant) != 2 {
 		t.Errorf("%d are kept, want 2", len(tokens.byGrant))
 	}
@@ -350,7 +350,7 @@ func TestIDTokenHintHasToBeOurs(t *testing.T) {
 	otherKey := newSigningKey(stranger)
 	otherKey.id = p.key.id
 	parts := strings.Split(good, ".")
-	// signed has a good signature of our key under any header.
+	// signed returns a JWT with a valid signature and any header.
 	signed := func(header string) string {
 		text := encode([]byte(header)) + "." + parts[1]
 		sum := sha256.Sum256([]byte(text))
@@ -385,7 +385,7 @@ func TestIDTokenHintHasToBeOurs(t *testing.T) {
 	}
 }
 
-// The published key is the one that signs: a client rebuilds it from the two numbers.
+// The published key is the signing key: a client makes it from the two numbers.
 func TestJWKS(t *testing.T) {
 	p := newProvider(t)
 	a := p.get("/jwks")

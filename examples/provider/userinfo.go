@@ -17,8 +17,8 @@ type user struct {
 	claims       map[string]json.RawMessage
 }
 
-// scopeClaims are the claims that a scope stands for (OpenID Connect Core 1.0 §5.4).
-// A claim that is not here belongs to the scope with its own name.
+// scopeClaims are the claims of each scope (OpenID Connect Core 1.0 §5.4). Any other claim
+// belongs to the scope with the same name.
 var scopeClaims = map[string][]string{
 	"profile": {
 		"name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile",
@@ -39,8 +39,7 @@ func scopeOf(claim string) string {
 	return claim
 }
 
-// released are the claims of a user that the scopes cover, and those that the user agreed
-// to by name.
+// released returns the claims of a user that the scopes cover, and those in agreed.
 func (u user) released(scopes, agreed []string) map[string]json.RawMessage {
 	released := maps.Clone(u.claims)
 	maps.DeleteFunc(released, func(claim string, _ json.RawMessage) bool {
@@ -49,9 +48,9 @@ func (u user) released(scopes, agreed []string) map[string]json.RawMessage {
 	return released
 }
 
-// agreedClaims are the names of what the parameter claims wants at a place, "id_token" or
-// "userinfo" (OpenID Connect Core 1.0 §5.5). The code has only those that the user agreed
-// to. They are read into maps because names compare by case.
+// agreedClaims returns the names of the claims that the parameter claims asks for at a place,
+// "id_token" or "userinfo" (OpenID Connect Core 1.0 §5.5). The code has only those that the
+// user agreed to. They are decoded into maps because the names are case-sensitive.
 func agreedClaims(code *authorize.Code, place string) []string {
 	var places map[string]map[string]json.RawMessage
 	if code.Claims == nil || json.Unmarshal(code.Claims, &places) != nil {
@@ -60,8 +59,8 @@ func agreedClaims(code *authorize.Code, place string) []string {
 	return slices.Collect(maps.Keys(places[place]))
 }
 
-// claimsInIDToken are those that the parameter claims wants there, and for some clients
-// all that userinfo tells.
+// claimsInIDToken are those that the parameter claims asks for there, and for some clients
+// those of userinfo too.
 func (s *server) claimsInIDToken(code *authorize.Code) map[string]json.RawMessage {
 	user, agreed := s.users[code.Subject], agreedClaims(code, "id_token")
 	if s.clients[code.ClientID].claimsInIDToken {
@@ -70,7 +69,7 @@ func (s *server) claimsInIDToken(code *authorize.Code) map[string]json.RawMessag
 	return user.released(nil, agreed)
 }
 
-// userinfo tells a client about the user (OpenID Connect Core 1.0 §5.3).
+// userinfo returns claims about the user (OpenID Connect Core 1.0 §5.3).
 func (s *server) userinfo(w http.ResponseWriter, r *http.Request) {
 	token, ok := bearer(r)
 	if !ok {
@@ -110,7 +109,7 @@ func refuseBearer(w http.ResponseWriter, status int, code string) {
 	writeJSON(w, status, map[string]string{"error": code})
 }
 
-// claimsSupported are the protocol's and those that some user has.
+// claimsSupported are the claims of the protocol and those of all users.
 func (s *server) claimsSupported() []string {
 	claims := []string{"iss", "sub", "aud", "exp", "iat", "nonce", "auth_time", "acr", "amr", "at_hash"}
 	for _, u := range s.users {

@@ -10,22 +10,21 @@ import (
 	"github.com/usher-auth/usher/pkce"
 )
 
-// client is other software that signs in with the users of the host. It stands in the same
-// process to be tried at once, so it redeems its code by a call; other clients ask a token
-// endpoint.
+// client is other software, to which the users of the host sign in. It is in the same
+// process, so it redeems its code with a function call. Other clients use a token endpoint.
 type client struct {
 	issuer  string
 	redeem  func(context.Context, authorize.Redemption) (*authorize.Code, error)
-	results sync.Map // what the client got, by the value of its cookie
+	results sync.Map // redeemed codes, by the value of resultCookie
 }
 
-// resultCookie names what the client got in this browser.
+// resultCookie is the cookie that finds the result of this browser.
 const resultCookie = "demo-result"
 
-// page takes a response to a request of this browser, and else shows what it got before.
+// page handles a response to a request of this browser. Otherwise it shows the last result.
 func (c *client) page(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	cookie, err := r.Cookie("demo-" + query.Get("state")) // only the browser that asked has it
+	cookie, err := r.Cookie("demo-" + query.Get("state")) // only the browser that made the request has it
 	if err == nil && query.Get("iss") == c.issuer {
 		setCookie(w, cookie.Name, "", -1)
 		c.take(w, r, query, cookie.Value)
@@ -38,8 +37,8 @@ func (c *client) page(w http.ResponseWriter, r *http.Request) {
 	show(w, http.StatusOK, "client.html", map[string]any{"SignIn": c.start(w), "Code": code})
 }
 
-// start makes a request: state and verifier are 256 random bits each, and stay in this
-// browser.
+// start makes a request. State and verifier are 256 random bits each; a cookie keeps them
+// in this browser.
 func (c *client) start(w http.ResponseWriter) string {
 	state, verifier := pkce.NewVerifier(), pkce.NewVerifier()
 	setCookie(w, "demo-"+state, verifier, 600)
@@ -54,8 +53,8 @@ func (c *client) start(w http.ResponseWriter) string {
 	}.Encode()
 }
 
-// take redeems the code and goes on to the page without it, so that loading that page again
-// is no second redemption.
+// take redeems the code and redirects to a URL without it, so that a reload of the page
+// does not redeem the code again.
 func (c *client) take(w http.ResponseWriter, r *http.Request, query url.Values, verifier string) {
 	failed := query.Get("error")
 	if failed == "" {
@@ -75,7 +74,7 @@ func (c *client) take(w http.ResponseWriter, r *http.Request, query url.Values, 
 	})
 }
 
-// forget drops what the client got in this browser.
+// forget deletes the result of this browser.
 func (c *client) forget(w http.ResponseWriter, r *http.Request) {
 	if cookie, err := r.Cookie(resultCookie); err == nil {
 		c.results.Delete(cookie.Value)

@@ -1,5 +1,5 @@
-// Command quickstart is a whole sign-in in one process, to try in a browser: a host with a
-// login page and the endpoint, and in client.go a client that signs in with its users.
+// Command quickstart is a whole sign-in in one process, to try in a browser. It is a host
+// with a login page and the endpoint; client.go is a client, to which its users sign in.
 
 // region helpers
 package main
@@ -26,7 +26,7 @@ var pages = template.Must(template.ParseFS(files, "pages/*"))
 func show(w http.ResponseWriter, status int, page string, data any) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Referrer-Policy", "same-origin") // not no-referrer: forms would come with "Origin: null"
+	w.Header().Set("Referrer-Policy", "same-origin") // with no-referrer, forms send "Origin: null"
 	w.WriteHeader(status)
 	if err := pages.ExecuteTemplate(w, page, data); err != nil {
 		log.Print(err)
@@ -74,7 +74,7 @@ func main() {
 		} else if _, err := sessions.SignIn(w, r, session.Session{Subject: "alice"}); err != nil {
 			endpoint.ShowError(w, r, err)
 		} else if !endpoint.Resume(w, r) {
-			http.Redirect(w, r, "/", http.StatusSeeOther) // no client had asked: an ordinary sign-in
+			http.Redirect(w, r, "/", http.StatusSeeOther) // an ordinary sign-in, without a client
 		}
 	})
 	http.Handle("/login", http.NewCrossOriginProtection().Handler(login))

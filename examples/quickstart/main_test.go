@@ -29,14 +29,14 @@ var start = sync.OnceValue(func() string {
 	return strings.TrimSuffix(strings.TrimPrefix(line, "listening on "), "\n")
 })
 
-// newBrowser is one that reaches the program through t.
+// newBrowser returns a browser that reaches the program through t.
 func newBrowser(t http.RoundTripper) *authorizetest.Browser {
 	browser := authorizetest.NewBrowser()
 	browser.Connect(start(), t)
 	return browser
 }
 
-// page wants a page with this status.
+// page fails the test unless the page has this status.
 func page(t *testing.T, status int) func(*authorizetest.Page, error) *authorizetest.Page {
 	t.Helper()
 	return func(page *authorizetest.Page, err error) *authorizetest.Page {
@@ -95,7 +95,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// beforeTheAnswer keeps answers from the client, so that nobody has taken them.
+// beforeTheAnswer stops responses before the client, so that they are unused.
 type beforeTheAnswer struct{}
 
 func (beforeTheAnswer) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -105,8 +105,8 @@ func (beforeTheAnswer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// The client takes an answer from the right issuer in the browser that asked, and
-// shows its first page for any other.
+// The client accepts a response only from the right issuer and in the browser that made the
+// request. Otherwise it shows its start page.
 func TestClientChecksItsAnswer(t *testing.T) {
 	for _, c := range []struct {
 		name    string

@@ -14,7 +14,7 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// Flows run while replicas are killed and started again and the keys change. Each ends in
+// Flows run while replicas are killed and started again and the keys change. Each flow ends in
 // exactly one of three ways; see chaos.count.
 func TestFlowsWhileReplicasDie(t *testing.T) {
 	eachStorage(t, func(t *testing.T, s storage) {
@@ -42,16 +42,16 @@ func TestFlowsWhileReplicasDie(t *testing.T) {
 			t.Errorf("%d codes, %d errors and %d logins, want %d in all and %d logins", c.codes, c.errors, c.logins, s.flows, leave)
 		}
 		if c.kills < s.flows/killing/2 || c.rotations != s.flows/rotating {
-			t.Errorf("%d kills and %d changes of keys are not what was wanted", c.kills, c.rotations)
+			t.Errorf("%d kills and %d changes of keys differ from the plan", c.kills, c.rotations)
 		}
-		t.Logf("%d flows in %v: %d codes, %d errors, %d logins; %d kills, %d changes of keys; forms sent again: %d, sign-ins begun again: %d; %d codes, of which %d were used up by an answer that got lost",
+		t.Logf("%d flows in %v: %d codes, %d errors, %d logins; %d kills, %d changes of keys; forms sent again: %d, sign-ins started again: %d; %d codes, of which %d were used up by a lost response",
 			s.flows, time.Since(began).Round(time.Millisecond), c.codes, c.errors, c.logins, c.kills, c.rotations,
 			c.sentAgain, c.begunAgain, len(c.issued), c.usedUp)
 	})
 }
 
-// chaos is the world while replicas die. Each flow that ends lets something happen to the
-// others.
+// chaos is the world while replicas die. The end of a flow may kill a replica or change the
+// keys for the others.
 type chaos struct {
 	*world
 	ended atomic.Int64
@@ -70,20 +70,20 @@ type issued struct {
 }
 
 const (
-	killing  = 10 // a replica is killed after so many flows
-	rotating = 25 // the keys change
-	leaving  = 20 // the user signs out and then follows the client's link again
+	killing  = 10 // flows until a replica is killed
+	rotating = 25 // until the keys change
+	leaving  = 20 // until a user signs out and then follows the client's link again
 )
 
-// count lets one user go through one flow, and notes how it ended first: with a code that
-// was redeemed, with an error that the user can act on, or at the login page where the
-// user had signed out. A user with an error does act, and has to arrive.
+// count runs one flow of one user, and counts its first result: a redeemed code, an error
+// that the user can act on, or the login page after a sign-out. After an error the user
+// tries again, and must succeed.
 func (c *chaos) count(number int) {
 	u := &user{chaos: c, browser: authorizetest.NewBrowser(), name: []string{"alice", "bob"}[number%2]}
 	u.browser.Connect(c.base, c.transport)
 	changes := url.Values{}
 	if number%4 > 1 {
-		changes.Set("prompt", "consent") // the others agree once
+		changes.Set("prompt", "consent") // the others agree only once
 	}
 	trouble := 0
 	for !u.arrive(changes, &trouble) {
@@ -112,9 +112,9 @@ func (c *chaos) add(counter *int) {
 	c.mu.Unlock()
 }
 
-// strike kills a replica, and changes the keys, while the other browsers are under way.
+// strike kills a replica, and changes the keys, while the flows of other browsers run.
 func (c *chaos) strike(ended int64) {
-	for i := range int64(3) { // the first of them that runs
+	for i := range int64(3) { // the first one that runs
 		if ended%killing == 0 && c.fleet.kill(int((ended/killing+i)%3)+1) == nil {
 			c.add(&c.kills)
 			break
@@ -126,15 +126,15 @@ func (c *chaos) strike(ended int64) {
 	}
 }
 
-// user is somebody at a browser.
+// user is a user with a browser.
 type user struct {
 	*chaos
 	browser *authorizetest.Browser
 	name    string
 }
 
-// arrive goes from the client's link to the answer and redeems the code. False is an
-// error after which the user begins again. Others are counted as trouble.
+// arrive goes from the client's link to the response and redeems the code. False means an
+// error after which the user starts again. Other errors are counted as trouble.
 func (u *user) arrive(changes url.Values, trouble *int) bool {
 	flow := u.client.Start(changes)
 	page := u.try(trouble, func() (*authorizetest.Page, error) { return u.browser.Open(flow.URL) })
@@ -167,8 +167,7 @@ func (u *user) arrive(changes url.Values, trouble *int) bool {
 	return true // try has reported it
 }
 
-// try does something until a replica lives to answer it: the page that asks for that
-// says so.
+// try repeats an action until a replica answers it, as the page about a lost request says.
 func (u *user) try(trouble *int, do func() (*authorizetest.Page, error)) *authorizetest.Page {
 	for range 20 {
 		page, err := do()
@@ -186,9 +185,9 @@ func (u *user) try(trouble *int, do func() (*authorizetest.Page, error)) *author
 	return nil
 }
 
-// redeemTwice presents the code at two replicas at once. One success there must be, and
-// one only. Where there is none an answer got lost, which the client asks for again: if
-// the code is used up by then, it begins a new flow.
+// redeemTwice redeems the code at two replicas at once. Exactly one must succeed. If none does,
+// a response got lost, and the client tries again. If the code is used up by then, it starts
+// a new flow.
 func (u *user) redeemTwice(flow *authorizetest.Flow, code string) bool {
 	u.mu.Lock()
 	u.issued = append(u.issued, issued{flow, code})
@@ -221,7 +220,7 @@ func (u *user) redeemTwice(flow *authorizetest.Flow, code string) bool {
 	return tally.successes > 0
 }
 
-// tally counts what became of redemptions of one code.
+// tally counts the results of redemptions of one code.
 type tally struct {
 	mu                        sync.Mutex
 	successes, refusals, lost int
@@ -239,18 +238,18 @@ func (t *tally) note(answer redeemed, err error) {
 		t.refusals++
 	case answer.Error == "" && answer.Subject != "":
 		t.successes++
-	default: // a code that is not known, for one
+	default: // such as an unknown code
 		t.refusals++
 		t.problems = append(t.problems, string(answer.Error)+" "+answer.Description)
 	}
 }
 
-// redeemAllAgain wants that every code is used, also those of replicas that have died.
+// redeemAllAgain checks that every code is used up, also those of replicas that have died.
 func (c *chaos) redeemAllAgain() {
 	for _, i := range c.issued {
 		var tally tally
 		for tries := 0; tally.successes+tally.refusals == 0 && tries < 20; tries++ {
-			tally.note(postCode(c.t.Context(), c.transport, c.base, i.flow.Redemption(i.code))) // the last to be killed may be asked
+			tally.note(postCode(c.t.Context(), c.transport, c.base, i.flow.Redemption(i.code))) // the last killed replica may get it
 		}
 		if tally.refusals != 1 || len(tally.problems) > 0 {
 			c.t.Errorf("a code that was used has %+v", &tally)
@@ -258,7 +257,7 @@ func (c *chaos) redeemAllAgain() {
 	}
 }
 
-// leave signs the user out, and then comes to the login page, whoever answers.
+// leave signs the user out. Then every replica has to show the login page.
 func (u *user) leave() {
 	var ignored int
 	u.try(&ignored, func() (*authorizetest.Page, error) { return u.browser.PostFrom(u.base, u.base+"/sign-out", nil) })

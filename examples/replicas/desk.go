@@ -16,8 +16,8 @@ import (
 	"github.com/usher-auth/usher/pkce"
 )
 
-// desk is what the front answers itself: the page with the replicas, and an application
-// that signs in with them. All else goes to a replica.
+// desk is the part that the front handles itself: the page with the replicas, and a client.
+// All other requests go to a replica.
 type desk struct {
 	base   string
 	fleet  *fleet
@@ -30,11 +30,11 @@ type desk struct {
 
 // visit is one sign-in at the application.
 type visit struct {
-	authorize.Redemption // without a code until it has come
+	authorize.Redemption // without a code until the response
 	Steps                []step
 }
 
-// step is a request of it, and who answered.
+// step is a request of a visit, with the replica that answered it.
 type step struct{ Replica, What, Result string }
 
 const maxVisits = 1000
@@ -55,7 +55,7 @@ func (d *desk) handler() http.Handler {
 	mux.Handle("POST /new-key", forms.Handler(http.HandlerFunc(d.newKey)))
 	mux.Handle("/", d.fleet.proxy(d.note))
 	return inPages(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if "http://"+r.Host != d.base { // cookies and buttons are for one name only
+		if "http://"+r.Host != d.base { // cookies and buttons work only with this host
 			http.Redirect(w, r, d.base, http.StatusSeeOther)
 			return
 		}
@@ -86,7 +86,7 @@ func (d *desk) home(w http.ResponseWriter, r *http.Request) {
 		if c.address != "" {
 			row.Process = c.process.Pid
 		} else {
-			w.Header().Set("Refresh", "2") // to see it come back
+			w.Header().Set("Refresh", "2") // shows when it runs again
 		}
 		data.Rows = append(data.Rows, row)
 	}
@@ -99,7 +99,7 @@ func (d *desk) home(w http.ResponseWriter, r *http.Request) {
 	show(w, http.StatusOK, "home.html", data)
 }
 
-// visit is the one of the browser that sent r, nil if there is none, and its state. The
+// visit returns the state and the visit of the browser that sent r, nil if there is none. The
 // caller holds the lock.
 func (d *desk) visit(r *http.Request) (string, *visit) {
 	cookie, err := r.Cookie("demo")
@@ -109,7 +109,7 @@ func (d *desk) visit(r *http.Request) (string, *visit) {
 	return cookie.Value, d.visits[cookie.Value]
 }
 
-// note writes down which replica answered.
+// note records which replica answered.
 func (d *desk) note(r *http.Request, replica, result string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -140,8 +140,8 @@ func (d *desk) signIn(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, d.base+"/authorize?"+query.Encode(), http.StatusSeeOther)
 }
 
-// callback takes the answer, which is for the browser that asked, of this issuer, and
-// for one code.
+// callback handles the response. It has to be for this browser, from this issuer, and have
+// either a code or an error.
 func (d *desk) callback(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	state, v := d.visit(r)
@@ -150,13 +150,15 @@ func (d *desk) callback(w http.ResponseWriter, r *http.Request) {
 	code, refused := answer.Get("code"), answer.Get("error")
 	switch {
 	case v == nil || answer.Get("state") != state:
-		showRefusal(w, http.StatusBadRequest, refusal{"This answer is not taken", "This browser did not ask for it."})
+		showRefusal(w, http.StatusBadRequest,
+			refusal{"This response was not accepted", "This browser did not ask for it."})
 		return
 	case answer.Get("iss") != d.base || (code == "") == (refused == ""):
-		showRefusal(w, http.StatusBadRequest, refusal{"This answer is not taken", "It is none of this issuer."})
+		showRefusal(w, http.StatusBadRequest,
+			refusal{"This response was not accepted", "It is not from this provider."})
 		return
 	case refused != "":
-		d.add(v, step{What: "The answer", Result: refused})
+		d.add(v, step{What: "The response", Result: refused})
 	default:
 		d.mu.Lock()
 		fresh := v.Code == ""
@@ -167,10 +169,10 @@ func (d *desk) callback(w http.ResponseWriter, r *http.Request) {
 			d.add(v, d.redeem(r.Context(), redemption))
 		}
 	}
-	http.Redirect(w, r, "/", http.StatusSeeOther) // a code is not for bookmarks
+	http.Redirect(w, r, "/", http.StatusSeeOther) // keeps the code out of bookmarks
 }
 
-// again redeems the same code once more, at the replica whose turn it is.
+// again redeems the same code again, at the next replica.
 func (d *desk) again(w http.ResponseWriter, r *http.Request) {
 	redemption := authorize.Redemption{}
 	d.mu.Lock()
@@ -191,13 +193,13 @@ func (d *desk) add(v *visit, s step) {
 	v.Steps = append(v.Steps, s)
 }
 
-// redeem is what the application's server does with the code.
+// redeem redeems the code, as the server of a client does.
 func (d *desk) redeem(ctx context.Context, redemption authorize.Redemption) step {
 	s := step{What: "POST /token"}
 	response, err := postCode(ctx, d.fleet, d.base, redemption)
 	if err != nil {
 		log.Print(err)
-		s.Result = "The answer got lost. Redeem the code again: unless it was used, that works."
+		s.Result = "The response got lost. Redeem the code again; this works unless the code was used."
 		return s
 	}
 	s.Replica = response.replica
@@ -207,13 +209,13 @@ func (d *desk) redeem(ctx context.Context, redemption authorize.Redemption) step
 	return s
 }
 
-// redeemed is the answer of a token endpoint, and which replica gave it.
+// redeemed is the response of a token endpoint, and the replica that sent it.
 type redeemed struct {
 	tokenAnswer
 	replica string
 }
 
-// postCode redeems the code at the token endpoint at base, which is reached through t.
+// postCode redeems the code at the token endpoint at base, through t.
 func postCode(
 	ctx context.Context, t http.RoundTripper, base string, redemption authorize.Redemption,
 ) (answer redeemed, err error) {
@@ -241,7 +243,7 @@ func postCode(
 func (d *desk) kill(w http.ResponseWriter, r *http.Request) {
 	number, _ := strconv.Atoi(r.PostFormValue("replica"))
 	if err := d.fleet.kill(number); err != nil {
-		log.Print(err) // the page says so too
+		log.Print(err) // the page shows it too
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }

@@ -16,14 +16,14 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// patience is how long a request waits while no replica runs.
+// patience is how long a request waits for a replica if none runs.
 const patience = 10 * time.Second
 
-// attempts is how many replicas a request is sent to at most.
+// attempts is the maximum number of attempts for a request.
 const attempts = 10
 
-// Connections to the replicas. What must not be sent twice gets one of its own: of one
-// that was kept open nobody knows whether the other end still reads.
+// Connections to the replicas. A request that must not be sent twice gets a new connection.
+// If a kept connection fails, it is unknown whether the replica has read the request.
 var (
 	kept = &http.Transport{MaxIdleConnsPerHost: 32, ResponseHeaderTimeout: 30 * time.Second}
 	own  = &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: 30 * time.Second}
@@ -52,10 +52,9 @@ func (f *fleet) next(ctx context.Context) (*child, string, error) {
 	}
 }
 
-// RoundTrip sends a request to the replica whose turn it is. One that takes no
-// connection has not had the request, so another gets it. One that took it and gave no
-// answer may have acted on it: only a request that asks is then repeated, and nothing
-// that a form sends.
+// RoundTrip sends a request to the next replica. A replica that refuses the connection has
+// not got the request, so another replica gets it. A replica that fails later may have
+// handled it. Then only a GET or HEAD without a body is repeated.
 func (f *fleet) RoundTrip(r *http.Request) (*http.Response, error) {
 	asks := (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.ContentLength == 0
 	transport := own
@@ -89,7 +88,7 @@ func (f *fleet) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, last
 }
 
-// to is the request with another address. Its body stays open for another attempt.
+// to returns the request with another address. Its body stays open for another attempt.
 func to(address string, r *http.Request) *http.Request {
 	out, url := *r, *r.URL
 	url.Scheme, url.Host = "http", address
@@ -103,7 +102,8 @@ func to(address string, r *http.Request) *http.Request {
 	return &out
 }
 
-// readWhole reads all of an answer, none of which is long: half of one is none.
+// readWhole reads the whole response, because an incomplete response counts as none. All
+// responses are short.
 func readWhole(response *http.Response) error {
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
@@ -111,50 +111,50 @@ func readWhole(response *http.Response) error {
 	return err
 }
 
-// refused says that there was no connection, and so that nothing was sent.
+// refused reports whether there was no connection, so that nothing was sent.
 func refused(err error) bool {
 	var failed *net.OpError
 	return errors.As(err, &failed) && failed.Op == "dial"
 }
 
-// giveUp leaves out a replica that takes no connection: it has died, though that is not
-// known yet. If it has not, it is started anew.
+// giveUp leaves out a replica that refuses connections. It has probably died. If not, it is
+// killed here, to be started again.
 func (f *fleet) giveUp(c *child, address string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if c.address == address {
 		c.address = ""
-		c.process.Kill() // an error says that it is gone
+		c.process.Kill() // an error means that it has ended
 	}
 }
 
-// proxy is the way from the front's address to the replicas. It tells seen who answered
-// what, with the empty name where nobody did.
+// proxy passes requests from the front to the replicas. It calls seen with the replica that
+// answered, which is empty if none did.
 func (f *fleet) proxy(seen func(r *http.Request, replica, result string)) http.Handler {
 	return &httputil.ReverseProxy{
 		Transport: f,
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.Host = p.In.Host
-			p.Out.URL.RawQuery = p.In.URL.RawQuery // the proxy would drop pairs that the endpoint refuses
+			p.Out.URL.RawQuery = p.In.URL.RawQuery // else the proxy drops pairs that the endpoint refuses
 			p.SetXForwarded()
 		},
 		ModifyResponse: func(response *http.Response) error {
 			result := strings.ToLower(http.StatusText(response.StatusCode))
 			if at, err := response.Location(); err == nil {
-				result = "on to " + at.Path
+				result = "redirect to " + at.Path
 			}
 			seen(response.Request, response.Header.Get("X-Replica"), result)
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			log.Printf("%s %s got no answer: %v", r.Method, r.URL.Path, err)
-			seen(r, "", "the answer got lost")
+			log.Printf("%s %s got no response: %v", r.Method, r.URL.Path, err)
+			seen(r, "", "the response got lost")
 			gaveNoAnswer(w, r)
 		},
 	}
 }
 
-// gaveNoAnswer tells what to do when a replica died with a request in its hands.
+// gaveNoAnswer responds if a replica died while it handled the request.
 func gaveNoAnswer(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Retry-After", "1")
 	if r.URL.Path != "/token" {
@@ -166,6 +166,6 @@ func gaveNoAnswer(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusServiceUnavailable)
 	json.NewEncoder(w).Encode(tokenAnswer{
 		Error:       oautherr.TemporarilyUnavailable,
-		Description: "The answer got lost. Send it again.",
+		Description: "The response got lost. Send the request again.",
 	})
 }

@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// stand-ins for replicas: one has not had the request, one has had it and died, and the
-// third answers.
+// These stand for replicas: one refuses the connection, one dies with the request, and the
+// third one answers.
 func refuses(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -76,15 +76,15 @@ func TestWhatIsRepeated(t *testing.T) {
 		says               string
 		asked              int64
 	}{
-		{"whatever was refused goes to the next", "GET", "/login", refuses, 200, "", 1},
-		{"a request that asks goes to the next where it was refused", "GET", "/authorize", refuses, 200, "", 1},
-		{"and where its answer was lost", "GET", "/authorize", func(t *testing.T) string { return dies(t, "") }, 200, "", 1},
-		{"and where half an answer came", "GET", "/authorize", func(t *testing.T) string { return dies(t, half) }, 200, "", 1},
-		{"a form goes to the next where it was refused", "POST", "/login", refuses, 200, "", 1},
-		{"but not where its answer was lost", "POST", "/login", func(t *testing.T) string { return dies(t, "") }, 503, "press the button once more", 0},
-		{"nor where half an answer came", "POST", "/login", func(t *testing.T) string { return dies(t, half) }, 503, "press the button once more", 0},
-		{"nor what brings a body, whatever it is called", "GET", "/login", func(t *testing.T) string { return dies(t, "") }, 503, "press the button once more", 0},
-		{"a client is told in its language", "POST", "/token", func(t *testing.T) string { return dies(t, "") }, 503, `"error":"temporarily_unavailable"`, 0},
+		{"a refused connection: the next replica gets the request", "GET", "/login", refuses, 200, "", 1},
+		{"a refused connection of GET /authorize: the next one", "GET", "/authorize", refuses, 200, "", 1},
+		{"a lost response to GET: the next one", "GET", "/authorize", func(t *testing.T) string { return dies(t, "") }, 200, "", 1},
+		{"half a response to GET: the next one", "GET", "/authorize", func(t *testing.T) string { return dies(t, half) }, 200, "", 1},
+		{"a refused connection of a form: the next one", "POST", "/login", refuses, 200, "", 1},
+		{"a lost response to a form: an error", "POST", "/login", func(t *testing.T) string { return dies(t, "") }, 503, "press the button once more", 0},
+		{"half a response to a form: an error", "POST", "/login", func(t *testing.T) string { return dies(t, half) }, 503, "press the button once more", 0},
+		{"a lost response to a GET with a body: an error", "GET", "/login", func(t *testing.T) string { return dies(t, "") }, 503, "press the button once more", 0},
+		{"a lost response to a client: an error in JSON", "POST", "/token", func(t *testing.T) string { return dies(t, "") }, 503, `"error":"temporarily_unavailable"`, 0},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			var asked atomic.Int64
@@ -100,7 +100,7 @@ func TestWhatIsRepeated(t *testing.T) {
 			if w.Code != c.status || !strings.Contains(w.Body.String(), c.says) || asked.Load() != c.asked {
 				t.Errorf("status %d after %d requests:\n%s", w.Code, asked.Load(), w.Body)
 			}
-			// The host, the query and the body come through as they are.
+			// The host, the query and the body stay the same.
 			if want := c.method + " accounts.example" + c.path + "?a=1;b=%zz [" + body + "]"; c.status == 200 && w.Header().Get("X-Asked") != want {
 				t.Errorf("the replica was asked %q, want %q", w.Header().Get("X-Asked"), want)
 			}
@@ -121,7 +121,7 @@ func TestReplicasTakeTurns(t *testing.T) {
 	}
 }
 
-// Of a connection that was kept nobody knows whether the other end still reads.
+// If a kept connection fails, it is unknown whether the replica has read the request.
 func TestFormsHaveConnectionsOfTheirOwn(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[string]bool{}
@@ -145,7 +145,7 @@ func TestFormsHaveConnectionsOfTheirOwn(t *testing.T) {
 	}
 }
 
-// While no replica runs, a request waits for one.
+// If no replica runs, a request waits for one.
 func TestRequestsWaitForAReplica(t *testing.T) {
 	for _, method := range []string{"GET", "POST"} {
 		t.Run(method, func(t *testing.T) {
@@ -181,6 +181,6 @@ func TestNobodyWaitsForOneWhoLeft(t *testing.T) {
 	leave()
 	f := frontTo("")
 	if _, err := f.RoundTrip(httptest.NewRequestWithContext(ctx, "GET", "/", nil)); err == nil {
-		t.Error("there is an answer from nobody")
+		t.Error("there is a response without a replica")
 	}
 }

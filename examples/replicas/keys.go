@@ -16,17 +16,17 @@ import (
 	"github.com/usher-auth/usher/authorize"
 )
 
-// waiting is how long a request waits for its user, and so how long a key that has
-// signed one has to be kept.
+// waiting is how long a request waits for its user. A key is kept for this time after it has
+// last signed.
 const waiting = 30 * time.Minute
 
-// key signs waiting requests. The first of a list signs now. The second will sign next: every
-// replica knows it before any of them uses it, also one that has read the list a rotation
-// ago. The others have signed before.
+// key signs waiting requests. The first of a list signs now. The second will sign next. Every
+// replica knows it before any replica uses it, even one whose list is a rotation older. The
+// other keys have signed before.
 type key struct {
 	ID      string
 	Secret  []byte
-	Retired time.Time // when it signed last; zero: it signs now or will sign next
+	Retired time.Time // when it last signed; zero for the current and the next key
 }
 
 func newKey() key {
@@ -53,14 +53,14 @@ func forConfig(keys []key) []authorize.Key {
 	return list
 }
 
-// keyFile is the path of the file that all replicas read the keys from. The front alone
-// writes it. Replicas on several machines have it from a secret store or a table.
+// keyFile is the path of the file from which all replicas read the keys. Only the front
+// writes it. Replicas on several machines would use a secret store or a database table.
 type keyFile string
 
-// writing keeps rotations apart.
+// writing lets only one rotation run at a time.
 var writing sync.Mutex
 
-// create makes the file if it is not there.
+// create makes the file if it does not exist.
 func (f keyFile) create() error {
 	writing.Lock()
 	defer writing.Unlock()
@@ -89,7 +89,7 @@ func (f keyFile) rotateEvery(ctx context.Context, interval time.Duration) {
 			return
 		case now := <-ticker.C:
 			if err := f.rotate(now); err != nil {
-				log.Print("the keys stay as they are: ", err)
+				log.Print("the keys were not changed: ", err)
 			}
 		}
 	}
@@ -105,18 +105,18 @@ func (f keyFile) read() ([]key, error) {
 		return nil, err
 	}
 	if len(keys) < 2 {
-		return nil, errors.New(string(f) + " has no two keys in it")
+		return nil, errors.New(string(f) + " has fewer than two keys")
 	}
 	return keys, nil
 }
 
-// write puts a new file in the place of the old one, so that nobody reads half of it.
+// write replaces the file by a new one, so that nobody reads half a file.
 func (f keyFile) write(keys []key) error {
 	text, err := json.MarshalIndent(keys, "", "\t")
 	if err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(string(f)), "keys") // for this user's eyes only
+	file, err := os.CreateTemp(filepath.Dir(string(f)), "keys") // only this user can read it
 	if err != nil {
 		return err
 	}

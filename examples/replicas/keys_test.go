@@ -79,7 +79,7 @@ func TestKeyFile(t *testing.T) {
 	}
 }
 
-// inProcess is a replica in this process, which keeps everything in memory.
+// inProcess is a replica in this process.
 func inProcess(t *testing.T, keys keyFile, p places) *replica {
 	t.Helper()
 	r, err := newReplica(t.Context(), task{Number: 1, Issuer: "http://127.0.0.1:8080", Keys: keys, places: p})
@@ -98,7 +98,7 @@ func newKeyFile(t *testing.T) keyFile {
 	return keys
 }
 
-// A file comes to some machines later than to others, and may be damaged for a while.
+// Some machines get a new file later than others, and it may be damaged for a while.
 func TestKeysThatComeLate(t *testing.T) {
 	early, late := newKeyFile(t), keyFile(filepath.Join(t.TempDir(), "keys.json"))
 	copyKeys(t, early, late)
@@ -128,7 +128,7 @@ func TestKeysThatComeLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if arrives() {
-		t.Error("a key that nobody has told it about is known to a replica")
+		t.Error("a replica knows a key that it did not get")
 	}
 	copyKeys(t, early, late)
 	if !arrives() {
@@ -159,7 +159,7 @@ func copyKeys(t *testing.T, from, to keyFile) {
 	}
 }
 
-// Every kind of storage has the same program around it.
+// The rest of the program is the same for every kind of storage.
 func TestEachStorageIsOneLine(t *testing.T) {
 	all := append(slices.Clone(storages), storage{name: "memory", start: func(*testing.T) places { return places{} }})
 	for _, s := range all {
@@ -168,8 +168,8 @@ func TestEachStorageIsOneLine(t *testing.T) {
 			if p.kinds() != s.name {
 				t.Errorf("it is called %s", p.kinds())
 			}
-			// What a client on loopback may do is not remembered (RFC 8252 §8.6), so that this
-			// one is elsewhere.
+			// Consent for a client on loopback is not remembered (RFC 8252 §8.6), so this client
+			// is elsewhere.
 			r, err := newReplica(t.Context(), task{Number: 1, Issuer: "https://as.example", Keys: newKeyFile(t), places: p})
 			if err != nil {
 				t.Fatal(err)

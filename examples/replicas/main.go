@@ -1,18 +1,18 @@
-// Command replicas runs one provider as three processes behind a small front, on one
-// machine. They share what they know in PostgreSQL and Redis, in one of them or in an
-// SQLite file, and any of them may answer the next request of a sign-in. Kill one.
+// Command replicas runs one provider as three processes on one machine, behind a small proxy,
+// the front. They share their data in PostgreSQL and Redis, in one of the two or in an SQLite
+// file. Any replica may answer the next request of a sign-in. Kill one to try this.
 //
 // The files:
 //
-//	storage.go  where things are kept: one function for each kind of storage
+//	storage.go  the stores: one function for each kind of storage
 //	replica.go  a replica: the endpoint's configuration, its pages and token endpoint
 //	keys.go     the keys that all replicas share, and how they change
 //	process.go  how replicas are started, and started again
 //	front.go    the front: which replica answers, and which request may be repeated
-//	desk.go     the page to try it on: a client, and buttons to kill and to change keys
+//	desk.go     the start page: a client, and buttons to kill replicas and to change keys
 //	private.go  database servers for one run
-//	pages.go    how pages are written
-//	refused.go  pages in place of bare text
+//	pages.go    writes the pages
+//	refused.go  pages in place of errors in plain text
 package main
 
 import (
@@ -31,7 +31,7 @@ import (
 	"time"
 )
 
-// settings are what the command line says.
+// settings are the values of the flags.
 type settings struct {
 	places
 	addr, keys, private string
@@ -41,20 +41,20 @@ type settings struct {
 
 func flags() (s settings, replica bool) {
 	flag.StringVar(&s.addr, "addr", "127.0.0.1:8080", "address on 127.0.0.1 to listen on; port 0 takes a free one")
-	flag.StringVar(&s.private, "private", "", "servers to start for this run alone: "+
-		"postgres, redis or postgres,redis, which is the default where no storage is named")
+	flag.StringVar(&s.private, "private", "", "servers to start only for this run: "+
+		"postgres, redis or postgres,redis, which is the default without a storage")
 	flag.StringVar(&s.PostgreSQL, "postgres", "", "URL of a PostgreSQL database")
 	flag.StringVar(&s.Redis, "redis", "", "URL of a Redis")
-	flag.StringVar(&s.SQLite, "sqlite", "", "SQLite file, which is made if it is not there")
-	flag.BoolVar(&s.memory, "memory", false, "keep everything in memory, which one replica alone can do")
+	flag.StringVar(&s.SQLite, "sqlite", "", "SQLite file, which is made if it does not exist")
+	flag.BoolVar(&s.memory, "memory", false, "keep everything in memory, with only one replica")
 	flag.StringVar(&s.keys, "keys", "",
-		"file with the shared keys, which is made if it is not there; empty: a new one for this run")
+		"file with the shared keys, which is made if it does not exist; empty: a new file for this run")
 	flag.DurationVar(&s.rotate, "rotate", 10*time.Minute, "how often the keys change")
-	flag.DurationVar(&s.pause, "pause", 3*time.Second, "how long until a replica that has ended is started again")
-	flag.BoolVar(&replica, "replica", false, "be a replica, as which the program starts itself")
+	flag.DurationVar(&s.pause, "pause", 3*time.Second, "how long to wait before a replica is started again")
+	flag.BoolVar(&replica, "replica", false, "run as a replica; the program uses this to start itself")
 	flag.Parse()
 	if flag.NArg() > 0 {
-		log.Fatalf("%q is not expected: every argument begins with a dash", flag.Arg(0))
+		log.Fatalf("%q is not expected: use only flags, which begin with a dash", flag.Arg(0))
 	}
 	return s, replica
 }
@@ -65,7 +65,7 @@ func main() {
 	if replica {
 		err = serveReplica(os.Stdin, os.Stdout)
 	} else {
-		// What was started ends with ctx, and what was written for this run goes.
+		// When ctx ends, all processes end, and the files of this run are deleted.
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		err = run(ctx, s)
 		stop()
@@ -83,7 +83,7 @@ func run(ctx context.Context, s settings) error {
 	}
 	defer os.RemoveAll(dir)
 	if s.rotate <= 0 {
-		return errors.New("-rotate has to be longer than nothing")
+		return errors.New("-rotate has to be positive")
 	}
 	stop, err := s.startServers()
 	if err != nil {
@@ -95,7 +95,7 @@ func run(ctx context.Context, s settings) error {
 		return fmt.Errorf("%w (another address: -addr 127.0.0.1:0)", err)
 	}
 	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
-		// The page with the buttons asks nobody who they are, and there is no https.
+		// The page with the buttons needs no sign-in, and there is no https.
 		return fmt.Errorf("this listens on 127.0.0.1 only, not on %s", listener.Addr())
 	}
 	keys := keyFile(cmp.Or(s.keys, filepath.Join(dir, "keys.json")))

@@ -16,8 +16,8 @@ var pages = template.Must(template.ParseFS(files, "pages/*.html"))
 
 func style(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "pages/style.css") }
 
-// show writes a page that loads nothing but its style. With form-action, Chromium would
-// stop the way to a client.
+// show writes a page, which may load only its style. The policy has no form-action: with it,
+// Chromium would block the redirect to the client.
 func show(w http.ResponseWriter, status int, page string, data any) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy",

@@ -7,7 +7,7 @@ import (
 	"github.com/usher-auth/usher/authorize/authorizetest/servers"
 )
 
-// startServers starts the servers that are to be private, and names their addresses.
+// startServers starts the private servers and sets their addresses.
 func (s *settings) startServers() (stop func(), err error) {
 	private := s.private
 	if private == "" && s.places == (places{}) && !s.memory {
@@ -16,7 +16,7 @@ func (s *settings) startServers() (stop func(), err error) {
 	var started []*servers.Server
 	stop = func() {
 		for _, server := range started {
-			server.Close() // what is left of it goes with this process
+			server.Close() // on an error it ends with this process
 		}
 	}
 	for name := range strings.SplitSeq(private, ",") {
@@ -24,11 +24,11 @@ func (s *settings) startServers() (stop func(), err error) {
 		switch name {
 		case "":
 			continue
-		case "postgres": // as it comes it does not wait for the disk
+		case "postgres": // by default, it does not wait for the disk
 			if server, err = (servers.PostgreSQL{Settings: map[string]string{"fsync": "on"}}).Start(); err == nil {
 				s.PostgreSQL = server.DSN()
 			}
-		case "redis": // as it comes it keeps nothing on disk
+		case "redis": // by default, it stores nothing on disk
 			keepAll := map[string]string{"appendonly": "yes", "appendfsync": "always"}
 			if server, err = (servers.Redis{Settings: keepAll}).Start(); err == nil {
 				s.Redis = server.DSN()
@@ -38,7 +38,7 @@ func (s *settings) startServers() (stop func(), err error) {
 		}
 		if err != nil {
 			stop()
-			return nil, fmt.Errorf("%w\nOr do without private servers: -postgres URL, -redis URL, -sqlite FILE", err)
+			return nil, fmt.Errorf("%w\nTo use no private servers: -postgres URL, -redis URL, -sqlite FILE", err)
 		}
 		started = append(started, server)
 	}

@@ -14,20 +14,19 @@ import (
 	"time"
 )
 
-// fleet is the replicas as the front sees them: processes that are started again when
-// they end.
+// fleet is the set of replicas: processes that are started again when they end.
 type fleet struct {
-	pause   time.Duration // until that
+	pause   time.Duration // before a replica is started again
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
 	mu       sync.Mutex
 	replicas []*child
-	turn     int           // whose turn it was last
-	changed  chan struct{} // closed when a replica has come up or ended
+	turn     int           // index of the last replica that next returned
+	changed  chan struct{} // closed when a replica has started or ended
 }
 
-// child is one of them.
+// child is one replica.
 type child struct {
 	task
 	address  string // empty while it does not run
@@ -57,7 +56,7 @@ func startFleet(ctx context.Context, count int, pause time.Duration, t task) (*f
 	return f, nil
 }
 
-// stop ends all replicas, for good.
+// stop ends all replicas and does not start them again.
 func (f *fleet) stop() {
 	f.cancel()
 	f.running.Wait()
@@ -96,8 +95,8 @@ func (f *fleet) set(c *child, process *os.Process, address string) {
 	f.changed = make(chan struct{})
 }
 
-// start starts this program once more, as a replica, and returns when it listens. The
-// process ends with ctx, and when its standard input does, which is with this process.
+// start starts this program again, as a replica, and returns when it listens. The replica ends
+// with ctx, and when its standard input ends, and so with this process.
 func start(ctx context.Context, t task) (*exec.Cmd, string, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -127,7 +126,7 @@ func start(ctx context.Context, t task) (*exec.Cmd, string, error) {
 	return cmd, strings.TrimSpace(address), nil
 }
 
-// kill ends a replica as a crash does.
+// kill ends a replica as a crash would.
 func (f *fleet) kill(number int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -17,7 +17,7 @@ import (
 	"github.com/usher-auth/usher/authorize/authorizetest"
 )
 
-// program is the whole of it, as a person starts it.
+// program is the whole program, started as a user would do it.
 type program struct {
 	t       *testing.T
 	base    string
@@ -38,7 +38,7 @@ func startProgram(t *testing.T, args ...string) *program {
 		t.Fatal(err)
 	}
 	p.cmd.Stdout, p.cmd.Stderr = w, w
-	p.cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir()) // one that is killed leaves its keys there
+	p.cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir()) // a killed program leaves its keys there
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func startProgram(t *testing.T, args ...string) *program {
 	return p
 }
 
-// page wants a page that says this.
+// page expects a page with this text.
 func (p *program) page(says string) func(*authorizetest.Page, error) *authorizetest.Page {
 	return func(page *authorizetest.Page, err error) *authorizetest.Page {
 		p.t.Helper()
@@ -77,8 +77,8 @@ func (p *program) page(says string) func(*authorizetest.Page, error) *authorizet
 	}
 }
 
-// ends wants that the program ends and takes all of its processes with it: each of them
-// holds its output open.
+// ends waits for the program and all of its processes to end: each of them holds the output
+// open.
 func (p *program) ends() (string, error) {
 	err := p.cmd.Wait()
 	<-p.out
@@ -92,7 +92,7 @@ func TestProgram(t *testing.T) {
 			p := startProgram(t, "-postgres", places.PostgreSQL, "-redis", places.Redis, "-sqlite", places.SQLite)
 			home := p.page("<strong>" + s.name + "</strong>")
 			page := home(p.browser.Open(p.base))
-			page = p.page("has written this page")(page.Click("Sign in"))
+			page = p.page("wrote this page")(page.Click("Sign in"))
 			page = p.page("is wrong")(page.Submit(url.Values{"username": {"alice"}, "password": {"bob-password"}}))
 			page = p.page("The demo application")(page.Submit(alice))
 			page = home(page.Submit(nil, "Allow"))
@@ -102,16 +102,16 @@ func TestProgram(t *testing.T) {
 				}
 			}
 			page = p.page(usedBefore)(page.Submit(nil, "Redeem the code again"))
-			page = home(page.Submit(url.Values{}, "Next key"))
+			page = home(page.Submit(url.Values{}, "Use the next key"))
 			page = home(page.Forms[len(page.Forms)-2].Submit(nil)) // kill the third
-			page = p.page("has written this page")(page.Click("Sign in anew"))
+			page = p.page("wrote this page")(page.Click("Sign in again"))
 			page = p.page("The demo application")(page.Submit(alice))
 			p.page("access_denied")(page.Submit(nil, "Deny"))
-			page = p.page("The demo application")(p.browser.Open(p.base + "/sign-in")) // nobody signs in again
+			page = p.page("The demo application")(p.browser.Open(p.base + "/sign-in")) // without a second sign-in
 			page = home(page.Submit(nil, "Allow"))
 			p.page("signed in as alice")(page, nil)
-			page = p.page("on to /")(page.Submit(nil, "Sign out at the provider"))
-			p.page("has written this page")(page.Click("Sign in"))
+			page = p.page("redirect to /")(page.Submit(nil, "Sign out at the provider"))
+			p.page("wrote this page")(page.Click("Sign in"))
 
 			p.cmd.Process.Signal(syscall.SIGTERM)
 			written, err := p.ends()
@@ -133,7 +133,7 @@ func TestProgramInMemory(t *testing.T) {
 		page, err = page.Submit(nil, "Allow")
 	}
 	p.page("signed in as alice")(page, err)
-	p.cmd.Process.Kill() // and not in order
+	p.cmd.Process.Kill() // without a clean end
 	if written, err := p.ends(); err == nil {
 		t.Errorf("it has ended in order:\n%s", written)
 	}
@@ -146,7 +146,7 @@ func TestProgramThatCannotStart(t *testing.T) {
 	}
 	for want, args := range map[string][]string{
 		`-private starts postgres and redis, not "mysql"`: {"-private", "mysql"},
-		"name no other storage":                           {"-sqlite", damaged + ".db", "-redis", "redis://127.0.0.1:1"},
+		"use no other storage":                            {"-sqlite", damaged + ".db", "-redis", "redis://127.0.0.1:1"},
 		"this listens on 127.0.0.1 only":                  {"-addr", "0.0.0.0:0", "-memory"},
 		"invalid character '?'":                           {"-memory", "-keys", damaged},
 		"replica 1 does not start":                        {"-redis", "not a URL"},
@@ -164,7 +164,7 @@ func TestProgramThatCannotStart(t *testing.T) {
 }
 
 func TestReplicaWithoutATask(t *testing.T) {
-	if err := serveReplica(strings.NewReader(""), io.Discard); err == nil || !strings.Contains(err.Error(), "no task") {
+	if err := serveReplica(strings.NewReader(""), io.Discard); err == nil || !strings.Contains(err.Error(), "the task cannot be read") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -5,28 +5,28 @@ import (
 	"strings"
 )
 
-// Every example with pages has this file, copied on purpose like pages/style.css, so that
-// each stands alone. A test of the house holds the copies equal.
+// Every example with pages has a copy of this file and of pages/style.css, so that it
+// needs no other example. A test in authorize/internal/house keeps the copies equal.
 
-// refusal is what refused.html says.
+// refusal is the content of refused.html.
 type refusal struct{ Title, Text string }
 
 var refusals = map[int]refusal{
 	http.StatusBadRequest: {
 		"This form cannot be read",
-		"It is longer than a form may be, or not whole. Go back and send it again.",
+		"It is too long or incomplete. Go back and send it again.",
 	},
 	http.StatusForbidden: {
 		"This form was not accepted",
-		"Another website has sent it. If you did not mean to come here, close this page.",
+		"Another website sent it. If you did not want to come here, close this page.",
 	},
 	http.StatusNotFound: {
 		"There is no such page",
-		"Look for a typing error in the address.",
+		"Check the address for typing errors.",
 	},
 	http.StatusMethodNotAllowed: {
 		"There is no page to show here",
-		"Only programs and the forms of other pages send something to this address.",
+		"This address is only for programs and for forms on other pages.",
 	},
 	http.StatusInternalServerError: {
 		"Something went wrong",
@@ -34,8 +34,8 @@ var refusals = map[int]refusal{
 	},
 }
 
-// inPages calls show where h would refuse in bare text, as a mux does at an unknown address
-// and http.CrossOriginProtection for a form of another site. What is JSON stays JSON.
+// inPages calls show in place of an error in plain text, as a mux sends it for an unknown
+// address and http.CrossOriginProtection for a form of another site. JSON stays as it is.
 func inPages(h http.Handler, show func(w http.ResponseWriter, status int, page refusal)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(&pageWriter{ResponseWriter: w, show: show}, r)
@@ -45,7 +45,7 @@ func inPages(h http.Handler, show func(w http.ResponseWriter, status int, page r
 type pageWriter struct {
 	http.ResponseWriter
 	show  func(w http.ResponseWriter, status int, page refusal)
-	shown bool // in place of the text to come
+	shown bool // so the text that follows is dropped
 }
 
 func (p *pageWriter) WriteHeader(status int) {
@@ -58,7 +58,7 @@ func (p *pageWriter) WriteHeader(status int) {
 		page = refusals[http.StatusInternalServerError]
 	}
 	p.shown = true
-	p.Header().Del("Content-Length") // that of the text
+	p.Header().Del("Content-Length") // of the text
 	p.show(p.ResponseWriter, status, page)
 }
 

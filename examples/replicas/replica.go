@@ -21,8 +21,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// task is what a replica is told when it starts, on its standard input: a command line
-// could be read by everybody on the machine.
+// task is the configuration of a replica. It comes on standard input, because everybody on
+// the machine could read a command line.
 type task struct {
 	Number int    // 1, 2 or 3
 	Issuer string // the front's address, the same for all
@@ -30,8 +30,8 @@ type task struct {
 	places
 }
 
-// client is the application on the front's page. It has a secret and so is asked for
-// consent once only, which a public client on this machine would be every time.
+// client is the client on the front's page. It authenticates with clientSecret at the token
+// endpoint. Its redirect URI is on loopback, so the user is asked for consent every time.
 func (t task) client() authorize.Client {
 	return authorize.Client{
 		ID:           "demo",
@@ -43,15 +43,14 @@ func (t task) client() authorize.Client {
 
 const clientSecret = "demo-secret"
 
-// replica is one of several processes that are one provider together. Nothing in it is
-// missed when it dies.
+// replica is one of several processes of a provider. When it dies, no data is lost.
 type replica struct {
 	task
 	stores
 	sessions *session.Cookies
 
 	mu       sync.Mutex
-	seen     os.FileInfo // the file of keys, as endpoint knows it
+	seen     os.FileInfo // of the file with the keys of endpoint
 	endpoint *authorize.Handler
 }
 
@@ -85,12 +84,12 @@ func (r *replica) config(keys []key) authorize.Config {
 		Keys:      forConfig(keys),
 		ErrorPage: showError,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr,
-			&slog.HandlerOptions{Level: slog.LevelError})), // what failed
+			&slog.HandlerOptions{Level: slog.LevelError})), // failures only
 	}
 }
 
-// renew reads the keys if the file has changed, and makes an endpoint with them.
-// Requests under way end at the endpoint where they began.
+// renew reads the keys if the file has changed, and makes an endpoint with them. HTTP requests
+// that have begun end at the old endpoint.
 func (r *replica) renew() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,11 +112,11 @@ func (r *replica) renew() error {
 	return nil
 }
 
-// current returns the endpoint with the keys of this moment, or with the last ones that
-// could be read.
+// current returns the endpoint with the current keys. If they cannot be read, it has the last
+// keys that were read.
 func (r *replica) current() *authorize.Handler {
 	if err := r.renew(); err != nil {
-		log.Printf("replica %d keeps the keys that it has: %v", r.Number, err)
+		log.Printf("replica %d keeps its old keys: %v", r.Number, err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -143,10 +142,10 @@ func (r *replica) handler() http.Handler {
 	})
 }
 
-// page is what the pages of a replica show.
+// page is the content of the pages of a replica.
 type page struct {
-	*authorize.Request      // that waits; nil without one
-	Wrong              bool // user name or password
+	*authorize.Request      // the waiting request, nil without one
+	Wrong              bool // the user name or the password
 	Number, Process    int
 }
 
@@ -161,7 +160,7 @@ func (r *replica) login(endpoint *authorize.Handler, w http.ResponseWriter, req 
 	} else if _, err := r.sessions.SignIn(w, req, session.Session{Subject: user}); err != nil {
 		endpoint.ShowError(w, req, err)
 	} else if !endpoint.Resume(w, req) {
-		http.Redirect(w, req, "/", http.StatusSeeOther) // no client had asked: an ordinary sign-in
+		http.Redirect(w, req, "/", http.StatusSeeOther) // an ordinary sign-in, without a client
 	}
 }
 
@@ -189,8 +188,8 @@ func (r *replica) signOut(endpoint *authorize.Handler, w http.ResponseWriter, re
 	http.Redirect(w, req, "/", http.StatusSeeOther)
 }
 
-// tokenAnswer says whose code it was, where a program with an API has tokens, or what
-// was wrong (RFC 6749 §5.2).
+// tokenAnswer has the user of the code, or an error (RFC 6749 §5.2). A program with an API
+// would return tokens.
 type tokenAnswer struct {
 	Subject     string        `json:"sub,omitempty"`
 	Scopes      []string      `json:"scopes,omitempty"`
@@ -225,7 +224,7 @@ func redeem(endpoint *authorize.Handler, req *http.Request) (tokenAnswer, int) {
 	switch {
 	case err == nil:
 		return tokenAnswer{Subject: code.Subject, Scopes: code.Scopes}, http.StatusOK
-	case errors.As(err, &replay): // tokens that were issued for replay.Code would be revoked here
+	case errors.As(err, &replay): // a real program revokes the tokens of replay.Code here
 		return tokenAnswer{Error: oautherr.InvalidGrant, Description: usedBefore}, http.StatusBadRequest
 	case errors.Is(err, oautherr.InvalidGrant):
 		return tokenAnswer{Error: oautherr.InvalidGrant}, http.StatusBadRequest
@@ -234,15 +233,15 @@ func redeem(endpoint *authorize.Handler, req *http.Request) (tokenAnswer, int) {
 	return tokenAnswer{Error: oautherr.Of(err).Code}, http.StatusServiceUnavailable
 }
 
-// usedBefore is also what a client reads that repeats a redemption whose answer got
-// lost: nobody can tell it from a thief. The user is sent to the endpoint once more.
+// usedBefore is the text for a replay. A client that repeats a redemption after its response
+// got lost gets it too, because it looks like a thief. It then starts a new flow.
 const usedBefore = "The code was used before. Ask for authorization again."
 
-// serveReplica is the process of a replica.
+// serveReplica runs a replica.
 func serveReplica(in io.Reader, out io.Writer) error {
 	var t task
 	if err := json.NewDecoder(in).Decode(&t); err != nil {
-		return fmt.Errorf("there is no task: %w", err)
+		return fmt.Errorf("the task cannot be read: %w", err)
 	}
 	log.SetPrefix(fmt.Sprintf("replica %d: ", t.Number))
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -258,7 +257,7 @@ func serveReplica(in io.Reader, out io.Writer) error {
 	if _, err := fmt.Fprintln(out, listener.Addr()); err != nil {
 		return err
 	}
-	go func() { // the front has gone, however that happened
+	go func() { // standard input ends with the front, even if that crashes
 		io.Copy(io.Discard, in)
 		os.Exit(0)
 	}()

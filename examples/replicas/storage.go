@@ -17,8 +17,7 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// stores are the places where a provider keeps what it knows. Replicas of one provider
-// have the same ones.
+// stores are the stores of a provider. All its replicas use the same ones.
 type stores struct {
 	clients  authorize.ClientStore
 	codes    authorize.CodeStore
@@ -26,7 +25,7 @@ type stores struct {
 	sessions session.Store
 }
 
-// places say where to find a storage; all empty is this process.
+// places are the addresses of the storage. If all are empty, it is the memory of this process.
 type places struct{ PostgreSQL, Redis, SQLite string }
 
 // region open
@@ -45,12 +44,12 @@ func (p places) open(ctx context.Context, clients ...authorize.Client) (stores, 
 	case "PostgreSQL and Redis":
 		return inPostgreSQLAndRedis(ctx, p.PostgreSQL, p.Redis, clients...)
 	}
-	return stores{}, errors.New("an SQLite file has room for everything: name no other storage with it")
+	return stores{}, errors.New("an SQLite file stores everything: use no other storage with it")
 }
 
 // endregion
 
-// kinds says in words which storage is meant.
+// kinds returns the name of the storage.
 func (p places) kinds() string {
 	switch {
 	case p == places{}:
@@ -67,14 +66,14 @@ func (p places) kinds() string {
 	return "too much"
 }
 
-// inMemory keeps everything in this process: no other replica knows any of it.
+// inMemory keeps everything in this process, where no other replica can read it.
 func inMemory(clients ...authorize.Client) stores {
 	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: clients})
 	return stores{memory, memory, memory, session.NewMemory(session.MemoryConfig{})}
 }
 
-// inSQLite keeps everything in a file, for all replicas on one machine. A crash of the
-// machine brings nothing back that was used or ended.
+// inSQLite keeps everything in a file, for all replicas on one machine. After a crash of the
+// machine, used codes and ended sessions stay so.
 func inSQLite(ctx context.Context, file string, clients ...authorize.Client) (stores, error) {
 	const options = "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)&_txlock=immediate"
 	store, err := inSQL(ctx, sqlstore.SQLite, "sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+options, clients)
@@ -87,8 +86,7 @@ func inPostgreSQL(ctx context.Context, address string, clients ...authorize.Clie
 	return stores{store, store, store, store}, err
 }
 
-// inRedis keeps codes, consents and sessions in Redis. Clients are part of the program
-// then.
+// inRedis keeps codes, consents and sessions in Redis. Clients stay in the program.
 func inRedis(ctx context.Context, address string, clients ...authorize.Client) (stores, error) {
 	options, err := redis.ParseURL(address)
 	if err != nil {
@@ -98,19 +96,19 @@ func inRedis(ctx context.Context, address string, clients ...authorize.Client) (
 	return stores{inMemory(clients...).clients, store, store, store}, err
 }
 
-// inPostgreSQLAndRedis keeps in the database what stays, and in Redis what passes:
-// codes and sessions.
+// inPostgreSQLAndRedis keeps clients and consents in the database, which last long, and codes
+// and sessions in Redis.
 func inPostgreSQLAndRedis(ctx context.Context, database, cache string, clients ...authorize.Client) (stores, error) {
-	stays, err := inPostgreSQL(ctx, database, clients...)
+	lasting, err := inPostgreSQL(ctx, database, clients...)
 	if err != nil {
 		return stores{}, err
 	}
-	passes, err := inRedis(ctx, cache)
-	return stores{stays.clients, passes.codes, stays.consents, passes.sessions}, err
+	brief, err := inRedis(ctx, cache)
+	return stores{lasting.clients, brief.codes, lasting.consents, brief.sessions}, err
 }
 
-// inSQL opens the store, with its tables and these clients in it. Any number of replicas
-// may do that at once.
+// inSQL opens the store, creates its tables and saves these clients. Many replicas may do
+// this at once.
 func inSQL(
 	ctx context.Context, dialect sqlstore.Dialect, driver, source string, clients []authorize.Client,
 ) (*sqlstore.Store, error) {

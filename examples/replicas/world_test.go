@@ -20,8 +20,8 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// TestMain is the program where a test has started this binary as it, and a replica
-// where the program has.
+// TestMain runs the program if a test has started this binary for that, and a replica if the
+// program has started it.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == "-replica" || os.Args[1] == "-addr") {
 		main()
@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// journal is what the front and the replicas write while the tests run.
+// journal has the output of the front and the replicas during the tests.
 type journal struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -48,10 +48,10 @@ func (j *journal) Write(p []byte) (int, error) {
 	return j.text.Write(p)
 }
 
-// storage is one of those that replicas can share.
+// storage is one kind of storage that replicas can share.
 type storage struct {
 	name  string
-	flows int // how many the long test has on it
+	flows int // number of flows of the long test
 	start func(t *testing.T) places
 }
 
@@ -73,7 +73,7 @@ func eachStorage(t *testing.T, test func(t *testing.T, s storage)) {
 	}
 }
 
-// never is a pause after which no replica of a test is started again.
+// never is a pause that no test reaches, so no replica is started again.
 const never = time.Hour
 
 // world is the front, in this process, and its replicas, which are processes.
@@ -83,7 +83,7 @@ type world struct {
 	keys   keyFile
 	fleet  *fleet
 	client authorizetest.Client
-	// connections of browsers to the front
+	// connects browsers to the front
 	transport *http.Transport
 }
 
@@ -116,7 +116,7 @@ func newWorld(t *testing.T, shared places, pause time.Duration) *world {
 	return w
 }
 
-// await waits until the replica runs or does not.
+// await waits until the replica runs, or until it does not run.
 func (w *world) await(number int, runs bool) {
 	w.t.Helper()
 	deadline := time.After(30 * time.Second)
@@ -151,7 +151,7 @@ func (w *world) rotate() {
 	}
 }
 
-// at is the way to one replica and past the front.
+// at connects to one replica, without the front.
 type at struct {
 	fleet  *fleet
 	number int
@@ -169,7 +169,7 @@ func (a *at) RoundTrip(r *http.Request) (*http.Response, error) {
 
 var errNotRunning = errors.New("the replica does not run")
 
-// visitor is a browser that is led from one replica to another.
+// visitor is a browser that the test sends from one replica to another.
 type visitor struct {
 	*world
 	*authorizetest.Browser
@@ -182,13 +182,13 @@ func (w *world) visitor() *visitor {
 	return v
 }
 
-// on does the rest at the replica.
+// on continues at the replica.
 func (v *visitor) on(number int) *visitor {
 	v.at.number = number
 	return v
 }
 
-// page wants a page of the replica that the visitor is at.
+// page expects a page of the current replica.
 func (v *visitor) page(page *authorizetest.Page, err error) *authorizetest.Page {
 	v.t.Helper()
 	if err != nil {
@@ -209,8 +209,8 @@ func (v *visitor) wantAt(page *authorizetest.Page, path string) {
 
 var alice = url.Values{"username": {"alice"}, "password": {"alice-password"}}
 
-// silent asks without a page, and wants the error. Of who is signed in that is
-// consent_required: what a client on loopback may do is not remembered (RFC 8252 §8.6).
+// silent sends a request with prompt=none and expects the error. If alice is signed in, it is
+// consent_required: consent for a client on loopback is not remembered (RFC 8252 §8.6).
 func (v *visitor) silent(want error) {
 	v.t.Helper()
 	flow := v.client.Start(url.Values{"prompt": {"none"}})
@@ -227,15 +227,15 @@ func (v *visitor) redeem(flow *authorizetest.Flow, code string) redeemed {
 	return answer
 }
 
-// A sign-in goes on at any replica, whatever became of the one before.
+// A sign-in continues at any replica, even if the previous one has died.
 func TestOneSignInAtThreeReplicas(t *testing.T) {
 	eachStorage(t, func(t *testing.T, s storage) {
 		v := newWorld(t, s.start(t), never).visitor()
 		flow := v.client.Start()
 		login := v.on(1).page(v.Open(flow.URL))
 		v.wantAt(login, "/login")
-		v.kill(1)  // the one that has the request is gone
-		v.rotate() // and the key that signed it signs no more
+		v.kill(1)  // the replica that made the request is gone
+		v.rotate() // and the key that signed it does not sign any more
 		consent := v.on(2).page(login.Submit(alice))
 		v.wantAt(consent, "/consent")
 		v.rotate()
@@ -248,7 +248,7 @@ func TestOneSignInAtThreeReplicas(t *testing.T) {
 		if got := v.on(3).redeem(flow, code); got.Error != oautherr.InvalidGrant || got.Description != usedBefore {
 			t.Errorf("a code used at replica 2 gives at replica 3 %+v", got)
 		}
-		v.silent(oautherr.ConsentRequired) // her sign-in at replica 2 is there
+		v.silent(oautherr.ConsentRequired) // her sign-in at replica 2 counts
 	})
 }
 

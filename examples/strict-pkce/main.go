@@ -1,9 +1,9 @@
 // Command strict-pkce is an authorization endpoint that requires every parameter of
-// every request, and a single-page client on an origin of its own to try it with.
+// every request. To try it, there is a single-page client on its own origin.
 //
 // The configuration is here. signin.go has the pages for login and consent, token.go is
-// the token endpoint, pages.go writes what is in pages, where client.js is the client, and
-// refused.go has pages in place of bare text.
+// the token endpoint, pages.go writes the pages, and refused.go writes pages in place of
+// errors in plain text. The client is pages/client.js.
 package main
 
 import (
@@ -24,18 +24,18 @@ import (
 // path is where the endpoint is mounted.
 const path = "/api/id/v1/auth/authorize"
 
-// cookieName is that of the session. Ports of a host share cookies, so it is not one
-// that other programs are likely to have.
+// cookieName is the name of the session cookie. All ports of a host share cookies, so
+// other programs must not have a cookie of this name.
 const cookieName = "strict-pkce"
 
-// required is the policy: a request without one of these parameters is refused. The method
-// is S256 and the response type is code in any case.
+// required is the policy: a request without one of these parameters is refused. Even
+// without a policy, the method has to be S256 and the response type code.
 var required = []string{
 	"client_id", "redirect_uri", "response_type", "scope", "state", "code_challenge", "code_challenge_method",
 }
 
-// configure returns the configuration for a server at the URL base, whose own client
-// is the single-page program at the origin app.
+// configure returns the configuration for a server at the URL base. Its client is the
+// single-page program at the origin app.
 func configure(base, app string, sessions authorize.SessionStore) authorize.Config {
 	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
 		{
@@ -47,7 +47,7 @@ func configure(base, app string, sessions authorize.SessionStore) authorize.Conf
 			ID: "partner", Name: "Partner", Public: true,
 			RedirectURIs: []string{"https://partner.example/callback", "https://partner.example/other"},
 			Scopes:       []string{"profile"},
-			Require:      []string{"max_age"}, // of this client alone: say how old a sign-in may be
+			Require:      []string{"max_age"}, // only of this client: the maximum age of the sign-in
 		},
 	}})
 	// region configuration
@@ -68,10 +68,10 @@ func configure(base, app string, sessions authorize.SessionStore) authorize.Conf
 	// endregion
 }
 
-// answersByRedirect refuses form_post: here the answer is in the Location header always.
+// answersByRedirect refuses form_post: here a response is always in the Location header.
 func answersByRedirect(_ context.Context, r *authorize.Request) error {
 	if r.ResponseMode == "form_post" {
-		return oautherr.InvalidRequest.With("The answer comes as a redirect: leave response_mode out.")
+		return oautherr.InvalidRequest.With("The response is always a redirect: leave out response_mode.")
 	}
 	return nil
 }
@@ -123,11 +123,11 @@ func (s *server) routes() http.Handler {
 	forms := http.NewCrossOriginProtection() // other sites must not post these
 	mux.Handle("/login", forms.Handler(http.HandlerFunc(s.login)))
 	mux.Handle("/consent", forms.Handler(http.HandlerFunc(s.consent)))
-	mux.Handle("/token", authorize.CORS(http.HandlerFunc(s.token), "POST")) // of one origin, see token
+	mux.Handle("/token", authorize.CORS(http.HandlerFunc(s.token), "POST")) // for one origin: see token
 	mux.HandleFunc("GET /style.css", file("style.css"))
 	mux.Handle("GET /{$}", http.RedirectHandler(s.app, http.StatusSeeOther))
 
-	client := http.NewServeMux() // nothing of the above is on the client's origin
+	client := http.NewServeMux() // the client's origin has none of the above
 	client.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { s.showClient(w) })
 	client.HandleFunc("GET /client.js", file("client.js"))
 	client.HandleFunc("GET /style.css", file("style.css"))

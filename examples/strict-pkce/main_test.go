@@ -10,7 +10,7 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// A client's own policy comes on top of the server's.
+// A client's own policy adds to the server's policy.
 func TestPartnerRequiresMore(t *testing.T) {
 	s := newSite(t)
 	for rule, without := range map[string]url.Values{"left out": nil, "empty": {"max_age": {""}}} {
@@ -20,7 +20,7 @@ func TestPartnerRequiresMore(t *testing.T) {
 	}
 	s.refused(partnerClient.Start(anHour, url.Values{"state": nil}), oautherr.InvalidRequest)
 	s.wantAt(s.open(partnerClient.Start(anHour)), "/login")
-	s.wantAt(s.open(appClient.Start()), "/login") // max_age is partner's alone
+	s.wantAt(s.open(appClient.Start()), "/login") // only partner has to send max_age
 }
 
 func TestToken(t *testing.T) {
@@ -66,7 +66,7 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// The server and its client share a process and nothing else.
+// The server and its client share only the process.
 func TestOrigins(t *testing.T) {
 	s := newSite(t)
 	for _, c := range []struct {
@@ -158,13 +158,13 @@ func TestLoginPage(t *testing.T) {
 	}
 	flow.Expect(s.t, s.page(again.Submit(nil, "Cancel")), oautherr.AccessDenied)
 
-	// Nobody is there to be told of a Cancel if nobody asked.
+	// Without a request there is no Cancel.
 	if alone := s.page(s.browser.Open(base + "/login")); strings.Contains(alone.Body, "Cancel") || strings.Contains(alone.Body, "to continue") {
 		t.Errorf("the page is\n%s", alone)
 	}
 }
 
-// Another user can sign in from the consent page, and is asked in turn.
+// If another user signs in from the consent page, this user is asked.
 func TestConsentIsForWhoIsSignedIn(t *testing.T) {
 	s := newSite(t)
 	flow := appClient.Start()

@@ -23,7 +23,7 @@ func file(name string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "pages/"+name) }
 }
 
-// frame is what every page shows around its own content.
+// frame is the part that all pages have, around the content of one page.
 type frame struct {
 	Host string // where the user is
 	Page any
@@ -42,7 +42,7 @@ func (s *server) showClient(w http.ResponseWriter) {
 	showAt(w, s.app, s.base, http.StatusOK, "client", page)
 }
 
-// refuse shows pages in place of bare text at one of the two origins.
+// refuse shows pages in place of errors in plain text, at one of the two origins.
 func (s *server) refuse(origin string) func(http.ResponseWriter, int, refusal) {
 	return func(w http.ResponseWriter, status int, page refusal) {
 		showAt(w, origin, s.base, status, "refused", page)
@@ -53,9 +53,9 @@ func show(w http.ResponseWriter, base string, status int, name string, page any)
 	showAt(w, base, base, status, name, page)
 }
 
-// showAt writes a page, whole or not at all. It loads nothing but its own style and
-// script and calls nothing but the server. With form-action, Chromium would stop the
-// way to the client.
+// showAt writes a whole page or an error. A page may load only its own style and script,
+// and call only the server. The policy has no form-action: with it, Chromium would block
+// the redirect to the client.
 func showAt(w http.ResponseWriter, origin, server string, status int, name string, page any) {
 	var body bytes.Buffer
 	if err := pages[name].Execute(&body, frame{strings.TrimPrefix(origin, "http://"), page}); err != nil {

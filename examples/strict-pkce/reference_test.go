@@ -14,8 +14,8 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// The tests of this file go through the description of the endpoint from top to
-// bottom: one subtest for each sentence that says what the endpoint does.
+// The tests of this file follow the description of the endpoint from top to bottom, with one
+// subtest for each statement about the endpoint.
 
 func TestReferenceFlow(t *testing.T) {
 	t.Run("GET at the path, by a browser that is redirected, begins the code flow", func(t *testing.T) {
@@ -74,10 +74,10 @@ func TestReferenceFlow(t *testing.T) {
 		s.refused(silent, oautherr.ConsentRequired)
 		newSite(t).refused(silent, oautherr.LoginRequired)
 	})
-	t.Run("programs that call it get no more than a browser would", testProgrammaticCalls)
+	t.Run("programs get no more than a browser", testProgrammaticCalls)
 }
 
-// testProgrammaticCalls sends what scripts and programs would send.
+// testProgrammaticCalls sends requests as scripts and programs do.
 func testProgrammaticCalls(t *testing.T) {
 	s := newSite(t)
 	good, bad := appClient.Start().URL, appClient.Start(url.Values{"client_id": {"nobody"}}).URL
@@ -142,7 +142,7 @@ func TestReferenceResponseType(t *testing.T) {
 			})
 		}
 	})
-	t.Run("response_type=code gives a code and nothing else", func(t *testing.T) {
+	t.Run("response_type=code gives only a code", func(t *testing.T) {
 		s := newSite(t)
 		answer := s.authorize(appClient.Start(url.Values{"response_type": {"code"}}))
 		query := answer.URL.Query()
@@ -279,7 +279,7 @@ func TestReferenceCookie(t *testing.T) {
 		s := newSite(t)
 		s.authorize(partnerClient.Start(anHour)) // signs in, and agrees to what the client asks for
 		cookie := sessionCookie(s)
-		s.browser = authorizetest.NewBrowser() // nothing but the cookie is left
+		s.browser = authorizetest.NewBrowser() // with only the session cookie
 		s.browser.Handle(base, s.handler)
 		if err := s.browser.SetCookies(base, cookie); err != nil {
 			t.Fatal(err)
@@ -288,7 +288,7 @@ func TestReferenceCookie(t *testing.T) {
 		if record := s.redeem(flow, s.open(flow)); record.Subject != "alice" {
 			t.Errorf("the code is for %q", record.Subject)
 		}
-		// Another client is not authorized by it.
+		// It does not authorize another client.
 		s.wantAt(s.open(appClient.Start()), "/consent")
 	})
 }
@@ -318,7 +318,7 @@ func TestReferenceResponse(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("there is no other way for the answer to travel", func(t *testing.T) {
+	t.Run("there is no other way to get the response", func(t *testing.T) {
 		response := s.call("GET", partnerClient.Start(anHour, url.Values{"response_mode": {"form_post"}}).URL, "", cookie)
 		body, err := io.ReadAll(response.Body)
 		if err != nil || !strings.Contains(string(body), `value="invalid_request"`) || strings.Contains(string(body), `name="code"`) {
@@ -340,9 +340,8 @@ func sessionCookie(s *site) *http.Cookie {
 	return nil
 }
 
-// wantRequired sends requests without the parameter: to the program as it is, and for
-// a client that could leave it out if the policy of the server, or else its own, did
-// not say otherwise.
+// wantRequired sends requests without the parameter: to the program as it is, and with a client
+// for which only the policy of the server, or only its own policy, requires the parameter.
 func wantRequired(t *testing.T, name string) {
 	t.Helper()
 	for rule, values := range map[string][]string{"left out": nil, "empty": {""}} {
@@ -352,7 +351,7 @@ func wantRequired(t *testing.T, name string) {
 			switch flow := appClient.Start(without); name {
 			case "client_id":
 				s.wantErrorPage(s.open(flow), oautherr.InvalidRequest)
-				return // without a client there is no policy of one
+				return // without client_id there is no policy of a client
 			case "redirect_uri":
 				s.wantErrorPage(s.open(flow), oautherr.InvalidRequest)
 			default:
@@ -364,7 +363,7 @@ func wantRequired(t *testing.T, name string) {
 					t.Errorf("by %s policy the client reads %q, want %q", where, got, want)
 				}
 			}
-			// Without a policy it may be left out, unless the protocol itself demands it.
+			// Without a policy it is optional, unless the protocol requires it.
 			page := newSite(t, noPolicy).open(laxClient.Start(without))
 			if free := name == "scope" || name == "state" || name == "redirect_uri"; free != (page.URL.Path == "/login") {
 				t.Errorf("without a policy:\n%s", page)

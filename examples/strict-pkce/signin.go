@@ -9,7 +9,7 @@ import (
 
 // loginPage is what login.html shows.
 type loginPage struct {
-	Client   string // empty: nobody asked
+	Client   string // empty without a request
 	Username string
 	Wrong    bool
 }
@@ -39,21 +39,21 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 	} else if _, err := s.sessions.SignIn(w, r, session.Session{Subject: page.Username}); err != nil {
 		s.endpoint.ShowError(w, r, err)
 	} else if !s.endpoint.Resume(w, r) {
-		http.Redirect(w, r, s.app, http.StatusSeeOther) // no client had asked: an ordinary sign-in
+		http.Redirect(w, r, s.app, http.StatusSeeOther) // an ordinary sign-in, without a client
 	}
 }
 
 // consentPage is what consent.html shows.
 type consentPage struct {
 	Client, Subject string
-	Host            string // where the answer goes
+	Host            string // where the response goes
 	Scopes          []scopeLine
 	Req             string
 }
 
 type scopeLine struct{ Name, Meaning string }
 
-// meanings are the scopes in words.
+// meanings describe the scopes to users.
 var meanings = map[string]string{
 	"profile": "See your name and profile",
 	"email":   "See your email address",
@@ -70,9 +70,9 @@ func (s *server) consent(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.endpoint.ShowError(w, r, err)
 	case decision == "deny":
-		s.endpoint.Deny(w, r) // a no is a no, whoever is signed in by now
+		s.endpoint.Deny(w, r) // counts even if another user is signed in by now
 	case !current.SignedIn() || current.Subject != pending.Subject:
-		s.endpoint.Resume(w, r) // who is shown must be who is asked: the endpoint sees to that
+		s.endpoint.Resume(w, r) // another user is signed in: the endpoint asks that user
 	case decision == "allow":
 		s.endpoint.Grant(w, r, authorize.Granted{Scopes: pending.Request.Scopes})
 	default:

@@ -19,18 +19,17 @@ const (
 	app  = "http://client.localhost:8080"
 )
 
-// The clients as they send their requests. lax is the client to which nothing but the
-// policy under test applies; see newSite.
+// The clients of the tests. Only the policy under test applies to lax; see newSite.
 var (
 	appClient     = authorizetest.Client{Issuer: base, Endpoint: base + path, ID: "app", RedirectURI: app + "/", Scopes: []string{"profile"}}
 	partnerClient = authorizetest.Client{Issuer: base, Endpoint: base + path, ID: "partner", RedirectURI: "https://partner.example/callback", Scopes: []string{"profile"}}
 	laxClient     = authorizetest.Client{Issuer: base, Endpoint: base + path, ID: "lax", RedirectURI: "https://lax.example/callback", Scopes: []string{"profile"}}
 
-	// anHour is what partner has to add to its requests.
+	// anHour is the parameter that partner has to add to its requests.
 	anHour = url.Values{"max_age": {"3600"}}
 )
 
-// site is the program and a browser that has not been there yet.
+// site is the program and a browser without cookies.
 type site struct {
 	t       *testing.T
 	server  *server
@@ -38,8 +37,8 @@ type site struct {
 	browser *authorizetest.Browser
 }
 
-// newSite starts the program as it is, but for what the changes say and for one more
-// client: lax may leave out all that can be left out.
+// newSite starts the program with these changes and with one more client, lax, which may leave
+// out all optional parameters.
 func newSite(t *testing.T, changes ...policy) *site {
 	t.Helper()
 	sessions, err := session.NewCookies(session.Config{Insecure: true, Name: cookieName})
@@ -67,7 +66,7 @@ func newSite(t *testing.T, changes ...policy) *site {
 	return s
 }
 
-// policy changes what is required, at the places where that can stand.
+// policy changes the required parameters, for the server or for a client.
 type policy func(c *authorize.Config, lax *authorize.Client)
 
 func serverPolicy(*authorize.Config, *authorize.Client) {}
@@ -76,7 +75,7 @@ func clientPolicy(c *authorize.Config, lax *authorize.Client) { c.Require, lax.R
 
 func noPolicy(c *authorize.Config, _ *authorize.Client) { c.Require = nil }
 
-// page fails the test where there is no page.
+// page fails the test if there is no page.
 func (s *site) page(page *authorizetest.Page, err error) *authorizetest.Page {
 	s.t.Helper()
 	if err != nil {
@@ -111,13 +110,13 @@ func (s *site) allow(page *authorizetest.Page) *authorizetest.Page {
 	return s.page(page.Submit(nil, "Allow"))
 }
 
-// authorize goes all the way from the client's link to the answer.
+// authorize follows the client's link and completes all pages, up to the response.
 func (s *site) authorize(flow *authorizetest.Flow) *authorizetest.Page {
 	s.t.Helper()
 	return s.allow(s.signIn(s.open(flow)))
 }
 
-// redeem checks the answer and returns what its code stands for.
+// redeem checks the response and redeems its code.
 func (s *site) redeem(flow *authorizetest.Flow, answer *authorizetest.Page) *authorize.Code {
 	s.t.Helper()
 	code := flow.Expect(s.t, answer, nil)
@@ -135,7 +134,7 @@ func (s *site) wantAt(page *authorizetest.Page, path string) {
 	}
 }
 
-// wantErrorPage wants an error that the user alone is told.
+// wantErrorPage expects an error page and no response to the client.
 func (s *site) wantErrorPage(page *authorizetest.Page, want oautherr.Code) {
 	s.t.Helper()
 	if page.Left || page.Status != http.StatusBadRequest || !strings.Contains(page.Body, string(want)) {

@@ -8,10 +8,10 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// token says whose code it was. A program with an API gives a token for it instead.
-// All clients here are public, so the verifier alone tells the right one.
+// token returns the user of a code. A program with an API would return a token instead.
+// All clients here are public, so only the verifier proves which client calls.
 func (s *server) token(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Access-Control-Allow-Origin", s.app) // scripts of no other origin read the answer
+	w.Header().Set("Access-Control-Allow-Origin", s.app) // only scripts of this origin may read the response
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")

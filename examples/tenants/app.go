@@ -11,48 +11,48 @@ import (
 	"github.com/usher-auth/usher/pkce"
 )
 
-// app is an application that all tenants use, on a domain of its own. It sends the
-// browser to the vanity domain of the tenant whose user signs in.
+// app is an application that all tenants use, on its own domain. It sends the browser to the
+// domain of the tenant whose user signs in.
 type app struct {
 	url     string
 	desk    string // the operator's page
 	tenants []*tenant
 }
 
-// try is a request that a person can send by a click: how it differs from one that
-// is in order.
+// try is a request that a user can send with a link. It says how the request differs from a
+// valid one.
 type try struct {
 	Name   string
 	What   string
 	change url.Values
 }
 
-// tries lead to every answer that the endpoint has.
+// tries lead to all kinds of responses of the endpoint.
 var tries = []try{
 	{"sign-in", "Sign in", nil},
-	{"again", "Sign in once more, with prompt=login",
+	{"again", "Sign in again, with prompt=login",
 		url.Values{"prompt": {"login"}}},
-	{"silent", "Only if signed in, with prompt=none, or else login_required",
+	{"silent", "Sign in without a page, with prompt=none: a code or login_required",
 		url.Values{"prompt": {"none"}}},
-	{"invalid_request", "A parameter twice: invalid_request",
+	{"invalid_request", "Repeat a parameter: invalid_request",
 		url.Values{"scope": {"openid", "openid"}}},
-	{"unauthorized_client", "A client that may not ask for codes: unauthorized_client",
+	{"unauthorized_client", "A client that may not request codes: unauthorized_client",
 		url.Values{"client_id": {"backup-"}}},
-	{"unsupported_response_type", "A token instead of a code: unsupported_response_type",
+	{"unsupported_response_type", "Request a token instead of a code: unsupported_response_type",
 		url.Values{"response_type": {"token"}}},
 	{"invalid_scope", "A scope that does not exist: invalid_scope",
 		url.Values{"scope": {"openid everything"}}},
-	{"request_not_supported", "With the parameter request: request_not_supported",
+	{"request_not_supported", "The parameter request: request_not_supported",
 		url.Values{"request": {"e30.e30."}}},
-	{"request_uri_not_supported", "With request_uri: request_uri_not_supported",
+	{"request_uri_not_supported", "The parameter request_uri: request_uri_not_supported",
 		url.Values{"request_uri": {"https://app.example/request"}}},
-	{"registration_not_supported", "With registration: registration_not_supported",
+	{"registration_not_supported", "The parameter registration: registration_not_supported",
 		url.Values{"registration": {"{}"}}},
-	{"unknown", "An application that nobody knows: the error page",
+	{"unknown", "An unknown application: the error page",
 		url.Values{"client_id": {"nobody-"}}},
 }
 
-// apply changes the query of a request. The clients are called after their tenants.
+// apply changes the query of a request. The ids of clients end with the name of the tenant.
 func (t try) apply(query url.Values, tenant string) {
 	for name, values := range t.change {
 		if name == "client_id" {
@@ -75,7 +75,7 @@ type appPage struct {
 	Tenants []*tenant
 	Tries   []try
 	Desk    string
-	At      string // name of the tenant that has answered
+	At      string // name of the tenant that sent the response
 	From    string // its title
 	User    string
 	Error   string
@@ -98,8 +98,7 @@ func (a *app) find(name string) *tenant {
 	return nil
 }
 
-// ask sends the browser to the tenant. A cookie keeps what the answer is checked
-// with.
+// ask sends the browser to the tenant. A cookie keeps the values to check the response with.
 func (a *app) ask(w http.ResponseWriter, r *http.Request) {
 	t := a.find(r.FormValue("tenant"))
 	if t == nil {
@@ -132,20 +131,20 @@ func (a *app) ask(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, t.issuer+"/authorize?"+query.Encode(), http.StatusSeeOther)
 }
 
-// takeAnswer believes an answer of the tenant that this browser was sent to, and
+// takeAnswer accepts a response only from the tenant that this browser was sent to, and
 // redeems its code there.
 func (a *app) takeAnswer(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	cookie, err := r.Cookie("asked-" + query.Get("state"))
 	if err != nil {
-		a.show(w, http.StatusBadRequest, appPage{Error: "This browser did not ask for this answer."})
+		a.show(w, http.StatusBadRequest, appPage{Error: "This browser did not ask for this response."})
 		return
 	}
 	name, verifier, _ := strings.Cut(cookie.Value, ".")
 	t := a.find(name)
 	if t == nil || query.Get("iss") != t.issuer {
 		a.show(w, http.StatusBadRequest,
-			appPage{Error: "This answer is of another tenant than the one that was asked."})
+			appPage{Error: "This response is from a different tenant than the request was sent to."})
 		return
 	}
 	http.SetCookie(w, &http.Cookie{Name: cookie.Name, Path: "/callback", MaxAge: -1})

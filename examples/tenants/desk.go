@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// desk is the operator's page. It asks nobody who they are, which is why the program
-// listens on this machine only.
+// desk is the operator's page. It needs no sign-in, so the program listens only on this
+// machine.
 type desk struct {
 	tenants []*tenant
 	app     string
@@ -51,8 +51,8 @@ func (d *desk) act(w http.ResponseWriter, r *http.Request) {
 		t.outage.Store(on)
 	case "new-key":
 		if err := t.rotate(); err != nil {
-			t.log.Error("the keys stay as they are", "error", err)
-			http.Error(w, "The keys stay as they are: see the log.", http.StatusInternalServerError)
+			t.log.Error("the keys were not changed", "error", err)
+			http.Error(w, "The keys were not changed: see the log.", http.StatusInternalServerError)
 			return
 		}
 	default:

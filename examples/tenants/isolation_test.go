@@ -30,7 +30,7 @@ func betweenTenants(t *testing.T, test func(w *world, on, other *tenant)) {
 	}
 }
 
-// registerAt makes the client of a tenant known at another one too.
+// registerAt registers the client of a tenant at another one too.
 func (w *world) registerAt(on, other *tenant) {
 	w.putClient(other, authorize.Client{ID: "notes-" + on.Name, RedirectURIs: []string{callback}, Scopes: []string{"openid"}})
 }
@@ -50,7 +50,7 @@ func TestSessionsAreUnknownElsewhere(t *testing.T) {
 		w.atLogin(other, w.open(ask(other))) // the browser sends no cookie there
 		cookie := w.sessionCookie(on)
 		for _, name := range []string{sessionCookie, ticketCookie} {
-			cookie.Name = name // and one that somebody copies is nobody's
+			cookie.Name = name // a copied cookie signs nobody in either
 			if err := w.browser.SetCookies(other.issuer, cookie); err != nil {
 				w.t.Fatal(err)
 			}
@@ -89,7 +89,7 @@ func TestWaitingRequestsAreRefusedElsewhere(t *testing.T) {
 	for name, same := range map[string]bool{"keys of their own": false, "the same keys": true} {
 		t.Run(name, func(t *testing.T) {
 			betweenTenants(t, func(w *world, on, other *tenant) {
-				w.registerAt(on, other) // the client, the browser's cookie and in one case the keys would do
+				w.registerAt(on, other) // client and cookie are valid there, in one case the keys too
 				if same {
 					other.keys = on.keys
 					w.restart(other)

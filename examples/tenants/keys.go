@@ -9,15 +9,15 @@ import (
 	"github.com/usher-auth/usher/authorize"
 )
 
-// waiting is how long a request waits for its user, and so how long a key that has
-// signed one has to be kept.
+// waiting is how long a request waits for its user. A key is kept for this time after it
+// has last signed.
 const waiting = 30 * time.Minute
 
 // key signs waiting requests.
 type key struct {
 	authorize.Key
 	number  int
-	retired time.Time // when it signed last; zero: it signs now or will sign next
+	retired time.Time // when it last signed; zero for the current and the next key
 }
 
 func newKey(number int) key {
@@ -28,9 +28,9 @@ func newKey(number int) key {
 	return key{Key: authorize.Key{ID: fmt.Sprint("key-", number), Signer: private}, number: number}
 }
 
-// rotate lets the next key sign. The one that signed is kept for the requests that
-// wait, and a new one is published before its turn, so that whoever reads requests
-// with the public keys knows it by then.
+// rotate lets the next key sign. It keeps the old key for requests that wait. It also
+// publishes a new key, which will sign after the next rotation. By then, readers of requests
+// know its public key.
 func (t *tenant) rotate() error {
 	t.changing.Lock()
 	defer t.changing.Unlock()
@@ -43,8 +43,8 @@ func (t *tenant) rotate() error {
 	}))
 }
 
-// renew puts an endpoint with these keys in the place of the one that runs. They
-// share the stores; requests under way end at the endpoint where they began.
+// renew replaces the endpoint by one with these keys. Both use the same stores. HTTP requests
+// that have begun end at the old endpoint.
 func (t *tenant) renew(keys []key) error {
 	var config []authorize.Key
 	for _, k := range keys {
@@ -59,7 +59,7 @@ func (t *tenant) renew(keys []key) error {
 	return nil
 }
 
-// signingKey is the name of the key that signs.
+// signingKey is the id of the key that signs.
 func (t *tenant) signingKey() string {
 	t.changing.Lock()
 	defer t.changing.Unlock()

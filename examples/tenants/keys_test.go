@@ -76,8 +76,8 @@ func TestOldKeysEndWithTheLastRequestThatTheySigned(t *testing.T) {
 	})
 }
 
-// The login process fetches the keys when it meets one that it does not know, and
-// knows the next one before.
+// The login process fetches the keys when it finds an unknown one. It knows the next key
+// before it signs.
 func TestLoginProcessLearnsNewKeys(t *testing.T) {
 	w := newWorld(t)
 	on := w.tenant("globex")
@@ -93,7 +93,7 @@ func TestLoginProcessLearnsNewKeys(t *testing.T) {
 	w.wantKey(w.atLogin(on, w.open(ask(on))), "key-2")
 	fetches(1)
 
-	// Made-up requests make it ask no more than once in a while.
+	// Made-up requests do not make it fetch more often.
 	w.rotate(on)
 	for range 10 {
 		page := w.page(w.browser.Open(on.loginPage() + "?req=made.up.request"))

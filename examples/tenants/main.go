@@ -1,22 +1,22 @@
-// Command tenants is one process that serves many tenants, each on a domain of its
-// own with its own endpoint, users, clients and keys, and an application that all of
-// them use. Some tenants bring their own login page, which runs in another process.
+// Command tenants is one process that serves many tenants. Each has its own domain,
+// endpoint, users, clients and keys. All tenants use one application. Some tenants have
+// their own login page, which runs in another process.
 //
 // The files, in the order in which a request passes through them:
 //
 //	app.go      the application, a client of every tenant
-//	main.go     the registry: which host belongs to whom
+//	main.go     the registry: which host belongs to which tenant
 //	tenants.go  the tenants, as configuration
-//	tenant.go   what one of them consists of: its endpoint and what is mounted where
+//	tenant.go   one tenant: its endpoint and its routes
 //	keys.go     its keys, and how they change while the program runs
-//	signin.go   its login page, if it has none of its own
-//	own.go      login pages of tenants' own, in the login process
-//	reader.go   how these read the request that waits, without the endpoint's memory
-//	ticket.go   how these tell the endpoint who has signed in
+//	signin.go   the login page that tenants share
+//	own.go      the tenants' own login pages, in the login process
+//	reader.go   how these pages read the waiting request
+//	ticket.go   how these pages tell the endpoint who has signed in
 //	process.go  how the login process is started
 //	desk.go     the operator's page: maintenance, an outage, new keys
-//	pages.go    how pages are written
-//	refused.go  pages in place of bare text
+//	pages.go    writes the pages
+//	refused.go  pages in place of errors in plain text
 package main
 
 import (
@@ -32,11 +32,11 @@ import (
 	"time"
 )
 
-// sites is the registry. The Host header is looked up in it and used for nothing
-// else: every URL that the program writes comes from the configuration.
+// sites is the registry of hosts. The Host header is used only to look up the site: every
+// URL that the program writes comes from the configuration.
 type sites map[string]http.Handler
 
-// anyOther is the host in the registry for those that are not in it.
+// anyOther is the entry for unknown hosts.
 const anyOther = ""
 
 func (s sites) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -51,11 +51,11 @@ func (s sites) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	site.ServeHTTP(w, r)
 }
 
-// surroundings are what a server has to know of the world around it.
+// surroundings are the values that a server gets from outside.
 type surroundings struct {
 	port  string // of the URLs of all tenants
 	own   ready  // the login process
-	token string // by which the login process is known
+	token string // authenticates the login process
 	log   *slog.Logger
 	now   func() time.Time
 }
@@ -87,7 +87,7 @@ func urlOf(host, port string) string { return "http://" + net.JoinHostPort(host,
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address on 127.0.0.1 to listen on; port 0 takes a free one")
-	login := flag.Bool("login-process", false, "be the login process, as which the program starts itself")
+	login := flag.Bool("login-process", false, "run as the login process; the program uses this to start itself")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(flag.CommandLine.Output(), "tenants: %q is not expected\n", flag.Arg(0))
@@ -104,7 +104,7 @@ func main() {
 	}
 	host, port, _ := net.SplitHostPort(listener.Addr().String())
 	if host != "127.0.0.1" {
-		// The operator's page asks nobody who they are, and there is no https.
+		// The operator's page needs no sign-in, and there is no https.
 		log.Fatalf("this listens on 127.0.0.1 only, not on %s", host)
 	}
 	token := rand.Text()
@@ -118,7 +118,7 @@ func main() {
 	log.Fatal(serve(listener, s.sites))
 }
 
-// serve answers until the listener fails.
+// serve handles requests until the listener fails.
 func serve(listener net.Listener, handler http.Handler) error {
 	return (&http.Server{Handler: handler, ReadTimeout: 10 * time.Second}).Serve(listener)
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/usher-auth/usher/authorize"
 )
 
-// ownSite has the pages of one tenant's own. It runs in the login process, which
-// knows the users and has no store in common with the endpoint.
+// ownSite has the own pages of one tenant. It runs in the login process, which knows the
+// users but shares no store with the endpoint.
 type ownSite struct {
 	settings
 	reader reader
@@ -20,8 +20,8 @@ type ownSite struct {
 	now    func() time.Time
 }
 
-// newOwnSites makes the sites of all tenants that have pages of their own. client
-// is how the main process is reached.
+// newOwnSites makes the sites of all tenants with their own pages. client reaches the main
+// process.
 func newOwnSites(t task, key ed25519.PrivateKey, client *http.Client, log *slog.Logger, now func() time.Time) sites {
 	app := urlOf("app.localhost", t.port())
 	all := sites{anyOther: unknown(app)}
@@ -48,7 +48,7 @@ func newOwnSites(t task, key ed25519.PrivateKey, client *http.Client, log *slog.
 	return all
 }
 
-// login signs the user in and sends the browser back to where the request says.
+// login signs the user in and sends the browser back to the endpoint of the request.
 func (o *ownSite) login(w http.ResponseWriter, r *http.Request) {
 	asked, err := o.reader.read(r.Context(), r.URL.Query().Get("req"))
 	if err != nil {
@@ -73,7 +73,7 @@ func (o *ownSite) login(w http.ResponseWriter, r *http.Request) {
 	}
 	cookie, err := newTicket(o.Name, page.Username, o.key, o.now())
 	if err != nil {
-		o.log.Error("there is no ticket", "error", err)
+		o.log.Error("no ticket can be made", "error", err)
 		o.frame.show(w, http.StatusServiceUnavailable, "own-error",
 			errorPage{Text: "You cannot be signed in at the moment."})
 		return
@@ -82,7 +82,7 @@ func (o *ownSite) login(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, asked.resumeURL, http.StatusSeeOther)
 }
 
-// oops is the tenant's own page for errors that no client may be told.
+// oops is the tenant's own page for errors that cannot go to a client.
 func (o *ownSite) oops(w http.ResponseWriter, r *http.Request) {
 	o.frame.show(w, http.StatusBadRequest, "own-error", readError(r))
 }

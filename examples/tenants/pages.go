@@ -16,7 +16,7 @@ import (
 //go:embed pages
 var files embed.FS
 
-// style is inlined, so that a page needs nothing else to look as it should.
+// style is inlined, so that a page needs no second request.
 var style = func() string {
 	text, err := files.ReadFile("pages/style.css")
 	if err != nil {
@@ -37,23 +37,23 @@ var pages = func() map[string]*template.Template {
 	return all
 }()
 
-// policy has no form-action: Chromium applies it to the whole chain of redirects
-// that follows a form, and so would stop the answer on its way to the client.
+// policy has no form-action: Chromium applies it to all redirects that follow a form, so
+// it would block the response to the client.
 var policy = func() string {
 	sum := sha256.Sum256([]byte(style))
 	source := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 	return "default-src 'none'; img-src data:; style-src " + source + "; frame-ancestors 'none'; base-uri 'none'"
 }()
 
-// frame is what every page shows around its own content.
+// frame is the part that all pages have, around the content of one page.
 type frame struct {
 	Host string // where the user is; from the configuration
-	Look string // whose page it is
-	App  string // the application's address, the way on where there is no other
+	Look string // the colours: of a tenant, or shared
+	App  string // the application's address, for links
 	Page any
 }
 
-// show writes a page, whole or not at all.
+// show writes a whole page or an error.
 func (f frame) show(w http.ResponseWriter, status int, name string, page any) {
 	var body bytes.Buffer
 	f.Page = page
@@ -67,7 +67,7 @@ func (f frame) show(w http.ResponseWriter, status int, name string, page any) {
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("X-Frame-Options", "DENY")
 	header.Set("Cache-Control", "no-store")
-	// Not no-referrer: browsers would then send "Origin: null" with the form.
+	// With no-referrer, browsers would send "Origin: null" with the form.
 	header.Set("Referrer-Policy", "same-origin")
 	w.WriteHeader(status)
 	w.Write(body.Bytes())
@@ -77,17 +77,17 @@ func (f frame) refuse(w http.ResponseWriter, status int, page refusal) {
 	f.show(w, status, "refused", page)
 }
 
-// unknown is the page for a host that belongs to nobody.
+// unknown is the page for an unknown host.
 func unknown(app string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		frame{App: app}.show(w, http.StatusNotFound, "unknown", nil)
 	})
 }
 
-// maxForm is the most that a form may have.
+// maxForm is the largest form, in bytes.
 const maxForm = 64 << 10
 
-// form is a page with a form, which other sites cannot post: they could sign the
+// form handles a page with a form. Other sites cannot post the form: they could sign the
 // user in as somebody else. The page finds the fields in r.PostForm.
 func form(page http.HandlerFunc) http.Handler {
 	read := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -96,7 +96,7 @@ func form(page http.HandlerFunc) http.Handler {
 			http.Error(w, "GET and POST only.", http.StatusMethodNotAllowed)
 			return
 		}
-		if r.Body != nil { // there is none without a server in front
+		if r.Body != nil { // nil if no http.Server called the handler
 			r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		}
 		if err := r.ParseForm(); err != nil {
@@ -113,17 +113,17 @@ type errorPage struct{ Code, Text, ID string }
 
 var errorIDs = regexp.MustCompile(`^[A-Z2-7]{12}$`)
 
-// reasons are this host's words for what users meet most. The others are told by code.
+// reasons are texts for the most frequent reasons. For other errors, the text depends on the
+// code.
 var reasons = map[authorize.Reason]string{
-	authorize.ReasonUnknownClient: "The application you come from is not known here.",
-	authorize.ReasonRedirectURI:   "The application you come from wants you back at an address that is not its own.",
+	authorize.ReasonUnknownClient: "The application that you come from is unknown here.",
+	authorize.ReasonRedirectURI:   "The application that you come from uses an address that is not registered.",
 	authorize.ReasonExpired:       "This took too long, or the link is incomplete.",
-	authorize.ReasonNoCookies:     "Your browser keeps no cookies for this site. Allow them, then start again.",
+	authorize.ReasonNoCookies:     "Your browser does not keep cookies for this site. Allow them, then start again.",
 }
 
-// readError reads what the endpoint sent to an error page. Anybody can link to the
-// page, so it says nothing that only the link says: it takes no text from the
-// error_description.
+// readError reads the query that the endpoint sent to an error page. Anybody can make a link
+// to this page, so it shows no text from the link, such as error_description.
 func readError(r *http.Request) errorPage {
 	query := r.URL.Query()
 	page := errorPage{Text: "Something went wrong."}

@@ -18,7 +18,7 @@ const (
 	deskURL = "http://127.0.0.1:8080"
 )
 
-// withApp takes a browser that knows the application and the operator's page too.
+// withApp uses a browser that can reach the application and the operator's page too.
 func (w *world) withApp() {
 	w.newBrowser()
 	w.browser.Handle(appURL, w.server.sites)
@@ -64,7 +64,7 @@ func TestApplication(t *testing.T) {
 	})
 }
 
-// Who tries one thing after the other stays at the tenant, with its list open.
+// After each link, the page shows the same tenant with its list open.
 func TestApplicationStaysAtTheTenant(t *testing.T) {
 	forEachTenant(t, func(w *world, on *tenant) {
 		w.withApp()
@@ -204,7 +204,7 @@ func TestSignOut(t *testing.T) {
 	})
 }
 
-// Pages of one process or tenant are not on the other's.
+// Pages of one process or tenant are not available at another.
 func TestWhatIsMountedWhere(t *testing.T) {
 	w := newWorld(t)
 	for address, status := range map[string]int{
@@ -312,7 +312,7 @@ func TestPagesHaveTheHeadersThatTheyNeed(t *testing.T) {
 	}
 }
 
-// Anybody can link to an error page.
+// Anybody can make a link to an error page.
 func TestErrorPagesSayNothingThatOnlyTheLinkSays(t *testing.T) {
 	query := "?error=call+0800&error_description=Call+0800+now&error_id=call-0800-now&reason=call+0800"
 	for whose, address := range map[string]string{"shared": "http://acme.localhost:8080/error", "of its own": "http://globex.localhost:9090/oops"} {

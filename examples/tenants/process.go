@@ -18,7 +18,7 @@ import (
 // task is what the main process tells the login process, on its standard input.
 type task struct {
 	Server string // address of the main process
-	Token  string // by which it knows the login process
+	Token  string // authenticates the login process
 }
 
 func (t task) port() string {
@@ -26,15 +26,15 @@ func (t task) port() string {
 	return port
 }
 
-// ready is the answer of the login process, on its standard output. The private
-// half of the key stays there.
+// ready is the answer of the login process, on its standard output. The private key stays
+// in the login process.
 type ready struct {
 	Port string
 	Key  ed25519.PublicKey
 }
 
-// startLogin starts this program once more, as the login process. It ends when its
-// standard input does, which is when the main process ends, however that happens.
+// startLogin starts this program again, as the login process. The login process ends when its
+// standard input ends, and so with the main process, even if that crashes.
 func startLogin(t task) (ready, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -55,7 +55,7 @@ func startLogin(t task) (ready, error) {
 	}
 	var answer ready
 	if err := json.NewEncoder(in).Encode(t); err != nil {
-		return ready{}, fmt.Errorf("the login process takes no task: %w", err)
+		return ready{}, fmt.Errorf("the login process does not read its task: %w", err)
 	}
 	if err := json.NewDecoder(out).Decode(&answer); err != nil {
 		return ready{}, fmt.Errorf("the login process is not ready: %w", err)
@@ -70,7 +70,7 @@ func startLogin(t task) (ready, error) {
 func serveLogin(in io.Reader, out io.Writer) error {
 	var t task
 	if err := json.NewDecoder(in).Decode(&t); err != nil {
-		return fmt.Errorf("there is no task: %w", err)
+		return fmt.Errorf("the task cannot be read: %w", err)
 	}
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -91,8 +91,8 @@ func serveLogin(in io.Reader, out io.Writer) error {
 	return serve(listener, newOwnSites(t, private, backChannel(t.Server), slog.Default(), time.Now))
 }
 
-// backChannel reaches the main process at its address, whatever the host of a URL
-// is: not every resolver knows that *.localhost is this machine.
+// backChannel connects to the main process for every host in a URL, because not every
+// resolver knows *.localhost.
 func backChannel(server string) *http.Client {
 	dialer := &net.Dialer{Timeout: time.Second}
 	return &http.Client{

@@ -14,7 +14,7 @@ import (
 	"github.com/usher-auth/usher/authorize/authorizetest"
 )
 
-// TestMain is the login process where a test has started this binary as one.
+// TestMain runs the login process if a test has started this binary as one.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "-login-process" {
 		main()
@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The two processes talk to each other over sockets here.
+// In this test, the two processes use sockets.
 func TestSignInThroughTheLoginProcess(t *testing.T) {
 	main := httptest.NewUnstartedServer(nil)
 	at := main.Listener.Addr().String()
@@ -78,7 +78,7 @@ func TestLoginProcessEndsWithItsParent(t *testing.T) {
 }
 
 func TestLoginProcessWithoutATask(t *testing.T) {
-	if err := serveLogin(strings.NewReader(""), io.Discard); err == nil || !strings.Contains(err.Error(), "no task") {
+	if err := serveLogin(strings.NewReader(""), io.Discard); err == nil || !strings.Contains(err.Error(), "the task cannot be read") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -17,28 +17,28 @@ import (
 	"github.com/usher-auth/usher/authorize"
 )
 
-// reader reads the request in req for a page in another process than the endpoint.
+// reader reads the request in req, in another process than the endpoint's.
 type reader interface {
 	read(ctx context.Context, req string) (asked, error)
 }
 
-// maxAnswer is how much of an answer of the main process is read.
+// maxAnswer is the most bytes that are read of a response of the main process.
 const maxAnswer = 1 << 20
 
-// keyReader needs the public keys of the endpoint, nothing else.
+// keyReader needs only the public keys of the endpoint.
 type keyReader struct {
 	issuer string
 	client *http.Client // with a timeout
 	now    func() time.Time
 
-	keys atomic.Pointer[authorize.PendingReader] // nil: not fetched yet
+	keys atomic.Pointer[authorize.PendingReader] // nil before the first fetch
 
 	mu      sync.Mutex // for one fetch at a time
-	fetched time.Time  // when that was last tried
+	fetched time.Time  // the time of the last attempt
 }
 
-// fetchAgain is how often the keys are fetched at most, because anybody can make up
-// a request with an unknown key.
+// fetchAgain is the minimum time between two fetches, because anybody can make up a request
+// with an unknown key.
 const fetchAgain = time.Second
 
 func (k *keyReader) read(_ context.Context, req string) (asked, error) {
@@ -61,14 +61,14 @@ func (k *keyReader) read(_ context.Context, req string) (asked, error) {
 	return askedOf(pending), nil
 }
 
-// fetch returns newer keys than those given, if there are any. Only those who need them
-// wait for it. It does not end with the visitor who began it: hanging up would keep the
-// keys from all others.
+// fetch returns newer keys than those given, if there are any. Only requests that need new
+// keys wait for it. The fetch continues if the visitor who caused it leaves, because others
+// need the keys too.
 func (k *keyReader) fetch(than *authorize.PendingReader) (*authorize.PendingReader, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if keys := k.keys.Load(); keys != than {
-		return keys, nil // somebody else has fetched them meanwhile
+		return keys, nil // another request has fetched them meanwhile
 	}
 	if k.now().Sub(k.fetched) < fetchAgain {
 		if than == nil {
@@ -93,7 +93,7 @@ func (k *keyReader) fetch(than *authorize.PendingReader) (*authorize.PendingRead
 	return keys, nil
 }
 
-// introspectionReader knows nothing of signatures: it asks the endpoint.
+// introspectionReader verifies no signatures: it asks the endpoint.
 type introspectionReader struct {
 	issuer string
 	token  string
@@ -116,7 +116,7 @@ func (i *introspectionReader) read(ctx context.Context, req string) (asked, erro
 		Active     bool
 		Params     url.Values // as the client sent them
 		ClientName string     `json:"client_name"`
-		Scope      string     // with the client's default scopes, where it sent none
+		Scope      string     // the client's default scopes if it sent none
 		ResumeURL  string     `json:"resume_url"`
 		DenyURL    string     `json:"deny_url"`
 	}
@@ -124,13 +124,13 @@ func (i *introspectionReader) read(ctx context.Context, req string) (asked, erro
 		return asked{}, err
 	}
 	if !answer.Active {
-		return asked{}, fmt.Errorf("the request is not one of %s, or waited too long", i.issuer)
+		return asked{}, fmt.Errorf("the request is not from %s, or has expired", i.issuer)
 	}
 	to, err := url.Parse(answer.Params.Get("redirect_uri"))
 	if err != nil {
 		return asked{}, err
 	}
-	// An endpoint that tells less than this leaves what was sent.
+	// If the endpoint omits these members, the parameters of the request have to do.
 	client := cmp.Or(answer.ClientName, answer.Params.Get("client_id"))
 	scope := cmp.Or(answer.Scope, answer.Params.Get("scope"))
 	return asked{

@@ -7,14 +7,14 @@ import (
 	"testing"
 )
 
-// answers is an endpoint that always answers the same.
+// answers is an endpoint that always sends the same response.
 type answers string
 
 func (a answers) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(string(a)))}, nil
 }
 
-// What a login page in another process shows of the answer to its introspection.
+// A login page in another process reads these values from the introspection.
 func TestIntrospectionIsRead(t *testing.T) {
 	const params = `"params":{"client_id":["notes"],"redirect_uri":["https://app.example/cb"],"scope":["openid"]}`
 	for name, c := range map[string]struct{ answer, client, scopes string }{

@@ -19,8 +19,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// The tests of this file go through the description of an endpoint of many tenants
-// from top to bottom: one subtest for each sentence that says what the endpoint does.
+// The tests of this file follow the description of an endpoint of many tenants from top to
+// bottom, with one subtest for each statement about the endpoint.
 
 func TestReferenceEndpoint(t *testing.T) {
 	t.Run("applications redirect to it and make no direct call", func(t *testing.T) {
@@ -53,7 +53,7 @@ func TestReferenceEndpoint(t *testing.T) {
 	})
 }
 
-// TestReferenceResponses has the list of what the endpoint decides.
+// TestReferenceResponses tests the list of the endpoint's responses.
 func TestReferenceResponses(t *testing.T) {
 	holds(t, "invalid client: the default error page or a custom one", func(w *world, on *tenant) {
 		w.withAndWithout(on, func() {
@@ -74,7 +74,7 @@ func TestReferenceResponses(t *testing.T) {
 		forEachTenant(t, func(w *world, on *tenant) {
 			w.onErrorPage(on, w.open(ask(on, url.Values{"redirect_uri": {""}})), oautherr.InvalidRequest)
 			w.onErrorPage(on, w.open(ask(on, url.Values{"redirect_uri": {callback, callback}})), oautherr.InvalidRequest)
-			// An error on top of it changes nothing, prompt=none neither.
+			// Another error or prompt=none changes nothing.
 			both := ask(on, url.Values{"redirect_uri": nil, "scope": nil, "prompt": {"none"}})
 			w.onErrorPage(on, w.open(both), oautherr.InvalidRequest)
 		})
@@ -93,7 +93,7 @@ func TestReferenceResponses(t *testing.T) {
 			w.atLogin(on, w.open(ask(on, url.Values{"prompt": prompt})))
 		})
 	})
-	t.Run("not authenticated is whoever has no valid session cookie", func(t *testing.T) {
+	t.Run("a user without a valid session cookie is not authenticated", func(t *testing.T) {
 		atEachTenant(t, map[string]func(value string) string{
 			"a damaged one": func(value string) string { return value[:len(value)-2] + "xx" },
 			"an empty one":  func(string) string { return "" },
@@ -123,7 +123,7 @@ func TestReferenceResponses(t *testing.T) {
 		flow := ask(on, url.Values{"prompt": {"login"}})
 		login := w.open(flow)
 		req := w.atLogin(on, login)
-		// Whoever comes back without signing in sees it again.
+		// A user who comes back without a sign-in sees it again.
 		w.atLogin(on, w.page(w.browser.Open(on.issuer+"/authorize?req="+req)))
 		w.redeem(on, flow, w.signIn(on, login))
 	})
@@ -232,7 +232,7 @@ func TestReferenceRequestJWT(t *testing.T) {
 	})
 }
 
-// TestReferenceErrors has the list of the error codes.
+// TestReferenceErrors tests the list of the error codes.
 func TestReferenceErrors(t *testing.T) {
 	type fault struct {
 		rule   string
@@ -320,7 +320,7 @@ func testParametersTwice(t *testing.T) {
 		value := cmp.Or(ask(on).Params.Get(name), "1")
 		flow := ask(on, url.Values{name: {value, value}})
 		if name == "state" {
-			// Nobody can say which one is the client's, so none is returned.
+			// It is unknown which state is the client's, so none is returned.
 			flow = ask(on, url.Values{"state": nil})
 			flow.URL += "&state=1&state=1"
 		}
@@ -389,10 +389,10 @@ func testMaintenance(t *testing.T) {
 				w.t.Errorf("the client reads %q", text)
 			}
 		}
-		// A wrong request stays wrong, and an unknown client is told nothing.
+		// An invalid request stays invalid, and an unknown client gets no response.
 		w.refused(ask(on, url.Values{"scope": {"everything"}}), oautherr.InvalidScope)
 		w.onErrorPage(on, w.open(ask(on, url.Values{"client_id": {"nobody"}})), oautherr.InvalidClient)
-		// Who comes back from the login page meets it too; other tenants go on.
+		// It also refuses a user who comes back from the login page. Other tenants still work.
 		waitingFlow.Expect(w.t, w.signIn(on, login), oautherr.TemporarilyUnavailable)
 		for _, other := range w.server.tenants {
 			if other != on {
@@ -404,7 +404,7 @@ func testMaintenance(t *testing.T) {
 	})
 }
 
-// putClient changes what is registered at a tenant.
+// putClient changes a client of a tenant.
 func (w *world) putClient(on *tenant, c authorize.Client) {
 	w.t.Helper()
 	memory, ok := on.clients.(*authorize.Memory)
@@ -416,7 +416,7 @@ func (w *world) putClient(on *tenant, c authorize.Client) {
 	}
 }
 
-// restart makes the tenant's endpoint anew, with what has changed.
+// restart makes a new endpoint for the tenant, with the changes.
 func (w *world) restart(on *tenant) {
 	w.t.Helper()
 	if err := on.renew(on.keys); err != nil {
@@ -437,7 +437,7 @@ func (w *world) sessionCookie(on *tenant) *http.Cookie {
 	return nil
 }
 
-// decodeJWT looks into a JWT without checking it.
+// decodeJWT decodes a JWT without verifying it.
 func decodeJWT(t *testing.T, text string) (header, claims map[string]any) {
 	t.Helper()
 	parts := strings.Split(text, ".")

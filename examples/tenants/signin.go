@@ -7,13 +7,12 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// asked is what a login page has read of the request that brought the user. It is
-// empty if nobody asked.
+// asked is the part of a request that a login page shows. It is empty without a request.
 type asked struct {
 	Client string
-	Host   string // where the answer will go
+	Host   string // where the response goes
 	Scopes []scopeLine
-	Hint   string // the user's name, as the client believes
+	Hint   string // the user's name, according to the client
 
 	resumeURL, denyURL string
 }
@@ -31,8 +30,8 @@ func askedOf(p *authorize.Pending) asked {
 
 type scopeLine struct{ Name, Meaning string }
 
-// meanings are the scopes in words. The login pages show them, because nobody is asked
-// for consent here: all applications are the companies' own.
+// meanings describe the scopes to users. The login pages show them, because there is no
+// consent page: all applications belong to the companies.
 var meanings = map[string]string{
 	"openid":  "Know which account is yours here",
 	"profile": "See your name and profile",
@@ -55,8 +54,8 @@ type loginPage struct {
 	ReadWith  reading // own-login.html
 }
 
-// login is the page that tenants share which have none of their own. It runs beside
-// the endpoint and needs nothing but its methods.
+// login is the page for tenants that have no login page of their own. It runs in the same
+// process as the endpoint and calls its methods.
 func (t *tenant) login(w http.ResponseWriter, r *http.Request) {
 	endpoint := t.endpoint.Load()
 	page := loginPage{Title: t.Title, Suspended: t.Suspended}
@@ -87,6 +86,6 @@ func (t *tenant) login(w http.ResponseWriter, r *http.Request) {
 	if _, err := cookies.SignIn(w, r, session.Session{Subject: page.Username}); err != nil {
 		endpoint.ShowError(w, r, err)
 	} else if !endpoint.Resume(w, r) {
-		http.Redirect(w, r, "/", http.StatusSeeOther) // no client had asked: an ordinary sign-in
+		http.Redirect(w, r, "/", http.StatusSeeOther) // an ordinary sign-in, without a client
 	}
 }

@@ -25,7 +25,7 @@ const (
 
 var alice = url.Values{"username": {"alice"}, "password": {"alice-password"}}
 
-// world is the whole program without sockets, both of its processes, and a browser.
+// world is the whole program with both processes but without sockets, and a browser.
 type world struct {
 	t       *testing.T
 	server  *server
@@ -56,8 +56,8 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// newBrowser takes one without cookies. It does not know the application, and so
-// stops where it would take an answer there.
+// newBrowser uses a new browser without cookies. It cannot reach the application, so it stops
+// at a response.
 func (w *world) newBrowser() {
 	w.browser = authorizetest.NewBrowser()
 	for _, t := range w.server.tenants {
@@ -68,7 +68,7 @@ func (w *world) newBrowser() {
 	}
 }
 
-// RoundTrip is the way from the login process to the main process.
+// RoundTrip connects the login process to the main process.
 func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.calls = append(w.calls, r.URL.Path)
 	if w.offline {
@@ -92,8 +92,8 @@ func (w *world) tenant(name string) *tenant {
 	return nil
 }
 
-// forEachTenant runs the test in a world of its own for each of them: with the shared
-// pages, with pages of its own and with some of each.
+// forEachTenant runs the test for each tenant, in a new world: with shared pages, with the
+// tenant's own pages and with some of each.
 func forEachTenant(t *testing.T, test func(w *world, on *tenant)) {
 	t.Helper()
 	for _, settings := range registry {
@@ -117,7 +117,7 @@ func atEachTenant[C any](t *testing.T, cases map[string]C, test func(w *world, o
 	}
 }
 
-// byThemselves are cases that need no other name.
+// byThemselves are cases whose value is the name.
 func byThemselves(values ...string) map[string]string {
 	cases := map[string]string{}
 	for _, value := range values {
@@ -168,7 +168,7 @@ func (w *world) signIn(on *tenant, page *authorizetest.Page) *authorizetest.Page
 	return w.page(page.Submit(alice))
 }
 
-// signedIn has alice sign in at the tenant, and forgets what came of it.
+// signedIn signs alice in at the tenant.
 func (w *world) signedIn(on *tenant) {
 	w.t.Helper()
 	flow := ask(on)
@@ -197,7 +197,7 @@ func (w *world) silently(on *tenant, changes ...url.Values) {
 	w.redeem(on, flow, w.open(flow))
 }
 
-// redeem checks the answer and returns what its code stands for.
+// redeem checks the response and redeems its code.
 func (w *world) redeem(on *tenant, flow *authorizetest.Flow, answer *authorizetest.Page) *authorize.Code {
 	w.t.Helper()
 	code := flow.Expect(w.t, answer, nil)
@@ -211,7 +211,7 @@ func (w *world) redeem(on *tenant, flow *authorizetest.Flow, answer *authorizete
 	return record
 }
 
-// onErrorPage wants the tenant's error page, to which the browser was redirected.
+// onErrorPage expects the tenant's error page, to which the browser was redirected.
 func (w *world) onErrorPage(on *tenant, page *authorizetest.Page, want oautherr.Code) {
 	w.t.Helper()
 	at, heading := "http://"+on.host()+":8080/error", "Sign-in cannot continue"
@@ -246,7 +246,7 @@ func callHandler(handler http.Handler, method, address, body string, header http
 	return recorder.Result()
 }
 
-// formOf is the header of a form that a page of the site posts.
+// formOf is the header of a form that a page of this site posts.
 func formOf(site string) http.Header {
 	return http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Sec-Fetch-Site": {site}}
 }

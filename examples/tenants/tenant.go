@@ -17,8 +17,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// tenant is one of the registry at work. It shares nothing with the others: their
-// clients, users, codes and keys are unknown here.
+// tenant is a running tenant of the registry. It shares nothing with the others: it does not
+// know their clients, users, codes and keys.
 type tenant struct {
 	settings
 	issuer   string
@@ -28,19 +28,20 @@ type tenant struct {
 	clients  authorize.ClientStore
 	codes    authorize.CodeStore
 	sessions signIns
-	token    string // of the login process
+	token    string // authenticates the login process
 	log      *slog.Logger
 	now      func() time.Time
 
-	maintenance atomic.Bool // switches of the operator
+	maintenance atomic.Bool // set by the operator, like outage
 	outage      atomic.Bool
 
-	changing sync.Mutex // of keys
+	changing sync.Mutex // protects keys
 	keys     []key
 	endpoint atomic.Pointer[authorize.Handler]
 }
 
-// sessionCookie has a name of its own: ports of a host share cookies.
+// sessionCookie must differ from the cookies of other programs: all ports of a host share
+// cookies.
 const sessionCookie = "tenants-session"
 
 // signIns are session.Cookies, or tickets where the login is in another process.
@@ -69,7 +70,7 @@ func newTenant(ordered settings, around surroundings) (*tenant, error) {
 			RedirectURIs: []string{callback},
 			Scopes:       []string{"openid", "profile"},
 		},
-		// An application that works by itself: no user can sign in to it.
+		// An application without users: nobody can sign in to it.
 		{
 			ID:            "backup-" + t.Name,
 			Name:          "Backup",
@@ -100,7 +101,7 @@ func newTenant(ordered settings, around surroundings) (*tenant, error) {
 	return t, t.renew([]key{newKey(1), newKey(2)})
 }
 
-// config is the whole of a tenant's endpoint.
+// config is the configuration of a tenant's endpoint.
 func (t *tenant) config(keys []authorize.Key) authorize.Config {
 	// region configuration
 	return authorize.Config{
@@ -120,8 +121,8 @@ func (t *tenant) config(keys []authorize.Key) authorize.Config {
 	// endregion
 }
 
-// check refuses valid requests while the tenant is under maintenance, and those for
-// which it has no page: prompt is login or none here.
+// check refuses valid requests during maintenance. It also refuses values of prompt that need
+// a page which does not exist here: only login and none are supported.
 func (t *tenant) check(_ context.Context, r *authorize.Request) error {
 	if t.maintenance.Load() {
 		return oautherr.TemporarilyUnavailable.With(t.Title + " is under maintenance. Try again later.")
@@ -147,7 +148,7 @@ type breakable struct {
 
 func (b breakable) SaveCode(ctx context.Context, hash string, code *authorize.Code) error {
 	if b.broken.Load() {
-		return errors.New("the store of codes is broken, as the operator wished")
+		return errors.New("the operator broke the store of codes")
 	}
 	return b.CodeStore.SaveCode(ctx, hash, code)
 }
@@ -173,21 +174,21 @@ func (t *tenant) handler() http.Handler {
 	return inPages(mux, t.frame().refuse)
 }
 
-// introspect is for the login process alone.
+// introspect is only for the login process.
 func (t *tenant) introspect(w http.ResponseWriter, r *http.Request) {
 	if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte("Bearer "+t.token)) != 1 {
-		http.Error(w, "Who are you?", http.StatusUnauthorized)
+		http.Error(w, "The token is missing or wrong.", http.StatusUnauthorized)
 		return
 	}
 	t.endpoint.Load().PendingHandler().ServeHTTP(w, r)
 }
 
-// sharedError is the page for errors that no client may be told.
+// sharedError is the page for errors that cannot go to a client.
 func (t *tenant) sharedError(w http.ResponseWriter, r *http.Request) {
 	t.frame().show(w, http.StatusBadRequest, "error", readError(r))
 }
 
-// home says who is signed in.
+// home shows who is signed in.
 func (t *tenant) home(w http.ResponseWriter, r *http.Request) {
 	current, err := t.sessions.Session(r)
 	if err != nil {

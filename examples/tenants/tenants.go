@@ -5,27 +5,26 @@ import (
 	"crypto/subtle"
 )
 
-// settings are what a tenant has ordered.
+// settings are the configuration of a tenant.
 type settings struct {
-	// Name is the tenant's, and with ".localhost" its vanity domain.
+	// Name is the name of the tenant. Its domain is the name with ".localhost".
 	Name  string
 	Title string
 
-	// Users are its own, with their passwords; Suspended are those who may sign in
-	// and use no application.
+	// Users have a user name and a password. Suspended users may sign in but may not use an
+	// application.
 	Users     map[string]string
 	Suspended []string
 
-	// OwnLogin is set for a login page of the tenant's own and says how that page
-	// reads the request. Empty: the page that the tenants share.
+	// OwnLogin says how the tenant's own login page reads the request. Empty: the tenant uses
+	// the shared page.
 	OwnLogin reading
 
-	// OwnErrors is set for an error page of the tenant's own. False: the page that
-	// the tenants share.
+	// OwnErrors says that the tenant has its own error page. False: it uses the shared page.
 	OwnErrors bool
 }
 
-// reading is how a page in another process reads the request that waits.
+// reading is how a page in another process reads the waiting request.
 type reading string
 
 const (
@@ -33,8 +32,8 @@ const (
 	withIntrospection reading = "with the introspection handler of the endpoint"
 )
 
-// registry has all tenants. With a database in its place, the sites would be made
-// when a tenant is added.
+// registry has all tenants. With a database instead, a site would be made when its tenant is
+// added.
 var registry = []settings{
 	{
 		Name:      "acme",
@@ -61,8 +60,8 @@ var registry = []settings{
 
 func (s settings) host() string { return s.Name + ".localhost" }
 
-// knows takes as long for a user who does not exist as for a wrong password. A real
-// program keeps a slow hash, such as Argon2, and slows down who guesses.
+// knows takes the same time for an unknown user as for a wrong password. A real program uses
+// a slow hash, such as Argon2, and limits the number of attempts.
 func (s settings) knows(username, password string) bool {
 	want, exists := s.Users[username]
 	a, b := sha256.Sum256([]byte(want)), sha256.Sum256([]byte(password))

@@ -12,25 +12,25 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// A ticket is the sign-in that the login process hands to the endpoint: a cookie
-// that one signs and the other verifies. Ports of a host share cookies, so it
-// reaches both. Nobody can take one back before it ends: two processes that share a
-// store would use session.Cookies instead.
+// A ticket is a cookie that tells the endpoint who has signed in. The login process signs it
+// and the endpoint verifies it. All ports of a host share cookies, so both processes get it.
+// A ticket cannot be revoked before it expires: two processes that share a store would use
+// session.Cookies instead.
 type ticket struct {
-	Tenant  string `json:"tenant"` // it counts nowhere else
+	Tenant  string `json:"tenant"` // the only one where it is valid
 	Subject string `json:"sub"`
 	ID      string `json:"id"`
 	At      int64  `json:"at"` // milliseconds
 	Until   int64  `json:"until"`
 }
 
-// ticketCookie would begin with __Host- on https.
+// ticketCookie would have the prefix __Host- with https.
 const (
 	ticketCookie   = "ticket"
 	ticketLifetime = time.Hour
 )
 
-// newTicket is the cookie for a user who has just signed in.
+// newTicket returns the cookie for a user who has just signed in.
 func newTicket(tenant, subject string, key ed25519.PrivateKey, now time.Time) (*http.Cookie, error) {
 	content, err := json.Marshal(ticket{
 		tenant, subject, rand.Text(), now.UnixMilli(), now.Add(ticketLifetime).UnixMilli(),
@@ -53,7 +53,7 @@ type tickets struct {
 	now    func() time.Time
 }
 
-// Session returns who has the ticket; a bad one is nobody's.
+// Session returns the sign-in of the ticket, nil if it is missing or invalid.
 func (k tickets) Session(r *http.Request) (*session.Session, error) {
 	cookies := r.CookiesNamed(ticketCookie)
 	if len(cookies) != 1 {
@@ -72,7 +72,7 @@ func (k tickets) Session(r *http.Request) (*session.Session, error) {
 	return &session.Session{ID: t.ID, Subject: t.Subject, AuthTime: time.UnixMilli(t.At)}, nil
 }
 
-// SignOut drops the cookie.
+// SignOut removes the cookie.
 func (k tickets) SignOut(w http.ResponseWriter, _ *http.Request) error {
 	http.SetCookie(w, &http.Cookie{Name: ticketCookie, Path: "/", MaxAge: -1})
 	return nil

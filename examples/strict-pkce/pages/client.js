@@ -7,14 +7,14 @@ const base64url = (bytes) =>
   btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 const random = () => base64url(crypto.getRandomValues(new Uint8Array(32)));
 
-// show writes the result and marks it: "note", "wrong" or "".
+// show writes the result, with the class "note", "wrong" or "".
 function show(text, mark = "") {
   const status = document.getElementById("status");
   status.textContent = text;
   status.className = mark;
 }
 
-// user is who is signed in here, in this tab, until it is closed.
+// user is signed in in this tab, until it is closed.
 const user = {
   get: () => sessionStorage.getItem("user"),
   set: (text) => sessionStorage.setItem("user", text),
@@ -28,8 +28,8 @@ function showUser() {
   }
 }
 
-// ask leaves for the endpoint, maybe without one of the parameters. The verifier stays
-// in this tab, under the state.
+// ask opens the endpoint, perhaps without one of the parameters. The tab keeps the
+// verifier, under the state.
 async function ask(without) {
   const verifier = random();
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));
@@ -46,16 +46,16 @@ async function ask(without) {
   location.assign(issuer + "/api/id/v1/auth/authorize?" + new URLSearchParams(request));
 }
 
-// finish takes the answer that the endpoint has sent the browser back with. Only the
-// tab that asked has a verifier under its state, and only once. Without a state there
-// is nothing to come but an error.
+// finish handles the response of the endpoint. Only the tab that made the request has a
+// verifier under its state, and uses it once. A response without state can only be an
+// error.
 async function finish(answer) {
-  history.replaceState(null, "", "/"); // a code is not for bookmarks
+  history.replaceState(null, "", "/"); // keeps the code out of bookmarks
   const asked = "asked-" + (answer.get("state") ?? "");
   const verifier = sessionStorage.getItem(asked);
   sessionStorage.removeItem(asked);
   if (!verifier || answer.get("iss") !== issuer || (answer.has("code") && !answer.get("state"))) {
-    show("This page did not ask for that answer.", "wrong");
+    show("This page did not ask for this response.", "wrong");
     return;
   }
   if (answer.has("error")) {
@@ -82,7 +82,7 @@ document.getElementById("sign-in").addEventListener("click", () => ask());
 document.getElementById("sign-out").addEventListener("click", () => {
   user.forget();
   showUser();
-  show("Nobody is signed in here any more. At the server you still are.");
+  show("You are signed out here, but still signed in at the server.");
 });
 for (const button of document.querySelectorAll("[data-without]")) {
   button.addEventListener("click", () => ask(button.dataset.without));
