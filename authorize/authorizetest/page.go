@@ -94,8 +94,8 @@ type control struct {
 	choice      bool // a checkbox, radio button or option: the value is fixed
 }
 
-// String shows the whole page, for messages of tests, with … for every waiting request,
-// code, state, verifier and token in its address, its forms and its links.
+// String returns the whole page, for messages of tests. It has … in place of every pending
+// request, code, state, verifier and token in its address, its forms and its links.
 func (p *Page) String() string {
 	if p.Left {
 		return redact(fmt.Sprintf("leaving for %s %s", p.Request.Method, p.URL))
