@@ -140,7 +140,7 @@ func TestMemoryRefusesWhatIsOverAShare(t *testing.T) {
 		{"others' expired codes stay", "1 a b c @1m d", "1bcd"},
 		{"who has gone leaves nothing", "a b c @11m1s A a b c !d", "Aabc"},
 		{"the store's own bound holds", "a b c A B C !1", "ABCabc"},
-		{"and what has expired makes room, whoever's it is", "a b c A B C @1m 1 2 3 !4", "123ABC"},
+		{"and expired sessions of any subject make room", "a b c A B C @1m 1 2 3 !4", "123ABC"},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
 			m := newMemoryTest(t, authorize.MemoryConfig{MaxCodes: 6, MaxCodesPerSubject: 3})

@@ -31,7 +31,7 @@ type Redemption struct {
 
 	// Resources are the parameters resource (RFC 8707 §2.2): the access token is to be for
 	// these alone. Each has to be one that was granted, in the sense of [SameResource].
-	// Nil: all that were granted.
+	// Nil: all that were granted. Ignored where [Config].Resources is nil.
 	Resources []string
 }
 
@@ -94,6 +94,9 @@ func (h *Handler) redeem(ctx context.Context, r Redemption) (*Code, error) {
 	}
 	if !now.Before(found.ExpiresAt) {
 		return found, oautherr.InvalidGrant.Because(errors.New("the code has expired"))
+	}
+	if h.config.Resources == nil {
+		r.Resources = nil
 	}
 	if _, err := found.narrowed(r.Resources); err != nil {
 		return found, err

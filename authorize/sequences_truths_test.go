@@ -233,12 +233,12 @@ var truths = []struct {
 	ofCodes bool
 	broken  func(o *evidence) bool
 }{
-	{"a code is for who is signed in, completely, in the browser that gets it", true, func(o *evidence) bool {
+	{"a code is for the user who is fully signed in to the browser that gets it", true, func(o *evidence) bool {
 		c, s := o.code, o.s
 		return s == nil || c.Subject != s.Subject || c.SessionID != s.ID || !c.AuthTime.Equal(s.AuthTime) ||
 			c.ACR != s.ACR || string(c.SessionData) != string(s.Data)
 	}},
-	{"a code is of the request that the answer is to", true, func(o *evidence) bool {
+	{"a code belongs to the request that it answers", true, func(o *evidence) bool {
 		c := o.code
 		return c.Nonce != o.ask.nonce || c.ClientID != o.ask.client || c.RedirectURI != o.ask.redirect || c.Challenge != testChallenge
 	}},
@@ -246,26 +246,26 @@ var truths = []struct {
 		return o.ask.subject != "" && o.s.Subject != o.ask.subject
 	}},
 	{"an essential acr is reached", true, func(o *evidence) bool { return o.ask.acr && o.s.ACR != "2" }},
-	{"who is asked to sign in anew gives a password after the request", true, func(o *evidence) bool {
+	{"a user who must sign in again gives a password after the request", true, func(o *evidence) bool {
 		return o.signInWanted() && !o.signedInAnew()
 	}},
 	{"max_age: the sign-in is young, or after the request", true, func(o *evidence) bool {
 		age := o.now.Unix() - o.s.AuthTime.Unix()
 		return o.ask.maxAge >= 0 && age > int64(o.ask.maxAge) && !o.signedInAnew()
 	}},
-	{"who is asked to choose an account has chosen this one", true, func(o *evidence) bool {
+	{"a user who must choose an account has chosen this one", true, func(o *evidence) bool {
 		return o.accountsPage && o.ask.prompts("select_account") && !o.passed("accounts")
 	}},
 	{"this sign-in has passed the terms", true, func(o *evidence) bool { return o.terms && !o.passed("terms") }},
-	{"no scope but those asked for, that the client may have now and the user agreed to", true, func(o *evidence) bool {
+	{"every scope is requested, allowed to the client now and agreed to by the user", true, func(o *evidence) bool {
 		return len(o.code.Scopes) == 0 || slices.ContainsFunc(o.code.Scopes, func(scope string) bool {
 			return !o.ask.has(scope) || !slices.Contains(o.client.Scopes, scope) || !o.scopeAgreed(scope)
 		})
 	}},
-	{"no claim but those that the user agreed to", true, func(o *evidence) bool {
+	{"the user agreed to every claim", true, func(o *evidence) bool {
 		return slices.ContainsFunc(claimsInCode(o.code), func(claim string) bool { return !o.claimAgreed(claim) })
 	}},
-	{"the user is asked, unless what is remembered covers all", true, func(o *evidence) bool {
+	{"the user is asked, unless remembered consent covers everything", true, func(o *evidence) bool {
 		return o.consents && !o.firstParty() && !o.grantCounts() && !o.covered()
 	}},
 	{"prompt=consent is asked for this very request", true, func(o *evidence) bool {
@@ -274,19 +274,19 @@ var truths = []struct {
 	{"an unvetted client gets no code without a question", true, func(o *evidence) bool {
 		return o.client.Unvetted && !o.grantCounts() && !o.covered()
 	}},
-	{"a no is never a code", true, func(o *evidence) bool { return o.denied }},
-	{"no code by what the host's rule, a failed store or the time refuses", true, func(o *evidence) bool {
+	{"a denied request never gets a code", true, func(o *evidence) bool { return o.denied }},
+	{"a host's rule, a failed store or the time limit prevents a code", true, func(o *evidence) bool {
 		return o.forbidden || o.failed || !o.now.Before(o.t.expires)
 	}},
-	{"a client that is switched off, and one that asks wrongly, gets no code", true, func(o *evidence) bool {
+	{"a disabled client and an invalid request get no code", true, func(o *evidence) bool {
 		return !o.wellFormed(o.ask)
 	}},
 
-	{"an answer goes where the client is registered, with its state", false, func(o *evidence) bool {
+	{"a response goes to a registered redirect URI, with its state", false, func(o *evidence) bool {
 		right := o.got.target == o.ask.redirect && o.got.params["state"] == o.ask.nonce && !o.client.Disabled
 		return o.got.kind == "client" && !right
 	}},
-	{"an error reaches an unvetted client only after the user has dealt with it", false, func(o *evidence) bool {
+	{"an error reaches an unvetted client only after the user has acted", false, func(o *evidence) bool {
 		familiar := o.covered() || o.back && (o.denied || o.signedInAnew() || o.passed("accounts", "consent", "terms"))
 		return o.got.kind == "client" && o.code == nil && o.client.Unvetted && !familiar
 	}},
@@ -302,7 +302,7 @@ var truths = []struct {
 	{"a browser without the cookie gets a page twice, and once where nobody is signed in", false, func(o *evidence) bool {
 		return o.page && !o.back && (o.t.anew > 1 || o.t.anew > 0 && o.s == nil)
 	}},
-	{"eight requests wait in a browser at most", false, func(o *evidence) bool {
+	{"at most eight requests wait in a browser", false, func(o *evidence) bool {
 		names := map[string]bool{}
 		for _, c := range o.b.jar {
 			names[c.Name] = true
@@ -311,7 +311,7 @@ var truths = []struct {
 		begins := slices.ContainsFunc(o.got.cookies, func(c *http.Cookie) bool { return c.MaxAge > 0 })
 		return begins && len(names) > 8
 	}},
-	{"what is answered has no cookie any more", false, func(o *evidence) bool {
+	{"a finished request has no cookie", false, func(o *evidence) bool {
 		its := func(c *http.Cookie) bool { return c.Name == o.visit.cookie.Name }
 		return o.visit.answered && o.back && slices.ContainsFunc(o.b.jar, its)
 	}},

@@ -434,7 +434,7 @@ func TestAHintThatCannotBeVerified(t *testing.T) {
 		{"signed in anew", func(s *site) *reply { v := s.visitor(alice()); return signInAnew(s, v, v.get(ask(hint))) }, "code"},
 		{"nobody before, signed in", func(s *site) *reply { v := s.visitor(nil); return signInAnew(s, v, v.get(ask(hint))) }, "code"},
 		{"signed in before, by POST", func(s *site) *reply { return s.visitor(alice()).post(ask(hint)) }, "login"},
-		{"by POST, nobody, who turns out to be signed in", func(s *site) *reply {
+		{"by POST, without a session at first, then signed in", func(s *site) *reply {
 			v := s.visitor(nil)
 			at := v.post(ask(hint))
 			v.session = alice()
@@ -444,8 +444,8 @@ func TestAHintThatCannotBeVerified(t *testing.T) {
 			v := s.visitor(nil)
 			return signInAnew(s, v, v.follow(v.post(ask(hint))))
 		}, "code"},
-		{"begun anew by who is signed in", func(s *site) *reply { return s.visitor(alice()).resume(s.visitor(nil).get(ask(hint))) }, "login"},
-		{"begun anew by who has just signed in", func(s *site) *reply {
+		{"begun again by the signed-in user", func(s *site) *reply { return s.visitor(alice()).resume(s.visitor(nil).get(ask(hint))) }, "login"},
+		{"begun again by the user who has just signed in", func(s *site) *reply {
 			at := s.visitor(nil).get(ask(hint))
 			s.now = s.now.Add(time.Second)
 			return s.visitor(s.signIn("alice")).resume(at)

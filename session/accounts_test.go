@@ -133,9 +133,9 @@ func TestAccountsOfOneBrowser(t *testing.T) {
 		{"nobody", 3, "", "", "", 0},
 		{"one user", 3, "alice", "alice", "alice", 1},
 		{"a sign-in joins those before", 3, "alice bob carol", "carol", "carol bob alice", 3},
-		{"beyond the limit the last gives way", 3, "alice bob carol dave", "dave", "dave carol bob", 3},
+		{"beyond the limit the last account is removed", 3, "alice bob carol dave", "dave", "dave carol bob", 3},
 		{"the limit may be 8", 8, "a b c d e f g h i", "i", "i h g f e d c b", 8},
-		{"with room for one a sign-in takes the place of the one before", 1, "alice bob", "bob", "bob", 1},
+		{"with room for one account a sign-in replaces the previous one", 1, "alice bob", "bob", "bob", 1},
 		{"no limit is room for one", 0, "alice bob", "bob", "bob", 1},
 		{"with room for one, one can be chosen", 1, "alice bob choose:alice choose:bob", "bob", "bob", 1},
 		{"with room for one, one can be ended", 1, "alice out:alice", "", "", 0},
@@ -143,7 +143,7 @@ func TestAccountsOfOneBrowser(t *testing.T) {
 		{"and takes no other's place", 2, "alice bob alice", "alice", "alice bob", 2},
 		{"who is chosen is active", 3, "alice bob choose:alice", "alice", "alice bob", 2},
 		{"the order is that of being active", 3, "alice bob carol choose:alice choose:bob", "bob", "bob alice carol", 3},
-		{"and so the one that was active longest ago gives way", 3, "alice bob carol choose:alice dave", "dave", "dave alice carol", 3},
+		{"and so the account that was active longest ago is removed", 3, "alice bob carol choose:alice dave", "dave", "dave alice carol", 3},
 		{"the active one can be chosen", 3, "alice bob choose:bob", "bob", "bob alice", 2},
 		{"a stranger cannot be chosen", 3, "alice bob choose:carol", "bob", "bob alice", 2},
 		{"nor can nobody", 3, "alice choose:", "alice", "alice", 1},
@@ -242,7 +242,7 @@ func TestHowLongTheCookieLasts(t *testing.T) {
 		{"a second factor that is pending is as the user wants it", "keep-half:alice", 0, h, ""},
 		{"and takes others along", "keep:alice half:bob", 0, 0, ""},
 		{"or not", "keep:alice keep-half:bob", 0, h, "alice"},
-		{"the second factor says it anew", "keep-half:alice keep:alice", 0, h, "alice"},
+		{"the second factor sets it again", "keep-half:alice keep:alice", 0, h, "alice"},
 		{"also that it does not", "keep-half:alice alice", 0, 0, ""},
 		{"seconds are whole and none too many", "keep:alice 1500ms@choose:alice", 0, h - 2*s, "alice"},
 		{"the last second is one", "keep:alice 3599500ms@choose:alice", 0, s, ""},
@@ -559,7 +559,7 @@ func TestStoreFailsWithAccounts(t *testing.T) {
 		failed   bool
 		accounts string // afterwards, with a store that is well again
 	}{
-		{"listing: an error and nobody", "Find", func(c *Cookies, _ http.ResponseWriter, r *http.Request) error {
+		{"listing fails: an error and no session", "Find", func(c *Cookies, _ http.ResponseWriter, r *http.Request) error {
 			list, err := c.Accounts(r)
 			return orError(err, list == nil)
 		}, true, "bob alice"},

@@ -15,7 +15,7 @@ import (
 func TestStoreFails(t *testing.T) {
 	clock := newTestClock()
 
-	t.Run("finding: an error and nobody", func(t *testing.T) {
+	t.Run("finding fails: an error and no session", func(t *testing.T) {
 		c := newCookies(t, Config{Store: failing(clock, "Find"), Now: clock.Now})
 		_, pair := signIn(t, c, get(), Session{Subject: "alice"})
 		if s, err := c.Session(get(pair)); s != nil || !errors.Is(err, errStore) {
@@ -26,7 +26,7 @@ func TestStoreFails(t *testing.T) {
 		}
 	})
 
-	t.Run("touching: somebody, and a line in the log", func(t *testing.T) {
+	t.Run("touching fails: the session, and a line in the log", func(t *testing.T) {
 		clock := newTestClock()
 		var log bytes.Buffer
 		c := newCookies(t, Config{
@@ -48,7 +48,7 @@ func TestStoreFails(t *testing.T) {
 		}
 	})
 
-	t.Run("saving: an error and no cookie", func(t *testing.T) {
+	t.Run("saving fails: an error and no cookie", func(t *testing.T) {
 		store := failing(clock)
 		c := newCookies(t, Config{Store: store, Now: clock.Now})
 		_, pair := signIn(t, c, get(), Session{Subject: "alice"})

@@ -334,9 +334,9 @@ func TestMemoryMaxPerSubject(t *testing.T) {
 		wantFull bool            // for one session of a newcomer before alice's next one
 	}{
 		{"a subject with room loses nothing", []time.Duration{30, 10}, 0, free, false},
-		{"the one that expires first gives way", []time.Duration{30, 10, 20}, 0, 1, false},
+		{"the one that expires first is removed", []time.Duration{30, 10, 20}, 0, 1, false},
 		{"wherever it is", []time.Duration{10, 20, 30}, 0, 0, false},
-		{"a use lets another give way", []time.Duration{10, 20, 30}, 25, 1, false},
+		{"after a use another one is removed", []time.Duration{10, 20, 30}, 25, 1, false},
 		{"in a full store too", []time.Duration{20, 30, 10}, 0, 2, true},
 	}
 	for _, tt := range tests {

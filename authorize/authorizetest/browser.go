@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// maxRedirects is where Chromium gives up too.
+	// maxRedirects is the limit of Chromium too.
 	maxRedirects = 20
 	// maxBody is how much of a page is read.
 	maxBody = 16 << 20
@@ -24,21 +24,21 @@ const (
 
 // Browser is a web browser without scripts and without pictures. It keeps cookies
 // as browsers do, with Secure, SameSite, Path, Domain, expiry and the prefixes
-// __Host- and __Secure-; it follows redirects; it sends Referer, Origin and
-// Sec-Fetch-Site; and it stops a form where Chromium would because of the page's
+// __Host- and __Secure-. It follows redirects. It sends Referer, Origin and
+// Sec-Fetch-Site. It stops a form if Chromium would, because of the page's
 // form-action.
 //
-// What it leaves out: it takes the last two labels of a host name for its site,
-// follows no <meta http-equiv="refresh">, and checks no field that is required. A
-// page that submits itself by a script is submitted by [Page.Submit].
+// Its limits: the site of a host name is its last two labels, <meta
+// http-equiv="refresh"> is ignored, and required fields are not checked. Use
+// [Page.Submit] for a page that submits itself by a script.
 //
-// Name the sites first. After that the methods may be called by several goroutines
-// at once, which are then the tabs of one browser.
+// Name the sites first with Handle and Connect. After that, several goroutines may call
+// the methods at once. They are then the tabs of one browser.
 type Browser struct {
 	sites   map[string]http.RoundTripper
 	cookies *cookies
 
-	// leaves says for which addresses the browser stops although it has their site.
+	// leaves reports whether the browser stops at an address although it has its site.
 	leaves func(*url.URL) bool
 }
 
@@ -51,18 +51,18 @@ func NewBrowser() *Browser {
 	}
 }
 
-// another returns a browser of somebody else with the same sites.
+// another returns another user's browser with the same sites.
 func (b *Browser) another() *Browser { return &Browser{b.sites, newCookies(), b.leaves} }
 
 // Handle makes h the site of the origin, such as "https://accounts.example" or
 // "http://localhost:8080". Nothing is sent over a network. With https, r.TLS is
 // set. A response without a Content-Type gets the one that a server would send. A
-// panic of h reaches the test. Handle panics if origin is not scheme, host
-// and optional port, or has a site already.
+// panic of h reaches the test. Handle panics if the origin is not a scheme, a host and
+// an optional port, or if it already has a site.
 func (b *Browser) Handle(origin string, h http.Handler) { b.Connect(origin, inProcess{h}) }
 
-// Connect makes the origin a site that is reached through t, such as that of an
-// httptest.Server; nil is [http.DefaultTransport]. It panics as Handle does.
+// Connect makes the origin a site that is reached through t, such as the transport of an
+// httptest.Server. A nil t is [http.DefaultTransport]. It panics as Handle does.
 func (b *Browser) Connect(origin string, t http.RoundTripper) {
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" || *u != (url.URL{Scheme: u.Scheme, Host: u.Host}) ||
@@ -78,24 +78,24 @@ func (b *Browser) Connect(origin string, t http.RoundTripper) {
 	b.sites[originOf(u)] = t
 }
 
-// Open goes to an address that the user has typed, or from a bookmark: all cookies
-// go along, SameSite=Strict included. It returns the page where the redirects end,
-// whatever its status. An error means that there is none: the address is of no
-// site of this browser, there were more than 20 redirects or one that no browser
+// Open goes to an address that the user has typed, or has as a bookmark. It sends all
+// cookies, also those with SameSite=Strict. It returns the page where the redirects
+// end, whatever its status. An error means that there is no page: the browser has no
+// site for the address, there were more than 20 redirects or one that no browser
 // follows, or a connection failed.
 func (b *Browser) Open(address string) (*Page, error) {
 	return b.start("", address, navigation{method: http.MethodGet})
 }
 
 // OpenFrom follows a link to the address on the page from, which needs no handler.
-// From another site, cookies with SameSite=Strict are left out. Errors are those
-// of Open.
+// If from is on another site, it leaves out cookies with SameSite=Strict. It returns
+// the errors of Open.
 func (b *Browser) OpenFrom(from, address string) (*Page, error) {
 	return b.start(from, address, navigation{method: http.MethodGet})
 }
 
-// PostFrom submits a form on the page from, which needs no handler. From another
-// site, only cookies with SameSite=None go along. Errors are those of Open.
+// PostFrom submits a form on the page from, which needs no handler. If from is on another
+// site, it sends only cookies with SameSite=None. It returns the errors of Open.
 func (b *Browser) PostFrom(from, address string, form url.Values) (*Page, error) {
 	return b.start(from, address, navigation{method: http.MethodPost, body: encode(form)})
 }
@@ -120,8 +120,8 @@ func (b *Browser) start(from, address string, n navigation) (*Page, error) {
 	return b.navigate(&n)
 }
 
-// Cookies returns the names and values of the cookies that a request from the same
-// site to the address would carry. A malformed address has none.
+// Cookies returns the names and values of the cookies that a same-site request to the
+// address would carry. A malformed address has none.
 func (b *Browser) Cookies(address string) []*http.Cookie {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -168,10 +168,10 @@ func (b *Browser) navigate(n *navigation) (*Page, error) {
 	}
 }
 
-// failed says where an error comes from, and not what it must not say.
+// failed adds the package's name to an error, and redacts its text.
 func failed(err error) error { return redacted{fmt.Errorf("authorizetest: %w", err)} }
 
-// visit makes one request. It returns what is next, or the page.
+// visit makes one request. It returns the next request, or the page.
 func (b *Browser) visit(n *navigation) (*navigation, *Page, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -213,7 +213,7 @@ func (b *Browser) visit(n *navigation) (*navigation, *Page, error) {
 }
 
 func (b *Browser) newPage(r *http.Request, n *navigation) *Page {
-	// The request can be read by Check, as often as one likes.
+	// Check can read this request, any number of times.
 	r = r.WithContext(context.Background())
 	r.Body = io.NopCloser(strings.NewReader(n.body))
 	return &Page{Request: r, URL: r.URL, Header: http.Header{}, browser: b, from: r.URL}
@@ -243,7 +243,7 @@ func (p inProcess) RoundTrip(out *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// recorder records a response as a server sends it. That of httptest guesses a missing
+// recorder records a response as a server sends it. The recorder of httptest guesses a missing
 // Content-Type from the first write, and not at all after a WriteHeader.
 type recorder struct {
 	*httptest.ResponseRecorder

@@ -18,34 +18,33 @@ import (
 	"github.com/usher-auth/usher/pkce"
 )
 
-// Client is an application that asks for authorization, as far as the
-// authorization endpoint and the token endpoint see it (RFC 6749 §4.1). Its methods change
-// nothing in it.
+// Client is an application that asks for authorization, as the authorization endpoint and
+// the token endpoint see it (RFC 6749 §4.1). Its methods do not change it.
 type Client struct {
-	// Issuer is the server's issuer identifier, which every answer must carry as
+	// Issuer is the server's issuer identifier, which every response must have as
 	// iss (RFC 9207 §2.4). It must be set.
 	Issuer string
 
 	// Endpoint is the authorization endpoint. Empty: Issuer + "/authorize".
 	Endpoint string
 
-	// ID is the client_id, RedirectURI where answers are expected. Both must be
-	// set, even for a flow that leaves redirect_uri out of its request.
+	// ID is the client_id, RedirectURI the address for responses. Both must be set,
+	// even for a flow that leaves redirect_uri out of its request.
 	ID          string
 	RedirectURI string
 
-	// Scopes are asked for. Empty: the request has no scope. With openid among
-	// them it has a nonce.
+	// Scopes are the requested scopes. Empty: the request has no scope. If openid is
+	// among them, the request also has a nonce.
 	Scopes []string
 
-	// TokenEndpoint is where [Flow.Exchange] takes the code. Empty: nowhere.
+	// TokenEndpoint is where [Flow.Exchange] sends the code. Empty: there is none.
 	TokenEndpoint string
 
-	// Secret authenticates the client there. Empty: it is a public client.
+	// Secret authenticates the client at the token endpoint. Empty: it is a public client.
 	Secret string
 }
 
-// Flow is one authorization request and what is needed to check its answer.
+// Flow is one authorization request, with the values that are needed to check the response.
 type Flow struct {
 	// URL is the request as a link, for [Browser.Open].
 	URL string
@@ -56,8 +55,8 @@ type Flow struct {
 	Endpoint string
 	Params   url.Values
 
-	// State, Nonce and Verifier are this flow's own, empty where the request has
-	// none. The nonce is to be found in the ID token.
+	// State, Nonce and Verifier belong to this flow. They are empty if the request has
+	// none. The nonce must be in the ID token.
 	State    string
 	Nonce    string
 	Verifier string
@@ -72,14 +71,14 @@ type Flow struct {
 	secret        string
 }
 
-// Start makes a new request for a code: with a state, S256 PKCE and the rest of
-// what the client is. The changes are made to its parameters in turn: values
-// replace the parameter, and a name without values leaves it out.
+// Start makes a new request for a code, with a state, S256 PKCE and the client's
+// fields. Then it applies the changes to the parameters, one after the other. Values
+// replace those of a parameter, and a name without values removes it.
 //
 //	client.Start(url.Values{"prompt": {"none"}, "response_mode": {"form_post"}})
 //	client.Start(url.Values{"code_challenge": nil, "code_challenge_method": nil})
 //
-// Verifier is empty when the changes leave the challenge out or set another.
+// Verifier is empty if the changes remove the challenge or set another.
 func (c *Client) Start(changes ...url.Values) *Flow {
 	verifier := pkce.NewVerifier()
 	p := url.Values{
@@ -143,27 +142,26 @@ func change(p url.Values, changes []url.Values) {
 // String is the address of the request without what is secret in it.
 func (f *Flow) String() string { return redact(f.URL) }
 
-// Redemption is what the client presents at the token endpoint for the code.
+// Redemption returns what the client sends to the token endpoint with the code.
 func (f *Flow) Redemption(code string) authorize.Redemption {
 	return authorize.Redemption{Code: code, ClientID: f.clientID, RedirectURI: f.sentURI, Verifier: f.Verifier}
 }
 
-// Check returns the code of the answer that r brings to the redirect URI: in the
-// query of a GET or, if form_post was asked for, in the body of a POST, which can
-// still be read afterwards, or, if fragment was asked for, in the fragment of r.URL. r is
-// the Request of a [Page] that the browser has come to or left for, or what the handler
-// of a client is called with; but a handler never sees a fragment, which browsers keep.
+// Check returns the code of the authorization response in r, a request to the redirect URI.
+// The response is in the query of a GET. If form_post was requested, it is in the body of a
+// POST, which can still be read afterwards. If fragment was requested, it is in the fragment
+// of r.URL. r is the Request of a [Page], or the request that a client's handler gets. A
+// handler never sees a fragment, because browsers do not send it.
 //
-// The answer must come to the redirect URI, in the mode asked for and with no other
-// fragment, with no parameter twice, and with the state and the issuer of this
-// flow (RFC 6749 §4.1.2, RFC 9207 §2.4). Then it holds either exactly one code,
-// which is returned, or an error, which comes back as an *oautherr.Error and so
-// is found with errors.Is(err, oautherr.AccessDenied). An error that is not an
-// *oautherr.Error says what is wrong with the answer. For response_type=none the
-// code is empty.
+// The response must be sent to the redirect URI, in the requested mode. It must have no other
+// fragment, no parameter twice, and the state and the issuer of this flow (RFC 6749 §4.1.2,
+// RFC 9207 §2.4). If it has exactly one code, Check returns the code. If it has an error, Check
+// returns an *oautherr.Error, for errors.Is(err, oautherr.AccessDenied). An error that is not
+// an *oautherr.Error says what is wrong with the response. For response_type=none the code
+// is empty.
 //
-// A mode that the client may not ask for, or that nobody knows, is refused in the default
-// mode: invalid_request may come in the query whatever was asked for.
+// The server refuses an unknown or forbidden response_mode in the default mode. So an
+// invalid_request may come in the query, whatever mode was requested.
 func (f *Flow) Check(r *http.Request) (code string, err error) {
 	at := *r.URL
 	if at.Scheme == "" { // as in a server
@@ -174,14 +172,14 @@ func (f *Flow) Check(r *http.Request) (code string, err error) {
 		return f.CheckURL(at.String())
 	}
 	if f.responseMode != "form_post" {
-		return "", errors.New("the answer came as a POST, which was not asked for")
+		return "", errors.New("the response is a POST, which was not requested")
 	}
 	rest, err := f.after(at.String())
 	if err != nil {
 		return "", err
 	}
 	if rest != "" {
-		return "", redacted{fmt.Errorf("the answer was posted to %s, which is more than the redirect URI", &at)}
+		return "", redacted{fmt.Errorf("the response was posted to %s, which is more than the redirect URI", &at)}
 	}
 	if r.PostForm != nil {
 		return f.verify(r.PostForm)
@@ -191,17 +189,17 @@ func (f *Flow) Check(r *http.Request) (code string, err error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	if err != nil {
-		return "", fmt.Errorf("reading the answer: %w", err)
+		return "", fmt.Errorf("reading the response: %w", err)
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return f.parse(string(body))
 }
 
-// CheckURL is Check for an answer in a URL, such as a Location header.
+// CheckURL is Check for a response in a URL, such as a Location header.
 func (f *Flow) CheckURL(answer string) (code string, err error) {
 	address, fragment, found := strings.Cut(answer, "#")
 	if found && f.responseMode != "fragment" {
-		return "", errors.New("the answer has a fragment")
+		return "", errors.New("the response has a fragment")
 	}
 	query, err := f.after(address)
 	if err != nil {
@@ -209,7 +207,7 @@ func (f *Flow) CheckURL(answer string) (code string, err error) {
 	}
 	if found {
 		if query != "" {
-			return "", errors.New("the answer has a fragment, and a query too")
+			return "", errors.New("the response has both a fragment and a query")
 		}
 		return f.parse(fragment)
 	}
@@ -220,22 +218,22 @@ func (f *Flow) CheckURL(answer string) (code string, err error) {
 	if refused := (*oautherr.Error)(nil); errors.As(err, &refused) && refused.Code == oautherr.InvalidRequest {
 		return "", err
 	}
-	return "", fmt.Errorf("the answer came in the query, though %s was asked for", f.responseMode)
+	return "", fmt.Errorf("the response is in the query, but %s was requested", f.responseMode)
 }
 
-// parse reads the parameters of an answer.
+// parse reads the parameters of a response.
 func (f *Flow) parse(answer string) (code string, err error) {
 	values, err := url.ParseQuery(answer)
 	if err != nil {
-		return "", fmt.Errorf("the answer is malformed: %w", err)
+		return "", fmt.Errorf("the response is malformed: %w", err)
 	}
 	return f.verify(values)
 }
 
-// Expect ends the test unless the browser has come to the redirect URI, or would leave for
-// it, with the expected answer, as [Flow.Check] reads it. Where want is nil that is a code,
-// which is returned, or nothing for response_type=none. Else it is an error that is want by
-// [errors.Is], such as oautherr.LoginRequired; what is returned then is its description.
+// Expect calls [Flow.Check] with the request of the page, and ends the test unless the response
+// is the expected one. If want is nil, it must be a success: Expect returns the code, which is
+// empty for response_type=none. Otherwise it must be an error for which [errors.Is] finds want,
+// such as oautherr.LoginRequired: Expect returns its description.
 //
 //	flow := client.Start(url.Values{"prompt": {"none"}})
 //	page, err := browser.Open(flow.URL)
@@ -255,16 +253,16 @@ func (f *Flow) Expect(t testing.TB, page *Page, want error) (codeOrDescription s
 	return ""
 }
 
-// outcome names an answer without its code.
+// outcome describes a response without its code.
 func outcome(err error) string {
 	if err == nil {
-		return "an answer that is no error"
+		return "a response without an error"
 	}
 	return err.Error()
 }
 
-// after returns the query that follows the redirect URI in the address of the
-// answer, and an error if it is not there that the answer went.
+// after returns the query that follows the redirect URI in the address of the response. It
+// is an error if the response was sent to another address.
 func (f *Flow) after(answer string) (string, error) {
 	expected, err := normalURL(f.destination)
 	if err != nil {
@@ -272,7 +270,7 @@ func (f *Flow) after(answer string) (string, error) {
 	}
 	address, err := normalURL(answer)
 	if err != nil {
-		return "", redacted{fmt.Errorf("the address of the answer: %w", err)}
+		return "", redacted{fmt.Errorf("the address of the response: %w", err)}
 	}
 	rest, found := strings.CutPrefix(address, expected)
 	if found && rest == "" {
@@ -304,21 +302,21 @@ func normalURL(text string) (string, error) {
 	return u.String(), nil
 }
 
-// verify checks that the answer is for this flow before it looks at what it says.
+// verify first checks that the response belongs to this flow, and then reads it.
 func (f *Flow) verify(answer url.Values) (code string, err error) {
 	for name, values := range answer {
 		if len(values) != 1 {
-			return "", fmt.Errorf("the answer has %s %d times", name, len(values))
+			return "", fmt.Errorf("the response has %s %d times", name, len(values))
 		}
 	}
 	if iss := answer.Get("iss"); iss != f.issuer || iss == "" {
-		return "", fmt.Errorf("the answer has the iss %q, want %q", iss, f.issuer)
+		return "", fmt.Errorf("the response has the iss %q, want %q", iss, f.issuer)
 	}
 	if state := answer.Get("state"); state != f.State || answer.Has("state") != (f.State != "") {
 		if f.State == "" {
-			return "", errors.New("the answer has a state, and the request had none")
+			return "", errors.New("the response has a state, but the request had none")
 		}
-		return "", errors.New("the answer does not have the state of the request")
+		return "", errors.New("the response does not have the state of the request")
 	}
 	if answer.Has("error") {
 		return "", f.refused(answer)
@@ -326,23 +324,23 @@ func (f *Flow) verify(answer url.Values) (code string, err error) {
 	code = answer.Get("code")
 	switch {
 	case f.responseType == "none" && answer.Has("code"):
-		return "", errors.New("the answer has a code, which was not asked for")
+		return "", errors.New("the response has a code, which was not requested")
 	case f.responseType != "none" && code == "":
-		return "", errors.New("the answer has neither a code nor an error")
+		return "", errors.New("the response has neither a code nor an error")
 	}
 	return code, nil
 }
 
-// refused returns the error in an answer (RFC 6749 §4.1.2.1).
+// refused returns the error in a response (RFC 6749 §4.1.2.1).
 func (f *Flow) refused(answer url.Values) error {
 	code, text := answer.Get("error"), answer.Get("error_description")
 	switch {
 	case answer.Has("code"):
-		return errors.New("the answer has both a code and an error")
+		return errors.New("the response has both a code and an error")
 	case code == "" || !printable(code):
-		return fmt.Errorf("the answer has the error %q, which is no error code", code)
+		return fmt.Errorf("the response has the error %q, which is no error code", code)
 	case !printable(text):
-		return fmt.Errorf("the answer has an error_description with characters that it may not have: %q", text)
+		return fmt.Errorf("the response has an error_description with characters that are not allowed: %q", text)
 	}
 	return &oautherr.Error{Code: oautherr.Code(code), Description: text}
 }

@@ -12,13 +12,13 @@ import (
 	"github.com/usher-auth/usher/authorize"
 )
 
-// TestClientStore holds a store to the contract of [authorize.ClientStore], in one
-// subtest for each rule. open returns a store that knows these clients; it may be the
-// same store every time and know others too, because every subtest makes ids of its own.
-// Clients with one ID are not given twice.
+// TestClientStore tests that a store keeps the contract of [authorize.ClientStore], in one
+// subtest for each rule. open returns a store that has these clients. It may return the
+// same store every time, and the store may have more clients, because every subtest makes
+// its own ids. No ID is given twice.
 //
-// The ids are what the endpoint can ask for, up to 2,048 bytes, and also what it never
-// does, for hosts that look clients up for somebody else: any bytes, of any length.
+// The endpoint asks for ids of up to 2,048 bytes. The suite also asks for ids of any bytes
+// and any length, for hosts that look up clients for other purposes.
 func TestClientStore(t *testing.T, open func(t *testing.T, clients ...authorize.Client) authorize.ClientStore) {
 	t.Helper()
 	testRules(t, clientRules, func(t *testing.T) clientsOpener {
@@ -38,20 +38,20 @@ type clientsOpener func(clients ...*authorize.Client) authorize.ClientStore
 var clientRules = []rule[clientsOpener]{
 	{"a client is found with every field", clientRoundTrip},
 	{"each flag is kept by itself", clientFlags},
-	{"a client with the least in it is found as it is", clientRoundTripOfLittle},
-	{"no list of response types or modes is not an empty one", clientNilLists},
+	{"a minimal client is found unchanged", clientRoundTripOfLittle},
+	{"a nil list of response types or modes stays nil and an empty one empty", clientNilLists},
 	{"a hundred redirect URIs and scopes are kept in order", clientRoundTripOfMuch},
 	{"an unknown id is nil without an error", clientUnknown},
 	{"ids are compared as bytes", clientSimilar},
 	{"an id may have 2,048 bytes", clientLongID},
 	{"hostile ids are unknown", clientHostile},
-	{"of concurrent calls each gets its client", clientRace},
+	{"each of concurrent calls gets its client", clientRace},
 	{"what was returned is not shared with the store", clientReturnedCopy},
-	{"a context that is over is an error", clientContext},
+	{"a context that has ended is an error", clientContext},
 }
 
-// sampleClient returns a client under a new id, with something in every field but
-// Unvetted: a store that checks clients refuses one that is FirstParty too.
+// sampleClient returns a client with a new id. Every field but Unvetted is set: a store that
+// checks clients refuses one that is both Unvetted and FirstParty.
 func sampleClient() *authorize.Client {
 	c := &authorize.Client{
 		ID:            "client-" + newKey(),
@@ -94,8 +94,8 @@ func clientFlagsOf(c *authorize.Client) []namedFlag {
 	return flags
 }
 
-// eachClientField hands over the name of every field and a pointer to it, so that no list
-// of fields has to be kept here.
+// eachClientField calls f with the name of every field and a pointer to it. So new fields of
+// the Client are tested too.
 func eachClientField(c *authorize.Client, f func(name string, field any)) {
 	v := reflect.ValueOf(c).Elem()
 	for i := range v.NumField() {
@@ -138,7 +138,7 @@ func compareClients(got, want *authorize.Client) error {
 	return d.error()
 }
 
-// wantClients checks that the clients are found as they are here.
+// wantClients checks that the store returns exactly these clients.
 func wantClients(ctx context.Context, s authorize.ClientStore, want ...*authorize.Client) error {
 	for _, c := range want {
 		got, err := s.Client(ctx, c.ID)
@@ -187,7 +187,7 @@ func clientRoundTripOfLittle(ctx context.Context, open clientsOpener) error {
 	return wantClients(ctx, open(none, empty), none, empty)
 }
 
-// clientNilLists has the lists in which nil means a default and empty means none.
+// clientNilLists tests the lists in which nil means a default and empty means none.
 func clientNilLists(ctx context.Context, open clientsOpener) error {
 	code, none := sampleClient(), sampleClient()
 	code.ResponseTypes, none.ResponseTypes = nil, []string{}
@@ -212,8 +212,7 @@ func clientUnknown(ctx context.Context, open clientsOpener) error {
 		wantNoClient(ctx, open(), newKey()))
 }
 
-// clientSimilar has ids that are one and the same to a collation, or to a store that
-// trims.
+// clientSimilar tests ids that are equal to a collation, or to a store that trims.
 func clientSimilar(ctx context.Context, open clientsOpener) error {
 	base := newKey() + "é e\u0301 ss"
 	ids := []string{
@@ -224,7 +223,7 @@ func clientSimilar(ctx context.Context, open clientsOpener) error {
 	var clients []*authorize.Client
 	for _, id := range ids {
 		c := sampleClient()
-		c.ID, c.Name = id, "the one with the id "+id
+		c.ID, c.Name = id, "the client with the id "+id
 		clients = append(clients, c)
 	}
 	return first(

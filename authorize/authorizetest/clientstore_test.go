@@ -89,7 +89,7 @@ func (s *clients) put(c *authorize.Client) {
 
 func (s *clients) Client(ctx context.Context, id string) (*authorize.Client, error) {
 	if s.fault != "ignores the context" && (s.fault != "looks at the context when it finds nothing" || s.byID[id] == nil) && ctx.Err() != nil {
-		if s.fault == "has an error of its own for a context that is over" {
+		if s.fault == "has an error of its own for a context that has ended" {
 			return nil, errors.New("timeout")
 		}
 		return nil, ctx.Err()
@@ -133,11 +133,11 @@ func TestTheClientRulesFindEveryFault(t *testing.T) {
 	}
 	const (
 		everyField = "a client is found with every field"
-		nilLists   = "no list of response types or modes is not an empty one"
+		nilLists   = "a nil list of response types or modes stays nil and an empty one empty"
 		unknown    = "an unknown id is nil without an error"
 		bytes      = "ids are compared as bytes"
 		hostile    = "hostile ids are unknown"
-		ended      = "a context that is over is an error"
+		ended      = "a context that has ended is an error"
 	)
 	var stores []broken[clientsOpener]
 	for _, c := range []struct{ fault, rule string }{
@@ -146,8 +146,8 @@ func TestTheClientRulesFindEveryFault(t *testing.T) {
 		{"sorts", everyField},
 		{"trusts nobody", everyField},
 		{"has one flag for two", "each flag is kept by itself"},
-		{"makes nothing one", "a client with the least in it is found as it is"},
-		{"has a default", "a client with the least in it is found as it is"},
+		{"makes nothing one", "a minimal client is found unchanged"},
+		{"has a default", "a minimal client is found unchanged"},
 		{"takes an empty list for none", nilLists},
 		{"takes none for an empty list", nilLists},
 		{"takes an empty list of modes for none", nilLists},
@@ -165,11 +165,11 @@ func TestTheClientRulesFindEveryFault(t *testing.T) {
 		{"skips what is no UTF-8", hostile},
 		{"finds an error for bytes", hostile},
 		{"finds an error for a long id", hostile},
-		{"has room for one", "of concurrent calls each gets its client"},
+		{"has room for one", "each of concurrent calls gets its client"},
 		{"returns what it keeps", "what was returned is not shared with the store"},
 		{"ignores the context", ended},
 		{"looks at the context when it finds nothing", ended},
-		{"has an error of its own for a context that is over", ended},
+		{"has an error of its own for a context that has ended", ended},
 	} {
 		stores = append(stores, broken[clientsOpener]{c.fault, open(c.fault), c.rule})
 	}

@@ -40,8 +40,8 @@ func sampleCode() *authorize.Code {
 	}
 }
 
-// copyCode returns a copy that shares no memory with the code. It is not the code's own
-// Clone: what that one forgot to copy no rule here would see.
+// copyCode returns a copy that shares no memory with the code. It does not use Clone of the
+// code: then no rule here would see a field that Clone forgets.
 func copyCode(code *authorize.Code) *authorize.Code {
 	c := *code
 	for _, list := range []*[]string{&c.Scopes, &c.Resources, &c.GrantedResources, &c.AMR} {
@@ -89,7 +89,7 @@ func saveCode(ctx context.Context, s authorize.CodeStore, hash string, code *aut
 	return nil
 }
 
-// wantCode checks what is stored under the hash; nil is nothing.
+// wantCode checks which code is stored under the hash. nil means none.
 func wantCode(ctx context.Context, s authorize.CodeStore, hash string, want *authorize.Code) error {
 	got, err := s.FindCode(ctx, hash)
 	switch {
@@ -106,7 +106,7 @@ func wantCode(ctx context.Context, s authorize.CodeStore, hash string, want *aut
 	return nil
 }
 
-// wantTake takes a code and checks the answer; nil is no code.
+// wantTake takes a code and checks the results. nil means no code.
 func wantTake(
 	ctx context.Context, s authorize.CodeStore, hash string, at time.Time, want *authorize.Code, taken bool,
 ) error {
@@ -115,7 +115,7 @@ func wantTake(
 	case err != nil:
 		return fmt.Errorf("TakeCode: %w", err)
 	case won != taken:
-		return fmt.Errorf("TakeCode says that the code was taken by this call: %t, want %t", won, taken)
+		return fmt.Errorf("TakeCode returned taken = %t, want %t", won, taken)
 	case want == nil && got != nil:
 		return errors.New("TakeCode returned a code where there should be none")
 	case want == nil:
@@ -127,14 +127,14 @@ func wantTake(
 	return nil
 }
 
-// used is the code as it is once it has been taken.
+// used returns a copy of the code with the time of its use.
 func used(code *authorize.Code, at time.Time) *authorize.Code {
 	code = copyCode(code)
 	code.UsedAt = at
 	return code
 }
 
-// spoil changes all that a code shares with copies of it that are none.
+// spoil changes everything that a code would share with a shallow copy.
 func spoil(code *authorize.Code) {
 	code.Subject, code.UsedAt = "mallory", code.IssuedAt
 	code.Scopes[0], code.Resources[0], code.AMR[0] = "x", "x", "x"

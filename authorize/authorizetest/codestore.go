@@ -13,13 +13,13 @@ import (
 	"github.com/usher-auth/usher/authorize"
 )
 
-// TestCodeStore holds a store to the contract of [authorize.CodeStore], in one
-// subtest for each rule. open returns the store for one subtest; it may be the same
-// every time and need not be empty, because every subtest makes keys of its own.
-// Codes are dated by the real clock, so a store's own clock must not be far off.
+// TestCodeStore tests that a store keeps the contract of [authorize.CodeStore], in one
+// subtest for each rule. open returns the store for one subtest. It may return the same
+// store every time, and the store may have records, because every subtest makes its own
+// keys. Codes are dated by the real clock, so a store's own clock must not be far off.
 //
-// It starts 50 goroutines that race for one code, several times. It cannot see what
-// a store does when its process or its network fails.
+// It starts 50 goroutines that race for one code, several times. It cannot test a store
+// whose process or network fails.
 func TestCodeStore(t *testing.T, open func(t *testing.T) authorize.CodeStore) {
 	t.Helper()
 	testRules(t, codeRules, open)
@@ -27,23 +27,23 @@ func TestCodeStore(t *testing.T, open func(t *testing.T) authorize.CodeStore) {
 
 var codeRules = []rule[authorize.CodeStore]{
 	{"a saved code is found with every field", codeRoundTrip},
-	{"a code with the least in it is found as it is", codeRoundTripOfLittle},
+	{"a minimal code is found unchanged", codeRoundTripOfLittle},
 	{"64 KiB of data and of claims are kept", codeRoundTripOfMuch},
 	{"subjects and ids may be 64 KiB of any bytes", codeRoundTripOfBytes},
 	{"an unknown hash is nil without an error", codeUnknown},
 	{"hashes are compared as bytes", codeSimilarHashes},
 	{"hostile hashes are unknown", codeHostileHashes},
-	{"a hash that is there is refused and the code kept", codeDuplicate},
+	{"a hash in use is refused and the code kept", codeDuplicate},
 	{"a used hash is refused too", codeDuplicateOfUsed},
-	{"of concurrent calls that save a hash one succeeds", codeDuplicateRace},
-	{"the first to take a code gets it and it is marked", codeTake},
-	{"a code can be taken once and the later calls learn when", codeTakeTwice},
-	{"of concurrent takers one wins and the others get the record", codeTakeRace},
+	{"only one of concurrent calls saves a hash", codeDuplicateRace},
+	{"the first call takes a code and marks it as used", codeTake},
+	{"a code is taken once and later calls return the time of use", codeTakeTwice},
+	{"only one of concurrent calls takes a code and the others get the record", codeTakeRace},
 	{"taking one code leaves the others alone", codeTakeOne},
-	{"the handler's clock is taken and not the store's", codeForeignClock},
+	{"the times are those of the handler's clock", codeForeignClock},
 	{"what was saved is not shared with the caller", codeSavedCopy},
 	{"what was returned is not shared with the store", codeReturnedCopy},
-	{"a context that is over is an error and changes nothing", codeContext},
+	{"a context that has ended is an error and changes nothing", codeContext},
 }
 
 func roundTrip(ctx context.Context, s authorize.CodeStore, code *authorize.Code) error {
@@ -76,7 +76,7 @@ func codeRoundTripOfMuch(ctx context.Context, s authorize.CodeStore) error {
 	return roundTrip(ctx, s, code)
 }
 
-// codeRoundTripOfBytes has in it what a host or a client may choose freely.
+// codeRoundTripOfBytes fills the fields that a host or a client may choose freely.
 func codeRoundTripOfBytes(ctx context.Context, s authorize.CodeStore) error {
 	code, much := sampleCode(), string(manyBytes(64<<10))
 	code.Subject, code.ClientID, code.SessionID = "s"+much, "c"+much, "i"+much
@@ -136,7 +136,7 @@ func codeDuplicate(ctx context.Context, s authorize.CodeStore) error {
 		return err
 	}
 	if s.SaveCode(ctx, hash, other) == nil {
-		return errors.New("SaveCode accepted a hash that is there")
+		return errors.New("SaveCode accepted a hash that is in use")
 	}
 	return wantCode(ctx, s, hash, code)
 }
@@ -194,7 +194,7 @@ func codeTakeTwice(ctx context.Context, s authorize.CodeStore) error {
 	if err := first(saveCode(ctx, s, hash, code), wantTake(ctx, s, hash, at, used(code, at), true)); err != nil {
 		return err
 	}
-	// At a later time, at the same and, from a replica that lags, at an earlier one.
+	// At a later time, at the same time, and at an earlier one from a replica whose clock is behind.
 	for _, again := range []time.Duration{time.Minute, 0, -time.Second} {
 		if err := wantTake(ctx, s, hash, at.Add(again), used(code, at), false); err != nil {
 			return fmt.Errorf("taken again after %v: %w", again, err)
@@ -251,7 +251,7 @@ func codeTakeOne(ctx context.Context, s authorize.CodeStore) error {
 	)
 }
 
-// codeForeignClock has a handler whose clock is an hour ahead.
+// codeForeignClock tests a handler whose clock is an hour ahead.
 func codeForeignClock(ctx context.Context, s authorize.CodeStore) error {
 	code := sampleCode()
 	code.IssuedAt, code.ExpiresAt = code.IssuedAt.Add(time.Hour), code.ExpiresAt.Add(time.Hour)
@@ -309,7 +309,7 @@ func codeContext(ctx context.Context, s authorize.CodeStore) error {
 		_, findErr := s.FindCode(ended, hash)
 		_, taken, takeErr := s.TakeCode(ended, hash, at)
 		if taken {
-			return errors.New("TakeCode with a context that was over took the code")
+			return errors.New("TakeCode with a context that has ended took the code")
 		}
 		err := first(
 			wantErrors(want, map[string]error{

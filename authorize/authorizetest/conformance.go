@@ -15,9 +15,8 @@ import (
 	"time"
 )
 
-// rule is one thing that the contract of a store S says. The check returns what the
-// store does wrong; it does not fail a test itself, so that tests of the suite can
-// see it fail.
+// rule is one rule of the contract of a store S. The check returns what the store does
+// wrong. It does not fail a test itself, so that the suite's own tests can see the error.
 type rule[S any] struct {
 	name  string
 	check func(ctx context.Context, store S) error
@@ -34,7 +33,7 @@ func testRules[S any](t *testing.T, rules []rule[S], open func(t *testing.T) S) 
 	}
 }
 
-// takers is how many calls race for one thing, and rounds how often they do.
+// takers is the number of calls in a race, and rounds the number of races.
 const (
 	takers = 50
 	rounds = 5
@@ -56,15 +55,15 @@ func race(f func(i int) error) error {
 	return errors.Join(errs...)
 }
 
-// newKey returns a key as stores are given it: new every time, so that the suite can
-// run on a database that is not empty.
+// newKey returns a new key of the form that stores get. It is different every time, so that
+// the suite can run on a database that is not empty.
 func newKey() string {
 	sum := sha256.Sum256([]byte(rand.Text()))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// similarKeys are different keys of the same form that a careless comparison takes
-// for key. The last character stays, as not every one can end a key.
+// similarKeys returns other keys of the same form that a careless comparison confuses with
+// key. The last character stays, because not every character can end a key.
 func similarKeys(key string) []string {
 	body, last := key[:len(key)-1], key[len(key)-1:]
 	return []string{
@@ -75,7 +74,7 @@ func similarKeys(key string) []string {
 	}
 }
 
-// hostileKeys are keys made of one that is there, with which nothing may be found.
+// hostileKeys returns keys made from an existing one. A store must find nothing under them.
 func hostileKeys(key string) []string {
 	half := len(key) / 2
 	return []string{
@@ -84,13 +83,13 @@ func hostileKeys(key string) []string {
 		key + "\r\n", key + "\n" + key, "\ufeff" + key, key + "\u200b",
 		key + "' OR '1'='1", "' OR id LIKE '%" + key[half:], key + `" OR ""="`, key + "';--",
 		key + `\`, key + "`", "%" + key[1:], "*", "{" + key + "}",
-		key + strings.Repeat(" ", 64<<10), // as long as a column is cut off at
+		key + strings.Repeat(" ", 64<<10), // a length at which a column may cut off
 		strings.Repeat(key, 64<<10/len(key)+1),
 		key + string(manyBytes(64<<10)),
 	}
 }
 
-// endedContexts are two that are over, each with the error that the store returns.
+// endedContexts returns two contexts that have ended, by the error that the store must return.
 func endedContexts(ctx context.Context) map[error]context.Context {
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
@@ -104,20 +103,19 @@ func wantErrors(want error, calls map[string]error) error {
 	var wrong []error
 	for name, err := range calls {
 		if !errors.Is(err, want) {
-			wrong = append(wrong, fmt.Errorf("%s with a context that was over returned the error %v, want %v",
+			wrong = append(wrong, fmt.Errorf("%s with a context that has ended returned the error %v, want %v",
 				name, err, want))
 		}
 	}
 	return errors.Join(wrong...)
 }
 
-// awkward has what stores get wrong in texts: other alphabets, combining and four
-// byte characters, quotes, wildcards, spaces at the ends, and what looks like SQL,
-// JSON or a format.
+// awkward is a text that careless stores change: it has other alphabets, combining and four
+// byte characters, quotes, wildcards, spaces at the ends, and pieces of SQL, JSON and a
+// format.
 const awkward = " \u00e9 e\u0301 " + `😀 日本 "'` + "`" + `\ %s %00 {"a":1} '); DROP TABLE codes;-- \0 \n <a> `
 
-// manyBytes returns data of a size with every byte in it, NUL and invalid UTF-8
-// included.
+// manyBytes returns data of the size with every byte value, so with NUL and invalid UTF-8.
 func manyBytes(size int) []byte {
 	data := make([]byte, size)
 	for i := range data {
@@ -141,14 +139,14 @@ func (d *difference) flag(name string, got, want bool) {
 	}
 }
 
-// list takes nil and empty for the same.
+// list counts nil and empty as equal.
 func (d *difference) list(name string, got, want []string) {
 	if !slices.Equal(got, want) {
 		d.fields = append(d.fields, fmt.Sprintf("%s is %.80q, want %.80q", name, got, want))
 	}
 }
 
-// texts takes nil and empty for the same.
+// texts counts nil and empty as equal.
 func (d *difference) texts(name string, got, want map[string]string) {
 	if !maps.Equal(got, want) {
 		d.fields = append(d.fields, fmt.Sprintf("%s is %.200q, want %.200q", name, got, want))
@@ -177,7 +175,7 @@ func (d *difference) error() error {
 	return errors.New(strings.Join(d.fields, "; "))
 }
 
-// first returns the first error, for a check that makes no sense after it.
+// first returns the first error. Later errors may only follow from it.
 func first(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -187,7 +185,7 @@ func first(errs ...error) error {
 	return nil
 }
 
-// named says which call an error came from.
+// named adds to an error which call returned it.
 func named(method string, err error) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", method, err)
@@ -195,8 +193,8 @@ func named(method string, err error) error {
 	return nil
 }
 
-// roughlyNow is a time whose milliseconds are never zero, so that a store that rounds
-// them away is found out at any time of day.
+// roughlyNow returns a time whose milliseconds are not zero, so that the suite always finds
+// a store that cuts them off.
 func roughlyNow() time.Time {
 	return time.Now().UTC().Truncate(time.Second).Add(123 * time.Millisecond)
 }

@@ -205,9 +205,9 @@ func yieldOften() {
 func TestTheCodeRulesFindEveryFault(t *testing.T) {
 	const (
 		everyField = "a saved code is found with every field"
-		takeOnce   = "a code can be taken once and the later calls learn when"
-		takeRace   = "of concurrent takers one wins and the others get the record"
-		ended      = "a context that is over is an error and changes nothing"
+		takeOnce   = "a code is taken once and later calls return the time of use"
+		takeRace   = "only one of concurrent calls takes a code and the others get the record"
+		ended      = "a context that has ended is an error and changes nothing"
 		anyBytes   = "subjects and ids may be 64 KiB of any bytes"
 		hostile    = "hostile hashes are unknown"
 	)
@@ -245,7 +245,7 @@ func TestTheCodeRulesFindEveryFault(t *testing.T) {
 		{"has local time", savingChanged(func(c *authorize.Code) { c.AuthTime = c.AuthTime.In(time.FixedZone("CET", 3600)) }), everyField},
 		{"knows no zero time", savingChanged(func(c *authorize.Code) {
 			c.AuthTime = time.Unix(max(c.AuthTime.Unix(), 0), int64(c.AuthTime.Nanosecond())).UTC()
-		}), "a code with the least in it is found as it is"},
+		}), "a minimal code is found unchanged"},
 		{"cuts off what is long", savingChanged(func(c *authorize.Code) { c.SessionData = c.SessionData[:min(len(c.SessionData), 65535)] }), "64 KiB of data and of claims are kept"},
 		{"cuts off long claims", savingChanged(func(c *authorize.Code) { c.Claims = c.Claims[:min(len(c.Claims), 65535)] }), "64 KiB of data and of claims are kept"},
 		{"cuts off long subjects", savingChanged(func(c *authorize.Code) { c.Subject = c.Subject[:min(len(c.Subject), 65535)] }), anyBytes},
@@ -305,7 +305,7 @@ func TestTheCodeRulesFindEveryFault(t *testing.T) {
 				return sound.TakeCode(ctx, hash, at)
 			}
 		}), hostile},
-		{"overwrites", overwriting(false), "a hash that is there is refused and the code kept"},
+		{"overwrites", overwriting(false), "a hash in use is refused and the code kept"},
 		{"drops duplicates silently", codesWith(func(c *codes, sound authorize.CodeStore) {
 			c.save = func(ctx context.Context, hash string, code *authorize.Code) error {
 				if old, _ := sound.FindCode(ctx, hash); old != nil {
@@ -313,7 +313,7 @@ func TestTheCodeRulesFindEveryFault(t *testing.T) {
 				}
 				return sound.SaveCode(ctx, hash, code)
 			}
-		}), "a hash that is there is refused and the code kept"},
+		}), "a hash in use is refused and the code kept"},
 		{"makes used codes new", overwriting(true), "a used hash is refused too"},
 		{"looks before it saves", func() authorize.CodeStore {
 			s := overwriting(false)()
@@ -324,7 +324,7 @@ func TestTheCodeRulesFindEveryFault(t *testing.T) {
 				yieldOften()
 				return s.SaveCode(ctx, hash, code)
 			}}
-		}, "of concurrent calls that save a hash one succeeds"},
+		}, "only one of concurrent calls saves a hash"},
 		{"deletes what is taken", codesWith(func(c *codes, sound authorize.CodeStore) {
 			var gone sync.Map
 			c.find = func(ctx context.Context, hash string) (*authorize.Code, error) {
@@ -337,14 +337,14 @@ func TestTheCodeRulesFindEveryFault(t *testing.T) {
 				gone.Store(hash, true)
 				return sound.TakeCode(ctx, hash, at)
 			}
-		}), "the first to take a code gets it and it is marked"},
+		}), "the first call takes a code and marks it as used"},
 		{"returns the record as it was before", codesWith(func(c *codes, sound authorize.CodeStore) {
 			c.take = func(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
 				before, _ := sound.FindCode(ctx, hash)
 				_, taken, err := sound.TakeCode(ctx, hash, at)
 				return before, taken, err
 			}
-		}), "the first to take a code gets it and it is marked"},
+		}), "the first call takes a code and marks it as used"},
 		{"lets everyone win", codesWith(func(c *codes, sound authorize.CodeStore) {
 			c.take = func(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
 				code, _, err := sound.TakeCode(ctx, hash, at)
@@ -413,7 +413,7 @@ func TestTheCodeRulesFindEveryFault(t *testing.T) {
 			c.take = func(ctx context.Context, hash string, _ time.Time) (*authorize.Code, bool, error) {
 				return sound.TakeCode(ctx, hash, time.Now().UTC().Truncate(time.Millisecond))
 			}
-		}), "the handler's clock is taken and not the store's"},
+		}), "the times are those of the handler's clock"},
 		{"changes what it was given", codesWith(func(c *codes, sound authorize.CodeStore) {
 			c.save = func(ctx context.Context, hash string, code *authorize.Code) error {
 				err := sound.SaveCode(ctx, hash, code)
@@ -427,7 +427,7 @@ func TestTheCodeRulesFindEveryFault(t *testing.T) {
 				mine.Nonce += " and somebody else's"
 				return sound.SaveCode(ctx, hash, mine)
 			}
-		}), "of concurrent calls that save a hash one succeeds"},
+		}), "only one of concurrent calls saves a hash"},
 		{"keeps what it was given", sharing(false, true), "what was saved is not shared with the caller"},
 		{"returns what it keeps", sharing(true, false), "what was returned is not shared with the store"},
 		{"returns from TakeCode what it keeps", sharing(true, true), "what was returned is not shared with the store"},
@@ -455,7 +455,7 @@ func TestTheCodeRulesFindEveryFault(t *testing.T) {
 				return code, taken, nil
 			}
 		}), ended},
-		{"has an error of its own for a context that is over", codesWith(func(c *codes, sound authorize.CodeStore) {
+		{"has an error of its own for a context that has ended", codesWith(func(c *codes, sound authorize.CodeStore) {
 			c.find = func(ctx context.Context, hash string) (*authorize.Code, error) {
 				code, err := sound.FindCode(ctx, hash)
 				if err != nil {
@@ -631,15 +631,15 @@ func TestTheConsentRulesFindEveryFault(t *testing.T) {
 		{"keeps fifty claims", "a hundred scopes, resources and claims are kept in order"},
 		{"takes claims for text", "users and clients may be 64 KiB of any bytes"},
 		{"adds claims", "saving again replaces the record"},
-		{"makes nothing one", "a record with the least in it is found as it is"},
+		{"makes nothing one", "a minimal record is found unchanged"},
 		{"keeps fifty", "a hundred scopes, resources and claims are kept in order"},
-		{"finds an empty record", "what is not there is nil, an empty list and no error to delete"},
-		{"finds an error", "what is not there is nil, an empty list and no error to delete"},
-		{"lists an error", "what is not there is nil, an empty list and no error to delete"},
-		{"deletes an error", "what is not there is nil, an empty list and no error to delete"},
+		{"finds an empty record", "an unknown record is nil, an empty list and no error to delete"},
+		{"finds an error", "an unknown record is nil, an empty list and no error to delete"},
+		{"lists an error", "an unknown record is nil, an empty list and no error to delete"},
+		{"deletes an error", "an unknown record is nil, an empty list and no error to delete"},
 		{"adds", "saving again replaces the record"},
 		{"keeps the latest", "saving again replaces the record"},
-		{"mixes", "of concurrent calls that save one record a whole one stays"},
+		{"mixes", "concurrent calls never mix their records"},
 		{"one key of two", "users and clients are compared as bytes"},
 		{"ignores case", "users and clients are compared as bytes"},
 		{"trims", "users and clients are compared as bytes"},
@@ -650,8 +650,8 @@ func TestTheConsentRulesFindEveryFault(t *testing.T) {
 		{"cuts off long users", "users and clients may be 64 KiB of any bytes"},
 		{"cuts off long clients", "users and clients may be 64 KiB of any bytes"},
 		{"takes users for text", "users and clients may be 64 KiB of any bytes"},
-		{"sorts as people do", "a list has all of the user's records by the bytes of the client id"},
-		{"lists everybody's", "a list has all of the user's records by the bytes of the client id"},
+		{"sorts as people do", "a list has all of the user's records, ordered by the bytes of the client id"},
+		{"lists everybody's", "a list has all of the user's records, ordered by the bytes of the client id"},
 		{"deletes nothing", "deleting a record leaves the others alone"},
 		{"deletes the user's", "deleting a record leaves the others alone"},
 		{"deletes the client's", "deleting a record leaves the others alone"},
@@ -659,10 +659,10 @@ func TestTheConsentRulesFindEveryFault(t *testing.T) {
 		{"changes what it is given", "what was saved is not shared with the caller"},
 		{"returns what it keeps", "what was returned is not shared with the store"},
 		{"lists what it keeps", "what was returned is not shared with the store"},
-		{"save ignores the context", "a context that is over is an error and changes nothing"},
-		{"find ignores the context", "a context that is over is an error and changes nothing"},
-		{"list ignores the context", "a context that is over is an error and changes nothing"},
-		{"delete ignores the context", "a context that is over is an error and changes nothing"},
+		{"save ignores the context", "a context that has ended is an error and changes nothing"},
+		{"find ignores the context", "a context that has ended is an error and changes nothing"},
+		{"list ignores the context", "a context that has ended is an error and changes nothing"},
+		{"delete ignores the context", "a context that has ended is an error and changes nothing"},
 	} {
 		stores = append(stores, broken[authorize.ConsentStore]{c.fault, open(c.fault), c.rule})
 	}
@@ -928,7 +928,7 @@ func TestTheSessionRulesFindEveryFault(t *testing.T) {
 		{"loses the id", "a saved record is found with every field"},
 		{"forgets the end", "a saved record is found with every field"},
 		{"rounds to milliseconds", "a saved record is found with every field"},
-		{"knows no zero time", "a record with the least in it is found as it is"},
+		{"knows no zero time", "a minimal record is found unchanged"},
 		{"cuts off what is long", "64 KiB of data are kept"},
 		{"finds an error", "an unknown key is nil without an error"},
 		{"touches an error", "an unknown key is nil without an error"},
@@ -939,43 +939,43 @@ func TestTheSessionRulesFindEveryFault(t *testing.T) {
 		{"ends subjects at NUL", "hostile keys and subjects are unknown"},
 		{"cuts off long subjects", "a subject may be 64 KiB of any bytes"},
 		{"overwrites", "a key in use is refused and the record kept"},
-		{"tells another one that it saved", "of concurrent calls that save under a key one succeeds"},
-		{"looks before it saves", "of concurrent calls that save under a key one succeeds"},
-		{"touches nothing", "touching moves the last use and the expiry and nothing else"},
-		{"moves the last use alone", "touching moves the last use and the expiry and nothing else"},
-		{"moves the expiry alone", "touching moves the last use and the expiry and nothing else"},
-		{"puts off the end", "touching moves the last use and the expiry and nothing else"},
-		{"moves the last use back", "touching moves each time by itself and never back"},
-		{"moves the expiry back", "touching moves each time by itself and never back"},
-		{"moves both or none", "touching moves each time by itself and never back"},
-		{"moves both by the last use", "touching moves each time by itself and never back"},
-		{"moves both by the expiry", "touching moves each time by itself and never back"},
-		{"looks before it touches", "of concurrent touches the latest times count"},
-		{"moves both by the last use", "of concurrent touches the latest times count"},
+		{"tells another one that it saved", "only one of concurrent calls saves under a key"},
+		{"looks before it saves", "only one of concurrent calls saves under a key"},
+		{"touches nothing", "touching changes only the last use and the expiry"},
+		{"moves the last use alone", "touching changes only the last use and the expiry"},
+		{"moves the expiry alone", "touching changes only the last use and the expiry"},
+		{"puts off the end", "touching changes only the last use and the expiry"},
+		{"moves the last use back", "touching moves each of the two times by itself and never back"},
+		{"moves the expiry back", "touching moves each of the two times by itself and never back"},
+		{"moves both or none", "touching moves each of the two times by itself and never back"},
+		{"moves both by the last use", "touching moves each of the two times by itself and never back"},
+		{"moves both by the expiry", "touching moves each of the two times by itself and never back"},
+		{"looks before it touches", "the latest times of concurrent touches count"},
+		{"moves both by the last use", "the latest times of concurrent touches count"},
 		{"sets its timer once", "a touched record outlives its first expiry"},
 		{"touches too late", "a touched record outlives its first expiry"},
-		{"brings back", "touching brings nothing back"},
-		{"deletes nothing", "deleting removes one record and its key is free"},
-		{"deletes all of the user's", "deleting removes one record and its key is free"},
+		{"brings back", "touching does not bring back a deleted record"},
+		{"deletes nothing", "deleting removes one record and its key can be used again"},
+		{"deletes all of the user's", "deleting removes one record and its key can be used again"},
 		{"deletes twenty", "deleting a subject's sessions removes all of them and no other"},
 		{"deletes the pending ones", "deleting a subject's sessions removes all of them and no other"},
-		{"has one share for both kinds", "sign-ins push out only those of the same subject and kind"},
-		{"lets pending ones go first", "sign-ins push out only those of the same subject and kind"},
-		{"lets finished ones go first", "sign-ins push out only those of the same subject and kind"},
-		{"bounds all users together", "sign-ins push out only those of the same subject and kind"},
-		{"ends the newest", "sign-ins push out only those of the same subject and kind"},
-		{"takes subjects for text", "subjects are compared as bytes and may be any"},
-		{"ignores the case of subjects", "subjects are compared as bytes and may be any"},
-		{"takes subjects for patterns", "subjects are compared as bytes and may be any"},
+		{"has one share for both kinds", "sign-ins end only sessions of the same subject and kind"},
+		{"lets pending ones go first", "sign-ins end only sessions of the same subject and kind"},
+		{"lets finished ones go first", "sign-ins end only sessions of the same subject and kind"},
+		{"bounds all users together", "sign-ins end only sessions of the same subject and kind"},
+		{"ends the newest", "sign-ins end only sessions of the same subject and kind"},
+		{"takes subjects for text", "subjects may be any bytes and are compared as bytes"},
+		{"ignores the case of subjects", "subjects may be any bytes and are compared as bytes"},
+		{"takes subjects for patterns", "subjects may be any bytes and are compared as bytes"},
 		{"keeps what it is given", "what was saved is not shared with the caller"},
 		{"changes what it is given", "what was saved is not shared with the caller"},
 		{"returns what it keeps", "what was returned is not shared with the store"},
 		{"returns what it keeps", "what was returned is not shared with the store"},
-		{"save ignores the context", "a context that is over is an error and changes nothing"},
-		{"find ignores the context", "a context that is over is an error and changes nothing"},
-		{"touch ignores the context", "a context that is over is an error and changes nothing"},
-		{"delete ignores the context", "a context that is over is an error and changes nothing"},
-		{"deleteOf ignores the context", "a context that is over is an error and changes nothing"},
+		{"save ignores the context", "a context that has ended is an error and changes nothing"},
+		{"find ignores the context", "a context that has ended is an error and changes nothing"},
+		{"touch ignores the context", "a context that has ended is an error and changes nothing"},
+		{"delete ignores the context", "a context that has ended is an error and changes nothing"},
+		{"deleteOf ignores the context", "a context that has ended is an error and changes nothing"},
 	} {
 		stores = append(stores, broken[session.Store]{c.fault, open(c.fault), c.rule})
 	}

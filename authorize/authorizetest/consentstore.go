@@ -12,9 +12,9 @@ import (
 	"github.com/usher-auth/usher/authorize"
 )
 
-// TestConsentStore holds a store to the contract of [authorize.ConsentStore], in one
-// subtest for each rule. open returns the store for one subtest; it may be the same
-// every time and need not be empty, because every subtest makes users of its own.
+// TestConsentStore tests that a store keeps the contract of [authorize.ConsentStore], in one
+// subtest for each rule. open returns the store for one subtest. It may return the same
+// store every time, and the store may have records, because every subtest makes its own users.
 func TestConsentStore(t *testing.T, open func(t *testing.T) authorize.ConsentStore) {
 	t.Helper()
 	testRules(t, consentRules, open)
@@ -22,19 +22,19 @@ func TestConsentStore(t *testing.T, open func(t *testing.T) authorize.ConsentSto
 
 var consentRules = []rule[authorize.ConsentStore]{
 	{"a saved record is found with every field", consentRoundTrip},
-	{"a record with the least in it is found as it is", consentRoundTripOfLittle},
+	{"a minimal record is found unchanged", consentRoundTripOfLittle},
 	{"a hundred scopes, resources and claims are kept in order", consentRoundTripOfMuch},
-	{"what is not there is nil, an empty list and no error to delete", consentUnknown},
+	{"an unknown record is nil, an empty list and no error to delete", consentUnknown},
 	{"saving again replaces the record", consentReplace},
-	{"of concurrent calls that save one record a whole one stays", consentRace},
+	{"concurrent calls never mix their records", consentRace},
 	{"users and clients are compared as bytes", consentSimilar},
 	{"hostile users and clients are unknown", consentHostile},
 	{"users and clients may be 64 KiB of any bytes", consentBytes},
-	{"a list has all of the user's records by the bytes of the client id", consentList},
+	{"a list has all of the user's records, ordered by the bytes of the client id", consentList},
 	{"deleting a record leaves the others alone", consentDelete},
 	{"what was saved is not shared with the caller", consentSavedCopy},
 	{"what was returned is not shared with the store", consentReturnedCopy},
-	{"a context that is over is an error and changes nothing", consentContext},
+	{"a context that has ended is an error and changes nothing", consentContext},
 }
 
 // sampleConsent returns a record of a new user.
@@ -53,8 +53,8 @@ func sampleConsent() *authorize.ConsentRecord {
 	}
 }
 
-// copyConsent returns a copy that shares no memory with the record. It is not the record's
-// own Clone: what that one forgot to copy no rule here would see.
+// copyConsent returns a copy that shares no memory with the record. It does not use Clone of
+// the record: then no rule here would see a field that Clone forgets.
 func copyConsent(record *authorize.ConsentRecord) *authorize.ConsentRecord {
 	c := *record
 	for _, list := range []*[]string{&c.Scopes, &c.Resources, &c.IDTokenClaims, &c.UserInfoClaims, &c.RefusedScopes} {
@@ -91,7 +91,7 @@ func saveConsents(ctx context.Context, s authorize.ConsentStore, records ...*aut
 	return nil
 }
 
-// wantConsent checks that the record is found as it is here.
+// wantConsent checks that the store returns exactly this record.
 func wantConsent(ctx context.Context, s authorize.ConsentStore, want *authorize.ConsentRecord) error {
 	got, err := s.FindConsent(ctx, want.Subject, want.ClientID)
 	if err := first(err, compareConsents(got, want)); err != nil {
@@ -112,7 +112,7 @@ func wantNoConsent(ctx context.Context, s authorize.ConsentStore, subject, clien
 	return nil
 }
 
-// wantConsents checks the list of a user; nothing wanted is an empty list.
+// wantConsents checks the list of a user. Without records it must be empty.
 func wantConsents(
 	ctx context.Context, s authorize.ConsentStore, subject string, want ...*authorize.ConsentRecord,
 ) error {
@@ -199,7 +199,7 @@ func consentRace(ctx context.Context, s authorize.ConsentStore) error {
 		}
 		isListed := func(r *authorize.ConsentRecord) bool { return compareConsents(listed[0], r) == nil }
 		if !slices.ContainsFunc(records, isListed) {
-			return fmt.Errorf("the record that is left is none of those saved: scopes %q, resources %q",
+			return fmt.Errorf("the stored record is none of the saved ones: scopes %q, resources %q",
 				listed[0].Scopes, listed[0].Resources)
 		}
 	}
@@ -209,8 +209,8 @@ func consentRace(ctx context.Context, s authorize.ConsentStore) error {
 func consentSimilar(ctx context.Context, s authorize.ConsentStore) error {
 	user := newKey()
 	var all []*authorize.ConsentRecord
-	// Pairs that are one and the same to a collation, to a store that trims, or to
-	// one that makes a single key of the two.
+	// Pairs that are equal to a collation, to a store that trims, or to a store that
+	// joins the two into one key.
 	for _, pair := range [][2]string{
 		{user + "alice", "wiki"}, {user + "Alice", "wiki"}, {user + "alice", "Wiki"}, {user + "alice ", "wiki"},
 		{user + "alice", "wiki "}, {user + "alice", "wik"}, {user + "alicew", "iki"}, {user + "alice:w", "iki"},
@@ -260,7 +260,7 @@ func consentHostile(ctx context.Context, s authorize.ConsentStore) error {
 	return first(wantConsent(ctx, s, c), wantConsents(ctx, s, c.Subject, c))
 }
 
-// consentBytes has keys that only differ in their last byte.
+// consentBytes tests keys that only differ in their last byte.
 func consentBytes(ctx context.Context, s authorize.ConsentStore) error {
 	much := newKey() + string(manyBytes(64<<10))
 	var all []*authorize.ConsentRecord
@@ -317,7 +317,7 @@ func consentDelete(ctx context.Context, s authorize.ConsentStore) error {
 	)
 }
 
-// spoilConsent changes all that a record shares with copies of it that are none.
+// spoilConsent changes everything that a record would share with a shallow copy.
 func spoilConsent(c *authorize.ConsentRecord) {
 	c.GrantedAt = c.GrantedAt.Add(time.Hour)
 	c.Scopes[0], c.Resources[0], c.IDTokenClaims[0], c.UserInfoClaims[0] = "x", "x", "x", "x"

@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// cookieKind is what a cookie jar does not tell of the cookies in it.
+// cookieKind has the attributes of a cookie that a cookie jar does not return.
 type cookieKind struct {
 	sameSite http.SameSite
 	secure   bool
@@ -31,14 +31,14 @@ type cookies struct {
 func newCookies() *cookies {
 	c := &cookies{jars: map[cookieKind]*cookiejar.Jar{}}
 	for _, kind := range cookieKinds {
-		// Without options there is nothing that New could find wrong.
+		// Without options New cannot fail.
 		c.jars[kind], _ = cookiejar.New(nil)
 	}
 	return c
 }
 
-// kindOf returns the jar for a cookie. Without SameSite it is Lax, as in Chromium,
-// but for the two minutes in which Chromium sends a new one with a POST too.
+// kindOf returns the kind of a cookie. Without SameSite it is Lax, as in Chromium. But
+// Chromium also sends such a cookie with a POST for two minutes.
 func kindOf(cookie *http.Cookie) cookieKind {
 	kind := cookieKind{cookie.SameSite, cookie.Secure}
 	if kind.sameSite != http.SameSiteStrictMode && kind.sameSite != http.SameSiteNoneMode {
@@ -47,9 +47,9 @@ func kindOf(cookie *http.Cookie) cookieKind {
 	return kind
 }
 
-// acceptable reports whether browsers take the cookie from u (RFC 6265bis §5.7).
-// Secure ones are taken over https alone, even on loopback: not every browser
-// makes an exception for it.
+// acceptable reports whether browsers accept the cookie from u (RFC 6265bis §5.7).
+// Secure cookies need https, even on loopback: only some browsers make an exception
+// for it.
 func acceptable(u *url.URL, cookie *http.Cookie) bool {
 	name := strings.ToLower(cookie.Name)
 	switch {
@@ -65,7 +65,7 @@ func acceptable(u *url.URL, cookie *http.Cookie) bool {
 	return true
 }
 
-// set keeps what a response from u sets.
+// set stores the cookies that a response from u sets.
 func (c *cookies) set(u *url.URL, set []*http.Cookie) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -97,7 +97,7 @@ func (c *cookies) hasSecure(u *url.URL, name string) bool {
 	return false
 }
 
-// get returns the cookies for u that go along with a request of the kind.
+// get returns the cookies that a request to u carries.
 func (c *cookies) get(u *url.URL, crossSite bool, method string) []*http.Cookie {
 	c.mu.Lock()
 	defer c.mu.Unlock()

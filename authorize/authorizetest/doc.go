@@ -1,12 +1,12 @@
-// Package authorizetest is the kit for the tests of programs that mount the
-// authorization endpoint, which are called hosts, and of stores that they write for it.
+// Package authorizetest helps to test programs that mount the authorization endpoint, which
+// are called hosts, and the stores that they write for it.
 //
 // # Hosts
 //
-// [TestHost] runs the standard cases of a sign-in over a host's own handlers, as users and
-// clients see them: its login page, its consent page, its token endpoint. Where the host does
-// something wrong, the subtest with the name of the rule says what. The host says where it is
-// and how its pages are filled in:
+// [TestHost] runs the standard cases of a sign-in against a host's own handlers, as users and
+// clients see them: its login page, its consent page, its token endpoint. Each rule is a
+// subtest, which fails if the host breaks the rule. A [Host] says where the program is and how
+// to fill in its pages:
 //
 //	func TestSignIn(t *testing.T) {
 //		authorizetest.TestHost(t, authorizetest.Host{
@@ -27,10 +27,10 @@
 //
 // # Client and browser
 //
-// [Client] sends authorization requests as a careful client does and checks the
-// answers as one must. [Browser] keeps cookies, follows redirects and fills in
-// forms; it drives an [http.Handler] under any host name without a socket, or a
-// real server. Together they are a whole sign-in:
+// [Client] makes authorization requests and checks the responses, as a careful client
+// does. [Browser] keeps cookies, follows redirects and fills in forms. It uses an
+// [http.Handler] under any host name without a socket, or a real server. Together they
+// run a whole sign-in:
 //
 //	browser := authorizetest.NewBrowser()
 //	browser.Handle("https://accounts.example", mux)
@@ -48,31 +48,30 @@
 //	...
 //	page, err = page.Submit(url.Values{"username": {"alice"}, "password": {"secret"}})
 //	...
-//	code, err := flow.Check(page.Request) // what the browser takes to wiki.example
+//	code, err := flow.Check(page.Request) // the request to wiki.example
 //	...
 //	tokens, err := flow.Exchange(mux, code)
 //
-// wiki.example needs no handler: the browser stops where it would leave the sites
-// that it knows, and Page.Left says so. An answer that is an error is found with
-// errors.Is(err, oautherr.LoginRequired). [Flow.Expect] wants one answer or the other, and
-// ends the test where it is not there. To say no, to tick fewer scopes or to
-// tamper with a form:
+// wiki.example needs no handler: the browser stops before it leaves the sites that it
+// knows, and sets Page.Left. Use errors.Is(err, oautherr.LoginRequired) to find an error
+// response. [Flow.Expect] ends the test unless the response is the expected one. To deny
+// consent, to tick fewer scopes or to tamper with a form:
 //
 //	page, err = page.Submit(nil, "Deny")
 //	page, err = page.Submit(url.Values{"scope": {"openid"}}, "Allow")
 //	page.Forms[0].Fields.Set("csrf", "forged")
 //
-// To arrive as most users do, from a page of the client's own site, where browsers
-// leave out some cookies:
+// Most users come from a page of the client's site. Browsers then leave out some cookies.
+// To test this:
 //
 //	page, err := browser.OpenFrom("https://wiki.example/", flow.URL)
 //	page, err := browser.PostFrom("https://wiki.example/", flow.Endpoint, flow.Params)
 //
 // # Token endpoint
 //
-// [Flow.Exchange] takes the code to the host's token endpoint and holds the answer to RFC 6749
-// §5. Its changes make the redemptions that must fail. A host without a token endpoint calls
-// Redeem with [Flow.Redemption].
+// [Flow.Exchange] sends the code to the host's token endpoint and checks the response (RFC 6749
+// §5). Pass changes to make token requests that must fail. A host without a token endpoint
+// calls Redeem with [Flow.Redemption].
 //
 //	_, err = flow.Exchange(mux, code, url.Values{"code_verifier": {pkce.NewVerifier()}})
 //	errors.Is(err, oautherr.InvalidGrant)
@@ -80,16 +79,16 @@
 //
 // # Messages and logs
 //
-// Errors of this package, [Page] and [Flow] can be printed: they say req=… for a waiting
-// request, and … too for a code, state, verifier or token in an address or a form. [Logger]
-// brings the log of the endpoint into the output of the test:
+// Errors of this package, [Page] and [Flow] are safe to print. They have … in place of a
+// pending request (req), code, state, verifier or token in an address or a form. [Logger]
+// writes the log of the endpoint to the output of the test:
 //
 //	config.Logger = authorizetest.Logger(t)
 //
 // # Stores
 //
-// [TestClientStore], [TestCodeStore], [TestConsentStore] and [TestSessionStore] hold a store to
-// its contract.
+// [TestClientStore], [TestCodeStore], [TestConsentStore] and [TestSessionStore] test that a
+// store keeps its contract.
 //
 //	func TestCodes(t *testing.T) {
 //		authorizetest.TestCodeStore(t, func(t *testing.T) authorize.CodeStore {
@@ -97,5 +96,5 @@
 //		})
 //	}
 //
-// The package is for tests only: it trusts what it is pointed at.
+// The package is for tests only: it trusts the programs that it tests.
 package authorizetest

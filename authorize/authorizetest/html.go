@@ -19,8 +19,8 @@ type token struct {
 
 func (t token) has(attr string) bool { _, ok := t.attrs[attr]; return ok }
 
-// rawElements hold text in which no tag begins; the value says whether character
-// references count in it.
+// rawElements are elements whose content has no tags. The value says whether it has character
+// references.
 var rawElements = map[string]bool{
 	"script": false, "style": false, "xmp": false, "iframe": false, "noembed": false, "noframes": false,
 	"textarea": true, "title": true,
@@ -81,8 +81,8 @@ func rawEnd(src, name string) int {
 	}
 }
 
-// readTag reads what begins with '<'. What is no tag comes back as text, a comment
-// as empty text.
+// readTag reads a tag from a text that begins with '<'. It returns a '<' that begins no tag as
+// text, and a comment as empty text.
 func readTag(src string) (token, string) {
 	if strings.HasPrefix(src, "<!--") {
 		_, rest, _ := strings.Cut(src[len("<!--"):], "-->")
@@ -176,8 +176,8 @@ func readPage(p *Page) {
 	r.contents()
 }
 
-// resolve returns the address that a page gives; what cannot be read leads to the
-// page itself.
+// resolve returns an address of the page as an absolute URL, or otherwise if it cannot be
+// parsed.
 func (r *pageReader) resolve(address string, otherwise *url.URL) *url.URL {
 	if u, err := r.base.Parse(strings.TrimSpace(address)); err == nil {
 		return u
@@ -185,12 +185,12 @@ func (r *pageReader) resolve(address string, otherwise *url.URL) *url.URL {
 	return otherwise
 }
 
-// forms comes first, because a control may name a form that is yet to come.
+// forms is called first, because a control may name a form that comes later in the page.
 func (r *pageReader) forms() {
 	open := false
 	for i, t := range r.tokens {
 		if t.name != "form" || !t.end && open {
-			continue // a form in a form is none
+			continue // browsers ignore a form in a form
 		}
 		open = !t.end
 		if t.end {
@@ -264,10 +264,10 @@ func (r *pageReader) text(i int, until ...string) string {
 	return b.String()
 }
 
-// words returns a text as a page shows it.
+// words returns a text with its white space collapsed, as a page shows it.
 func words(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// control adds the field or button, if the tag is one, to its form.
+// control adds a tag to the form if it is a field or a button.
 func (r *pageReader) control(f *Form, i int) {
 	switch t := r.tokens[i]; t.name {
 	case "input":
@@ -315,7 +315,7 @@ func (r *pageReader) input(f *Form, t token) {
 	case "submit", "image":
 		label := cmp.Or(c.value, "Submit")
 		if kind == "image" {
-			// It would send where it was clicked, and never its name.
+			// An image button sends the position of the click, and not its own name.
 			label, t.attrs["name"] = t.attrs["alt"], ""
 		}
 		r.button(f, t, label)
@@ -331,8 +331,8 @@ func (r *pageReader) input(f *Form, t token) {
 	}
 }
 
-// options adds the options of a select. Where none is selected and only one can be,
-// it is the first.
+// options adds the options of a select. If only one can be selected and none is, it selects
+// the first.
 func (r *pageReader) options(f *Form, i int) {
 	name, multiple := r.tokens[i].attrs["name"], r.tokens[i].has("multiple")
 	var options []control

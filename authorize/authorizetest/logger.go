@@ -12,9 +12,9 @@ import (
 )
 
 // Logger returns a logger that writes into the output of the test, like t.Log, for
-// Config.Logger of the endpoint and for the host's own. Each line begins with the line of
-// the test that led to it, where the handler runs in the goroutine of the test, as that of
-// [Browser.Handle] does. What is logged once the test has ended is dropped.
+// Config.Logger of the endpoint and for the host's own. Each line begins with the file and line
+// of the test that led to it, if the handler runs in the test's goroutine, as with
+// [Browser.Handle]. Lines that are logged after the end of the test are dropped.
 func Logger(t testing.TB) *slog.Logger {
 	out := &testOutput{Writer: t.Output()}
 	t.Cleanup(out.end)
@@ -22,14 +22,14 @@ func Logger(t testing.TB) *slog.Logger {
 		Level: slog.LevelDebug,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey && a.Value.Kind() == slog.KindTime && len(groups) == 0 {
-				return slog.Attr{} // the line's own
+				return slog.Attr{} // drop the time of the line itself
 			}
 			return a
 		},
 	}))
 }
 
-// testOutput is the output of a test until that ends: to write later would panic.
+// testOutput is the output of a test until the test ends. A later write would panic.
 type testOutput struct {
 	mu sync.Mutex
 	io.Writer
@@ -42,7 +42,7 @@ func (o *testOutput) end() {
 	o.ended = true
 }
 
-// Write writes one line, which is what a TextHandler gives it at once.
+// Write writes one line. A TextHandler calls it once for each line.
 func (o *testOutput) Write(line []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -55,9 +55,9 @@ func (o *testOutput) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// testLine is the line of the test that led here, as t.Log writes it; empty if this is not
-// the goroutine of a test. It is the outermost one, because a host may itself stand in a
-// file of tests.
+// testLine returns the file and line of the test that led here, as t.Log writes them. It is
+// empty outside the goroutine of a test. The outermost test file counts, because the host may
+// be in a test file too.
 func testLine() string {
 	callers := make([]uintptr, 256)
 	frames := runtime.CallersFrames(callers[:runtime.Callers(1, callers)])

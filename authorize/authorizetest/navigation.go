@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// navigation is one request of a chain of redirects, and what a browser remembers
+// navigation is one request of a chain of redirects, with the state that a browser keeps
 // along the chain.
 type navigation struct {
 	method string
@@ -26,7 +26,7 @@ type navigation struct {
 	trail      []string // requests so far, for the message about a loop
 }
 
-// relation is how far two addresses are apart.
+// relation is the relation of two addresses, the closest first.
 type relation int
 
 const (
@@ -112,13 +112,14 @@ func (n *navigation) fetchSite() string {
 	return n.site.String()
 }
 
-// crossSite says whether cookies have to be left out. A chain of redirects does not
-// matter for that, only where it began.
+// crossSite reports whether the request is cross-site for cookies. Only the page where the
+// chain of redirects began counts, not the redirects.
 func (n *navigation) crossSite() bool {
 	return n.from != nil && relate(n.from, n.url) == crossSite
 }
 
-// referer follows the policy of the page or, on the way, of the last redirect.
+// referer returns the Referer header. It follows the referrer policy of the page or, after
+// redirects, of the last one that set a policy.
 func (n *navigation) referer() string {
 	if n.from == nil || n.from.Scheme != "https" && n.from.Scheme != "http" {
 		return ""
@@ -154,7 +155,7 @@ func (n *navigation) referer() string {
 
 func (n *navigation) downgrade() bool { return n.from.Scheme == "https" && n.url.Scheme != "https" }
 
-// origin is the Origin header of a POST (Fetch Standard, "append a request Origin
+// origin returns the Origin header of a POST (Fetch Standard, "append a request Origin
 // header").
 func (n *navigation) origin() string {
 	switch {
@@ -189,7 +190,7 @@ func (n *navigation) follow(res *http.Response) (*navigation, error) {
 		return nil, fmt.Errorf("%s redirects to a %s: URL, which no browser follows", n.url, to.Scheme)
 	}
 	if !strings.Contains(location, "#") {
-		// The fragment goes along (RFC 9110 §10.2.2).
+		// The redirect inherits the fragment (RFC 9110 §10.2.2).
 		to.Fragment, to.RawFragment = n.url.Fragment, n.url.RawFragment
 	}
 	next.url = to
@@ -200,10 +201,10 @@ func (n *navigation) follow(res *http.Response) (*navigation, error) {
 	return &next, nil
 }
 
-// noBrowserFollows has the schemes to which nothing can redirect.
+// noBrowserFollows has the schemes to which browsers follow no redirect.
 var noBrowserFollows = map[string]bool{"javascript": true, "data": true, "blob": true, "about": true, "file": true}
 
-// policyOf returns the referrer policy that a response sets, else the one before.
+// policyOf returns the referrer policy that a response sets, or else the previous one.
 func policyOf(h http.Header, before string) string {
 	for _, header := range h.Values("Referrer-Policy") {
 		for policy := range strings.SplitSeq(header, ",") {
@@ -229,8 +230,8 @@ type sources struct {
 }
 
 // formActions returns the form-action directives that a page sets. Chromium applies
-// them not only to a form's action but to every redirect after it, which is how a
-// login page can keep the user from ever getting back to the client.
+// them to a form's action and to every redirect after it. So the policy of a login page
+// can stop the redirect to the client.
 func formActions(page *url.URL, h http.Header) []sources {
 	var all []sources
 	for _, header := range h.Values("Content-Security-Policy") {
@@ -247,12 +248,12 @@ func formActions(page *url.URL, h http.Header) []sources {
 	return all
 }
 
-// blocked says which directive keeps a form from getting to the address.
+// blocked returns an error if a form-action directive does not allow the address.
 func (n *navigation) blocked() error {
 	for _, s := range n.formAction {
 		if !s.allow(n.url) {
 			return fmt.Errorf(
-				"the Content-Security-Policy of %s, form-action %s, makes Chromium stop the form's way to %s",
+				"the Content-Security-Policy of %s, form-action %s, makes Chromium stop the form on its way to %s",
 				s.self, strings.Join(s.list, " "), originOf(n.url))
 		}
 	}
@@ -280,7 +281,8 @@ func (s sources) allow(u *url.URL) bool {
 	return false
 }
 
-// matchHost compares a host with an optional port, and * as first label or port.
+// matchHost compares the host of u with a pattern: a host with an optional port. The first
+// label or the port may be *.
 func matchHost(pattern string, u *url.URL) bool {
 	name, port, found := strings.Cut(pattern, ":")
 	plain := originOf(u) == u.Scheme+"://"+strings.ToLower(u.Hostname())

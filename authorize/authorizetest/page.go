@@ -9,17 +9,17 @@ import (
 	"strings"
 )
 
-// Page is where a [Browser] has come to.
+// Page is the page where a [Browser] has arrived.
 type Page struct {
-	// Request is what was answered with this page or, if Left is true, what the
-	// browser would send next. [Flow.Check] reads it.
+	// Request is the request that returned this page or, if Left is true, the one that
+	// the browser would send next. [Flow.Check] reads it.
 	Request *http.Request
 
 	// URL is the address of the page, Request.URL.
 	URL *url.URL
 
-	// Left is true where the browser would go on to an origin that is none of its
-	// sites, such as a client's redirect URI. What follows is empty then.
+	// Left is true if the browser would go on to an origin that is none of its sites,
+	// such as a client's redirect URI. The fields below are empty then.
 	Left bool
 
 	// Status, Header and Body are the response.
@@ -33,11 +33,11 @@ type Page struct {
 	Links []Link
 
 	browser *Browser
-	from    *url.URL // where forms and links are sent from, URL unless it is copied
+	from    *url.URL // the page that sends the forms and links: URL, unless the page is copied
 	policy  string
 }
 
-// copied returns the page as another site shows a copy of it to a user of the browser b.
+// copied returns a copy of the page that the site of from shows to the user of the browser b.
 func (p *Page) copied(from *url.URL, b *Browser) *Page {
 	c := *p
 	c.browser, c.from, c.policy, c.Header, c.Forms = b, from, "", p.Header.Clone(), nil
@@ -58,14 +58,14 @@ type Link struct {
 	noReferrer bool
 }
 
-// Form is a form on a page, with what it would send if the user changed nothing.
+// Form is a form on a page, with the fields that it sends if the user changes nothing.
 type Form struct {
-	// Method is GET or POST, Action where the form goes.
+	// Method is GET or POST. Action is the address that the form is sent to.
 	Method string
 	Action *url.URL
 
-	// Fields are the names and values that are sent, hidden ones included, without
-	// those of buttons. A test may change them in ways that no user could.
+	// Fields are the names and values that are sent, including hidden ones, but not those
+	// of buttons. A test may change them in ways that no user could.
 	Fields url.Values
 
 	// Buttons are those that submit the form. Submit uses the first unless told
@@ -79,8 +79,7 @@ type Form struct {
 
 // Button submits a form.
 type Button struct {
-	// Label is what the user reads, Name and Value what is sent. Nothing is sent
-	// without a name.
+	// Label is what the user reads. Name and Value are sent, unless Name is empty.
 	Label string
 	Name  string
 	Value string
@@ -95,8 +94,8 @@ type control struct {
 	choice      bool // a checkbox, radio button or option: the value is fixed
 }
 
-// String shows the whole page, for messages of tests, with … for every waiting request,
-// code, state, verifier and token in its address, its forms and its links.
+// String returns the whole page, for messages of tests. It has … in place of every pending
+// request, code, state, verifier and token in its address, its forms and its links.
 func (p *Page) String() string {
 	if p.Left {
 		return redact(fmt.Sprintf("leaving for %s %s", p.Request.Method, p.URL))
@@ -104,16 +103,16 @@ func (p *Page) String() string {
 	return redact(fmt.Sprintf("%s %s: %d\n%s", p.Request.Method, p.URL, p.Status, p.Body))
 }
 
-// Submit fills in the form of the page and sends it; where there are several, the
-// one that has all the fields and the button, or an error if there is none or more
-// than one.
+// Submit fills in the form of the page and sends it. If there are several forms, it uses
+// the only one that has all the fields and the button. It is an error if none has them, or
+// more than one.
 //
-// Each of the values replaces what is in the field of that name: a list of one for
-// a text, all that are to be ticked for checkboxes, none for what is not to be
-// sent. Fields that values do not name are sent as they are. At most one button
-// can be named, by its label or else its value; without one it is the form's
-// first. It is an error if there is no such field, choice or button; for a
-// deliberate one see [Form].Fields. The other errors are those of [Browser.Open].
+// The values replace those of the fields with the same name. Give one value for a text
+// field, all ticked values for checkboxes, and an empty list for a field that must not be
+// sent. Other fields are sent as they are. At most one button can be named, by its label
+// or else its value; without one, Submit uses the form's first. It is an error if there is
+// no such field, choice or button. To send wrong fields on purpose, see [Form].Fields. The
+// other errors are those of [Browser.Open].
 func (p *Page) Submit(values url.Values, button ...string) (*Page, error) {
 	var fitting []*Form
 	var misfit error
@@ -136,8 +135,8 @@ func (p *Page) Submit(values url.Values, button ...string) (*Page, error) {
 	return fitting[0].Submit(values, button...)
 }
 
-// Click follows the link with the text. It is an error if there is none or if
-// several with that text lead to different places. The other errors are those of
+// Click follows the link with the text. It is an error if there is none, or if several
+// links with that text lead to different addresses. The other errors are those of
 // [Browser.Open].
 func (p *Page) Click(text string) (*Page, error) {
 	var found *Link
@@ -215,7 +214,7 @@ func (f *Form) fill(values url.Values, button []string) (url.Values, error) {
 	return fields, nil
 }
 
-// accepts reports whether a user could bring the field to send these values.
+// accepts returns an error if a user could not make the field send these values.
 func (f *Form) accepts(name string, values []string) error {
 	var choices, names []string
 	texts := 0
@@ -258,8 +257,8 @@ func shown(name string, values []string) string {
 	return fmt.Sprintf("%q", values)
 }
 
-// button returns the button of that name, the first if none is named, and nil if
-// none is named and the form has none.
+// button returns the named button. Without a name it returns the first button, or nil if
+// the form has no button.
 func (f *Form) button(named []string) (*Button, error) {
 	switch {
 	case len(named) > 1:

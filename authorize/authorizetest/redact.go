@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// secret are the names of what no message shows. Whoever reads one of these values can go
-// on with the sign-in, or speak for the client.
+// secret has the names of values that no message shows. With such a value, a reader of the
+// message could continue the sign-in or act as the client.
 const secret = `(?:req|code|state|code_verifier|client_secret|id_token_hint|access_token|refresh_token|id_token)`
 
 var (
-	// secretParameter finds one in an address or in an encoded form, also where the address
-	// is itself the value of a parameter. A comma or colon before a space is the message's.
+	// secretParameter finds such a value in an address or in an encoded form, also if the address
+	// is the value of a parameter. A comma or colon before a space belongs to the message.
 	secretParameter = regexp.MustCompile(
 		`(?i)((?:^|[^a-z0-9_-]|%3f|%26|%23)` + secret + `(?:=|%3d))(?:[^&\s"'<>#,:;]|[,:;][^&\s"'<>#])+`)
 
@@ -19,17 +19,17 @@ var (
 
 	secretMember = regexp.MustCompile(`(?i)("` + secret + `"\s*:\s*)"(?:[^"\\]|\\.)*"`)
 
-	// secretInput finds fields of any name, secretName those that count among them.
+	// secretInput finds fields of any name, and secretName matches the names that are secret.
 	secretInput = regexp.MustCompile(`(?i)<input\b(?:[^>"']|"[^"]*"|'[^']*')*>`)
 	secretName  = regexp.MustCompile(`^` + secret + `$`)
 	inputValue  = regexp.MustCompile(`(?i)(\bvalue\s*=\s*)(?:"[^"]*"|'[^']*'|[^\s"'>]+)`)
 
-	// aJWT is the form of a waiting request, wherever a page has it.
+	// aJWT finds JWTs. A pending request has this form.
 	aJWT = regexp.MustCompile(`\beyJ[\w-]+\.[\w-]+\.[\w-]*`)
 )
 
-// redact puts … in the place of each waiting request, code, state, verifier and token in an
-// address, a form, a page or a message.
+// redact replaces each pending request, code, state, verifier and token in an address, a form,
+// a page or a message with ….
 func redact(text string) string {
 	text = secretParameter.ReplaceAllString(text, "${1}…")
 	text = password.ReplaceAllString(text, "${1}…@")
@@ -43,7 +43,7 @@ func redact(text string) string {
 	return aJWT.ReplaceAllString(text, "…")
 }
 
-// redacted is an error with a text that is redacted. What it wraps is found as before.
+// redacted is an error whose text is redacted. errors.Is and errors.As find what it wraps.
 type redacted struct{ error }
 
 func (e redacted) Error() string { return redact(e.error.Error()) }

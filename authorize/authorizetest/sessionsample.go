@@ -70,7 +70,7 @@ func saveSessions(ctx context.Context, s session.Store, records ...*session.Reco
 	return nil
 }
 
-// wantSessions checks that the records are found as they are here.
+// wantSessions checks that the store returns exactly these records.
 func wantSessions(ctx context.Context, s session.Store, want ...*session.Record) error {
 	for _, rec := range want {
 		got, err := s.FindSession(ctx, rec.ID)
@@ -92,7 +92,7 @@ func wantNoSession(ctx context.Context, s session.Store, key string) error {
 	return nil
 }
 
-// spoilSession changes all that a record shares with copies of it that are none.
+// spoilSession changes everything that a record would share with a shallow copy.
 func spoilSession(rec *session.Record) {
 	rec.LastSeenAt, rec.SecondFactorPending = rec.LastSeenAt.Add(time.Hour), false
 	rec.AMR[0], rec.Data[0] = "x", rec.Data[0]+1

@@ -12,12 +12,12 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// TestSessionStore holds a store to the contract of [session.Store], in one subtest
-// for each rule. open returns the store for one subtest; it may be the same every
-// time and need not be empty, because every subtest makes keys and users of its
-// own. Sessions are dated by the real clock, so a store's own clock must not be far
-// off. A store that bounds the sessions of one subject needs room for 25 of each kind. The
-// suite sees what gives way at bounds of up to 1,000.
+// TestSessionStore tests that a store keeps the contract of [session.Store], in one subtest
+// for each rule. open returns the store for one subtest. It may return the same store every
+// time, and the store may have records, because every subtest makes its own keys and users.
+// Sessions are dated by the real clock, so a store's own clock must not be far off. A store
+// that limits the sessions of one subject must allow 25 of each kind. The suite tests limits
+// of up to 1,000.
 func TestSessionStore(t *testing.T, open func(t *testing.T) session.Store) {
 	t.Helper()
 	testRules(t, sessionRules, open)
@@ -25,26 +25,26 @@ func TestSessionStore(t *testing.T, open func(t *testing.T) session.Store) {
 
 var sessionRules = []rule[session.Store]{
 	{"a saved record is found with every field", sessionRoundTrip},
-	{"a record with the least in it is found as it is", sessionRoundTripOfLittle},
+	{"a minimal record is found unchanged", sessionRoundTripOfLittle},
 	{"64 KiB of data are kept", sessionRoundTripOfMuch},
 	{"an unknown key is nil without an error", sessionUnknown},
 	{"keys are compared as bytes", sessionSimilarKeys},
 	{"hostile keys and subjects are unknown", sessionHostile},
 	{"a key in use is refused and the record kept", sessionDuplicate},
-	{"of concurrent calls that save under a key one succeeds", sessionDuplicateRace},
-	{"touching moves the last use and the expiry and nothing else", sessionTouch},
-	{"touching moves each time by itself and never back", sessionTouchBack},
-	{"of concurrent touches the latest times count", sessionTouchRace},
+	{"only one of concurrent calls saves under a key", sessionDuplicateRace},
+	{"touching changes only the last use and the expiry", sessionTouch},
+	{"touching moves each of the two times by itself and never back", sessionTouchBack},
+	{"the latest times of concurrent touches count", sessionTouchRace},
 	{"a touched record outlives its first expiry", sessionTouchOutlives},
-	{"touching brings nothing back", sessionTouchDeleted},
-	{"deleting removes one record and its key is free", sessionDelete},
+	{"touching does not bring back a deleted record", sessionTouchDeleted},
+	{"deleting removes one record and its key can be used again", sessionDelete},
 	{"deleting a subject's sessions removes all of them and no other", sessionDeleteOf},
-	{"sign-ins push out only those of the same subject and kind", sessionShares},
-	{"subjects are compared as bytes and may be any", sessionSubjects},
+	{"sign-ins end only sessions of the same subject and kind", sessionShares},
+	{"subjects may be any bytes and are compared as bytes", sessionSubjects},
 	{"a subject may be 64 KiB of any bytes", sessionLongSubjects},
 	{"what was saved is not shared with the caller", sessionSavedCopy},
 	{"what was returned is not shared with the store", sessionReturnedCopy},
-	{"a context that is over is an error and changes nothing", sessionContext},
+	{"a context that has ended is an error and changes nothing", sessionContext},
 }
 
 func sessionRoundTrip(ctx context.Context, s session.Store) error {
@@ -198,7 +198,7 @@ func sessionDeleteOf(ctx context.Context, s session.Store) error {
 	for _, rec := range all {
 		err = first(err, wantNoSession(ctx, s, rec.ID))
 	}
-	// A session that comes afterwards stays, under an old key too.
+	// A session that is saved afterwards stays, also under an old key.
 	return first(err,
 		saveSessions(ctx, s, deleted, all[0]),
 		wantSessions(ctx, s, deleted, all[0]),
@@ -207,8 +207,9 @@ func sessionDeleteOf(ctx context.Context, s session.Store) error {
 	)
 }
 
-// sessionShares saves sessions of one kind until the first of them gives way, and more. The
-// one of the other kind and that of somebody else end before all of them.
+// sessionShares saves sessions of one kind until the store ends the first of them, and then
+// some more. The session of the other kind and that of another subject expire before all of
+// these, but must stay.
 func sessionShares(ctx context.Context, s session.Store) error {
 	for _, pending := range []bool{true, false} {
 		sample := sampleSession()
@@ -223,7 +224,7 @@ func sessionShares(ctx context.Context, s session.Store) error {
 		if err := saveSessions(ctx, s, kept, others, oldest); err != nil {
 			return err
 		}
-		more := 1 // rounds after the first has given way
+		more := 1 // rounds after the store has ended the first
 		for n := 1; n <= maxShare/takers+1 && more >= 0; n++ {
 			err := race(func(i int) error {
 				later := time.Minute + time.Duration(n*takers+i)*time.Millisecond
@@ -255,7 +256,7 @@ func sessionShares(ctx context.Context, s session.Store) error {
 	return nil
 }
 
-// maxShare is the largest bound of which sessionShares sees what gives way.
+// maxShare is the largest limit that sessionShares tests.
 const maxShare = 1000
 
 func sessionSubjects(ctx context.Context, s session.Store) error {
@@ -285,7 +286,7 @@ func sessionSubjects(ctx context.Context, s session.Store) error {
 	return nil
 }
 
-// sessionLongSubjects has subjects that only differ in their last byte.
+// sessionLongSubjects tests subjects that only differ in their last byte.
 func sessionLongSubjects(ctx context.Context, s session.Store) error {
 	one, two, three := sampleSession(), sampleSession(), sampleSession()
 	one.Subject = newKey() + string(manyBytes(64<<10))

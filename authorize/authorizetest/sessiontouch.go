@@ -9,7 +9,7 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// touchSession moves both times of a record to so long after those that it has here.
+// touchSession touches a record with both of its times moved by these durations.
 func touchSession(ctx context.Context, s session.Store, rec *session.Record, seen, expires time.Duration) error {
 	return s.TouchSession(ctx, rec.ID, rec.LastSeenAt.Add(seen), rec.ExpiresAt.Add(expires))
 }
@@ -38,7 +38,7 @@ func sessionTouchBack(ctx context.Context, s session.Store) error {
 	if err := saveSessions(ctx, s, rec); err != nil {
 		return err
 	}
-	// Of every pair of times one at least is not later than what is there.
+	// At least one time of every pair is not later than the stored one.
 	for _, c := range []struct{ seen, expires, wantSeen, wantExpires time.Duration }{
 		{-time.Minute, -time.Minute, 0, 0},
 		{time.Minute, -time.Minute, time.Minute, 0},
@@ -64,7 +64,7 @@ func sessionTouchRace(ctx context.Context, s session.Store) error {
 		if err := saveSessions(ctx, s, rec); err != nil {
 			return err
 		}
-		// The latest of the one and of the other come in different calls.
+		// The latest of each of the two times are in different calls.
 		us := func(i int) time.Duration { return time.Duration(i%takers+1) * time.Microsecond }
 		if err := race(func(i int) error { return touchSession(ctx, s, rec, us(i*17), us(i*23+7)) }); err != nil {
 			return fmt.Errorf("TouchSession: %w", err)
@@ -77,9 +77,9 @@ func sessionTouchRace(ctx context.Context, s session.Store) error {
 	return nil
 }
 
-// sessionTouchOutlives looks at a record that was touched until the time at which it
-// was first to expire has passed. A store that is too slow for the little time that
-// this leaves it, or whose clock is ahead, gets more.
+// sessionTouchOutlives checks that a touched record can still be found after its first
+// expiry. The first expiry is soon. A store that is too slow for that, or whose clock is
+// ahead, gets more time.
 func sessionTouchOutlives(ctx context.Context, s session.Store) error {
 	var early error
 	for life := 200 * time.Millisecond; life < 10*time.Second; life *= 2 {

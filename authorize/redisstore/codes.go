@@ -12,8 +12,8 @@ import (
 )
 
 var (
-	// saveCode: record, mark of the call, time to live, when it was used where it was kept
-	// before, or nothing. A repetition of the call finds its own mark.
+	// saveCode takes the record, the mark of the call, the time to live, and the time of use
+	// if the code was used in another store. A repeated call finds its own mark.
 	saveCode = newScript(`
 local saved = redis.call('HGET', KEYS[1], 'saved')
 if saved and saved ~= ARGV[2] then return 0 end
@@ -25,8 +25,8 @@ return 1`)
 	findCode = newScript(primary + `
 return redis.call('HMGET', KEYS[1], 'record', 'used')`)
 
-	// takeCode: when, mark of the call. What the winner writes it writes again when it
-	// is repeated, as WAIT counts only what this connection has written.
+	// takeCode takes the time and the mark of the call. When the winning call is repeated, it
+	// writes the same again, because WAIT counts only writes of its own connection.
 	takeCode = newScript(primary + `
 local is = redis.call('HMGET', KEYS[1], 'record', 'used', 'taker')
 if not is[1] or (is[3] and is[3] ~= ARGV[2]) then return {is[1], is[2], 0} end
@@ -50,7 +50,7 @@ func (s *Store) SaveCode(ctx context.Context, hash string, code *authorize.Code)
 	_, err = within(ctx, s, "save a code", func(ctx context.Context) (any, error) {
 		saved, err := s.run(ctx, repeatedly, saveCode, s.codeKey(hash), kept, rand.Text(), life, used)
 		if err == nil && saved != int64(1) {
-			err = errors.New("the hash is there already")
+			err = errors.New("the hash is in use")
 		}
 		return nil, err
 	})
@@ -108,11 +108,11 @@ func decodeCode(answer any) (*authorize.Code, error) {
 	return code, nil
 }
 
-// textsOf returns the texts in an answer; what is not there, or is a number, is empty.
+// textsOf returns the texts of a reply. A missing element or a number gives an empty text.
 func textsOf(answer any) ([]string, error) {
 	list, ok := answer.([]any)
 	if !ok {
-		return nil, fmt.Errorf("the server answered with a %T and not with a list", answer)
+		return nil, fmt.Errorf("the server replied with a %T, want a list", answer)
 	}
 	out := make([]string, len(list))
 	for i, field := range list {

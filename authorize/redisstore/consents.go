@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	// saveConsent: client, record, time to live of all consents of the user.
+	// saveConsent takes the client, the record, and the time to live of all the user's consents.
 	saveConsent = newScript(`
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
@@ -21,8 +21,8 @@ return redis.call('HMGET', KEYS[1], ARGV[1])`)
 	listConsents = newScript(primary + `
 return redis.call('HVALS', KEYS[1])`)
 
-	// deleteConsent: client, "1" to write where there is nothing to delete: it may have
-	// been deleted before, and WAIT counts only what this connection has written.
+	// deleteConsent takes the client, and "1" to write even if there is nothing to delete:
+	// the consent may be gone already, and WAIT counts only writes of its own connection.
 	deleteConsent = newScript(`
 if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 and ARGV[2] == '1' then
   redis.call('HSET', KEYS[1], ARGV[1], '')
@@ -36,7 +36,7 @@ func (s *Store) consentsKey(subject string) string {
 }
 
 // SaveConsent implements [authorize.ConsentStore]. With [Config].Replicas it waits for
-// them, as the record may take the place of one with more in it.
+// them, because the record may replace one that allowed more.
 func (s *Store) SaveConsent(ctx context.Context, c *authorize.ConsentRecord) error {
 	kept, err := c.MarshalBinary()
 	if err != nil {
@@ -69,7 +69,7 @@ func (s *Store) ListConsents(ctx context.Context, subject string) ([]*authorize.
 	})
 }
 
-// consents returns the records in a script's answer.
+// consents runs a script and returns the records in its reply.
 func (s *Store) consents(
 	ctx context.Context, x script, subject string, args ...any,
 ) ([]*authorize.ConsentRecord, error) {

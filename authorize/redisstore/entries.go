@@ -11,57 +11,57 @@ import (
 	"time"
 )
 
-// How DeleteSessionsOf finds what it deletes.
+// How DeleteSessionsOf finds the sessions.
 //
-// The sessions of a subject are listed under two keys of its own, one for those that are
-// finished and one for those whose second factor is pending. In a cluster they are in other
-// slots, so that listing and saving are two steps. An entry stands for one call of
-// SaveSession, whose mark is also in the record. There is no session without an entry:
+// Each subject has two lists under keys of their own, one of its finished sessions and one of
+// those whose second factor is pending. In a cluster the lists are in other slots than the
+// sessions, so listing and saving are two steps. An entry stands for one call of SaveSession,
+// whose mark is also in the record. Every session has an entry:
 //
-//   - SaveSession makes the entry first and the record then.
-//   - DeleteSessionsOf deletes each record whose mark is that of the entry, and then the
-//     entry, but only if it was there to be deleted. DeleteSession does the same from the
-//     other end. An entry whose record is missing stays: the record may be on its way.
-//   - It is not on its way for ever: the server writes no record later than saveWithin
-//     after its entry. So an entry that is older than deadAfter and has no record may go.
-//   - The record of one entry is written once at most, so it cannot come after its entry
-//     has gone. The client must not repeat that command.
-//   - No record outlives its entry: both go by the server's clock, the entry by more than
+//   - SaveSession writes first the entry and then the record.
+//   - DeleteSessionsOf deletes each record that has the mark of its entry. If a record was
+//     deleted, it then deletes the entry. DeleteSession also deletes the record and then the
+//     entry. An entry without a record stays, because the record may still be written.
+//   - The server refuses to write a record later than saveWithin after its entry. So an
+//     entry that is older than deadAfter and has no record may be deleted.
+//   - The record of an entry is written once at most, so never after its entry is deleted.
+//     The client must not repeat that command.
+//   - No record outlives its entry: both expire by the server's clock, the entry more than
 //     an hour later.
 //
-// Ages and times to live are measured by servers alone. In a cluster those of the list and
-// of the record differ, so deadAfter leaves some minutes for their clocks.
+// Only servers measure ages and times to live. In a cluster the list and the record may be on
+// different servers, so deadAfter allows for some minutes between their clocks.
 //
-// Whoever can sign in can make entries, so there must never be more of them than one call
-// of DeleteSessionsOf gets through: of more than mostSessions in a list those that end
-// first give way, with their records, and at mostEntries, which only calls that were given
-// up half way can reach, SaveSession fails. As each list has bounds of its own, who has
-// only a password can neither end a finished session nor be in the way of one. A sign-in
-// never goes from one list to the other: when it is finished, it is saved anew.
+// Everybody who can sign in can add entries, so a list must stay short enough for one call of
+// DeleteSessionsOf. If a list has more than mostSessions, those that end first are deleted,
+// with their records. At mostEntries SaveSession fails; only calls that were abandoned half
+// way can lead there. Each list has its own limits. So an attacker who has only a password can
+// neither end a finished session nor prevent one. A sign-in never moves from one list to the
+// other: when it is finished, it is saved as a new session.
 
 const (
 	// entryMargin is how long an entry outlives the session.
 	entryMargin = sessionMargin + time.Hour
 
-	// deadAfter is the age from which an entry without a record is of no use.
+	// deadAfter is the age from which an entry without a record may be deleted.
 	deadAfter = 5 * saveWithin
 
 	// mostSessions is how many sessions of one kind a subject can have.
 	mostSessions = 1000
 
-	// mostEntries is how long a list can be.
+	// mostEntries is how many entries a list can have.
 	mostEntries = 10 * mostSessions
 
-	// atOnce is how many sessions are deleted in one way to a server and back.
+	// atOnce is how many sessions are deleted in one round trip to a server.
 	atOnce = 500
 )
 
 var (
-	// addEntry: entry, its time to live, most sessions, most entries. It returns the
-	// server's time, when the entry was added or nothing if there is no room, and entries
-	// that have to give way, with their scores. A score is when the entry goes. A call that
-	// is repeated makes the entry younger, which is harmless, and always writes, as WAIT
-	// counts only what this connection has written.
+	// addEntry takes the entry, its time to live, and the limits of sessions and entries. It
+	// returns the server's time, the time when the entry was added ('' if there is no room),
+	// and the entries to delete with their scores. A score is when the entry expires. A
+	// repeated call makes the entry younger, which is harmless. It always writes, because WAIT
+	// counts only writes of its own connection.
 	addEntry = newScript(now + `
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%d', now))
 local room = redis.call('ZCARD', KEYS[1]) < tonumber(ARGV[4])
@@ -83,7 +83,7 @@ for i = 1, #first, 2 do
 end
 return answer`)
 
-	// listEntries returns the server's time, nothing, and the entries with their scores.
+	// listEntries returns the server's time, '', and the entries with their scores.
 	listEntries = newScript(now + `
 redis.call('ZREM', KEYS[1], '')
 local answer = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
@@ -95,8 +95,7 @@ return answer`)
 return redis.call('ZREM', KEYS[1], unpack(ARGV))`)
 )
 
-// share names the list that sessions of the subject and the kind are on. It is kept with
-// each of them.
+// share names the list of the subject's sessions of one kind. Each session has it in a field.
 func share(subject string, pending bool) string {
 	if pending {
 		return hashed(subject) + ":pending"
@@ -106,20 +105,20 @@ func share(subject string, pending bool) string {
 
 func (s *Store) entriesOf(share string) string { return s.prefix + "sessions-of:" + share }
 
-// newMark returns the mark of a call that saves a session, which says how long its entry
-// lives. The entry is the mark and the name of the key.
+// newMark returns the mark of a call of SaveSession. It contains the time to live of the entry.
+// An entry is the mark followed by the name of the session's key.
 func newMark(life int64) string { return fmt.Sprintf("%s%013d", rand.Text(), life) }
 
 var validEntry = regexp.MustCompile(`^([A-Z2-7]{26}([0-9]{13}))(~?[A-Za-z0-9_-]{43})$`)
 
-// entry is one that was read.
+// entry is an entry of a list as it was read.
 type entry struct {
 	text, mark, name string
-	dead             bool // it may go if it has no record
+	dead             bool // it may be deleted if it has no record
 }
 
-// entriesIn reads what addEntry and listEntries answer. Entries that no SaveSession has
-// made have no mark.
+// entriesIn reads the replies of addEntry and listEntries. Entries that are not from a
+// SaveSession have no mark.
 func entriesIn(answer any) ([]entry, error) {
 	texts, err := textsOf(answer)
 	if err != nil {
@@ -147,8 +146,8 @@ func entriesIn(answer any) ([]entry, error) {
 	return entries, nil
 }
 
-// addEntry lists a session that is about to be saved, and deletes those that have to give
-// way to it. It returns when that was by the server's clock.
+// addEntry adds the entry of a session that is about to be saved, and deletes sessions over
+// the limit. It returns the server's time at which it was added.
 func (s *Store) addEntry(ctx context.Context, list, text string) (int64, error) {
 	life := validEntry.FindStringSubmatch(text)[2]
 	answer, err := s.run(ctx, durably, addEntry, list, text, life, mostSessions, mostEntries)
@@ -160,12 +159,12 @@ func (s *Store) addEntry(ctx context.Context, list, text string) (int64, error) 
 	}
 	added := answer.([]any)[1].(string)
 	if added == "" {
-		return 0, fmt.Errorf("the subject has %d sessions of one kind that are being saved", mostEntries)
+		return 0, fmt.Errorf("the subject has the most entries for sessions of this kind: %d", mostEntries)
 	}
 	return strconv.ParseInt(added, 10, 64)
 }
 
-// deleteEntries deletes the sessions of the entries in an answer, and the entries.
+// deleteEntries deletes the sessions of the entries in a reply, and the entries.
 func (s *Store) deleteEntries(ctx context.Context, list string, answer any) error {
 	entries, err := entriesIn(answer)
 	if err != nil {
@@ -179,8 +178,8 @@ func (s *Store) deleteEntries(ctx context.Context, list string, answer any) erro
 	return nil
 }
 
-// deleteSome deletes the sessions of these entries, and the entries of those that were
-// there and of those that cannot come any more.
+// deleteSome deletes the sessions of these entries. It then deletes the entries whose session
+// it has deleted or can no longer be written.
 func (s *Store) deleteSome(ctx context.Context, list string, entries []entry) error {
 	var gone []any
 	var steps []step

@@ -9,8 +9,8 @@ import (
 
 var plain = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 
-// name returns what stands for a hash or a session's key in the name of a key: itself if
-// it looks like one, or else something that no such one looks like.
+// name returns the text for a hash or a session's key in the name of a Redis key. This is the
+// hash itself if it has the usual form. Otherwise it begins with "~", which that form excludes.
 func name(key string) string {
 	if plain.MatchString(key) {
 		return key
@@ -18,17 +18,17 @@ func name(key string) string {
 	return "~" + hashed(key)
 }
 
-// hashed stands for a subject or an id of any length and any bytes.
+// hashed returns the SHA-256 of a subject or an id, in base64url.
 func hashed(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// longest bounds times to live, far below what a server can add to its clock.
+// longest is the longest time to live. A server can add it to its clock without an overflow.
 const longest = 100 * 365 * 24 * time.Hour
 
-// lifetime is how long it is from one time to another, and margin: in milliseconds, as the
-// server counts, and never nothing.
+// lifetime returns the time from one instant to another plus the margin, in milliseconds. It
+// is never less than 1, which a time to live must be.
 func lifetime(from, until time.Time, margin time.Duration) int64 {
 	life := min(max(until.Sub(from), 0), longest) + min(margin, longest)
 	return max(life.Milliseconds()+1, 1)

@@ -22,92 +22,92 @@
 //	usher:consents-of:<subject>    the consents of a user, by client
 //
 // Subjects and client ids stand in names as their SHA-256, and so does every key that is
-// not 43 characters of base64url: nobody can choose a slot, or another name, by what they
-// send. Records are what MarshalBinary writes, which is JSON: see
+// not 43 characters of base64url. So nobody can choose a slot or the name of another key by
+// the text they send. Records are what MarshalBinary writes, which is JSON: see
 // [authorize.Code.MarshalBinary], which also says how replicas of two releases share them.
-// The fields used, seen and expires count in the place of what the record says. Neither a
-// code nor the value of a cookie is among them.
+// The fields used, seen and expires replace the values in the record. The server has neither
+// the codes themselves nor the values of cookies.
 //
-// Which code or session is still good is decided by the endpoint's clock alone. Times to
-// live are lengths, taken from the times in the record, with some to spare; the clock of
-// the server only reclaims space. Clocks of the processes that use the store may differ by
-// some minutes. Those of the servers of a cluster may differ by a minute: with more no
-// session may be saved, which is an error.
+// Only the endpoint's clock decides whether a code or a session is valid. Times to live are
+// durations, computed from the times in the record, with a margin; the server's clock only
+// reclaims space. Clocks of the processes that use the store may differ by some minutes.
+// Those of the servers of a cluster may differ by a minute: if they differ by more, saving a
+// session can fail with an error.
 //
 // A user has 1,000 finished sessions at most, and 1,000 whose second factor is missing. If
-// there are more of a kind, those of that kind that end first give way. Somebody who signs
-// in and breaks off, again and again, can leave entries on a list that have no session. They
-// go after five minutes; while there are 10,000 of them saving one more of that kind is an
-// error.
+// there are more of a kind, those of that kind that end first are deleted. A user who starts
+// a sign-in and stops, again and again, can leave entries on a list that have no session.
+// They are deleted after five minutes. While a list has 10,000 entries, saving one more
+// session of its kind is an error.
 //
 // # Each step is one script
 //
-// Everything is done by Lua scripts that touch one key: all of it happens or nothing. They
-// are called by their hash, and sent anew where the server does not know them, as after a
-// restart or a failover.
+// Everything is done by Lua scripts. A script uses one key, and is atomic. Scripts are called
+// by their hash, and sent again in full if the server does not know them, as after a restart
+// or a failover.
 //
-// The client repeats a command whose answer was lost. A call therefore leaves a random
-// mark with what it changes: the repetition of a take finds its own mark and is the winner
-// that it was before, and does not report a replay that never was. If there is no answer
-// at all the call is an error: the code may be used then, but nobody gets it twice.
+// The client repeats a command if its reply was lost. So each call stores a random mark with
+// its change. When a TakeCode that won is repeated, it finds its own mark and wins again,
+// instead of reporting a replay. If there is no reply at all, the call is an error: the code
+// may be used, but it is never returned as taken twice.
 //
-// Reads are scripts too. They come from the primary, never from a replica that lags or
-// from the cache of a client, and contain a write that changes nothing, so that a primary
-// that was demoted refuses them instead of showing a session that has ended. A server that
-// refuses writes, for want of replicas or of disk space, refuses reads as well.
+// Reads are scripts too. They are sent to the primary, never to a replica that lags or to the
+// cache of a client. They contain a write that changes nothing, so that a demoted primary
+// refuses them instead of returning a session that has ended. A server that refuses writes,
+// for lack of replicas or of disk space, refuses reads as well.
 //
 // # What can be lost
 //
-// An acknowledged write is in the memory of one server. What a crash, a failover or an
-// eviction takes away and what it brings back are different things:
+// An acknowledged write is in the memory of one server. A crash, a failover or an eviction
+// can lose records, and it can also bring back old ones:
 //
 //   - Lost codes, sessions and new consents mean that users sign in or agree once more.
-//   - A lost take brings a used code back: whoever has it, and the verifier that belongs to
-//     it, can redeem it a second time until it expires, after a minute by default.
-//   - A lost deletion brings a session or a consent back that the user has ended. A session
-//     that was added to the list of its user in the lost moment is missed when all of them
-//     are deleted, and so is, in a cluster, one that came back.
+//   - A lost TakeCode brings a used code back. Anybody who has the code and its verifier can
+//     redeem it a second time until it expires, after a minute by default.
+//   - A lost deletion brings a session or a consent back that the user has ended. If the
+//     entry on a user's list is lost, DeleteSessionsOf misses that session. In a cluster it
+//     can also miss a session that came back.
 //
-// A failover loses what the promoted replica had not received: replication does not wait,
-// and a primary that is cut off from the others goes on for a while. A restart loses what
-// was not on disk, unless the server has appendonly yes and appendfsync always; without any
-// persistence everything is gone, which brings nothing back. Snapshots alone are the worst:
-// they bring back what was used, deleted or revoked since the last one.
+// A failover loses writes that the promoted replica had not received. Replication is
+// asynchronous, and a primary that is cut off from the others goes on for a while. A restart
+// loses writes that were not on disk, unless the server has appendonly yes and appendfsync
+// always. Without any persistence everything is lost, so nothing comes back. Snapshots alone
+// are the worst: they bring back what was used, deleted or revoked since the last one.
 //
-// Config.Replicas makes the calls whose loss brings something back wait until so many
-// replicas have received them: TakeCode, the deletions, SaveConsent, and the list of a
-// user's sessions in SaveSession. If fewer confirm in Config.WaitTimeout, the call is an
-// error and nothing is approved. The cost is the way to the replicas and back on those
-// calls, on a cluster two more ways to the server, and that they fail while replicas are
-// away. It makes the loss unlikely and not impossible: Redis may still promote a replica
-// that is not among those that confirmed. The server settings min-replicas-to-write and
-// min-replicas-max-lag go well with it, as they stop a primary that is cut off. Where a
-// code must not be redeemed twice under any circumstances, keep codes in package sqlstore.
+// With Config.Replicas a call waits for so many replicas if its loss would bring something
+// back: TakeCode, the deletions, SaveConsent, and the list of a user's sessions in
+// SaveSession. If fewer confirm in Config.WaitTimeout, the call is an error and nothing is
+// approved. These calls take longer, by a round trip to the replicas, and on a cluster by two
+// more to the server; and they fail while replicas are away. Such a loss becomes unlikely,
+// but stays possible: Redis may still promote a replica that is not among those that
+// confirmed. Set also min-replicas-to-write and min-replicas-max-lag on the server: they stop
+// a primary that is cut off. If a code must never be redeemed twice, whatever happens, keep
+// codes in package sqlstore.
 //
 // # When memory is full
 //
-// Nothing new is saved then, which is an error; what is there can be found, redeemed,
-// touched and deleted. Every key here has a time to live, so with any eviction policy but
-// noeviction the server would drop live ones instead, and New refuses such a server. It
-// asks once: with a policy that is changed later, or a server that does not say what it is
-// and evicts, DeleteSessionsOf can miss sessions that live. With Config.AllowEviction the
-// store takes such a server, and keeps no sessions.
+// Then saving is an error, but existing records can be found, redeemed, touched and deleted.
+// Every key here has a time to live, so with any eviction policy but noeviction the server
+// would drop live ones, and New refuses such a server. New checks this only once. If the
+// policy is changed later, or if the server does not show it and evicts, DeleteSessionsOf can
+// miss live sessions. With Config.AllowEviction the store accepts such a server, and keeps no
+// sessions.
 //
 // # The client
 //
-// The client may have any timeouts: calls end when their context does, or after
-// Config.Timeout, with or without ContextTimeoutEnabled. What the client is still doing
-// then goes on in the background until its own timeouts end it. Settings that send reads to
-// replicas, and client-side caching, have no effect on the store.
+// The client may have any timeouts: calls end with their context or after Config.Timeout,
+// with or without ContextTimeoutEnabled. The client may then go on in the background until
+// its own timeouts end its work. Settings that send reads to replicas, and client-side
+// caching, have no effect on the store.
 //
-// With access control the user needs the keys and these commands:
+// With ACLs the Redis user needs these keys and commands:
 //
 //	~usher:* +eval +evalsha +exists +del +set +pexpire +pttl +hset +hget +hmget +hdel +hvals
 //	+zadd +zrem +zcard +zrange +zremrangebyscore +time +info
 //
-// and those of the client: hello, client, ping, and in a cluster cluster and command. With
-// Config.Replicas it needs wait, and in a cluster watch and unwatch. With config|get the
-// store can also say which settings of the server's persistence bring back what is gone.
+// and those of the client: hello, client, ping, and in a cluster also cluster and command.
+// With Config.Replicas it needs wait, and in a cluster watch and unwatch. With config|get New
+// can also warn of persistence settings that bring back used codes and ended sessions.
 package redisstore
 
 import (
@@ -127,51 +127,50 @@ import (
 // Config configures [New]. Client is required.
 type Config struct {
 	// Client is a *redis.Client, which may be one of Sentinel's, or a
-	// *redis.ClusterClient. It stays the host's, which closes it. A *redis.Ring is
-	// refused: it looks for a key on another server when one is away, and finds sessions
-	// that have ended when that one comes back.
+	// *redis.ClusterClient. The host closes it. New refuses a *redis.Ring: when a server is
+	// away, a Ring uses another one for its keys, and when the server comes back, sessions
+	// that have ended are found there.
 	Client redis.UniversalClient
 
 	// Prefix begins the name of every key: up to 64 letters, digits and any of "_.:/-".
-	// Stores with different prefixes know nothing of each other, as the issuers of a
-	// host with tenants should. Empty: "usher:".
+	// Stores with different prefixes share nothing. Use one prefix for each issuer of a
+	// host with tenants. Empty: "usher:".
 	Prefix string
 
-	// KeepExpired is how long past its expiry a code is remembered, so that a replay
-	// can be told from an unknown code and a used one be looked up. It is also how far
-	// the server's clock may run ahead. A code takes a kilobyte or so of memory. Zero: an
-	// hour. It must not be less than a minute.
+	// KeepExpired is how long a code is kept after its expiry. Until then a replay can be
+	// told from an unknown code, and a used code can be found. It is also how far the
+	// server's clock may run ahead. A code takes about a kilobyte of memory. Zero: an hour.
+	// It must be at least a minute.
 	KeepExpired time.Duration
 
-	// ConsentLifetime is how long the consents of a user are remembered after the last
-	// of them was given. Zero: a year. It must not be less than a minute.
+	// ConsentLifetime is how long the consents of a user are kept after the last of them
+	// was given. Zero: a year. It must be at least a minute.
 	ConsentLifetime time.Duration
 
-	// Timeout bounds every call that comes without a nearer deadline. Zero: 5 s. It must
+	// Timeout limits every call whose context has no earlier deadline. Zero: 5 s. It must
 	// not be negative.
 	Timeout time.Duration
 
-	// Replicas is how many replicas must have received a write whose loss would bring
-	// back what was used, ended or revoked; see the package's comment for what that
-	// gives and costs. While fewer are reachable, redeeming a code and signing out fail.
-	// Zero: no call waits.
+	// Replicas is how many replicas must have received a write if its loss would bring
+	// back a used code, an ended session or a revoked consent. The package comment has the
+	// benefits and costs. While fewer replicas are reachable, redeeming a code and signing
+	// out fail. Zero: no call waits.
 	Replicas int
 
 	// WaitTimeout is how long a call waits for Replicas. Zero: 1 s. It must be less than
 	// Timeout and than the client's ReadTimeout.
 	WaitTimeout time.Duration
 
-	// AllowEviction starts with a server that may drop live codes and consents when its
-	// memory is full. It then drops them as if they had never been there, used codes and
-	// the marks of their use together: users have to start again, and replays are not
-	// noticed. With it the store keeps no sessions, whatever the server's policy is: every
-	// call about them is an error, because the list by which DeleteSessionsOf finds the
-	// sessions of a user could be dropped while they live. False: New refuses such a
-	// server.
+	// AllowEviction lets New accept a server that may drop live codes and consents when its
+	// memory is full. A code is dropped as a whole, together with the mark of its use: users
+	// have to start again, and replays are not noticed. With AllowEviction the store keeps no
+	// sessions, whatever the server's policy is: every call about them is an error. The server
+	// could drop the list by which DeleteSessionsOf finds the sessions of a user, but keep the
+	// sessions. False: New refuses such a server.
 	AllowEviction bool
 
-	// Logger is told by New of settings of the server that weaken what the store
-	// promises, and of those that it is not allowed to see. Nil: nobody.
+	// Logger gets warnings from New: of server settings that weaken the store's guarantees,
+	// and of an eviction policy that it is not allowed to see. Nil: no log.
 	Logger *slog.Logger
 }
 
@@ -197,11 +196,11 @@ var (
 
 var validPrefix = regexp.MustCompile(`^[A-Za-z0-9_.:/-]{1,64}$`)
 
-// New checks the configuration, asks every primary how it is set up and returns the
-// store. An error about the configuration names the field that is wrong. One about the
-// server says what to change there. A server that cannot be reached is an error too.
+// New checks the configuration and the settings of every primary, and returns the store. An
+// error about the configuration names the field that is wrong. An error about the server says
+// what to change there. A server that cannot be reached is an error too.
 //
-// Replicas are not asked: they need the same settings, as any of them may be promoted.
+// New does not check replicas. They need the same settings, because any may be promoted.
 func New(ctx context.Context, config Config) (*Store, error) {
 	s := &Store{
 		client:          config.Client,
@@ -220,7 +219,7 @@ func New(ctx context.Context, config Config) (*Store, error) {
 	if err := s.checkConfig(); err != nil {
 		return nil, err
 	}
-	_, err := within(ctx, s, "ask the server for its settings", func(ctx context.Context) (struct{}, error) {
+	_, err := within(ctx, s, "check the server's settings", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, s.eachPrimary(ctx, s.checkServer)
 	})
 	if err != nil {

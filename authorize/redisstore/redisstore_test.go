@@ -318,7 +318,7 @@ func TestWhatNewSaysOfTheServer(t *testing.T) {
 		{"a second can be lost", admin, []string{"appendonly yes", "appendfsync everysec"}, 0, "set appendfsync to always"},
 		{"snapshots bring things back", admin, []string{"appendonly no", "save 60"}, 0, "set appendonly to yes"},
 		{"no replicas", admin, []string{"appendonly no"}, 2, "wanted=2"},
-		{"asking is forbidden", blind, nil, 0, "does not say"},
+		{"asking is forbidden", blind, nil, 0, "does not show"},
 	} {
 		do(t, admin, `CONFIG SET appendonly no`)
 		if err := admin.ConfigSet(t.Context(), "save", "").Err(); err != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// within bounds a call and says what could not be done. The client does not look at its
-// context while it waits for an answer, so a call that is over is left behind, and what it
-// still finds is dropped.
+// within limits the time of a call and adds to its error what could not be done. The client
+// ignores its context while it waits for a reply. So a call that takes too long goes on in the
+// background, and its result is dropped.
 func within[T any](ctx context.Context, s *Store, what string, call func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -42,8 +42,8 @@ func within[T any](ctx context.Context, s *Store, what string, call func(context
 	}
 }
 
-// failed says what could not be done. The endpoint knows a lack of time by the context's
-// error; the client has words of its own for it.
+// failed adds to an error what could not be done. The client reports a timeout with errors of
+// its own. These are joined with the context's error, which the endpoint recognizes.
 func failed(ctx context.Context, what string, err error) error {
 	var network net.Error
 	switch {
@@ -64,20 +64,20 @@ func newScript(text string) script {
 	return script{text, hex.EncodeToString(sum[:])}
 }
 
-// primary begins scripts that read. It is a write that changes nothing, which a server
-// refuses that is not a primary any more. Its key is a hash.
+// primary is the first line of scripts that read a hash. It is a write that changes nothing. A
+// server that is no longer a primary refuses it.
 const primary = "redis.call('HDEL', KEYS[1], '')\n"
 
-// now begins scripts that look at the server's clock, in milliseconds.
+// now is the beginning of scripts that use the server's clock, in milliseconds.
 const now = "local now = redis.call('TIME')\nnow = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)\n"
 
 // How a script is sent.
 type sending int
 
 const (
-	repeatedly sending = iota // again by the client if the answer is lost
-	durably                   // and the replicas must have it, if that is configured
-	onceOnly                  // never again by the client
+	repeatedly sending = iota // the client repeats it if the reply is lost
+	durably                   // the same, and with Config.Replicas it waits for replicas
+	onceOnly                  // the client never repeats it
 )
 
 // run sends a script by its hash, and in full to a server that does not know it.
@@ -106,8 +106,8 @@ func (s *Store) send(ctx context.Context, how sending, key string, command []any
 	return cmd.Result()
 }
 
-// sendAndWait sends a command that writes, and a WAIT for replicas behind it on the same
-// connection: on another one it would not wait for this write.
+// sendAndWait sends a command that writes and then a WAIT for replicas on the same connection.
+// On another connection, WAIT would not wait for this write.
 func (s *Store) sendAndWait(ctx context.Context, key string, cmd *redis.Cmd) (err error) {
 	confirmed := redis.NewIntCmd(ctx, "wait", s.replicas, s.waitTimeout.Milliseconds())
 	both := func(p redis.Pipeliner) error {
@@ -117,8 +117,8 @@ func (s *Store) sendAndWait(ctx context.Context, key string, cmd *redis.Cmd) (er
 	case *redis.Client:
 		_, err = client.Pipelined(ctx, both)
 	case *redis.ClusterClient:
-		// WAIT has no key that would lead it to the right server. Watch keeps to one
-		// connection to the server of the key.
+		// WAIT has no key, so the client cannot find the right server for it. Watch uses
+		// one connection to the server of the key.
 		err = client.Watch(ctx, func(tx *redis.Tx) error {
 			_, err := tx.Pipelined(ctx, both)
 			return err
@@ -138,8 +138,8 @@ type step struct {
 	err    error
 }
 
-// runAll runs a script on many keys, durably and in one way to each server and back. The
-// answers are put into the steps. It does not stop at one that fails.
+// runAll runs a script on many keys, durably and in one round trip to each server. It puts
+// the replies into the steps. It goes on after a step that fails.
 func (s *Store) runAll(ctx context.Context, x script, steps []step) {
 	byServer := map[*redis.Client][]*step{}
 	for i := range steps {
@@ -165,8 +165,8 @@ func (s *Store) runAll(ctx context.Context, x script, steps []step) {
 	if _, ok := s.client.(*redis.ClusterClient); !ok {
 		return
 	}
-	// Slots move and servers change places. The client knows how to follow if it is given
-	// one command at a time. Where it cannot there is no use in trying all the others.
+	// Slots move, and replicas are promoted. The client follows such changes only for single
+	// commands, so run the failed steps again one by one. Stop at the first that still fails.
 	for i := range steps {
 		if step := &steps[i]; step.err != nil {
 			if step.answer, step.err = s.run(ctx, durably, x, step.key, step.args...); step.err != nil {
@@ -184,8 +184,7 @@ func (s *Store) serverOf(ctx context.Context, key string) (*redis.Client, error)
 	return s.client.(*redis.Client), nil
 }
 
-// sendAll sends a script for all steps, which are on one server, and with Replicas a WAIT
-// behind them.
+// sendAll sends a script for all steps to their server, and with Replicas a WAIT after them.
 func (s *Store) sendAll(ctx context.Context, server *redis.Client, steps []*step, command, text string) {
 	if len(steps) == 0 {
 		return
@@ -198,7 +197,7 @@ func (s *Store) sendAll(ctx context.Context, server *redis.Client, steps []*step
 	var confirmed *redis.IntCmd
 	if s.replicas > 0 {
 		confirmed = redis.NewIntCmd(ctx, "wait", s.replicas, s.waitTimeout.Milliseconds())
-		_ = pipe.Process(ctx, confirmed) // it is put into the pipe
+		_ = pipe.Process(ctx, confirmed) // only adds it to the pipeline
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	var unconfirmed error
@@ -213,7 +212,7 @@ func (s *Store) sendAll(ctx context.Context, server *redis.Client, steps []*step
 	}
 }
 
-// enough returns an error unless so many replicas have confirmed as there have to.
+// enough returns an error unless enough replicas have confirmed the write.
 func (s *Store) enough(confirmed *redis.IntCmd) error {
 	n, err := confirmed.Result()
 	if err == nil && n < int64(s.replicas) {

@@ -18,7 +18,7 @@ func (s *Store) eachPrimary(ctx context.Context, check func(context.Context, *re
 	return check(ctx, s.client.(*redis.Client))
 }
 
-// checkServer refuses a server that the store cannot keep its promises on.
+// checkServer refuses a server on which the store cannot keep its guarantees.
 func (s *Store) checkServer(ctx context.Context, server *redis.Client) error {
 	address := server.Options().Addr
 	replication, err := s.info(ctx, server, "replication")
@@ -29,7 +29,7 @@ func (s *Store) checkServer(ctx context.Context, server *redis.Client) error {
 		return fmt.Errorf("%s is a replica: the store reads and writes on a primary only", address)
 	}
 	if n, err := strconv.Atoi(replication["connected_slaves"]); err == nil && n < s.replicas {
-		s.log.Warn("redisstore: calls that wait for replicas will fail until there are more of them",
+		s.log.Warn("redisstore: calls that wait for replicas will fail until more replicas are connected",
 			"server", address, "replicas", n, "wanted", s.replicas)
 	}
 	memory, err := s.info(ctx, server, "memory")
@@ -42,33 +42,32 @@ func (s *Store) checkServer(ctx context.Context, server *redis.Client) error {
 	return s.checkPersistence(ctx, server)
 }
 
-// checkEviction allows no policy but noeviction, unless there is no limit at which the
-// others would begin to drop keys: each of them may choose among keys that expire, as all
-// of ours do.
+// checkEviction allows only the policy noeviction, unless the server has no memory limit. Any
+// other policy may drop keys that have a time to live, as all of ours have.
 func (s *Store) checkEviction(address string, memory map[string]string) error {
 	policy, limit := memory["maxmemory_policy"], memory["maxmemory"]
 	switch {
 	case policy == "" && s.allowEviction, policy == "noeviction", limit == "0":
 		return nil
 	case policy == "":
-		s.log.Warn("redisstore: the server does not say what it drops when its memory is full: "+
-			"see that maxmemory-policy is noeviction, or live codes and sessions can be lost, "+
+		s.log.Warn("redisstore: the server does not show its maxmemory-policy: set it to noeviction. "+
+			"Otherwise live codes and sessions can be lost when its memory is full, "+
 			"and deleting all sessions of a user can miss some",
 			"server", address)
 		return nil
 	case s.allowEviction:
-		s.log.Warn("redisstore: when the server's memory is full it drops live codes and consents; "+
+		s.log.Warn("redisstore: the server drops live codes and consents when its memory is full; "+
 			"the store keeps no sessions",
 			"server", address, "maxmemory-policy", policy)
 		return nil
 	}
 	return fmt.Errorf("%s has the maxmemory-policy %s and drops live codes and sessions when its memory is full: "+
-		"set maxmemory-policy to noeviction on every server, keep the store on servers that are no cache, "+
+		"set maxmemory-policy to noeviction on every server, use servers that are not a cache, "+
 		"or set Config.AllowEviction and keep sessions elsewhere", address, policy)
 }
 
-// checkPersistence warns of settings with which a restart brings back what is gone. They
-// are the host's to choose, and most managed servers do not show them.
+// checkPersistence warns of settings with which a restart brings back used codes and ended
+// sessions. The host may choose them, and most managed servers do not show them.
 func (s *Store) checkPersistence(ctx context.Context, server *redis.Client) error {
 	setting := func(name string) (string, error) {
 		values, err := server.ConfigGet(ctx, name).Result()
@@ -100,8 +99,7 @@ func (s *Store) checkPersistence(ctx context.Context, server *redis.Client) erro
 	return nil
 }
 
-// info returns a section of what the server says of itself. It is empty where asking is
-// not allowed.
+// info returns a section of the server's INFO. It is empty if the command is not allowed.
 func (s *Store) info(ctx context.Context, server *redis.Client, section string) (map[string]string, error) {
 	text, err := server.Info(ctx, section).Result()
 	if err != nil {
@@ -116,7 +114,7 @@ func (s *Store) info(ctx context.Context, server *redis.Client, section string) 
 	return fields, nil
 }
 
-// unlessRefused drops the answers of a server that does not let everybody ask.
+// unlessRefused returns nil for the error of a server that does not allow the command.
 func unlessRefused(err error) error {
 	refused := redis.Error(nil)
 	if errors.As(err, &refused) &&

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// sessionMargin is how long the record of a session outlives it, for processes
+	// sessionMargin is how long a record stays after the end of its session, for processes
 	// whose clocks are behind.
 	sessionMargin = 10 * time.Minute
 
@@ -20,9 +20,9 @@ const (
 )
 
 var (
-	// saveSession: record, mark of the call, share, times, time to live, until
-	// when it may be written, longest time to live. What the last one gives is kept as
-	// "gone": the record never outlives its entry, whatever clocks it is touched by.
+	// saveSession takes the record, the mark of the call, the share, three times, the time to
+	// live, the latest time to write the record, and the longest time to live. "gone" is when
+	// the last one ends: no touch, by any clock, lets the record stay longer than its entry.
 	saveSession = newScript(now + `
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 if now > tonumber(ARGV[8]) then return -1 end
@@ -35,8 +35,8 @@ return 1`)
 	findSession = newScript(primary + `
 return redis.call('HMGET', KEYS[1], 'record', 'seen', 'expires')`)
 
-	// touchSession: times, margin. Times are texts of one length, because numbers in
-	// scripts have 53 bits. The key never goes earlier than it would have.
+	// touchSession takes two times and the margin. Times are texts of one length, because
+	// numbers in scripts have 53 bits. A touch never shortens the time to live.
 	touchSession = newScript(primary + now + `
 local is = redis.call('HMGET', KEYS[1], 'seen', 'expires', 'ends', 'gone')
 if not is[1] then return 0 end
@@ -50,9 +50,9 @@ life = math.min(life, tonumber(is[4]) - now)
 if life > redis.call('PTTL', KEYS[1]) then redis.call('PEXPIRE', KEYS[1], string.format('%d', life)) end
 return 1`)
 
-	// deleteSession: mark of the call that saved it, or nothing for any, "1" to write
-	// where there is nothing to delete. It returns the mark and the share of what it has
-	// deleted.
+	// deleteSession takes the mark of the call that saved the session, or "" for any, and "1"
+	// to write even if there is nothing to delete. It returns the mark and the share of the
+	// deleted session.
 	deleteSession = newScript(`
 local is = redis.call('HMGET', KEYS[1], 'saved', 'of')
 if ARGV[1] ~= '' and is[1] and is[1] ~= ARGV[1] then return {} end
@@ -66,18 +66,19 @@ return {}`)
 
 func (s *Store) sessionKey(key string) string { return s.prefix + "session:" + name(key) }
 
-// withSessions is within for the calls that are about sessions. A server that evicts drops
-// the list of a user's sessions apart from them, and DeleteSessionsOf would miss what lives.
+// withSessions is within for calls about sessions. A server that evicts keys could drop the
+// list of a user's sessions and keep the sessions, which DeleteSessionsOf would then miss.
 func withSessions[T any](ctx context.Context, s *Store, what string, call func(context.Context) (T, error)) (T, error) {
 	if s.allowEviction {
 		var none T
 		return none, failed(ctx, what,
-			errors.New("Config.AllowEviction is set, and with it the store keeps no sessions"))
+			errors.New("the store keeps no sessions, because Config.AllowEviction is set"))
 	}
 	return within(ctx, s, what, call)
 }
 
-// always tells a script to write even where there is nothing to delete, for WAIT.
+// always is the argument that tells a script to write even if there is nothing to delete. WAIT
+// needs a write.
 func (s *Store) always() string {
 	if s.replicas > 0 {
 		return "1"
@@ -86,7 +87,7 @@ func (s *Store) always() string {
 }
 
 // micros is a time in microseconds since 1970, in 19 digits so that scripts can compare
-// it as text. Times before are kept as 0, which is read as the zero time.
+// it as text. Earlier times are stored as 0, which is read as the zero time.
 func micros(t time.Time) string { return fmt.Sprintf("%019d", max(t.UnixMicro(), 0)) }
 
 func fromMicros(text string) (time.Time, error) {
@@ -105,7 +106,7 @@ func (s *Store) SaveSession(ctx context.Context, key string, rec *session.Record
 	if err != nil {
 		return failed(ctx, what, err)
 	}
-	// A session may be said to expire after its end. It then counts as ending there.
+	// If ExpiresAt is after EndsAt, it counts as the end.
 	ends := rec.EndsAt
 	if rec.ExpiresAt.After(ends) {
 		ends = rec.ExpiresAt
@@ -124,7 +125,7 @@ func (s *Store) SaveSession(ctx context.Context, key string, rec *session.Record
 		case err != nil:
 			return nil, err
 		case saved == int64(-1):
-			return nil, fmt.Errorf("it took longer than %v, or the clocks of two servers differ by so much", saveWithin)
+			return nil, fmt.Errorf("it took longer than %v, or the clocks of two servers differ by more", saveWithin)
 		case saved != int64(1):
 			return nil, errors.New("the key is in use")
 		}
@@ -148,7 +149,7 @@ func (s *Store) FindSession(ctx context.Context, key string) (*session.Record, e
 		if err := rec.UnmarshalBinary([]byte(fields[0])); err != nil {
 			return nil, err
 		}
-		// A touch changes these and not the record.
+		// TouchSession changes only these fields.
 		if rec.LastSeenAt, err = fromMicros(fields[1]); err != nil {
 			return nil, err
 		}
@@ -175,8 +176,8 @@ func (s *Store) DeleteSession(ctx context.Context, key string) error {
 		}
 		is, err := textsOf(answer)
 		if err == nil && len(is) == 2 {
-			// The session is gone, which is what was asked for. An entry without a
-			// record harms nobody, so that it is still there is no error.
+			// The session is deleted, so an error about its entry is ignored: an entry
+			// without a record is harmless.
 			_, _ = s.run(ctx, repeatedly, removeEntries, s.entriesOf(is[1]), is[0]+name(key))
 		}
 		return nil, err

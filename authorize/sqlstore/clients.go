@@ -30,8 +30,8 @@ func (s *Store) Client(ctx context.Context, id string) (*authorize.Client, error
 	return c, nil
 }
 
-// PutClient stores a client in place of the one with the same ID. What the endpoint would
-// refuse is an error here: see [authorize.CheckClient].
+// PutClient stores a client in place of the one with the same ID. A client that the
+// endpoint would refuse is an error: see [authorize.CheckClient].
 func (s *Store) PutClient(ctx context.Context, c authorize.Client) error {
 	if c.ID == "" || len(c.ID) > maxClientID || !utf8.ValidString(c.ID) {
 		return fmt.Errorf("sqlstore: store a client: the ID %.80q is not 1 to %d bytes of UTF-8", c.ID, maxClientID)
@@ -48,15 +48,15 @@ func (s *Store) PutClient(ctx context.Context, c authorize.Client) error {
 	return failed("store a client", err)
 }
 
-// DeleteClient removes a client. It is no error if there is none. Codes and consents of
-// the client stay, and mean nothing without it.
+// DeleteClient removes a client. An unknown ID is no error. Codes and consents of the
+// client stay, but cannot be used without it.
 func (s *Store) DeleteClient(ctx context.Context, id string) error {
 	_, err := s.exec(ctx, "DELETE FROM usher_clients WHERE id = ?", []byte(id))
 	return failed("delete a client", err)
 }
 
-// ListClients returns clients ordered by ID, byte for byte: the first of those that come
-// after the ID given, limit at most. Begin with an empty ID. limit must be positive.
+// ListClients returns clients whose IDs come after the given one, at most limit of them. They
+// are ordered by the bytes of their IDs. Begin with an empty ID. limit must be positive.
 func (s *Store) ListClients(ctx context.Context, after string, limit int) ([]*authorize.Client, error) {
 	if limit <= 0 {
 		return nil, errors.New("sqlstore: list clients: limit is not positive")

@@ -11,8 +11,8 @@ import (
 	"github.com/usher-auth/usher/authorize"
 )
 
-// maxKey is the longest hash or session key that is stored. Those of the endpoint have
-// 43 characters.
+// maxKey is the length of the longest hash or session key that is stored. The endpoint's
+// own have 43 characters.
 const maxKey = 255
 
 var errKey = fmt.Errorf("the key is empty or longer than %d bytes", maxKey)
@@ -30,7 +30,7 @@ func (s *Store) SaveCode(ctx context.Context, hash string, code *authorize.Code)
 	if err != nil {
 		return failed(what, err)
 	}
-	// One that comes from another store may have been used there.
+	// A code that was moved here from another store may have been used there.
 	used := sql.NullInt64{Int64: code.UsedAt.UnixMilli(), Valid: !code.UsedAt.IsZero()}
 	_, err = s.exec(ctx, "INSERT INTO usher_codes"+
 		" (hash, record, client_id, subject, issued_ms, expires_ms, used_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -46,8 +46,8 @@ func (s *Store) FindCode(ctx context.Context, hash string) (*authorize.Code, err
 	return code, failed("find a code", err)
 }
 
-// TakeCode implements [authorize.CodeStore]. Of concurrent calls the database lets one
-// change the row.
+// TakeCode implements [authorize.CodeStore]. The database lets only one of several
+// concurrent calls change the row.
 func (s *Store) TakeCode(ctx context.Context, hash string, at time.Time) (code *authorize.Code, taken bool, err error) {
 	const what = "take a code"
 	if len(hash) > maxKey {
@@ -64,20 +64,20 @@ func (s *Store) TakeCode(ctx context.Context, hash string, at time.Time) (code *
 		return nil, false, failed(what, err)
 	}
 	if code, err = s.findCode(ctx, hash); err != nil {
-		// If this call has used the code up, nobody will get it. That is the safe side.
+		// If this call has marked the code as used, no call will return it. That is safe.
 		return nil, false, failed(what, err)
 	}
 	if code == nil && changed == 1 {
 		return nil, false, failed(what,
-			errors.New("the code that was marked is not found: reads have to go where writes go"))
+			errors.New("the code was marked as used but cannot be found: read from the server that is written to"))
 	}
 	return code, changed == 1, nil
 }
 
-// maxYear is the last year that fits, with room to add to it.
+// maxYear is the last year that is stored. It leaves room to add to a time.
 const maxYear = 9999
 
-var errTime = fmt.Errorf("a time is zero or not of the years up to %d", maxYear)
+var errTime = fmt.Errorf("a time is zero or after the year %d", maxYear)
 
 // storable reports whether the times fit their columns.
 func storable(times ...time.Time) bool {

@@ -10,7 +10,7 @@ import (
 	"github.com/usher-auth/usher/authorize"
 )
 
-// hashed stands for a subject or an id of any length in a column of 32 bytes.
+// hashed returns the SHA-256 of a subject or an id, which fits a column of 32 bytes.
 func hashed(text string) []byte {
 	sum := sha256.Sum256([]byte(text))
 	return sum[:]

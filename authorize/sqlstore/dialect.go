@@ -2,13 +2,13 @@ package sqlstore
 
 import "strings"
 
-// Dialect is what a database speaks.
+// Dialect is the SQL dialect of a database.
 type Dialect string
 
 const (
 	// SQLite 3.24 or later.
 	SQLite Dialect = "sqlite"
-	// PostgreSQL 10 or later, and what speaks its language.
+	// PostgreSQL 10 or later, and databases that are compatible with it.
 	PostgreSQL Dialect = "postgresql"
 	// MySQL is MySQL 5.7 or later and MariaDB 10.3 or later, with InnoDB.
 	MySQL Dialect = "mysql"
@@ -16,7 +16,7 @@ const (
 
 func (d Dialect) known() bool { return d == SQLite || d == PostgreSQL || d == MySQL }
 
-// orReplace ends an INSERT: where the key is taken, these columns get the new values.
+// orReplace returns the end of an INSERT: if the key exists, these columns get the new values.
 func (d Dialect) orReplace(key string, columns ...string) string {
 	var sets []string
 	for _, column := range columns {

@@ -13,7 +13,7 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// Clients, codes, consents and sessions in an SQLite file, and the key that outlives the process.
+// Clients, codes, consents and sessions in an SQLite file, and a key from the environment.
 // The program imports the driver too: _ "modernc.org/sqlite".
 func Example() {
 	ctx := context.Background()
@@ -29,7 +29,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := store.Migrate(ctx); err != nil { // makes what is missing, at every start and of any replica
+	if err := store.Migrate(ctx); err != nil { // creates missing tables; every replica may call it
 		log.Fatal(err)
 	}
 	// endregion

@@ -16,26 +16,26 @@ import (
 //go:embed schema
 var schemas embed.FS
 
-// Migrate makes the tables that are missing. It is safe to call at every start and from
-// any number of replicas at once: one does the work, the others wait as long as ctx
-// allows; [Config].Timeout does not count here. It never drops or empties anything, and
-// leaves a schema alone that is newer than this package. The files are in the schema
-// folder, for those who migrate with a tool of their own: they say themselves that they
-// were run. With another prefix than "usher_", put it in.
+// Migrate creates the tables that are missing. It is safe to call at every start and from
+// any number of replicas at once. One of them does the work, and the others wait as long as
+// ctx allows; [Config].Timeout does not apply. It never drops or empties anything, and it
+// leaves a schema alone that is newer than this package. You may run the files of the schema
+// folder with another tool: each of them records its own version. Replace "usher_" in them if
+// your prefix is another one.
 //
-// It also looks at the settings of the connection, and tells the Logger of those that
-// could bring a used code back after a crash or make calls fail. An SQLite database in
-// memory is an error unless the pool has one connection at most.
+// Migrate also checks the settings of the connection. It logs those that could bring a used
+// code back after a crash or make calls fail. An SQLite database in memory is an error unless
+// the pool has one connection at most.
 //
-// Where nothing is missing, it only reads. Otherwise the database user needs the right to
-// create tables, which PostgreSQL from 15 on gives only to the owner of the schema.
+// If no table is missing, Migrate only reads. Otherwise the database user needs the right to
+// create tables. Since PostgreSQL 15 only the owner of the schema has it by default.
 func (s *Store) Migrate(ctx context.Context) error {
 	for {
 		err := s.migrateOnce(ctx)
 		if err == nil || s.dialect != SQLite || !strings.Contains(err.Error(), "database is locked") {
 			return failed("migrate as "+string(s.dialect), withCause(ctx, err))
 		}
-		// To make a new file a WAL, SQLite needs it alone and does not wait for that.
+		// SQLite needs exclusive access to switch a new file to WAL, and does not wait for it.
 		select {
 		case <-ctx.Done():
 			return failed("migrate as "+string(s.dialect), withCause(ctx, err))
@@ -44,7 +44,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 	}
 }
 
-// lockedPause is how long Migrate waits until it tries again to get at an SQLite file.
+// lockedPause is how long Migrate waits before it tries a locked SQLite file again.
 const lockedPause = 10 * time.Millisecond
 
 func (s *Store) migrateOnce(ctx context.Context) error {
@@ -68,15 +68,14 @@ func (s *Store) migrateOnce(ctx context.Context) error {
 func (s *Store) makeTables(ctx context.Context, conn *sql.Conn) error {
 	err := s.locked(ctx, conn, func(run execer) error { return s.migrate(ctx, run) })
 	if err != nil {
-		// With the connection go its lock and its transaction. Back in the pool with one
-		// of them it would keep others out.
+		// Close the connection, to end its lock and its transaction. With these, it would
+		// block others from the pool.
 		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 	}
 	return err
 }
 
-// current reports whether nothing is missing. That can be seen without the right to
-// change anything.
+// current reports whether the schema is up to date. It needs only the right to read.
 func (s *Store) current(ctx context.Context, conn *sql.Conn) bool {
 	version, err := s.version(ctx, conn)
 	_, missing := schemas.ReadFile(fmt.Sprintf("schema/%s/%d.sql", s.dialect, version+1))
@@ -94,13 +93,13 @@ type execer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// locked calls work while no other process does the same. Where the database can take
-// back changes of its schema, all of it happens or nothing. After an error the connection
-// must be closed.
+// locked calls work while it holds a lock against other processes. All of the work happens or
+// none, if the database can roll back changes of its schema. After an error the connection must
+// be closed.
 func (s *Store) locked(ctx context.Context, conn *sql.Conn, work func(execer) error) error {
 	switch s.dialect {
 	case PostgreSQL:
-		// In a stricter isolation it would not see what was done while it waited.
+		// In a stricter isolation level it would not see what another process did meanwhile.
 		tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 		if err != nil {
 			return err
@@ -124,7 +123,7 @@ func (s *Store) locked(ctx context.Context, conn *sql.Conn, work func(execer) er
 		return err
 	default:
 		var got sql.NullInt64
-		const anHour = 3600 // unless ctx ends before
+		const anHour = 3600 // ctx may end earlier
 		locked := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, ?)", s.prefix+"migrate", anHour)
 		if err := locked.Scan(&got); err != nil {
 			return err
@@ -140,14 +139,14 @@ func (s *Store) locked(ctx context.Context, conn *sql.Conn, work func(execer) er
 	}
 }
 
-// lockNumber stands for the prefix among the advisory locks of the database.
+// lockNumber returns the number of the advisory lock for this prefix.
 func (s *Store) lockNumber() int64 {
 	sum := fnv.New64a()
 	sum.Write([]byte("usher sqlstore " + s.prefix))
 	return int64(sum.Sum64())
 }
 
-// migrate runs the files that have not been run. Each ends with its own version.
+// migrate runs the files that have not been run. Each file ends by storing its version.
 func (s *Store) migrate(ctx context.Context, run execer) error {
 	create := s.text("CREATE TABLE IF NOT EXISTS usher_schema (version INTEGER NOT NULL PRIMARY KEY)")
 	if _, err := run.ExecContext(ctx, create); err != nil {

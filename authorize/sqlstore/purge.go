@@ -9,27 +9,26 @@ import (
 )
 
 const (
-	// purgeBatch is how many rows one statement deletes, so that none holds its locks
-	// for long.
+	// purgeBatch is how many rows one statement deletes. It is small, so that no statement
+	// holds its locks for long.
 	purgeBatch = 500
 
-	// purgeInterval is how often a store purges on its own, at most.
+	// purgeInterval is the shortest time between two purges that a store starts on its own.
 	purgeInterval = time.Minute
 
-	// purgeMargin is how long at least what has expired stays, for the clocks of replicas
-	// that are behind this one.
+	// purgeMargin is how long every row stays after its expiry, at least. Replicas may have
+	// clocks that are behind this one.
 	purgeMargin = 5 * time.Minute
 )
 
-// Purge deletes codes that expired longer than [Config].KeepExpired ago and sessions that
-// have expired, and returns how many rows that were, or at least that many after an error.
-// It works in batches of 500 rows, each of them a statement of its own, until nothing is
-// left or ctx is done; what it has deleted by then stays deleted. Several processes may
-// purge at once.
+// Purge deletes codes that expired longer than [Config].KeepExpired ago, and sessions that
+// have expired. It returns the number of deleted rows; after an error it may be too low. It
+// works in batches of 500 rows, each in a statement of its own, until nothing is left or ctx
+// is done. Finished batches stay deleted. Several processes may purge at once.
 //
-// The store also deletes a batch of each about once a minute by itself, beside the calls
-// that save something. A host that issues more than 500 codes a minute calls Purge now and
-// then. Consents and clients are never purged.
+// The store also deletes a batch of codes and one of sessions by itself, about once a minute,
+// in the background of calls that save something. A host that issues more than 500 codes a
+// minute should call Purge regularly. Consents and clients are never purged.
 func (s *Store) Purge(ctx context.Context) (rows int64, err error) {
 	for {
 		n, more, err := s.purgeBatches(ctx)
@@ -50,8 +49,8 @@ func (s *Store) purgeBatches(ctx context.Context) (rows int64, more bool, err er
 		{"usher_codes", "hash", "expires_ms", now.Add(-max(s.keepExpired, purgeMargin)).UnixMilli()},
 		{"usher_sessions", "id", "expires_us", now.Add(-purgeMargin).UnixMicro()},
 	} {
-		// The keys are read first: deleting by a range of times would lock what other
-		// calls are about to insert there.
+		// The keys are read first. A DELETE by a range of times would lock that range
+		// against the INSERTs of other calls.
 		var values []any
 		expiredKeys := "SELECT " + expired.key + " FROM " + expired.table +
 			" WHERE " + expired.column + " < ? ORDER BY " + expired.column + " LIMIT ?"
@@ -68,14 +67,14 @@ func (s *Store) purgeBatches(ctx context.Context) (rows int64, more bool, err er
 			continue
 		}
 		more = more || len(values) == purgeBatch
-		// A session may have been touched since, so the time is looked at again. A
-		// shorter batch repeats its last key, so that there is one statement to prepare.
+		// A session may have been touched since, so the DELETE checks the time again. A
+		// shorter batch repeats its last key, so that one prepared statement is enough.
 		for len(values) < purgeBatch {
 			values = append(values, values[len(values)-1])
 		}
 		from := "DELETE FROM " + expired.table
 		if s.dialect == MySQL {
-			// By another index it would lock what is alive.
+			// With another index it would lock rows that have not expired.
 			from = "DELETE x FROM " + expired.table + " AS x FORCE INDEX (PRIMARY)"
 		}
 		n, err := s.exec(ctx, from+" WHERE "+expired.column+" < ? AND "+expired.key+
@@ -88,7 +87,7 @@ func (s *Store) purgeBatches(ctx context.Context) (rows int64, more bool, err er
 	return rows, more, nil
 }
 
-// background is the one purge at a time that the store runs by itself.
+// background is the purge that the store runs by itself, one at a time.
 type background struct {
 	mu     sync.Mutex
 	last   time.Time
@@ -97,8 +96,8 @@ type background struct {
 	done   sync.WaitGroup
 }
 
-// purgeSoon begins to purge a batch of each kind if that was not done for a while. The
-// caller does not wait.
+// purgeSoon starts to purge a batch of each kind if the last purge was long enough ago. The
+// caller does not wait for it.
 func (s *Store) purgeSoon() {
 	p := &s.purge
 	p.mu.Lock()
@@ -112,7 +111,7 @@ func (s *Store) purgeSoon() {
 	ctx, p.cancel = context.WithCancel(context.Background())
 	p.done.Go(func() {
 		if _, _, err := s.purgeBatches(ctx); err != nil && ctx.Err() == nil {
-			s.log.Warn("sqlstore: what has expired was not purged", "error", err)
+			s.log.Warn("sqlstore: expired rows could not be purged", "error", err)
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -121,7 +120,7 @@ func (s *Store) purgeSoon() {
 	})
 }
 
-// end stops a purge that is running and allows no other.
+// end stops a running purge and prevents further ones.
 func (p *background) end() {
 	p.mu.Lock()
 	p.closed = true

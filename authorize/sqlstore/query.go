@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Statements are written with "?" for a value and with tables named "usher_…". What the
-// database gets has the host's prefix and its own way to write values.
+// Statements in this package have "?" for a value and tables named "usher_…". [Store.text]
+// puts in the host's prefix and the placeholders of the database.
 
 // exec runs a statement and returns how many rows it changed.
 func (s *Store) exec(ctx context.Context, query string, values ...any) (changed int64, err error) {
@@ -38,7 +38,7 @@ func (s *Store) each(ctx context.Context, scan func(*sql.Rows) error, query stri
 	})
 }
 
-// one reads the columns of the only row there can be. found is false if there is none.
+// one reads the columns of a query that returns at most one row. found is false if there is none.
 func (s *Store) one(ctx context.Context, columns []any, query string, values ...any) (found bool, err error) {
 	err = s.each(ctx, func(rows *sql.Rows) error {
 		found = true
@@ -47,8 +47,8 @@ func (s *Store) one(ctx context.Context, columns []any, query string, values ...
 	return found && err == nil, err
 }
 
-// run bounds a call. Drivers report a deadline in words of their own: what they say is
-// joined with the context's error, by which the endpoint knows it.
+// run limits the time of a call. Drivers report a deadline with errors of their own. These are
+// joined with the context's error, which the endpoint recognizes.
 func (s *Store) run(ctx context.Context, query string, call func(context.Context, statement) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -64,8 +64,7 @@ func (s *Store) run(ctx context.Context, query string, call func(context.Context
 	return withCause(ctx, err)
 }
 
-// withCause adds the context's error to that of a call which it has ended, unless it is in
-// there.
+// withCause adds the context's error to the error of the call, unless that contains it.
 func withCause(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 		return errors.Join(ctx.Err(), err)
@@ -73,9 +72,9 @@ func withCause(ctx context.Context, err error) error {
 	return err
 }
 
-// outdated reports whether a statement failed because the server does not know it any more
-// (SQLSTATE 26000) or has other columns by now (0A000), or because another call has found
-// that and closed it; and forgets it. It was not carried out then.
+// outdated reports whether a prepared statement failed before it was executed, and forgets
+// such a statement. The server no longer knows it (SQLSTATE 26000), or its columns have
+// changed (0A000), or another call has noticed this and closed it.
 func (s *Store) outdated(query string, failed statement, err error) bool {
 	prepared, ok := failed.(*sql.Stmt)
 	if !ok {
@@ -95,7 +94,7 @@ func (s *Store) outdated(query string, failed statement, err error) bool {
 	return prepared.Close() == nil
 }
 
-// statement is one that was prepared or that is sent as it is.
+// statement is a prepared statement or a [plain] one.
 type statement interface {
 	ExecContext(ctx context.Context, values ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, values ...any) (*sql.Rows, error)
@@ -117,7 +116,7 @@ func (p plain) QueryContext(ctx context.Context, values ...any) (*sql.Rows, erro
 
 var errClosed = errors.New("the store is closed")
 
-// statement returns a statement, which is made once for all connections.
+// statement returns a statement. It is prepared once for all connections.
 func (s *Store) statement(ctx context.Context, query string) (statement, error) {
 	s.mu.Lock()
 	made, open, outdates := s.statements[query], s.statements != nil, s.outdates
@@ -136,7 +135,7 @@ func (s *Store) statement(ctx context.Context, query string) (statement, error) 
 	}
 	text := s.text(query)
 	if outdates > 0 {
-		// Or a driver might take it for the one that is outdated.
+		// With the same text, a driver might reuse the outdated statement.
 		text += fmt.Sprintf(" -- %d", outdates)
 	}
 	prepared, err := s.db.PrepareContext(ctx, text)
@@ -155,7 +154,7 @@ func (s *Store) statement(ctx context.Context, query string) (statement, error) 
 	return prepared, nil
 }
 
-// text is what the database gets.
+// text returns the statement in the dialect of the database, with the host's prefix.
 func (s *Store) text(query string) string {
 	query = strings.ReplaceAll(query, "usher_", s.prefix)
 	if s.dialect != PostgreSQL {
@@ -170,7 +169,7 @@ func (s *Store) text(query string) string {
 	return numbered.String()
 }
 
-// failed says what could not be done.
+// failed adds to an error what could not be done.
 func failed(what string, err error) error {
 	if err == nil {
 		return nil
@@ -178,11 +177,11 @@ func failed(what string, err error) error {
 	return fmt.Errorf("sqlstore: %s: %w", what, err)
 }
 
-// maxRecord is the largest record that is stored: what a MEDIUMBLOB holds. MySQL without
-// a strict mode would cut off the rest and say nothing.
+// maxRecord is the size of the largest record that is stored, which is that of a MEDIUMBLOB.
+// Without a strict mode, MySQL would cut off the rest without an error.
 const maxRecord = 1<<24 - 1
 
-// sized passes on what an encoder has returned, unless it is too large.
+// sized returns the results of an encoder, or an error if the record is too large.
 func sized(record []byte, err error) ([]byte, error) {
 	if err == nil && len(record) > maxRecord {
 		return nil, fmt.Errorf("the record has %d bytes, which is more than %d", len(record), maxRecord)

@@ -8,9 +8,9 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// SaveSession implements [session.Store]. When the session is stored, those of the same
-// subject and kind that are too many are deleted, those that expire first. If that fails it
-// is left to the next sign-in, and the Logger is told: the session is stored all the same.
+// SaveSession implements [session.Store]. After it has stored the session, it deletes sessions
+// of the same subject and kind that are over the limit, beginning with those that expire first.
+// If that fails, it logs a warning and the next sign-in tries again; the session is stored.
 func (s *Store) SaveSession(ctx context.Context, key string, rec *session.Record) error {
 	const what = "save a session"
 	if key == "" || len(key) > maxKey {
@@ -42,12 +42,12 @@ func (s *Store) SaveSession(ctx context.Context, key string, rec *session.Record
 	return failed(what, err)
 }
 
-// roomStep is the most sessions that one call deletes to make room. Each call adds one, so
-// that this keeps up with calls at the same time and with a bound that was made lower.
+// roomStep is how many sessions one call deletes at most. Each call adds only one, so this is
+// enough for concurrent calls and for a limit that was lowered.
 const roomStep = 16
 
-// makeRoom deletes sessions of the subject and kind that are too many beside the one that
-// is new. One that was used since it was looked at stays.
+// makeRoom deletes sessions of the subject and kind that are over the limit, but not the new
+// one. A session that was used after makeRoom has read it stays.
 func (s *Store) makeRoom(ctx context.Context, key, subject string, pending int) error {
 	type over struct {
 		key     []byte
@@ -87,7 +87,7 @@ func (s *Store) FindSession(ctx context.Context, key string) (*session.Record, e
 	if err := rec.UnmarshalBinary(kept); err != nil {
 		return nil, failed(what, err)
 	}
-	// TouchSession changes the columns and not the record.
+	// TouchSession changes only these columns.
 	rec.LastSeenAt, rec.ExpiresAt = time.UnixMicro(seen).UTC(), time.UnixMicro(expires).UTC()
 	return rec, nil
 }
@@ -114,8 +114,8 @@ func (s *Store) DeleteSession(ctx context.Context, key string) error {
 	return failed("delete a session", err)
 }
 
-// DeleteSessionsOf implements [session.Store]. It deletes one session after the other:
-// a statement that locks many rows can end in a deadlock with those of other calls.
+// DeleteSessionsOf implements [session.Store]. It deletes one session at a time, because
+// statements that lock many rows can deadlock with those of other calls.
 func (s *Store) DeleteSessionsOf(ctx context.Context, subject string) error {
 	for {
 		var keys [][]byte
@@ -130,7 +130,7 @@ func (s *Store) DeleteSessionsOf(ctx context.Context, subject string) error {
 				_, err = s.exec(ctx, "DELETE FROM usher_sessions WHERE id = ?", key)
 			}
 		}
-		// Not before a look finds none: a setting of the connection may limit a look.
+		// Repeat until none is found: a setting of the connection may limit the rows of a SELECT.
 		if err != nil || len(keys) == 0 {
 			return failed("delete the sessions of a subject", err)
 		}

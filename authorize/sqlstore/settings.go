@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// setting is one that the store's promises rest on.
+// setting is a setting of the database that the store's guarantees depend on.
 type setting struct {
 	query string
 	good  []string
@@ -28,25 +28,25 @@ var settings = map[Dialect][]setting{
 		{"SHOW synchronous_commit", []string{"on", "remote_apply", "remote_write", "local"},
 			"without synchronous_commit a crash can bring a used code back: set it to on"},
 		{"SHOW transaction_read_only", []string{"off"},
-			"nothing can be saved on a connection that may only read: is this a standby?"},
+			"nothing can be saved: the connection is read-only. Is this a standby?"},
 		{"SHOW fsync", []string{"on"},
 			"without fsync a crash can bring a used code back: set it to on"},
 		{"SHOW default_transaction_isolation", []string{"read committed"},
-			"concurrent calls fail in this isolation: " +
+			"concurrent calls fail in this isolation level: " +
 				"set default_transaction_isolation to read committed for this user"},
 	},
 	MySQL: {
 		{"SELECT @@innodb_flush_log_at_trx_commit", []string{"1"},
-			"with another innodb_flush_log_at_trx_commit than 1 a crash can bring a used code back: set it to 1"},
+			"unless innodb_flush_log_at_trx_commit is 1, a crash can bring a used code back: set it to 1"},
 		{"SELECT @@read_only", []string{"0"},
-			"nothing can be saved on a server that may only be read: is this a replica?"},
+			"nothing can be saved: the server is read-only. Is this a replica?"},
 		{"SELECT IF(@@log_bin, @@sync_binlog, 1)", []string{"1"},
-			"with a binary log and another sync_binlog than 1 a power loss can bring a used code back: set it to 1"},
+			"with a binary log, unless sync_binlog is 1, a power loss can bring a used code back: set it to 1"},
 	},
 }
 
-// checkConnection refuses connections on which nothing that the store promises would hold.
-// Those of one pool are alike, so one is looked at, once.
+// checkConnection refuses connections on which the store cannot keep its guarantees. The
+// connections of a pool are alike, so it checks one of them, once.
 func (s *Store) checkConnection(ctx context.Context, conn querier) error {
 	if s.dialect != MySQL || s.checked.Load() {
 		return nil
@@ -61,8 +61,8 @@ func (s *Store) checkConnection(ctx context.Context, conn querier) error {
 		return errors.New("with autocommit off a used code comes back when the connection ends: " +
 			"remove it from the data source or the server")
 	case !slices.Contains(safeCharacters, characters):
-		// Drivers that put values into statements escape bytes, and in GBK and its like a
-		// part of a character can be a quote's.
+		// Drivers that put values into statements escape single bytes. In GBK and similar
+		// encodings such a byte can be a part of another character.
 		return fmt.Errorf("with character_set_client %q values cannot be quoted safely: "+
 			"set charset=utf8mb4 in the data source", characters)
 	}
@@ -70,8 +70,8 @@ func (s *Store) checkConnection(ctx context.Context, conn querier) error {
 	return nil
 }
 
-// checkFile refuses a database in memory for more than one connection: each would have one
-// of its own, or all would lock each other out of the one that they share.
+// checkFile refuses a database in memory for more than one connection. Each connection would
+// have its own database, or all would lock each other out of a shared one.
 func (s *Store) checkFile(ctx context.Context, conn querier) error {
 	if s.dialect != SQLite || s.db.Stats().MaxOpenConnections == 1 {
 		return nil
@@ -92,13 +92,13 @@ type querier interface {
 
 var safeCharacters = []string{"utf8mb4", "utf8mb3", "utf8", "latin1", "ascii", "binary"}
 
-// checkSettings warns of settings that weaken what the store promises. They are the
-// host's to choose, and not every database that speaks the dialect has them.
+// checkSettings warns of settings that weaken the store's guarantees. These are no errors: the
+// host may choose them, and not every database of the dialect has them.
 func (s *Store) checkSettings(ctx context.Context, conn *sql.Conn) {
 	read := func(query string) (value string, ok bool) {
 		err := conn.QueryRowContext(ctx, query).Scan(&value)
 		if err != nil {
-			s.log.Warn("sqlstore: a setting cannot be looked at", "setting", query, "error", err)
+			s.log.Warn("sqlstore: a setting cannot be read", "setting", query, "error", err)
 		}
 		return value, err == nil
 	}
@@ -110,10 +110,10 @@ func (s *Store) checkSettings(ctx context.Context, conn *sql.Conn) {
 	if s.dialect != SQLite {
 		return
 	}
-	// There is no setting to look at: a change that changes nothing is tried.
+	// No setting says whether the file is writable, so try an UPDATE that changes no row.
 	_, err := conn.ExecContext(ctx, s.text("UPDATE usher_schema SET version = version WHERE version < 0"))
 	if err != nil && strings.Contains(err.Error(), "readonly") {
-		s.log.Warn("sqlstore: nothing can be saved in a file that may only be read", "error", err)
+		s.log.Warn("sqlstore: nothing can be saved: the file is read-only", "error", err)
 	}
 	if wait, ok := read("PRAGMA busy_timeout"); ok && wait == "0" {
 		s.log.Warn("sqlstore: without a busy_timeout concurrent calls fail at once: " +

@@ -10,9 +10,9 @@
 //	err = store.Migrate(ctx)
 //
 // The [Store] goes where a Memory would: into Clients, Codes and Consent.Store of the
-// endpoint's configuration, and into Store of session.Config. [Store.Migrate] makes what is
-// missing at every start, from any number of replicas, and drops nothing; [Store.PutClient]
-// adds clients.
+// endpoint's configuration, and into Store of session.Config. Call [Store.Migrate] at every
+// start, from any number of replicas: it creates missing tables and drops nothing.
+// [Store.PutClient] adds clients.
 //
 // # Which database
 //
@@ -23,10 +23,10 @@
 //	MariaDB, MySQL  "mysql" (go-sql-driver/mysql), a DSN with      MySQL       innodb_flush_log_at_trx_commit 1
 //	                charset=utf8mb4&rejectReadOnly=true
 //
-// Migrate says in the log which of these settings is missing. An SQLite file serves any
-// number of processes on one machine. What has expired is deleted in small batches beside
-// the work, and by [Store.Purge], to be called every minute by a host that issues more than
-// 500 codes a minute.
+// Migrate logs which of these settings is missing. An SQLite file serves any number of
+// processes on one machine. The store deletes expired rows in small batches in the
+// background. A host that issues more than 500 codes a minute should also call
+// [Store.Purge] every minute.
 //
 // # What it costs
 //
@@ -52,14 +52,14 @@
 //
 // The tables are in the schema folder. A record is what MarshalBinary writes, which is
 // JSON: see [authorize.Code.MarshalBinary], which also says how replicas of two releases
-// share them. What statements change or look for is in columns beside it: the used_ms of a
-// code, and the last_seen_us and expires_us of a session, count in the place of what the
-// record says. Codes, sessions and ids are compared as bytes, whatever the database's
+// share them. Values that statements change or search for are in columns of their own. Three
+// of these replace the value in the record: used_ms of a code, and last_seen_us and expires_us
+// of a session. Codes, sessions and ids are compared as bytes, whatever the database's
 // collation. Times are whole numbers since 1970 in UTC: codes and consents in milliseconds,
-// sessions in microseconds. No statement asks the database for its time: the endpoint's
-// clock decides whether a code or a session is good, and [Config].Now only when space is
-// reclaimed. A code is stored under its hash with what it stands for; neither the code nor
-// a cookie's value is ever in the database.
+// sessions in microseconds. No statement uses the clock of the database. The endpoint's
+// clock decides whether a code or a session is valid; [Config].Now only decides when expired
+// rows are deleted. The database has the hash of a code and the record of what it grants, but
+// never the code itself or the value of a cookie.
 //
 // An auditor reads PostgreSQL with
 //
@@ -67,36 +67,36 @@
 //	       to_timestamp(used_ms / 1000.0), convert_from(record, 'UTF8')::json->>'redirect_uri' FROM usher_codes;
 //
 // and the others without the conversion. A subject_hash is the SHA-256 of a
-// subject. Codes go with time, so what has to last is [authorize.Config].OnEvent's to
-// write down. An SQLite file is readable by all users of the machine unless the process
-// has a umask of 077.
+// subject. Codes are deleted after a while, so write a permanent audit log from
+// [authorize.Config].OnEvent. All users of the machine can read an SQLite file, unless the
+// process has a umask of 077.
 //
-// # When it is taken to be written
+// # Atomicity and durability
 //
-// Every method is one statement, or one and a look at its result, so each takes effect as a
-// whole in the database's default isolation. Only SaveSession cleans up after itself: it
-// deletes what is too many of a user's sessions when the new one is stored. With stricter
-// isolation some concurrent calls fail with an error, which approves nothing. A code is
-// used up by one UPDATE: if its answer is lost, the call is an error and the code may be
-// used, but it was not approved twice. How durable that is, is up to the database: with
-// SQLite set synchronous(FULL), with PostgreSQL leave synchronous_commit on, with MariaDB
-// and MySQL leave innodb_flush_log_at_trx_commit at 1, and read from the primary only.
-// Otherwise a crash can bring a used code back.
+// Every method is one statement, or one and a SELECT of its result, so each takes effect as a
+// whole in the database's default isolation level. SaveSession is the exception: after the
+// INSERT it deletes the user's sessions that are over the limit. In a stricter isolation level
+// some concurrent calls fail with an error, which approves nothing. One UPDATE marks a code as
+// used. If the response to it is lost, the call is an error and the code may be used, but it
+// was not approved twice. Durability depends on the database: with SQLite set
+// synchronous(FULL), with PostgreSQL leave synchronous_commit on, with MariaDB and MySQL leave
+// innodb_flush_log_at_trx_commit at 1, and read from the primary only. Otherwise a crash can
+// bring a used code back.
 //
-// # When the database moves
+// # Failover
 //
-// After a failover a connection may still lead to what was the primary, and read there
-// what has ended. With MariaDB and MySQL set rejectReadOnly=true in the data source, with
-// PostgreSQL and pgx target_session_attrs=read-write, and everywhere
+// After a failover a connection may still lead to the former primary, and read sessions
+// there that have ended. With MariaDB and MySQL set rejectReadOnly=true in the data source,
+// with PostgreSQL and pgx target_session_attrs=read-write, and with all of them
 // [sql.DB.SetConnMaxLifetime] to a few minutes.
 //
 // # Poolers
 //
-// Statements are prepared once. Behind PgBouncer in transaction mode that needs version
-// 1.21 with max_prepared_statements, or [Config].Unprepared and a driver that prepares
-// nothing by itself: with pgx, default_query_exec_mode=exec in the DSN. Nothing else
-// outlives a transaction: Migrate takes its lock inside of one. A store has about twenty
-// statements, and a server that bounds their number, as MySQL's max_prepared_stmt_count
+// Statements are prepared once. Behind PgBouncer in transaction mode this needs version
+// 1.21 with max_prepared_statements. Otherwise set [Config].Unprepared and use a driver that
+// prepares nothing by itself: with pgx, default_query_exec_mode=exec in the DSN. Nothing else
+// lasts longer than a transaction: Migrate takes its lock inside of one. A store has about
+// twenty statements. A server that limits their number, as MySQL's max_prepared_stmt_count
 // does, counts them for each connection.
 package sqlstore
 
@@ -117,47 +117,46 @@ import (
 
 // Config configures [New]. DB and Dialect are required.
 type Config struct {
-	// DB is the database. It stays the host's, which closes it after the store. Bound its
-	// pool with SetMaxOpenConns and SetMaxIdleConns, to 10 for a start: without, it opens
-	// a connection for every call that finds none free, and keeps two. For an SQLite database
-	// in memory (":memory:") SetMaxOpenConns(1): each connection has another one.
+	// DB is the database. The host closes it, after the store. Limit its pool with
+	// SetMaxOpenConns and SetMaxIdleConns, to 10 for a start. Without a limit it opens a
+	// connection for every call that finds none free, and keeps two. For an SQLite database
+	// in memory (":memory:") call SetMaxOpenConns(1): each connection has its own database.
 	DB *sql.DB
 
-	// Dialect is what the database speaks.
+	// Dialect is the SQL dialect of the database.
 	Dialect Dialect
 
 	// Prefix begins the name of every table and index: up to 30 lower-case letters,
-	// digits and '_', a letter first. Stores with different prefixes know nothing of
-	// each other, as the issuers of a host with tenants should. Empty: "usher_".
+	// digits and '_', a letter first. Stores with different prefixes share nothing. Use
+	// one prefix for each issuer of a host with tenants. Empty: "usher_".
 	Prefix string
 
-	// KeepExpired is how long past its expiry a code is remembered, so that a replay
-	// can be told from an unknown code and a used one be looked up. Zero: 24 hours. Less
-	// than 5 minutes is 5 minutes, for the clocks of replicas that are behind. It must not
+	// KeepExpired is how long a code is kept after its expiry. Until then a replay can be
+	// told from an unknown code, and a used code can be found. Zero: 24 hours. Less than
+	// 5 minutes counts as 5 minutes, because clocks of replicas may be behind. It must not
 	// be negative.
 	KeepExpired time.Duration
 
-	// MaxSessionsPerSubject is the most finished sessions of one subject that are kept, and
-	// the most of its sign-ins whose second factor is pending: each kind has a share of
-	// this size. One more sign-in ends that session of the same subject and kind that
-	// expires first; sign-ins at the same moment may be kept beyond it until the next one.
-	// Zero: 1,000. It must not be negative.
+	// MaxSessionsPerSubject limits the finished sessions of one subject, and separately its
+	// sign-ins whose second factor is pending. One more sign-in ends the session of the same
+	// subject and kind that expires first. Concurrent sign-ins may exceed the limit until
+	// the next sign-in. Zero: 1,000. It must not be negative.
 	MaxSessionsPerSubject int
 
-	// Timeout bounds every call that comes without a nearer deadline. Zero: 5 s. It
-	// must not be negative.
+	// Timeout limits every call whose context has no earlier deadline. Zero: 5 s. It must
+	// not be negative.
 	Timeout time.Duration
 
-	// Unprepared sends every statement as it is instead of preparing it once, for
-	// poolers that hand each transaction to another connection.
+	// Unprepared sends the text of a statement with every call instead of preparing it once.
+	// Set it for poolers that may run each transaction on another connection.
 	Unprepared bool
 
 	// Now is the clock by which expired records are purged. It decides nothing else.
 	// Nil: time.Now.
 	Now func() time.Time
 
-	// Logger is told when a purge that the store began on its own fails, and when the
-	// sessions that are too many could not be deleted. Nil: nobody.
+	// Logger gets the warnings of Migrate about settings. It also gets a warning when a purge
+	// that the store started fails, or when it cannot delete sessions over the limit. Nil: no log.
 	Logger *slog.Logger
 }
 
@@ -174,10 +173,10 @@ type Store struct {
 	now         func() time.Time
 	log         *slog.Logger
 
-	checked    atomic.Bool // the connections are as they have to be
+	checked    atomic.Bool // checkConnection has accepted the connections
 	mu         sync.Mutex
 	statements map[string]*sql.Stmt // by their text in this package; nil: the store is closed
-	outdates   int                  // how many of them had to be made anew
+	outdates   int                  // how many of them had to be prepared again
 	purge      background
 }
 
@@ -191,13 +190,13 @@ var (
 var validPrefix = regexp.MustCompile(`^[a-z][a-z0-9_]{0,29}$`)
 
 // New checks the configuration and returns the store. It does not talk to the database:
-// call [Store.Migrate] once, or see to the tables in another way. The error names the
+// call [Store.Migrate] once, or create the tables in another way. The error names the
 // field that is wrong.
 func New(config Config) (*Store, error) {
 	prefix := cmp.Or(config.Prefix, "usher_")
 	switch {
 	case config.DB == nil:
-		return nil, errors.New("sqlstore: Config.DB is nil: open one with sql.Open and a driver of yours")
+		return nil, errors.New("sqlstore: Config.DB is nil: open one with sql.Open and a driver")
 	case !config.Dialect.known():
 		return nil, fmt.Errorf("sqlstore: Config.Dialect is %q: set SQLite, PostgreSQL or MySQL",
 			string(config.Dialect))
@@ -233,8 +232,8 @@ func New(config Config) (*Store, error) {
 	return s, nil
 }
 
-// Close ends a purge that the store began on its own and closes its statements. The
-// store cannot be used afterwards; the database can.
+// Close stops a purge that the store started, and closes the store's statements. The
+// store cannot be used afterwards, but the database can.
 func (s *Store) Close() error {
 	s.purge.end()
 	s.mu.Lock()

@@ -18,7 +18,7 @@ import (
 )
 
 type token struct {
-	family          string // the CodeHash of the code that it all came of
+	family          string // the GrantID of the code that it all came of
 	client, subject string
 	scopes          []string
 	refreshes       bool
@@ -31,16 +31,16 @@ type tokens struct {
 	ended  map[string]bool   // families
 }
 
-func (t *tokens) issue(_ context.Context, r *tokenendpoint.Request, c *authorize.Code) (*tokenendpoint.Response, error) {
+func (t *tokens) issue(_ context.Context, _ *tokenendpoint.Request, c *authorize.Code) (*tokenendpoint.Response, error) {
 	t.Lock()
 	defer t.Unlock()
-	return t.another(token{family: r.CodeHash, client: c.ClientID, subject: c.Subject, scopes: c.Scopes})
+	return t.another(token{family: c.GrantID, client: c.ClientID, subject: c.Subject, scopes: c.Scopes})
 }
 
-func (t *tokens) replayed(_ context.Context, r *tokenendpoint.Request, _ *authorize.Code) error {
+func (t *tokens) replayed(_ context.Context, _ *tokenendpoint.Request, c *authorize.Code) error {
 	t.Lock()
 	defer t.Unlock()
-	t.ended[r.CodeHash] = true // for issue too, should it come later
+	t.ended[c.GrantID] = true // for issue too, should it come later
 	return nil
 }
 

@@ -21,10 +21,6 @@ type Request struct {
 	// GrantType is the parameter grant_type; empty when it was not sent.
 	GrantType string
 
-	// CodeHash names the code and is the same each time that it is presented: a SHA-256. Keep
-	// it with what is issued, to revoke by it. Empty for other grants.
-	CodeHash string
-
 	// Resources are the values of resource (RFC 8707), as sent. For a code they are checked;
 	// a grant of the host's checks them against what was granted.
 	Resources []string

@@ -108,7 +108,8 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, client *authori
 	case errors.Is(err, errMethod):
 		header.Set("Allow", http.MethodPost)
 		status = http.StatusMethodNotAllowed
-	case refused.Code == oautherr.InvalidClient && usesBasic(r):
+	case refused.Code == oautherr.InvalidClient:
+		// A 401 needs a challenge (RFC 9110 §15.5.2), whatever the client has sent.
 		header.Set("WWW-Authenticate", `Basic realm="clients"`)
 		status = http.StatusUnauthorized
 	case refused.Code == oautherr.ServerError || refused.Code == oautherr.TemporarilyUnavailable:

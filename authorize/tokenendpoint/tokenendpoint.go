@@ -35,9 +35,7 @@
 // secret, so one that sends a secret is refused; any other client has to send one.
 //
 // An unknown client, one that is disabled and a wrong secret are invalid_client with the same
-// text; the log tells them apart. invalid_client has status 401 and a challenge if Basic was
-// used, and status 400 otherwise: a 401 needs a challenge (RFC 9110 §15.5.2), and that of Basic
-// may make a browser ask for a password.
+// text; the log tells them apart. invalid_client has status 401 and a challenge for Basic.
 //
 // # Errors
 //
@@ -51,9 +49,9 @@
 // # Replays and refresh tokens
 //
 // A code that comes twice has leaked, and what was issued for it has to end (RFC 6749 §4.1.2).
-// [Request].CodeHash is the same in Issue and in Replayed: keep it with all that comes of the
-// code, refresh tokens and their successors too. Replayed may be called before Issue has stored
-// anything, on another replica: keep the hash as ended, and let Issue refuse it.
+// Code.GrantID is the same in Issue and in Replayed: keep it with all that comes of the code,
+// refresh tokens and their successors too. Replayed may be called before Issue has stored
+// anything, on another replica: keep the GrantID as ended, and let Issue refuse it.
 //
 // Refresh tokens belong to one client, and those of public clients rotate: each use gives a new
 // one, and a used one that comes back ends the whole family (RFC 9700 §4.14.2). Leave a used one
@@ -247,12 +245,12 @@ func (h *Handler) redeem(ctx context.Context, r *Request) ([]byte, error) {
 	if presented == "" {
 		return nil, oautherr.InvalidRequest.With("code is missing.")
 	}
-	r.CodeHash = SecretHash(presented)
 	code, err := h.config.Redeem(ctx, authorize.Redemption{
 		Code:        presented,
 		ClientID:    r.Client.ID,
 		RedirectURI: r.Get("redirect_uri"),
 		Verifier:    r.Get("code_verifier"),
+		Resources:   r.Resources,
 	})
 	var replay *authorize.ReplayError
 	switch {
@@ -262,9 +260,6 @@ func (h *Handler) redeem(ctx context.Context, r *Request) ([]byte, error) {
 		err = errors.New("it returned no code and no error")
 	}
 	if err = hostError("Config.Redeem", err); err != nil {
-		return nil, err
-	}
-	if code, err = narrowed(code, r.Resources); err != nil {
 		return nil, err
 	}
 	response, err := h.config.Issue(ctx, r, code)
@@ -283,26 +278,6 @@ func (h *Handler) replayed(ctx context.Context, r *Request, code *authorize.Code
 		h.config.Logger.ErrorContext(ctx, "token endpoint: a code came twice, and what was issued for it "+
 			"could not be revoked", "client_id", r.Client.ID, "error", err)
 	}
-}
-
-// narrowed is the one place where the resources of a token request meet those of the code
-// (RFC 8707 §2.2). It stands after Redeem, so what is refused here has used the code up: once a
-// Redemption takes resources, they go there instead. A code without resources is one of an
-// endpoint that ignores them.
-func narrowed(code *authorize.Code, resources []string) (*authorize.Code, error) {
-	if len(resources) == 0 || len(code.Resources) == 0 {
-		return code, nil
-	}
-	narrow := *code
-	narrow.Resources = slices.DeleteFunc(slices.Clone(code.Resources), func(granted string) bool {
-		return !slices.Contains(resources, granted)
-	})
-	for _, resource := range resources {
-		if !slices.Contains(code.Resources, resource) {
-			return nil, oautherr.InvalidTarget.With("A resource is none of those that were granted.")
-		}
-	}
-	return &narrow, nil
 }
 
 // hostError is what becomes of an error of the host's functions: one with a code is for the

@@ -24,8 +24,8 @@ func (e *MissingError) Error() string {
 		e.Program, e.Package)
 }
 
-// find returns the path of the first of the programs that is installed. Debian
-// keeps some out of the PATH of users, and PostgreSQL out of everybody's.
+// find returns the path of the first of the programs that is installed. On Debian some
+// programs are not in the PATH of users, and those of PostgreSQL not in any PATH.
 func find(debian string, programs ...string) (string, error) {
 	for _, program := range programs {
 		if path, err := exec.LookPath(program); err == nil {

@@ -28,7 +28,7 @@ func (c MariaDB) Start() (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	// As the data was made: with another size the server would write the log anew.
+	// The size with which the data was created: with another one the server would rewrite the log.
 	const logSize = "8M"
 	return launch(ProtocolMySQL, c.TCP, func(s *Server) error {
 		ours := map[string]string{
@@ -38,7 +38,7 @@ func (c MariaDB) Start() (*Server, error) {
 		if c.TCP {
 			ours["skip-networking"] = "0"
 			ours["bind-address"], ours["port"], _ = net.SplitHostPort(s.Address)
-			ours["socket"] = s.Dir + "/mysql.sock" // it cannot do without
+			ours["socket"] = s.Dir + "/mysql.sock" // it always needs a socket
 		}
 		args := []string{"--no-defaults"}
 		for _, setting := range settings("=", ours, c.Settings) {

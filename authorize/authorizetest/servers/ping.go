@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// ping talks to the server until it is known to take requests, or not to.
+// ping checks whether the server accepts requests.
 func (e Endpoint) ping(ctx context.Context) error {
 	conn, err := e.dial(ctx)
 	if err != nil {
@@ -47,8 +47,8 @@ func (e Endpoint) dial(ctx context.Context) (net.Conn, error) {
 	return conn, conn.SetDeadline(deadline)
 }
 
-// redisCommand sends a command and returns its answer: a line, a number or a
-// string. An answer of another kind is an error, and so is one that says error.
+// redisCommand sends a command and returns its reply: a line, a number or a
+// string. A reply of another kind is an error, and so is an error reply.
 func redisCommand(conn net.Conn, words ...string) (string, error) {
 	request := fmt.Appendf(nil, "*%d\r\n", len(words))
 	for _, word := range words {
@@ -78,8 +78,8 @@ func redisCommand(conn net.Conn, words ...string) (string, error) {
 	return "", errors.New(line)
 }
 
-// postgresHello logs in and waits for ReadyForQuery. What comes before it is read
-// over; an error is what comes instead, while the server starts for instance.
+// postgresHello logs in and waits for ReadyForQuery. It skips the messages before it. A
+// server that is starting, for instance, sends an error instead.
 func postgresHello(conn net.Conn) error {
 	const parameters = "user\x00postgres\x00database\x00postgres\x00\x00"
 	hello := binary.BigEndian.AppendUint32(nil, uint32(8+len(parameters)))

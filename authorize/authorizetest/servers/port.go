@@ -17,9 +17,9 @@ var ports struct {
 	given map[int]bool
 }
 
-// freePort returns a port of 127.0.0.1 that is free, and so is the one that is
-// busOffset above it. Both are below those that Linux gives to outgoing
-// connections: nobody gets it by chance while its server is down.
+// freePort returns a port of 127.0.0.1 for which the port and port+busOffset are free. Both
+// are below the ports that Linux gives to outgoing connections, so no other process gets
+// them by chance while the server is down.
 func freePort() (int, error) {
 	ports.Lock()
 	defer ports.Unlock()

@@ -30,7 +30,7 @@ func (c PostgreSQL) Start() (*Server, error) {
 		return nil, err
 	}
 	return launch(ProtocolPostgreSQL, c.TCP, func(s *Server) error {
-		// Parallel queries share memory in files of its own: they go with its directory.
+		// With mmap, parallel queries share memory in files of its directory, which Close removes.
 		ours := map[string]string{"fsync": "off", "dynamic_shared_memory_type": "mmap"}
 		if c.TCP {
 			ours["listen_addresses"], ours["port"], _ = net.SplitHostPort(s.Address)
@@ -53,10 +53,10 @@ func (c PostgreSQL) Start() (*Server, error) {
 	})
 }
 
-// PgBouncer is a pgbouncer in transaction mode in front of a PostgreSQL: a client
-// has a connection of the server for the time of a transaction only. Statements
-// that a client has prepared by name need PgBouncer 1.21 and the setting
-// max_prepared_statements; pgx does without them in its mode "exec".
+// PgBouncer is a pgbouncer in transaction mode in front of a PostgreSQL: a client has a
+// connection to the server only during a transaction. Statements that a client has
+// prepared by name need PgBouncer 1.21 and the setting max_prepared_statements. In its
+// mode "exec", pgx does not prepare statements by name.
 type PgBouncer struct {
 	// Endpoint is the PostgreSQL behind it, or a [Proxy] to one. It must run when
 	// PgBouncer is started, and is not closed with it.

@@ -17,11 +17,11 @@ import (
 	"time"
 )
 
-// nobody is who servers run as that root starts.
+// nobody is the user and group of servers that root starts.
 const nobody = 65534
 
-// socketName is the longest that a path of ours adds to that of the directory for
-// temporary files. A Unix socket's path has at most 107 bytes.
+// socketName is the longest path of a socket below the directory for temporary files. A
+// Unix socket's path has at most 107 bytes.
 const socketName = "/usher1234567890/1234/.s.PGSQL.5432"
 
 // root is the directory of this process under which every server has its own.
@@ -29,15 +29,15 @@ var root struct {
 	sync.Mutex
 	dir  string
 	next int
-	// watcher waits for the end of its input, which is that of this process: nothing
-	// else holds the other end of the pipe.
+	// watcher waits for the end of its input. Its input ends with this process, because no
+	// other process has the other end of the pipe.
 	watcher *exec.Cmd
 	pipe    interface{ Close() error }
 }
 
-// watch kills what works under the directory $1 and removes it, when its input ends.
-// It repeats that while something is in its way. PostgreSQL leaves a piece of System
-// V shared memory behind when it is killed; its lock file says which.
+// watch waits for the end of its input. Then it kills the processes under the directory $1 and
+// removes the directory, and repeats that until it succeeds. A killed PostgreSQL leaves System
+// V shared memory behind; its lock file has the number.
 const watch = `read -r _
 for try in 1 2 3 4 5 6 7 8 9 10; do
 	for process in /proc/[0-9]*; do
@@ -84,8 +84,8 @@ func openRoot() error {
 	return nil
 }
 
-// base returns the directory for temporary files, or /tmp where that one has too
-// long a name, or one that would need quotes, or cannot be used by nobody.
+// base returns the directory for temporary files. It is /tmp if that directory has a name
+// that is too long or needs quotes, or if the user nobody cannot use it.
 func base() string {
 	dir, err := filepath.EvalSymlinks(os.TempDir())
 	if err != nil || len(dir)+len(socketName) > 107 || strings.ContainsAny(dir, " \t'\"\\#=;%") ||
@@ -108,7 +108,7 @@ func base() string {
 	}
 }
 
-// makeOwn gives a directory that was made to the user who runs the servers.
+// makeOwn makes the user who runs the servers the owner of a directory.
 func makeOwn(err error, dir string) error {
 	if err != nil || os.Geteuid() != 0 {
 		return err
@@ -132,8 +132,8 @@ type process struct {
 	state   error         // how it ended, nil for exit 0; read it when done is closed
 }
 
-// startLogged starts a program in a directory; what it writes is added to the file
-// log there.
+// startLogged starts a program in a directory. The program's output is appended to the file
+// "log" there.
 func startLogged(dir, path string, args ...string) (*process, error) {
 	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -189,7 +189,7 @@ func (p *process) signal(s os.Signal) error {
 
 // kill ends the program and all that it has started, and waits until they are gone.
 func (p *process) kill() error {
-	// Stopped, it starts nothing more while the others are looked up.
+	// Stop it first, so that it starts no more processes while we look for them.
 	err := p.pause()
 	children := descendants(p.command.Process.Pid)
 	err = errors.Join(err, p.signal(syscall.SIGKILL))
@@ -249,7 +249,7 @@ func status(pid int) (state byte, parent int) {
 	if err != nil {
 		return 0, 0
 	}
-	// The name before them stands in parentheses and may have some in it.
+	// Before them is the name in parentheses, which may have parentheses in it.
 	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
 	if len(fields) < 2 {
 		return 0, 0
@@ -259,8 +259,8 @@ func status(pid int) (state byte, parent int) {
 }
 
 // descendants returns the children of a process, their children and so on.
-// Neither a process group nor a session has them all: those of PostgreSQL open
-// sessions of their own.
+// A process group or a session would not be enough: processes of PostgreSQL open sessions of
+// their own.
 func descendants(pid int) []int {
 	children := map[int][]int{}
 	entries, _ := os.ReadDir("/proc")
@@ -283,12 +283,12 @@ func forgetSharedMemory(dir string) {
 	if number := sharedMemory(dir); number != "" {
 		remove := exec.Command("ipcrm", "-m", number)
 		remove.SysProcAttr = attributes()
-		_ = remove.Run() // without ipcrm 56 bytes stay until the machine's end
+		_ = remove.Run() // without ipcrm 56 bytes stay until the machine is restarted
 	}
 }
 
-// sharedMemory returns the number of a PostgreSQL's System V shared memory, which
-// stands in its lock file; nothing if it was stopped in order.
+// sharedMemory returns the number of a PostgreSQL's System V shared memory from its lock
+// file. It is empty if PostgreSQL was stopped normally.
 func sharedMemory(dir string) string {
 	text, _ := os.ReadFile(filepath.Join(dir, "data", "postmaster.pid"))
 	if lines := strings.Split(string(text), "\n"); len(lines) > 6 {

@@ -12,7 +12,7 @@ import (
 
 var errSystem = fmt.Errorf("private servers need Linux, this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
 
-// process has no values here: nothing can be started.
+// process has no values here, because no process can be started.
 type process struct {
 	done  chan struct{}
 	state error

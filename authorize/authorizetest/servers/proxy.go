@@ -59,7 +59,7 @@ type Proxy struct {
 	lost     int
 }
 
-// trap waits for the request whose answer is to be lost.
+// trap waits for the request whose response must be lost.
 type trap struct {
 	match  func([]byte) bool
 	sprung chan struct{}
@@ -75,8 +75,8 @@ type link struct {
 	loses          *trap // the next answer is lost
 }
 
-// Cut drops all connections and refuses new ones until Restore, as the death of
-// the server does. When it returns nothing more is handed on.
+// Cut drops all connections and refuses new ones until Restore, as if the server had
+// crashed. After it returns, nothing more is passed on.
 func (p *Proxy) Cut() {
 	p.control.Lock()
 	defer p.control.Unlock()
@@ -150,19 +150,18 @@ func (p *Proxy) Release() {
 	}
 }
 
-// LoseAnswer makes a client lose its connection in the middle of a request: the
-// next bytes from a client for which match is true are handed on to the server;
-// when the server's answer begins to arrive, the request is done, and the
-// connection is dropped with nothing of the answer handed on. Other connections and
-// later requests go on as before. The channel is closed when the connection is
-// dropped. A nil match takes the next bytes of all.
+// LoseAnswer makes a client lose its connection in the middle of a request. The next
+// bytes from a client for which match returns true are passed on to the server. When
+// the response begins to arrive, the server has done its work. Then the connection is
+// dropped without any byte of the response. Other connections and later requests are
+// not affected. The channel is closed when the connection is dropped. A nil match
+// accepts the next bytes of any client.
 //
-// match is given what one read from a client has brought, which for requests of a
-// few kilobytes is one request or several sent together, and must not call the
-// proxy. Many drivers first prepare a statement, or begin a transaction: match the
-// step that counts, such as the bytes of a parameter or "COMMIT". A client that
-// sends requests without waiting for answers may lose an earlier one. A second
-// call replaces a first that has not come true.
+// match gets the bytes of one read from a client. For requests of a few kilobytes these
+// are one request, or several sent together. match must not call the proxy. Many drivers
+// first prepare a statement, or begin a transaction: match the step that counts, such as
+// the bytes of a parameter or "COMMIT". A client that sends requests without waiting for
+// responses may lose an earlier one. A second call replaces a first that has not matched.
 func (p *Proxy) LoseAnswer(match func(request []byte) bool) <-chan struct{} {
 	if match == nil {
 		match = func([]byte) bool { return true }
@@ -180,7 +179,7 @@ func (p *Proxy) Log() string {
 	return fmt.Sprintf("proxy to %s: %d connections taken, %d answers lost", p.to.Address, p.taken, p.lost)
 }
 
-// Close drops all connections and stops listening, for good.
+// Close drops all connections and stops listening. Restore then fails.
 func (p *Proxy) Close() error {
 	p.Cut()
 	p.mu.Lock()
@@ -286,7 +285,7 @@ func (l *link) answers() {
 	}
 }
 
-// watch makes the link lose the next answer if this is the request for it.
+// watch makes the link lose the next response if the request matches the trap.
 func (l *link) watch(request []byte) {
 	l.proxy.mu.Lock()
 	trap := l.proxy.trap
@@ -303,7 +302,7 @@ func (l *link) watch(request []byte) {
 	}
 }
 
-// lose drops the link if this answer is to be lost.
+// lose drops the link if this response must be lost.
 func (l *link) lose() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

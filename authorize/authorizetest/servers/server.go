@@ -57,8 +57,8 @@ func (e Endpoint) DSN() string {
 	return ""
 }
 
-// postgres returns host and port as libpq wants them: of a Unix socket the
-// directory, and the number at the end of its name.
+// postgres returns host and port as libpq wants them. For a Unix socket these are its
+// directory and the number at the end of its name.
 func (e Endpoint) postgres() (host, port string) {
 	if e.Network == "unix" {
 		return filepath.Dir(e.Address), strings.TrimPrefix(filepath.Ext(e.Address), ".")
@@ -75,7 +75,7 @@ func newEndpoint(protocol Protocol, tcp bool, dir string) (Endpoint, error) {
 	}
 	name := string(protocol) + ".sock"
 	if protocol == ProtocolPostgreSQL {
-		name = ".s.PGSQL.5432" // its clients are told the directory only
+		name = ".s.PGSQL.5432" // its clients get only the directory
 	}
 	return Endpoint{protocol, "unix", filepath.Join(dir, name)}, nil
 }
@@ -101,7 +101,7 @@ type program struct {
 	args []string
 	// quit ends it in order, without waiting for its clients.
 	quit os.Signal
-	// forget removes what the system keeps beside processes and files; nil: nothing.
+	// forget removes resources of the system that are neither processes nor files. It may be nil.
 	forget func(dir string)
 }
 
@@ -242,8 +242,8 @@ func (s *Server) running() bool { return s.process != nil && !s.process.ended(0)
 
 func (s *Server) name() string { return filepath.Base(s.program.path) }
 
-// until tries until it works or the context is done; the error is then the last
-// one of a try.
+// until tries until it succeeds or the context is done. Then it returns the error of the
+// last try and that of the context.
 func until(ctx context.Context, try func() error) error {
 	pause := time.Millisecond
 	for {
@@ -260,7 +260,7 @@ func until(ctx context.Context, try func() error) error {
 	}
 }
 
-// tail returns the last 8 kB of a file, nothing if it cannot be read.
+// tail returns the last 8 kB of a file, or "" if it cannot be read.
 func tail(path string) string {
 	file, err := os.Open(path)
 	if err != nil {

@@ -14,8 +14,8 @@ type template struct {
 	dir string // empty until it is made
 }
 
-// copyTo puts a data directory into the directory of an instance. The first time
-// it has tool make one, which is given where to.
+// copyTo copies the data directory into the directory of an instance. The first call runs
+// tool to create it at the given path.
 func (t *template) copyTo(dir string, tool func(data string) (path string, args []string)) error {
 	t.Lock()
 	defer t.Unlock()

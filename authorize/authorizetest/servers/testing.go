@@ -31,7 +31,7 @@ type T interface {
 //
 // Where the server is not installed, or the system is not Linux, the test is
 // skipped with a message that says how to install it. If the environment variable
-// CI is true, it fails instead: what a machine lacks may not go unnoticed there.
+// CI is true, it fails instead, so that a missing server is noticed.
 func For[S Instance](tb T, config interface{ Start() (S, error) }) S {
 	tb.Helper()
 	server, err := config.Start()

@@ -13,7 +13,7 @@ import (
 	"github.com/usher-auth/usher/authorize"
 )
 
-// The kinds of answers that a case may expect, and one more that is followed.
+// The kinds of answers that a case may expect, and askedAgain, which the runner follows.
 const (
 	errorPage     = "error_page"
 	errorRedirect = "error_redirect"
@@ -23,7 +23,7 @@ const (
 	askedAgain    = "asked_again"
 )
 
-// answer is all that is known of one answer. The checks are functions of it.
+// answer has everything that is known about one answer. The checks are functions of it.
 type answer struct {
 	method string
 	asked  question
@@ -43,7 +43,7 @@ type answer struct {
 	explained *authorize.Explanation // nil if Explain has nothing to say of the request
 	leftovers bool                   // Explain stored or reported something
 
-	// What read makes of it.
+	// Set by read.
 	kind   string
 	target string  // Location, or the action of a form that posts itself
 	params []param // of the target's query and fragment, and of the form
@@ -147,7 +147,8 @@ func paramsOf(target string) []param {
 	return append(pairsOf(query), pairsOf(fragment)...)
 }
 
-// pairsOf decodes what can be decoded. net/url would drop the rest.
+// pairsOf decodes the pairs of a query. It keeps malformed ones as they are; net/url would drop
+// them.
 func pairsOf(raw string) []param {
 	var params []param
 	for pair := range strings.SplitSeq(raw, "&") {
@@ -188,7 +189,7 @@ type startTag struct {
 	text string
 }
 
-// startTags reads HTML as far as it is well formed enough for a page of ours.
+// startTags reads the start tags of HTML. It is good enough for the endpoint's own pages.
 func startTags(body string) []startTag {
 	decoder := xml.NewDecoder(strings.NewReader(body))
 	decoder.Strict, decoder.AutoClose, decoder.Entity = false, xml.HTMLAutoClose, xml.HTMLEntity
@@ -216,18 +217,18 @@ func startTags(body string) []startTag {
 	}
 }
 
-// question is what a request said, as far as the invariants depend on it.
+// question has the values of a request that the invariants need.
 type question struct {
 	client   string
 	state    string   // "" if absent or unusable
-	formPost bool     // asked for in some place
+	formPost bool     // requested in the query or in the body
 	prompt   string   // the last one, in whatever place
 	values   []string // all that came from outside, decoded
-	secrets  []string // those of them that nobody may log
+	secrets  []string // values that must not be logged
 }
 
-// asked reads a request that the client made. One that comes back from the login
-// says what the original one did.
+// asked reads a client's request. For a return from the login page, it returns the values of
+// the original request.
 func (w *world) asked(r rawRequest, client string) question {
 	query, body := "", ""
 	if r.Query != nil {
@@ -266,12 +267,12 @@ func (w *world) asked(r rawRequest, client string) question {
 	return q
 }
 
-// secretParameters have values that are no business of those who read the log.
+// secretParameters have values that must not be in the log.
 var secretParameters = []string{"state", "nonce", "code_challenge", "login_hint", "id_token_hint", "claims"}
 
-// usableState returns the state that has to come back: it is there exactly
-// once, in the place that counts, and is text of at most 8 KiB that survives every
-// way of delivery. An empty value counts as absent.
+// usableState returns the state that the response must have. The request has it exactly
+// once, in the query of a GET or the body of a POST. It has at most 8 KiB of UTF-8 without
+// control characters. An empty value counts as absent.
 func usableState(counts, elsewhere []param) string {
 	state, n := "", 0
 	for i, p := range append(counts[:len(counts):len(counts)], elsewhere...) {

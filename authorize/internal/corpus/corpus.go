@@ -1,21 +1,21 @@
 // Package corpus runs files of raw requests with their expected answers, one JSON
-// object a line. The runner knows the format and the model that the requests are written
-// for (issuer, clients, users), and nothing of single cases: any file of the format runs
-// the same way. Only tests import it.
+// object a line. The runner knows the format, and the model for which the requests are
+// written (issuer, clients, users). It has no code for single cases, so every file of the
+// format runs the same way. Only tests import the package.
 //
 //	corpus.go       read the files, run the cases, count
 //	model.go        the clients, sessions and policies, on the public API
 //	setup.go        what happens before the request of a stateful case
-//	placeholder.go  {PORT}, {REPEAT:a:1000} and their like
+//	placeholder.go  {PORT}, {REPEAT:a:1000} and other placeholders
 //	wire.go         bytes over a connection
 //	sessions.go     sessions and their cookies, and the canary
 //	answer.go       a response, read as a browser and a client would
-//	expect.go       what the case expects
-//	invariants.go   what holds for every answer
-//	corpus_test.go  shows that all of this can fail
+//	expect.go       the expectations of a case
+//	invariants.go   rules that hold for every answer
+//	corpus_test.go  tests that every check can fail
 //
-// A case of our own may expect more than a given one: the kind empty_redirect, the error that
-// a page shows, and any delivery. {HINT:alice} is a placeholder of ours.
+// Only our own cases use the kind empty_redirect, the error that a page shows, the delivery,
+// and the placeholder {HINT:alice}.
 package corpus
 
 import (
@@ -41,17 +41,17 @@ var ownCases []byte
 //go:embed testdata/exceptions.json
 var ownExceptions []byte
 
-// allCases returns the cases of this package. The given ones stay as they are. What they
-// leave open is in our own: each has the words of a rule for its ID, and why is the section
-// that it comes from.
+// allCases returns the cases of this package. We do not change the given cases; our own cases
+// cover what the given ones leave open. The ID of such a case is a rule in words, and Why is
+// the section that it comes from.
 func allCases() []*testCase {
 	return append(parse("cases.jsonl", givenCases), parse("own.jsonl", ownCases)...)
 }
 
 // Test runs every case of the files, each as a subtest with its id, and prints how many
-// were met. A path is relative to the folder of the test or to the one above it. Without
-// files it runs those of this package, and wants exceptions.json to name each that is met
-// by also_ok alone.
+// were met. A path is relative to the folder of the test or to its parent. Without files, Test
+// runs the cases of this package. Then exceptions.json must name every case that is met only
+// by also_ok.
 func Test(t *testing.T, files ...string) {
 	cases, err := readFiles(files)
 	exceptions := exceptionList{}
@@ -99,12 +99,12 @@ type testCase struct {
 	Request rawRequest  `json:"-"`
 	Expect  expectation `json:"-"`
 	Setup   []setupStep `json:"-"`
-	broken  error       // the line has something that this runner does not know
+	broken  error       // the line cannot be read, or has a member that this runner does not know
 }
 
-// UnmarshalJSON refuses members that it does not know where they could change what
-// the case means. What a case "requires" needs no look: a runner that lacked it
-// would fail at the step that uses it.
+// UnmarshalJSON refuses unknown members of request, expect and setup, because they could
+// change the meaning of the case. It ignores "requires": without the required feature, the
+// runner would fail at the step that uses it.
 func (c *testCase) UnmarshalJSON(line []byte) error {
 	type plain testCase
 	parts := struct {
@@ -133,7 +133,7 @@ func strictly(what string, raw json.RawMessage, into any) error {
 	return nil
 }
 
-// readFiles reads the cases of the files. That there are none is an error.
+// readFiles reads the cases of the files. It is an error if there are none.
 func readFiles(files []string) (cases []*testCase, err error) {
 	for _, file := range files {
 		text, err := os.ReadFile(file)
@@ -171,17 +171,17 @@ func parse(file string, text []byte) (cases []*testCase) {
 	return cases
 }
 
-// judgement says whether a case was met: no problems. only names the outcome if
-// it was not the expected one but one of also_ok.
+// judgement is the result of a case, which is met if there are no problems. only names
+// the outcome if it was one of also_ok.
 type judgement struct {
 	only     string
 	problems []string
 }
 
-// run runs a case, and those of some categories again by POST: endpoints that check
-// one method and forget the other are a known kind of bug. A case is met if both
-// are. No expectation differs for the POST: what a POST without a session gets, a
-// 303 to the endpoint's own GET, is followed as part of the answer.
+// run runs a case, and in some categories also as a POST: some endpoints check only one of
+// the methods. A case is met if both requests are. The expectations are the same for both: a
+// POST without a session is redirected (303) to the endpoint's own GET, and the runner
+// follows this redirect.
 func (run *runner) run(c *testCase) judgement {
 	verdict := run.once(c)
 	if !c.againByPOST() {
@@ -199,8 +199,8 @@ func (run *runner) run(c *testCase) judgement {
 
 var pOSTCategories = []string{"redirect_uri", "loopback", "duplicates", "pkce", "state"}
 
-// againByPOST leaves out cases that are POSTs already, that are about a body of
-// their own, or that come back from the login, which is a GET always.
+// againByPOST reports whether a case also runs as a POST. It excludes cases that are POSTs
+// already or have a body, and returns from the login page, which are always GETs.
 func (c *testCase) againByPOST() bool {
 	return c.broken == nil && slices.Contains(pOSTCategories, c.Category) &&
 		c.Request.Method == "GET" && c.Request.Query != nil && c.Request.Body == nil &&
@@ -217,8 +217,7 @@ func (c *testCase) byPOST() *testCase {
 	return &post
 }
 
-// once builds a fresh endpoint, does what has to happen before, sends the request
-// and judges the answer.
+// once builds a new endpoint, runs the setup, sends the request and judges the answer.
 func (run *runner) once(c *testCase) (verdict judgement) {
 	if c.broken != nil {
 		return judgement{problems: []string{c.broken.Error()}}
@@ -253,17 +252,17 @@ type exceptionList map[string]struct {
 	Reason  string
 }
 
-// exist finds the exceptions of cases that are gone.
+// exist fails the test for exceptions whose case does not exist.
 func (exceptions exceptionList) exist(t *testing.T, cases []*testCase) {
 	t.Helper()
 	for id := range exceptions {
 		if !slices.ContainsFunc(cases, func(c *testCase) bool { return c.ID == id }) {
-			t.Errorf("exceptions.json names %s, and there is no such case", id)
+			t.Errorf("exceptions.json names %s, but there is no such case", id)
 		}
 	}
 }
 
-// compare keeps the list true: each case on it needs to be there, with its reason.
+// compare fails the test unless the list is right for this case and gives a reason.
 func (exceptions exceptionList) compare(t *testing.T, id, only string) {
 	t.Helper()
 	listed := exceptions[id]

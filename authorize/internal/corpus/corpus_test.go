@@ -240,7 +240,7 @@ var spoiled = []struct {
 	{"7 not Secure", "control-ok-login", setHeader("Set-Cookie", "a=b; HttpOnly; SameSite=Lax"), "invariant 7"},
 	{"7 not HttpOnly", "control-ok-login", setHeader("Set-Cookie", "a=b; Secure; SameSite=Lax"), "invariant 7"},
 	{"7 not SameSite", "control-ok-login", setHeader("Set-Cookie", "a=b; Secure; HttpOnly"), "invariant 7"},
-	{"7 a prefix that does not hold", "control-ok-login", setHeader("Set-Cookie", "__Host-a=b; Secure; HttpOnly; SameSite=Lax"), "does not take the cookie"},
+	{"7 a prefix that does not hold", "control-ok-login", setHeader("Set-Cookie", "__Host-a=b; Secure; HttpOnly; SameSite=Lax"), "does not accept the cookie"},
 	{"8 a code under a page", "control-ok-get", asPage, "invariant 8 (nothing stays behind): 1 codes"},
 	{"8 another code", "control-ok-get", inLocation("code=", "code=x"), "invariant 8 (nothing stays behind): the stored hash"},
 	{"8 a cookie with a page", "redirect_uri-userinfo", setHeader("Set-Cookie", "a=b; Secure; HttpOnly; SameSite=Lax"), "invariant 8 (nothing stays behind): a cookie"},

@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// ending is one way in which a request may end. Empty members are not looked
-// at. Error is what the client gets, or for an error page what it shows. Delivery is query,
-// fragment or form_post.
+// ending is one possible outcome of a request. Empty members are not checked. Error is the
+// error code that the client gets or that the error page shows. Delivery is query, fragment
+// or form_post.
 type ending struct {
 	Kind           string
 	Error          string
@@ -22,8 +22,8 @@ type ending struct {
 	Status         statuses
 }
 
-// expectation is what a case expects: one outcome, or else one of also_ok, and
-// in no case anything of must_not.
+// expectation is the expectation of a case: one outcome, or else one of also_ok. Nothing of
+// must_not may be in the answer.
 type expectation struct {
 	ending
 	MustNot []string `json:"must_not"`
@@ -89,7 +89,7 @@ func (e expectation) judge(a *answer) judgement {
 	return verdict
 }
 
-// differences says in what the answer is another outcome.
+// differences returns in which ways the answer differs from the outcome.
 func (o ending) differences(a *answer) (wrong []string) {
 	differ := func(what string, got, want any) {
 		wrong = append(wrong, fmt.Sprintf("%s: got %.300s, want %.300s", what, fmt.Sprint(got), fmt.Sprint(want)))
@@ -117,8 +117,8 @@ func (o ending) differences(a *answer) (wrong []string) {
 	return wrong
 }
 
-// undelivered says whether the answer came in another way than expected. Where the
-// case names none, that is the query, or a form if the request asked for one.
+// undelivered returns an error if the delivery is not the expected one. If the case names
+// none, it must be the query, or form_post if the request asked for that.
 func (o ending) undelivered(a *answer) []string {
 	got, want := a.delivery(), o.Delivery
 	switch {
@@ -135,7 +135,7 @@ func (o ending) undelivered(a *answer) []string {
 	return nil
 }
 
-// forbidden says what of must_not is there.
+// forbidden returns the forms of must_not that the answer matches.
 func (e expectation) forbidden(a *answer) (wrong []string) {
 	for _, form := range e.MustNot {
 		found, err := a.matches(form)
@@ -150,7 +150,7 @@ func (e expectation) forbidden(a *answer) (wrong []string) {
 	return wrong
 }
 
-// matches reports whether what a must_not form describes is there.
+// matches reports whether the answer matches a form of must_not.
 func (a *answer) matches(form string) (bool, error) {
 	what, rest, _ := strings.Cut(form, ":")
 	if rest == "" && what != "canary" {
@@ -190,9 +190,9 @@ func containsFold(text, sub string) bool {
 	return strings.Contains(strings.ToLower(text), strings.ToLower(sub))
 }
 
-// withoutChance takes out what is random and of the endpoint's own making: the code
-// that it stored, the sealed request, the number of an error page. Otherwise a short
-// text would be found in them once in a few thousand runs.
+// withoutChance removes the endpoint's own random values: the stored code, the signed
+// request (req) and the ID of an error page. Otherwise a short text would be found in them
+// by chance, once in a few thousand runs.
 func (a *answer) withoutChance(text string) string {
 	for _, saved := range a.codes {
 		if code := a.param("code"); hashOf(code) == saved.hash {

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// invariants hold for every answer, whatever the case expects. Each returns
-// what is wrong, or nothing.
+// invariants hold for every answer, whatever the case expects. Each check returns what is
+// wrong, or "".
 var invariants = []struct {
 	name  string
 	check func(a *answer) string
@@ -35,7 +35,7 @@ var invariants = []struct {
 	{"12 (Explain says what the endpoint does)", checkExplained},
 }
 
-// checkSound: a panic has no answer and is found before.
+// checkSound does not see a panic: it gives no answer, and roundTrip reports it.
 func checkSound(a *answer) string {
 	redirected := a.status >= 300 && a.status < 400
 	switch {
@@ -54,7 +54,7 @@ func checkSound(a *answer) string {
 	return ""
 }
 
-// checkParameters: what a client finds in an answer.
+// checkParameters checks the parameters that a client gets.
 func checkParameters(a *answer) string {
 	if a.kind != codeRedirect && a.kind != emptyRedirect && a.kind != errorRedirect {
 		return ""
@@ -68,7 +68,7 @@ func checkParameters(a *answer) string {
 	case a.has("code") && a.has("error"):
 		return "both code and error"
 	case a.asked.state == "" && a.has("state"):
-		return fmt.Sprintf("state is %.80q, and the request had none that can be used", a.param("state"))
+		return fmt.Sprintf("state is %.80q, but the request had no usable state", a.param("state"))
 	case a.param("state") != a.asked.state:
 		return fmt.Sprintf("state is %.80q, not %.80q", a.param("state"), a.asked.state)
 	case a.param("iss") != issuer:
@@ -77,9 +77,9 @@ func checkParameters(a *answer) string {
 	return ""
 }
 
-// checkDestination is stricter than the host that the corpus asks for: an answer
-// goes to a redirect URI that is registered for this client, byte for byte with only
-// a loopback port apart, or to a page of the model.
+// checkDestination is stricter than the corpus, which only compares the host. An answer must go
+// to a page of the model or to a redirect URI that is registered for this client. The bytes
+// must be the same, except for a loopback port.
 func checkDestination(a *answer) string {
 	if location := a.header.Get("Location"); location != "" && (a.status < 300 || a.status > 399) {
 		return fmt.Sprintf("Location with status %d", a.status)
@@ -99,7 +99,7 @@ func checkDestination(a *answer) string {
 			return ""
 		}
 	}
-	return fmt.Sprintf("the answer goes to %.200q, and registered is %.200q", a.target, a.registered)
+	return fmt.Sprintf("the answer goes to %.200q, but the client has registered %.200q", a.target, a.registered)
 }
 
 var httpAuthority = regexp.MustCompile(`^http://([^/?#]*)`)
@@ -118,15 +118,14 @@ func withoutPort(uri string) (string, bool) {
 	return strings.TrimSuffix(authority, ":"+u.Port()) + uri[len(authority):], true
 }
 
-// ownWords may stand in an error_description though a request has them too.
+// ownWords may be in an error_description even if the request has them too.
 var ownWords = []string{
 	"code", "none", "token", "openid", "scope", "state", "nonce", "prompt", "login", "consent",
 	"query", "form_post", "page", "S256", "plain", "client", "request", "https", "http",
 }
 
-// checkDescription: RFC 6749 §4.1.2.1 names the characters. That nothing of the
-// request is in it can be seen of values that are long enough and no words of the
-// protocol.
+// checkDescription checks that error_description has only the characters of RFC 6749 §4.1.2.1,
+// and no value of the request. It ignores values that are short or are words of the protocol.
 func checkDescription(a *answer) string {
 	description := a.param("error_description")
 	for i := range len(description) {
@@ -143,8 +142,8 @@ func checkDescription(a *answer) string {
 	return ""
 }
 
-// parameterName: the name of a parameter helps the client's developer, and is
-// one of a fixed list, not what the request chose.
+// parameterName reports whether name is a known parameter. Such a name may be in the
+// description, because it helps the client's developer.
 func parameterName(name string) bool {
 	return slices.Contains([]string{
 		"response_type", "client_id", "redirect_uri", "response_mode", "code_challenge",
@@ -154,8 +153,7 @@ func parameterName(name string) bool {
 	}, name)
 }
 
-// checkHeaders: what net/http refuses in front of the endpoint has no headers of
-// ours.
+// checkHeaders ignores answers of net/http itself, which do not have the endpoint's headers.
 func checkHeaders(a *answer) string {
 	if !a.reached {
 		return ""
@@ -182,26 +180,26 @@ func checkHeaders(a *answer) string {
 	case (a.header.Get("X-Frame-Options") == "DENY") == framed:
 		return fmt.Sprintf("X-Frame-Options is %q", a.header.Get("X-Frame-Options"))
 	case framed && strings.Contains(a.body, "<button"):
-		return "something to click on a page that may stand in a frame"
+		return "a button on a page that may be in a frame"
 	case strings.Contains(policy, "form-action"):
-		return "form-action, which stops the answer to the client in some browsers"
+		return "form-action, which stops the response to the client in some browsers"
 	case a.header.Get("X-Content-Type-Options") != "nosniff":
 		return "no nosniff"
 	}
 	return ""
 }
 
-// silent reports whether it is the answer of prompt=none by form_post, which may stand in
-// a frame of the client's page: there is nothing to click.
+// silent reports whether it is the answer to prompt=none by form_post. This page may be in a
+// frame of the client's page, because it has nothing to click.
 func (a *answer) silent() bool {
 	return a.form && strings.Trim(a.asked.prompt, " ") == "none"
 }
 
 var ownCode = regexp.MustCompile(`(?is)<(script|style)>.*?</(script|style)>`)
 
-// checkHTML looks for pieces of what was sent that begin with a character that can
-// end a text or an attribute, and for code that the policy of the page does not name
-// by its hash.
+// checkHTML looks for unescaped values of the request, and for scripts and styles whose hash is
+// not in the page's policy. It only needs to look at pieces of values that begin with a
+// character that can end a text or an attribute.
 func checkHTML(a *answer) string {
 	if !a.html() {
 		return ""
@@ -227,8 +225,8 @@ func checkHTML(a *answer) string {
 	return ""
 }
 
-// rawPiece returns a piece of the value that begins with a special character and
-// stands in the page as it was sent.
+// rawPiece returns a piece of the value that begins with a special character and is in the
+// page unescaped.
 func rawPiece(value, page string, raw []bool) string {
 	last := ""
 	for i := range len(value) {
@@ -255,7 +253,7 @@ func rawPiece(value, page string, raw []bool) string {
 
 var entity = regexp.MustCompile(`&[#0-9A-Za-z]+;`)
 
-// decodePage decodes a page and says of every byte whether it stood there as it is.
+// decodePage decodes the entities of a page. raw is true for every byte that was not an entity.
 func decodePage(page string) (text string, raw []bool) {
 	var b strings.Builder
 	add := func(part string, asItIs bool) {
@@ -279,7 +277,7 @@ func sha256Of(text string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// hashOf is what the code store is given instead of the code.
+// hashOf returns the hash under which the code store keeps a code.
 func hashOf(code string) string {
 	sum := sha256.Sum256([]byte(issuer + " " + code))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
@@ -308,8 +306,8 @@ func checkCookies(a *answer) string {
 	return ""
 }
 
-// checkNothingLeft: only an answer with a code stores one, namely this one for the
-// user who is signed in, and only a visit to a page lets a request wait.
+// checkNothingLeft: only an answer with a code stores a code, namely this one for the
+// signed-in user. Only a redirect to the login or consent page sets a cookie.
 func checkNothingLeft(a *answer) string {
 	want := 0
 	if a.kind == codeRedirect {
@@ -323,7 +321,7 @@ func checkNothingLeft(a *answer) string {
 		case saved.hash != hashOf(a.param("code")):
 			return "the stored hash is not that of issuer and code"
 		case a.subject != "" && saved.code.Subject != a.subject:
-			return fmt.Sprintf("the code is for %q, and signed in is %q", saved.code.Subject, a.subject)
+			return fmt.Sprintf("the code is for %q, but the signed-in user is %q", saved.code.Subject, a.subject)
 		}
 	}
 	if a.kind == loginRedirect {

@@ -20,8 +20,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// The model that the cases are written for. The consent page lies below the login
-// page because the corpus takes any interaction for a login.
+// The model for which the cases are written. The consent page is below the login page,
+// because the corpus counts every interaction as a login.
 const (
 	issuer      = "https://as.example"
 	endpointURL = issuer + "/authorize"
@@ -30,15 +30,15 @@ const (
 
 var modelStart = time.Date(2026, time.March, 4, 5, 6, 7, 0, time.UTC)
 
-// modelScopes are known and allowed to all. admin is known and allowed to nobody.
+// modelScopes are known and allowed to all clients. admin is known but allowed to none.
 var modelScopes = []string{"openid", "profile", "email", "offline_access", "api:read", "api:write"}
 
-// modelClients are the clients of the model. One that is not here is confidential
-// and gets the redirect URIs of its case.
+// modelClients are the clients of the model. A client that is not here is confidential
+// and has the redirect URIs of its case.
 //
-// native, nativelh and browser are trusted: the corpus counts consent as given, and consent
-// is never remembered for loopback or a private-use scheme, unless the client is trusted
-// (RFC 8252 §8.6), so that is the only way for them not to be asked.
+// native, nativelh and browser are FirstParty, because the corpus expects no consent page.
+// Consent is not remembered for loopback or a private-use scheme (RFC 8252 §8.6), so the
+// users of other clients would be asked every time.
 var modelClients = []authorize.Client{
 	{ID: "web", ResponseTypes: []string{"code", "none"}, RedirectURIs: []string{"https://app.example/cb"}},
 	{ID: "spa", Public: true, RedirectURIs: []string{"https://spa.example/cb", "https://spa.example/cb2"}},
@@ -108,7 +108,7 @@ type world struct {
 // noted is what the host notices while its endpoint answers.
 type noted struct {
 	events   []authorize.Event
-	sessions []*session.Session // that the SessionStore found: nil is nobody
+	sessions []*session.Session // that the SessionStore found; nil if nobody is signed in
 	checks   int                // calls of Config.CheckRequest
 	log      bytes.Buffer
 }
@@ -210,9 +210,9 @@ func (c *clock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// clientStore has the clients as the cases register them, unsafe ones too, which
-// [authorize.Memory] refuses. It fails for one client, with a text that nobody but the log
-// may see.
+// clientStore has the clients as the cases register them. Some are unsafe, and
+// [authorize.Memory] would refuse them. It returns an error for the client storeerr; only the
+// log may show the text of this error.
 type clientStore struct {
 	mu      sync.Mutex
 	clients map[string]authorize.Client
@@ -248,7 +248,7 @@ func (s *clientStore) remove(id string) {
 	delete(s.clients, id)
 }
 
-// codeStore remembers all that it is given.
+// codeStore records every code that it saves.
 type codeStore struct {
 	*authorize.Memory
 	w *world
@@ -261,7 +261,7 @@ func (s codeStore) SaveCode(ctx context.Context, hash string, code *authorize.Co
 	return s.Memory.SaveCode(ctx, hash, code)
 }
 
-// dump is all that the code store was ever given.
+// dump returns everything that the code store has saved.
 func (w *world) dump() (string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -294,8 +294,8 @@ func (s consents) FindConsent(_ context.Context, subject, clientID string) (*aut
 	return &agreed, nil
 }
 
-// findResource knows https://api.example and what is below it, and remembers what
-// was asked for as agreed to.
+// findResource allows https://api.example and what is below it. It records requested
+// resources as agreed to.
 func (w *world) findResource(_ context.Context, _ *authorize.Client, id string) (*authorize.Resource, error) {
 	if !strings.HasPrefix(id, "https://api.example/") && id != "https://api.example" {
 		return nil, nil
@@ -306,8 +306,7 @@ func (w *world) findResource(_ context.Context, _ *authorize.Client, id string) 
 	return &authorize.Resource{ID: id}, nil
 }
 
-// allowRequest has no rule of its own, and remembers the claims that were asked for as
-// agreed to.
+// allowRequest allows every request. It records requested claims as agreed to.
 func (w *world) allowRequest(_ context.Context, r *authorize.Request) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -332,8 +331,7 @@ func (w *world) onEvent(_ context.Context, e authorize.Event) {
 
 var hintKey = []byte("signs the ID tokens of the model")
 
-// hintSubject accepts ID tokens that the model signed (HS256) and nothing
-// else: no garbage, no unsigned token.
+// hintSubject accepts only ID tokens that the model signed (HS256).
 func hintSubject(_ context.Context, token string) (string, error) {
 	signed, signature, ok := cutLast(token, ".")
 	if !ok || signature != signatureOf(signed) {

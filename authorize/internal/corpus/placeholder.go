@@ -10,9 +10,9 @@ import (
 
 var placeholderForm = regexp.MustCompile(`\{([A-Z][A-Z0-9_]*)(?::([^{}]*))?\}`)
 
-// expand replaces placeholders. One that is unknown is an error: the request would
-// not be the one that is meant. {PORT} is the port of the canary, a server that
-// nobody may call; {HINT:alice} is an ID token of the model for this user.
+// expand replaces placeholders. An unknown one is an error, because the request would be
+// wrong. {PORT} is the port of the canary, a server that must never be called.
+// {HINT:alice} is an ID token of the model for this user.
 func (w *world) expand(text string) (string, error) {
 	var errs []error
 	text = placeholderForm.ReplaceAllStringFunc(text, func(placeholder string) string {
@@ -60,8 +60,8 @@ func (w *world) placeholder(name, argument string) (string, error) {
 	return changed(value, argument)
 }
 
-// changed spoils a value that is right. Flipping changes the highest bit that a
-// character of base64url stands for, so that it never is mere padding.
+// changed spoils a correct value. Flipping changes the highest of the six bits of a
+// base64url character, which is never padding.
 func changed(value, change string) (string, error) {
 	if value == "" {
 		return "", errors.New("the value is empty")

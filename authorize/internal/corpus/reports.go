@@ -8,9 +8,9 @@ import (
 	"github.com/usher-auth/usher/authorize"
 )
 
-// Invariants of what is logged, reported and explained.
+// Invariants of logs, events and explanations.
 
-// checkReported counts no advice to the host, which it gets if the login was of no use.
+// checkReported does not count the advice that the host gets if the login changed nothing.
 func checkReported(a *answer) string {
 	log := a.log.String()
 	lines := strings.Count(log, "\n") - strings.Count(log, "authorize: a user came back from the login page")
@@ -20,8 +20,8 @@ func checkReported(a *answer) string {
 	return ""
 }
 
-// checkLog looks at what the endpoint logs, and at what a host would that logs the events
-// itself. A value that is short may stand there for another reason.
+// checkLog checks the endpoint's log, and the events, which a host may log itself. It ignores
+// short values, which may be there for another reason.
 func checkLog(a *answer) string {
 	secrets := append([]string{a.param("code"), a.header.Get("Location")}, a.asked.secrets...)
 	if a.kind == loginRedirect {
@@ -41,8 +41,8 @@ func checkLog(a *answer) string {
 	return ""
 }
 
-// checkAsked: a host may create a user in its SessionStore, and its rules may rely on those
-// of the protocol. So both are asked about requests that are sound, and the store once.
+// checkAsked: a host may create a user in its SessionStore, and its own rules may rely on
+// those of the protocol. So the endpoint calls both only for valid requests, and the store once.
 func checkAsked(a *answer) string {
 	sound := a.reached && a.kind != errorPage
 	switch a.param("error") {
@@ -51,15 +51,15 @@ func checkAsked(a *answer) string {
 		sound = false
 	}
 	if sessions := len(a.sessions); sound && sessions != 1 || !sound && sessions+a.checks > 0 {
-		return fmt.Sprintf("%d times for a session, %d times about the request", sessions, a.checks)
+		return fmt.Sprintf("SessionStore was called %d times, CheckRequest %d times", sessions, a.checks)
 	}
 	return ""
 }
 
-// checkExplained compares what the user and the client got, and the reason for it.
+// checkExplained compares the explanation with the answer and the reason in the event.
 func checkExplained(a *answer) string {
 	if a.leftovers {
-		return "it left something behind"
+		return "Explain stored or reported something"
 	}
 	e := a.explained
 	if e == nil || len(a.events) != 1 {
@@ -75,7 +75,7 @@ func checkExplained(a *answer) string {
 	said := fmt.Sprint(kind, " ", code, " ", e.Interaction, " ", e.Reason)
 	did := fmt.Sprint(a.kind, " ", a.errorCode(), " ", a.events[0].Interaction, " ", a.events[0].Reason)
 	if did != said {
-		return fmt.Sprintf("it says %q, and the endpoint %q: %s", said, did, e)
+		return fmt.Sprintf("Explain says %q, but the endpoint did %q: %s", said, did, e)
 	}
 	return ""
 }

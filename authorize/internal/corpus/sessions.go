@@ -26,8 +26,8 @@ func (w *world) cookieHeader(more string) string {
 	return strings.Join(pairs, "; ")
 }
 
-// keep hands the cookies of an answer to the browser, which drops what no browser takes:
-// that is an error here.
+// keep stores the cookies of an answer in the browser. It is an error if the browser does not
+// accept one.
 func keep(b *authorizetest.Browser, header http.Header) error {
 	for _, line := range header["Set-Cookie"] {
 		c, err := http.ParseSetCookie(line)
@@ -39,7 +39,7 @@ func keep(b *authorizetest.Browser, header http.Header) error {
 		}
 		kept := func(k *http.Cookie) bool { return k.Name == c.Name && k.Value == c.Value }
 		if c.MaxAge >= 0 && !slices.ContainsFunc(b.Cookies(endpointURL), kept) {
-			return fmt.Errorf("a browser does not take the cookie %s", c.Name)
+			return fmt.Errorf("a browser does not accept the cookie %s", c.Name)
 		}
 	}
 	return nil
@@ -51,8 +51,8 @@ func setCookie(b *authorizetest.Browser, c *http.Cookie) error {
 	return b.SetCookies(endpointURL, c)
 }
 
-// beSignedIn makes the browser carry the session: the one that the user of this name
-// has signed in for during the setup, or else that of the model.
+// beSignedIn gives the browser the cookie of the named session. It keeps the cookie of a
+// sign-in during the setup. Otherwise it makes the session as the model describes it.
 func (w *world) beSignedIn(name string) error {
 	if name == "none" || name == "" {
 		w.signedIn = ""
@@ -69,8 +69,8 @@ func (w *world) beSignedIn(name string) error {
 	return setCookie(w.browser, &http.Cookie{Name: sessionCookie, Value: value})
 }
 
-// cookieOf returns the value of a cookie that leads to the session, as a browser
-// has it that signed in long ago. The ages count from the beginning of the case.
+// cookieOf signs in with another browser and returns the value of its session cookie. The
+// ages of sessions count from the beginning of the case.
 func (w *world) cookieOf(name string) (string, error) {
 	model, ok := modelSessions[name]
 	if !ok {
@@ -101,7 +101,7 @@ func (w *world) cookieOf(name string) (string, error) {
 // sessionCookie is what {COOKIE_NAME} stands for.
 const sessionCookie = "__Host-usher-session"
 
-// signIn is what the host's login page does once the password was right.
+// signIn does what the host's login page does after a correct password.
 func (w *world) signIn(b *authorizetest.Browser, s session.Session) error {
 	rec := httptest.NewRecorder()
 	if _, err := w.cookies.SignIn(rec, visit(b), s); err != nil {
@@ -150,8 +150,8 @@ func (c *canary) accept() {
 	}
 }
 
-// visitors returns how many connections were opened since it was last called. It
-// opens one itself: those in front of it in the queue are the visitors.
+// visitors returns how many connections were opened since its last call. It opens one
+// itself: the connections before this one in the queue are the visitors.
 func (c *canary) visitors() (int, error) {
 	own, err := net.Dial("tcp", c.listener.Addr().String())
 	if err != nil {

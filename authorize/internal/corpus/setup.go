@@ -53,8 +53,8 @@ const (
 	challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 )
 
-// do runs a step. A verb that is not known is an error, as is one that did not do
-// what the case relies on.
+// do runs a step. An unknown verb is an error, and so is a step without the result that the
+// case needs.
 func (w *world) do(step setupStep) error {
 	switch step.Do {
 	case "authorize":
@@ -88,7 +88,7 @@ func (w *world) do(step setupStep) error {
 	return errors.New("unknown verb")
 }
 
-// client is that of the step, or of the case.
+// client returns the client of the step, or else that of the case.
 func (step setupStep) client(w *world) string {
 	if step.Client != "" {
 		return step.Client
@@ -96,7 +96,7 @@ func (step setupStep) client(w *world) string {
 	return w.client
 }
 
-// request is a right request of the step's client.
+// request returns a valid request of the step's client.
 func (step setupStep) request(w *world) (rawRequest, error) {
 	client := step.client(w)
 	uris := w.redirectURIs(client)
@@ -112,8 +112,8 @@ func (step setupStep) request(w *world) (rawRequest, error) {
 	return rawRequest{Method: "GET", Path: "/authorize", Query: &query}, nil
 }
 
-// doAuthorize starts a request that has to wait for the user, and saves what brings
-// it back.
+// doAuthorize starts a request that has to wait for the user, and saves the query that
+// resumes it.
 func (w *world) doAuthorize(step setupStep) error {
 	r, err := step.request(w)
 	if err != nil {
@@ -140,7 +140,7 @@ func (w *world) doAuthorize(step setupStep) error {
 	return errors.New("the login page gets no req")
 }
 
-// doLogin signs the user in on the host's login page, which takes a person a second.
+// doLogin signs the user in on the host's login page, which takes one second of the clock.
 func (w *world) doLogin(step setupStep) error {
 	if step.NewBrowser {
 		w.browser = authorizetest.NewBrowser()
@@ -266,7 +266,7 @@ func (step setupStep) redemption(w *world) (r authorize.Redemption, err error) {
 	return r, err
 }
 
-// argument is the text that a step gives, nothing for null, or the standard.
+// argument returns the text of a step, "" for null, or the standard if it is absent.
 func (w *world) argument(raw json.RawMessage, standard string) (string, error) {
 	if raw == nil {
 		return standard, nil
@@ -322,7 +322,7 @@ func (w *world) doStoreDump(step setupStep) error {
 		return err
 	}
 	if text == "" || dump == "" {
-		return errors.New("nothing to look for, or nothing stored to look in")
+		return errors.New("there is no text to look for, or nothing was stored")
 	}
 	if strings.Contains(dump, text) {
 		return fmt.Errorf("the store was given %s", step.MustNotContain)

@@ -35,7 +35,7 @@ type rawRequest struct {
 // runner serves one endpoint after another at one address.
 type runner struct {
 	address string
-	// rogue, if set, stands between the server and the endpoint and spoils something.
+	// rogue, if set, wraps the endpoint and spoils its answers.
 	rogue func(http.Handler) http.Handler
 
 	mu      sync.Mutex
@@ -81,7 +81,7 @@ func (run *runner) serve(h http.Handler) {
 	run.handler = h
 }
 
-// ServeHTTP leads to the endpoint and watches it. It is no ServeMux, which answers
+// ServeHTTP calls the endpoint and measures it. It does not use a ServeMux, which would answer
 // some paths itself.
 func (run *runner) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/authorize" {
@@ -103,10 +103,10 @@ func (run *runner) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	h.ServeHTTP(rw, r)
 }
 
-// allocatedSoFar returns how much was ever allocated. The difference over a
-// request is no less than the growth of the heap, whenever the garbage collector
-// ran. It is taken around the endpoint alone: what net/http needs to read a huge
-// head is not the endpoint's doing, nor what the runner needs to make one.
+// allocatedSoFar returns how much memory was ever allocated. The difference over a
+// request is at least the growth of the heap, even if the garbage collector ran. It is
+// measured around the endpoint alone, without net/http, which reads the huge heads, and
+// without the runner, which writes them.
 func allocatedSoFar() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(sample)
@@ -161,7 +161,7 @@ func (r rawRequest) expand(w *world) (rawRequest, error) {
 	return r, errors.Join(errs...)
 }
 
-// bytes returns the request as it goes over the wire.
+// bytes returns the request as it is sent.
 func (r rawRequest) bytes(cookies string) []byte {
 	var b bytes.Buffer
 	b.WriteString(r.Method + " " + r.Path)
@@ -233,8 +233,8 @@ func (w *world) exchange(r rawRequest, client string) (*answer, error) {
 	return a, nil
 }
 
-// explain asks Explain about what the endpoint has just answered: a GET of which the query
-// says all, and no request of the endpoint's own.
+// explain calls Explain for the request that the endpoint has just answered. It skips requests
+// that are more than a query, and Explain has nothing to say of a resumed request.
 func (w *world) explain(r rawRequest, a *answer) {
 	if r.Method != "GET" || r.Query == nil || r.Body != nil || len(r.Headers) > 0 {
 		return
@@ -255,8 +255,8 @@ func (w *world) explain(r rawRequest, a *answer) {
 // patience bounds what should take a millisecond.
 const patience = 20 * time.Second
 
-// roundTrip reads while it writes: a body that is too large is refused before it
-// was sent.
+// roundTrip reads while it writes, because the endpoint refuses a body that is too large
+// before all of it is sent.
 func (run *runner) roundTrip(method string, raw []byte) (*answer, error) {
 	visit := &arrival{done: make(chan struct{})}
 	run.mu.Lock()
@@ -270,7 +270,7 @@ func (run *runner) roundTrip(method string, raw []byte) (*answer, error) {
 	conn.SetDeadline(started.Add(patience))
 	written := make(chan struct{})
 	go func() {
-		conn.Write(raw) // an answer may come before all is written; what counts is read below
+		conn.Write(raw) // it may fail, because an answer may come before all is written
 		close(written)
 	}()
 	a, err := readResponse(conn, method)

@@ -74,7 +74,7 @@ func TestExplain(t *testing.T) {
 		{"a line break", "https://app.example/cb\r\nforged", app, `it has the character "\r", which no redirect URI may have`, ""},
 		{"a backslash", `https://app.example\SECRET@evil.example/`, app, `it has the character "\\", which no redirect URI may have`, ""},
 		{"not UTF-8", "https://app.example/\xff", app, `it has the character "\xff", which no redirect URI may have`, ""},
-		{"what a query may not have either is not told", "https://app.example/cb?\"\n", app, "it has a query", ""},
+		{"a parameter that a query may not have either is not named", "https://app.example/cb?\"\n", app, "it has a query", ""},
 		{"a fragment that is registered", app, app + "#x", "it lacks the user information or the fragment of a registered one, which is unusable", ""},
 
 		{"only a fragment", "#SECRET", app, "it does not begin with a scheme", ""},

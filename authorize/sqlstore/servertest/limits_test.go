@@ -100,7 +100,7 @@ func TestMaxSessionsPerSubject(t *testing.T) {
 		}{
 			{"pending ones push out pending ones", "FFPPP", "01234", -1, 3, "P", "2"},
 			{"the first to expire, wherever it is", "PPPF", "2130", -1, 3, "P", "1"},
-			{"a use lets another give way", "PPP", "012", 0, 3, "P", "1"},
+			{"after a use another one is removed", "PPP", "012", 0, 3, "P", "1"},
 			{"at the bound of finished ones they push out nothing", "FFF", "012", -1, 3, "PPP", ""},
 			{"however many come", "FFFPPP", "012345", -1, 3, "PPPPP", "345"},
 			{"finished ones push out finished ones", "PFPFF", "01234", -1, 3, "F", "1"},

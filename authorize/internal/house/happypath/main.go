@@ -1,11 +1,11 @@
-// Happypath counts the functions of ours, and their files, that run when a client's
-// request is answered with a code at once, so that the way of a request stays short enough
-// to be read. It prints them, and fails where there are more than the limits:
+// Happypath counts the module's functions that run for a request that gets a code at once, and
+// their files. This path must stay short enough to read. Happypath prints the functions, and
+// fails if there are more than the limits:
 //
 //	go run ./authorize/internal/house/happypath
 //
-// Coverage tells: what New runs is run seldom, what a request runs is run as often as
-// there are requests. Functions of tests do not count.
+// It uses the counts of a coverage profile: blocks that run for every request have at least
+// as many runs as there are requests. Functions of tests do not count.
 package main
 
 import (
@@ -60,7 +60,7 @@ func main() {
 	}
 	fmt.Printf("%d functions in %d files, at most %d in %d\n", functions, files, maxFunctions, maxFiles)
 	if functions < minFunctions || functions > maxFunctions || files > maxFiles {
-		log.Fatal("the happy path is not what it should be")
+		log.Fatal("the happy path is not within its limits")
 	}
 }
 
@@ -76,7 +76,7 @@ type block struct{ first, last int }
 var profileLine = regexp.MustCompile(
 	`(?m)^` + regexp.QuoteMeta(module) + `/(\S+\.go):(\d+)\.\d+,(\d+)\.\d+ \d+ (\d+)$`)
 
-// profile runs the happy path in a process of its own, and returns what every request
+// profile runs the happy path in a process of its own. It returns the blocks that every request
 // ran, by the path of the file from the root.
 func profile(root string) (map[string][]block, error) {
 	dir, err := os.MkdirTemp("", "happypath")
@@ -106,7 +106,7 @@ func profile(root string) (map[string][]block, error) {
 	return ran, nil
 }
 
-// functionsOf returns the names of the functions of a file of which a block ran.
+// functionsOf returns the names of a file's functions that have one of the blocks.
 func functionsOf(path string, ran []block) (names []string, err error) {
 	set := token.NewFileSet()
 	file, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)

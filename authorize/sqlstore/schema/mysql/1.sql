@@ -1,6 +1,6 @@
 -- Keys and ids are bytes. A record is what MarshalBinary writes: JSON, as bytes. Times are whole numbers since
--- 1970 in UTC: milliseconds (_ms) or microseconds (_us). What is there already is left
--- as it is, because this database commits after every statement.
+-- 1970 in UTC: milliseconds (_ms) or microseconds (_us). Existing tables are left as they
+-- are, because this database commits after every statement.
 
 CREATE TABLE IF NOT EXISTS usher_clients (
 	id     VARBINARY(2048) NOT NULL PRIMARY KEY,
@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS usher_consents (
 	PRIMARY KEY (subject_hash, client_hash)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
 
--- Those whose second factor is pending, 1, have a share of their own for each subject.
+-- pending is 1 while the second factor is missing. Each subject has a limit for each kind.
 CREATE TABLE IF NOT EXISTS usher_sessions (
 	id           VARBINARY(255) NOT NULL PRIMARY KEY,
 	record       MEDIUMBLOB     NOT NULL,

@@ -27,7 +27,7 @@ CREATE TABLE usher_consents (
 	PRIMARY KEY (subject_hash, client_hash)
 );
 
--- Those whose second factor is pending, 1, have a share of their own for each subject.
+-- pending is 1 while the second factor is missing. Each subject has a limit for each kind.
 CREATE TABLE usher_sessions (
 	id           BLOB    NOT NULL PRIMARY KEY,
 	record       BLOB    NOT NULL,
