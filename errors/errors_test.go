@@ -47,6 +47,10 @@ var codes = []struct {
 	{oautherr.InvalidGrant, "invalid_grant", "RFC 6749 §5.2"},
 	{oautherr.InvalidClient, "invalid_client", "RFC 6749 §5.2, and shown to the user"},
 	{oautherr.RedirectURIMismatch, "redirect_uri_mismatch", "shown to the user only"},
+	{oautherr.InvalidRedirectURI, "invalid_redirect_uri", "RFC 7591 §3.2.2"},
+	{oautherr.InvalidClientMetadata, "invalid_client_metadata", "RFC 7591 §3.2.2"},
+	{oautherr.InvalidSoftwareStatement, "invalid_software_statement", "RFC 7591 §3.2.2"},
+	{oautherr.UnapprovedSoftwareStatement, "unapproved_software_statement", "RFC 7591 §3.2.2"},
 }
 
 func TestCodesAreThoseOfTheSpecifications(t *testing.T) {
