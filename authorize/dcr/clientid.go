@@ -97,7 +97,7 @@ func (s *Store) Client(ctx context.Context, id string) (*authorize.Client, error
 		err = s.ask(ctx, r)
 	}
 	if err != nil {
-		s.report(ctx, EventNotUsed, r, err)
+		s.report(ctx, Event{Kind: EventNotUsed, Registration: r, Err: err})
 		return nil, err
 	}
 	return &authorize.Client{

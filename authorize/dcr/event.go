@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/usher-auth/usher/authorize/internal/clientmeta"
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
@@ -32,7 +31,8 @@ type Event struct {
 	// Registration is what was signed, now or before.
 	Registration Registration
 
-	// Member is what is wrong in the JSON: "redirect_uris[1]". It is one that is known here.
+	// Member is what was wrong in the JSON of a registration, such as "redirect_uris[1]".
+	// It is a member that is known here.
 	Member string
 
 	Code oautherr.Code // of the error
@@ -40,18 +40,15 @@ type Event struct {
 }
 
 // report logs what happened and tells the host.
-func (s *Store) report(ctx context.Context, kind EventKind, r Registration, err error) {
-	e := Event{Kind: kind, Time: s.config.Now().UTC(), Registration: r, Err: err}
-	if err != nil {
-		e.Code = oautherr.Of(err).Code
-	}
-	if wrong := (*clientmeta.Error)(nil); errors.As(err, &wrong) {
-		e.Member = wrong.Member
+func (s *Store) report(ctx context.Context, e Event) {
+	e.Time = s.config.Now().UTC()
+	if e.Err != nil {
+		e.Code = oautherr.Of(e.Err).Code
 	}
 	if s.config.OnEvent != nil {
 		s.config.OnEvent(ctx, e)
 	}
-	s.config.Logger.LogAttrs(ctx, e.level(), "client registration "+string(kind), e.attrs()...)
+	s.config.Logger.LogAttrs(ctx, e.level(), "client registration "+string(e.Kind), e.attrs()...)
 }
 
 // level is Error where the host has to look, Warn where a client did something wrong.

@@ -52,7 +52,7 @@ func (s *Store) register(w http.ResponseWriter, r *http.Request) {
 		s.refuse(ctx, w, registration, err)
 		return
 	}
-	s.report(ctx, EventRegistered, registration, nil)
+	s.report(ctx, Event{Kind: EventRegistered, Registration: registration})
 	w.WriteHeader(http.StatusCreated)
 	json.NewEncoder(w).Encode(information{
 		ClientID:      registration.ClientID,
@@ -111,19 +111,22 @@ func (s *Store) grantTypes(m *clientmeta.Metadata) []string {
 
 // refuse answers with an error (RFC 7591 §3.2.2): 400, or 503 where the host failed.
 func (s *Store) refuse(ctx context.Context, w http.ResponseWriter, r Registration, err error) {
-	refused, wrong := oautherr.Of(err), (*clientmeta.Error)(nil)
+	refused, wrong := oautherr.Of(err), &clientmeta.Error{}
 	switch {
 	case errors.As(err, &wrong):
-		refused = &oautherr.Error{Code: oautherr.InvalidClientMetadata, Description: wrong.Text() + ".", Cause: wrong}
+		refused = &oautherr.Error{
+			Code: oautherr.InvalidClientMetadata, Description: wrong.Text() + ".", Cause: wrong.Cause,
+		}
 		if wrong.OfRedirectURIs() {
 			refused.Code = oautherr.InvalidRedirectURI
 		}
 	case errors.Is(err, errNotAllowed):
 		refused = &oautherr.Error{
-			Code: oautherr.InvalidClientMetadata, Description: "The server does not take this client.", Cause: err,
+			Code: oautherr.InvalidClientMetadata, Description: "The server does not take this client.",
+			Cause: errNotAllowed,
 		}
 	}
-	s.report(ctx, EventRefused, r, refused)
+	s.report(ctx, Event{Kind: EventRefused, Registration: r, Member: wrong.Member, Err: refused})
 	status := http.StatusBadRequest
 	if refused.Code == oautherr.TemporarilyUnavailable || refused.Code == oautherr.ServerError {
 		status = http.StatusServiceUnavailable

@@ -245,14 +245,14 @@ func (m *Metadata) CheckRedirectURIs(appSchemes []string) error {
 	return nil
 }
 
-// checkRedirectURI keeps what uri.Check says of a scheme for the log: it repeats the scheme,
-// and names a field that only the host has.
+// checkRedirectURI keeps what is wrong with a scheme for the log, because it repeats the
+// scheme.
 func checkRedirectURI(redirectURI string, appSchemes []string) *Error {
 	scheme, _, _ := strings.Cut(redirectURI, ":")
 	app := scheme != "https" && scheme != "http"
 	err := uri.Check(redirectURI, appSchemes...)
-	if err == nil && app && !slices.Contains(appSchemes, scheme) {
-		err = fmt.Errorf("has the scheme %.80q, which is not one of those that such clients may have", scheme)
+	if app && !slices.Contains(appSchemes, scheme) {
+		err = fmt.Errorf("has the scheme %.80q, which is none of those that the configuration lets apps have", scheme)
 	}
 	switch {
 	case err == nil:
