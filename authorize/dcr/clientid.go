@@ -181,8 +181,13 @@ func (s *Store) ask(ctx context.Context, r Registration) (err error) {
 }
 
 // failed is the error for an Allow that could not say. A code in it must not make it a
-// refusal, so its chain ends here but for the text.
+// refusal, so the chain of errors ends here, but for a browser that went away.
 func failed(err error) error {
-	e := oautherr.TemporarilyUnavailable.Because(err)
-	return &oautherr.Error{Code: e.Code, RetryAfter: e.RetryAfter, Cause: fmt.Errorf("Config.Allow: %v", err)}
+	cause := fmt.Errorf("Config.Allow: %v", err)
+	if errors.Is(err, context.Canceled) {
+		cause = fmt.Errorf("Config.Allow: %w", context.Canceled)
+	}
+	return &oautherr.Error{
+		Code: oautherr.TemporarilyUnavailable, Cause: cause, RetryAfter: oautherr.ServerError.Because(err).RetryAfter,
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -332,14 +333,29 @@ func TestAllow(t *testing.T) {
 	}
 }
 
+func TestTheHostSaysWhenToTryAgain(t *testing.T) {
+	s, _ := open(t, func(c *dcr.Config) {
+		c.Allow = func(context.Context, dcr.Registration) (bool, error) {
+			return false, &oautherr.Error{Code: oautherr.InvalidClient, RetryAfter: 90 * time.Second}
+		}
+	})
+	w, _ := post(s, editor)
+	if got := w.Header().Get("Retry-After"); got != "90" || w.Code != http.StatusServiceUnavailable {
+		t.Errorf("%d, Retry-After: %q", w.Code, got)
+	}
+}
+
 // The log has which member is wrong, and why, and not what else was sent.
 func TestTheLog(t *testing.T) {
 	var text bytes.Buffer
 	s, _ := open(t, func(c *dcr.Config) {
 		c.Logger = slog.New(slog.NewTextHandler(&text, nil))
 		c.Allow = func(_ context.Context, r dcr.Registration) (bool, error) {
-			if r.ClientName == "Panic" {
+			switch r.ClientName {
+			case "Panic":
 				panic("at the host")
+			case "Gone":
+				return false, fmt.Errorf("the query: %w", context.Canceled)
 			}
 			return r.ClientName != "Refused", nil
 		}
@@ -355,6 +371,8 @@ func TestTheLog(t *testing.T) {
 			[]string{"level=WARN", "client_name=Refused", "https://e.example", "Config.Allow refused the client"}},
 		{"a panic", `{"redirect_uris":["https://e.example"],"client_name":"Panic"}`,
 			[]string{"level=ERROR", "it panicked: at the host", "clientid_test.go"}},
+		{"somebody who went away", `{"redirect_uris":["https://e.example"],"client_name":"Gone"}`,
+			[]string{"level=INFO", "context canceled"}},
 		{"registered", editor, []string{"level=INFO", "client registration registered", "client_id=dcr.", "client_name=Editor"}},
 	} {
 		t.Run(c.rule, func(t *testing.T) {

@@ -80,15 +80,17 @@ func (h *host) page(t *testing.T, page *authorizetest.Page, err error) *authoriz
 func TestAClientThatHasRegisteredGetsACode(t *testing.T) {
 	h := openHost(t)
 	id := register(t, h.store, editor)
-	for _, c := range []struct{ rule, redirectURI string }{
-		{"https", "https://e.example/cb"},
-		{"loopback with the port that it registered", "http://localhost:80/cb"},
-		{"loopback with another port", "http://localhost:4711/cb"},
-		{"an app", "cursor://a/cb"},
+	longestID, longestURI, _ := longest(t, h.store)
+	for _, c := range []struct{ rule, id, redirectURI string }{
+		{"https", id, "https://e.example/cb"},
+		{"loopback with the port that it registered", id, "http://localhost:80/cb"},
+		{"loopback with another port", id, "http://localhost:4711/cb"},
+		{"an app", id, "cursor://a/cb"},
+		{"the longest client_id", longestID, longestURI},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			h.session = nil
-			client := authorizetest.Client{Issuer: issuer, ID: id, RedirectURI: c.redirectURI, Scopes: []string{"read", "write"}}
+			client := authorizetest.Client{Issuer: issuer, ID: c.id, RedirectURI: c.redirectURI, Scopes: []string{"read", "write"}}
 			flow := client.Start()
 			page, err := h.browser.Open(flow.URL)
 			if page = h.page(t, page, err); page.URL.Path != "/login" {
@@ -102,7 +104,7 @@ func TestAClientThatHasRegisteredGetsACode(t *testing.T) {
 				t.Error("consent is remembered where any program could take the code") // RFC 8252 §8.6
 			}
 			record, err := h.endpoint.Redeem(t.Context(), flow.Redemption(flow.Expect(t, page, nil)))
-			if err != nil || record.ClientID != id || strings.Join(record.Scopes, " ") != "read" {
+			if err != nil || record.ClientID != c.id || strings.Join(record.Scopes, " ") != "read" {
 				t.Errorf("%+v, %v", record, err)
 			}
 		})

@@ -16,6 +16,24 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
+// consentPage says the least that a page has to say. Package authorize has an example of a whole one.
+func consentPage(endpoint *authorize.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		pending, err := endpoint.Pending(r)
+		switch {
+		case err != nil:
+			endpoint.ShowError(w, r, err)
+		case r.Method == http.MethodPost:
+			endpoint.Grant(w, r, authorize.Granted{Scopes: pending.Request.Scopes})
+		default:
+			fmt.Printf("%q asks for %q and wants the answer at %s\n",
+				pending.Request.Client.Name, pending.Request.Scopes, pending.Request.RedirectHost())
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprint(w, `<form method="post"><button>Yes</button></form>`)
+		}
+	}
+}
+
 // An editor that nobody knows registers, and its user signs in and agrees. The secret of a real
 // host comes from where its other secrets are, and lives as long as the clients.
 func Example() {
@@ -40,7 +58,7 @@ func Example() {
 	})
 	endpoint, err := authorize.New(authorize.Config{
 		Issuer: issuer, Clients: registrations, Codes: memory, Sessions: sessions, Login: authorize.LoginURL("/login"),
-		Consent: &authorize.Consent{Page: "/consent", Store: memory}, // these clients get nothing without
+		Consent: &authorize.Consent{Page: "/consent", Store: memory}, // they get nothing without it
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -49,20 +67,7 @@ func Example() {
 	mux.Handle("/authorize", endpoint)
 	mux.Handle("/register", registrations) // behind a limit on the rate
 	mux.Handle("/.well-known/oauth-authorization-server", endpoint.MetadataHandler(registrations.Metadata()))
-	mux.HandleFunc("/consent", func(w http.ResponseWriter, r *http.Request) {
-		pending, err := endpoint.Pending(r)
-		switch {
-		case err != nil:
-			endpoint.ShowError(w, r, err)
-		case r.Method == http.MethodPost:
-			endpoint.Grant(w, r, authorize.Granted{Scopes: pending.Request.Scopes})
-		default: // authorize has an example of a whole page
-			fmt.Printf("%q asks for %q and wants the answer at %s\n",
-				pending.Request.Client.Name, pending.Request.Scopes, pending.Request.RedirectHost())
-			w.Header().Set("Content-Type", "text/html")
-			fmt.Fprint(w, `<form method="post"><button>Yes</button></form>`)
-		}
-	})
+	mux.HandleFunc("/consent", consentPage(endpoint))
 
 	post := func(metadata string) (answer map[string]any) {
 		r := httptest.NewRequest(http.MethodPost, issuer+"/register", strings.NewReader(metadata))
