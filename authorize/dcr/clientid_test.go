@@ -3,11 +3,13 @@ package dcr_test
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -342,6 +344,25 @@ func TestTheHostSaysWhenToTryAgain(t *testing.T) {
 	w, _ := post(s, editor)
 	if got := w.Header().Get("Retry-After"); got != "90" || w.Code != http.StatusServiceUnavailable {
 		t.Errorf("%d, Retry-After: %q", w.Code, got)
+	}
+}
+
+// locked is a key that is out of reach.
+type locked struct{ ed25519.PrivateKey }
+
+func (locked) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return nil, errors.New("the hardware is locked")
+}
+
+func TestAKeyThatCannotSign(t *testing.T) {
+	_, ed, _ := ed25519.GenerateKey(rand.Reader)
+	s, events := open(t, func(c *dcr.Config) { c.Keys = []authorize.Key{{Signer: &locked{ed}}} })
+	w, answer := post(s, editor)
+	if w.Code != http.StatusServiceUnavailable || answer["error"] != "server_error" || strings.Contains(w.Body.String(), "locked") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if err := (*events)[0].Err; !strings.Contains(err.Error(), "the hardware is locked") {
+		t.Errorf("the log reads %v", err)
 	}
 }
 

@@ -28,7 +28,7 @@
 // has keys to prove who it is, and is refused rather than registered as less than it asked
 // for, unless it leaves the choice to the server (OpenID Connect RP Metadata Choices 1.0).
 //
-// A software statement is ignored (RFC 7591 §2.3), and so is an Authorization header: there
+// A software statement is ignored (RFC 7591 §3.1.1), and so is an Authorization header: there
 // is no initial access token. A host that wants one checks it in front of the endpoint.
 // The registration cannot be read, changed or deleted (RFC 7592): what has another name or
 // other redirect URIs is another client.

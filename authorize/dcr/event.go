@@ -62,11 +62,6 @@ func (e Event) level() slog.Level {
 	return slog.LevelWarn
 }
 
-// LogValue writes an event as the log has it.
-func (e Event) LogValue() slog.Value {
-	return slog.GroupValue(append(e.attrs(), slog.String("kind", string(e.Kind)))...)
-}
-
 // attrs are the fields that are known.
 func (e Event) attrs() (attrs []slog.Attr) {
 	for _, a := range []slog.Attr{
