@@ -101,6 +101,18 @@ const (
 	InsufficientScope Code = "insufficient_scope"
 )
 
+// The error codes of dynamic client registration (RFC 7591 §3.2.2).
+const (
+	// InvalidRedirectURI: a redirect URI is missing, or none that can be registered.
+	InvalidRedirectURI Code = "invalid_redirect_uri"
+	// InvalidClientMetadata: another member is malformed, or the server does not take it.
+	InvalidClientMetadata Code = "invalid_client_metadata"
+	// InvalidSoftwareStatement: the software statement is malformed or its signature is wrong.
+	InvalidSoftwareStatement Code = "invalid_software_statement"
+	// UnapprovedSoftwareStatement: the software statement is not approved for this server.
+	UnapprovedSoftwareStatement Code = "unapproved_software_statement"
+)
+
 // Error returns the code as it stands on the wire.
 func (c Code) Error() string { return string(c) }
 
@@ -259,5 +271,9 @@ var descriptions = map[Code]string{
 	InvalidClient:                   "The client failed to authenticate: unknown client or wrong secret.",
 	InvalidToken:                    "The access token is unknown, expired, revoked or for another resource.",
 	InsufficientScope:               "The access token does not have the scopes that this needs.",
+	InvalidRedirectURI:              "A redirect URI is missing or cannot be registered.",
+	InvalidClientMetadata:           "The metadata of the client are malformed or not open here.",
+	InvalidSoftwareStatement:        "The software statement is malformed or not signed as it should be.",
+	UnapprovedSoftwareStatement:     "The software statement is not approved here.",
 	RedirectURIMismatch:             "The address to return to is not one that the application has registered.",
 }

@@ -50,6 +50,10 @@ var codes = []struct {
 	{oautherr.InvalidToken, "invalid_token", "RFC 6750 §3.1"},
 	{oautherr.InsufficientScope, "insufficient_scope", "RFC 6750 §3.1"},
 	{oautherr.RedirectURIMismatch, "redirect_uri_mismatch", "shown to the user only"},
+	{oautherr.InvalidRedirectURI, "invalid_redirect_uri", "RFC 7591 §3.2.2"},
+	{oautherr.InvalidClientMetadata, "invalid_client_metadata", "RFC 7591 §3.2.2"},
+	{oautherr.InvalidSoftwareStatement, "invalid_software_statement", "RFC 7591 §3.2.2"},
+	{oautherr.UnapprovedSoftwareStatement, "unapproved_software_statement", "RFC 7591 §3.2.2"},
 }
 
 func TestCodesAreThoseOfTheSpecifications(t *testing.T) {
