@@ -3,11 +3,17 @@ package authorize
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	oautherr "github.com/usher-auth/usher/errors"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -191,4 +197,114 @@ func TestAGrantHasOneIDFromTheCodeToTheReplay(t *testing.T) {
 	if s.lastEvent().GrantID == id {
 		t.Error("another code has the same GrantID")
 	}
+}
+
+// What a consent page shows of the client. The client_id is the key, because it is a fact too.
+func TestFactsOfTheClient(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		client   Client
+		redirect string
+		want     ClientFacts
+	}{
+		{"registered", Client{ID: "a", Name: "A", RedirectURIs: []string{"https://a.example/cb"}}, "https://a.example/cb",
+			ClientFacts{ClientName: "A", RedirectHost: "a.example"}},
+		{"without a name", Client{ID: "a", RedirectURIs: []string{"https://a.example/cb"}}, "https://a.example/cb",
+			ClientFacts{ClientName: "a", RedirectHost: "a.example"}},
+		{"of the host's own", Client{ID: "a", FirstParty: true, RedirectURIs: []string{"https://a.example/cb"}}, "https://a.example/cb",
+			ClientFacts{ClientName: "a", FirstParty: true, RedirectHost: "a.example"}},
+		{"self-described", Client{ID: "https://a.example/client", Name: "A", Unvetted: true, FirstParty: true, RedirectURIs: []string{"https://a.example/cb"}}, "https://a.example/cb",
+			ClientFacts{ClientName: "A", ClientHost: "a.example", SelfDescribed: true, RedirectHost: "a.example"}},
+		{"with a redirect URI of another host", Client{ID: "https://a.example/client", Name: "A", Unvetted: true, RedirectURIs: []string{"https://a.example/cb", "https://b.example/cb"}}, "https://b.example/cb",
+			ClientFacts{ClientName: "A", ClientHost: "a.example", SelfDescribed: true, RedirectHost: "b.example", RedirectDiffers: true}},
+		{"on loopback only", Client{ID: "https://a.example/client", Name: "A", Public: true, RedirectURIs: []string{"http://127.0.0.1/cb", "http://localhost/cb"}}, "http://127.0.0.1:8080/cb",
+			ClientFacts{ClientName: "A", ClientHost: "a.example", LoopbackOnly: true, RedirectHost: "127.0.0.1:8080", RedirectDiffers: true}},
+		{"on loopback and elsewhere", Client{ID: "a", Public: true, RedirectURIs: []string{"http://127.0.0.1/cb", "https://a.example/cb"}}, "http://127.0.0.1/cb",
+			ClientFacts{ClientName: "a", RedirectHost: "127.0.0.1"}},
+		{"with an app scheme", Client{ID: "a", Public: true, RedirectURIs: []string{"com.example.app:/cb"}}, "com.example.app:/cb",
+			ClientFacts{ClientName: "a", RedirectHost: "com.example.app:"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t, withConsent)
+			c.client.Scopes = allScopes
+			s.memory.PutClient(c.client)
+			v := s.visitor(alice())
+			at := v.get(ask("client_id="+url.QueryEscape(c.client.ID), "redirect_uri="+url.QueryEscape(c.redirect), "prompt=consent")).want("consent")
+			p, err := v.pending(at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, p.ClientFacts); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestFactsOfWhatWasGrantedBefore(t *testing.T) {
+	for _, c := range []struct {
+		name             string
+		do               func(s *site, v *visitor)
+		subject          string
+		granted, renewed []string
+	}{
+		{"the sign-in that was sent", func(*site, *visitor) {}, "alice", []string{"openid"}, []string{"profile"}},
+		{"another user", func(_ *site, v *visitor) { v.session = bob() }, "", nil, []string{"openid", "profile"}},
+		{"another sign-in of the same user", func(s *site, v *visitor) { v.session = s.signIn("alice") }, "", nil, []string{"openid", "profile"}},
+		{"nobody any more", func(_ *site, v *visitor) { v.session = nil }, "", nil, []string{"openid", "profile"}},
+		{"another browser of the same session", func(_ *site, v *visitor) { clear(v.cookies) }, "", nil, []string{"openid", "profile"}},
+		{"revoked meanwhile", func(s *site, _ *visitor) { s.memory.DeleteConsent(context.Background(), "alice", "web") }, "alice", nil, []string{"openid", "profile"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t, withConsent, withResources(testResources))
+			v := s.visitor(alice())
+			v.grant(v.get(ask("resource=https://api.example")).want("consent"), "openid").want("code")
+			at := v.get(ask("scope=openid+profile", "resource=https://API.EXAMPLE/")).want("consent")
+			c.do(s, v)
+			p, err := v.pending(at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Subject != c.subject {
+				t.Errorf("the account is %q, want %q", p.Subject, c.subject)
+			}
+			if diff := cmp.Diff([][]string{c.granted, c.renewed}, [][]string{p.GrantedScopes, p.NewScopes}, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("granted before, and new: (-want +got)\n%s", diff)
+			}
+			want := []Resource{testResources["https://API.example/"]}
+			want[0].ID = "https://API.example/"
+			if diff := cmp.Diff(want, p.Resources); diff != "" {
+				t.Errorf("the resources are (-want +got)\n%s", diff)
+			}
+		})
+	}
+	t.Run("a store that fails", func(t *testing.T) {
+		store := &consentStub{}
+		s := newSite(t, consentIn(store))
+		v := s.visitor(alice())
+		at := v.get(ask()).want("consent")
+		store.findErr = errors.New("down")
+		if _, err := v.pending(at); !errors.Is(err, oautherr.ServerError) {
+			t.Errorf("Pending says %v", err)
+		}
+	})
+	t.Run("a page in another process learns nothing of the user", func(t *testing.T) {
+		s := newSite(t, withConsent, withResources(testResources))
+		v := s.visitor(alice())
+		v.grant(v.get(ask()).want("consent"), "openid").want("code")
+		at := v.get(ask("scope=openid+profile", "resource=https://api.example")).want("consent")
+		w := httptest.NewRecorder()
+		s.handler.PendingHandler().ServeHTTP(w, formPost("/", "req="+url.QueryEscape(at.req)))
+		var got map[string]any
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		want := []any{map[string]any{"resource": "https://API.example/", "resource_name": "The API"}}
+		if diff := cmp.Diff(want, got["resources"]); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+		if got["redirect_host"] != "app.example" || strings.Contains(w.Body.String(), "alice") {
+			t.Errorf("%s", w.Body)
+		}
+	})
 }

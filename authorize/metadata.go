@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/usher-auth/usher/authorize/internal/destination"
 )
@@ -29,7 +31,24 @@ func (h *Handler) Metadata() map[string]any {
 	if h.config.Scopes != nil {
 		m["scopes_supported"] = slices.Clone(h.config.Scopes)
 	}
+	if list, ok := h.config.Resources.(ResourceMap); ok {
+		m["protected_resources"] = slices.Sorted(maps.Keys(list)) // RFC 9728 §4
+	}
 	return m
+}
+
+// MetadataPaths are the paths on the issuer's origin at which clients look for its metadata:
+// /.well-known/oauth-authorization-server and /.well-known/openid-configuration. For an
+// issuer with a path, that path follows them (RFC 8414 §3), and the second is also behind
+// the path (OpenID Connect Discovery 1.0 §4). Mount [Handler.MetadataHandler] at each.
+func (h *Handler) MetadataPaths() []string {
+	const oauth, oidc = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
+	u, err := url.Parse(h.config.Issuer)
+	if err != nil || strings.Trim(u.EscapedPath(), "/") == "" { // New has parsed it before
+		return []string{oauth, oidc}
+	}
+	path := strings.TrimSuffix(u.EscapedPath(), "/")
+	return []string{oauth + path, oidc + path, path + oidc}
 }
 
 // promptsOnOffer leaves out consent where no page could ask for it.
@@ -41,10 +60,9 @@ func (h *Handler) promptsOnOffer() []string {
 }
 
 // MetadataHandler serves Metadata as JSON, with the members of more added or, where
-// both have one, put in its place; the last of more counts. Mount it at /.well-known/openid-configuration
-// and /.well-known/oauth-authorization-server (RFC 8414 §3: for an issuer with a
-// path, the latter goes between host and path), for all methods: it answers GET, HEAD
-// and OPTIONS, and others with 405. Scripts of any origin may read it, see [CORS].
+// both have one, put in its place; the last of more counts. Mount it at each of
+// [Handler.MetadataPaths], for all methods: it answers GET, HEAD and OPTIONS, and others
+// with 405. Scripts of any origin may read it, see [CORS].
 func (h *Handler) MetadataHandler(more ...map[string]any) http.Handler {
 	return metadataHandler(h.Metadata(), more)
 }

@@ -36,12 +36,22 @@ type Pending struct {
 	// no cookies and leaves it false.
 	Anew bool
 
-	// Subject is the user who was sent to the page; empty for the login, and where
-	// Anew is true. A page takes the user's no first, with [Handler.Deny]: it counts
-	// whoever is signed in. Then a page that shows who is signed in compares it first and calls
-	// [Handler.Resume] if it is another user by now, so that what is agreed to is agreed
-	// to by who is shown.
+	// Subject is the account: the user who was sent to the page, and whose sign-in the
+	// page's own request carries. It is empty for the login, where Anew is true, and where
+	// another sign-in came or the user signed out meanwhile. A page takes the user's no
+	// first, with [Handler.Deny]: it counts whoever is signed in. Then any page but the
+	// login page calls [Handler.Resume] if Subject is empty, so that the user who agrees is
+	// the one who is shown. A [PendingReader] sees no sign-in: it has the user who was sent.
 	Subject string
+
+	// ClientFacts, Resources and scopes are for a consent page; a [PendingReader] leaves them
+	// empty. Resources are those of the request, with the names to show. GrantedScopes
+	// are those of Request.Scopes that this user has granted the client before, and
+	// NewScopes all others. Where Subject is empty nothing was granted before.
+	ClientFacts
+	Resources     []Resource
+	NewScopes     []string
+	GrantedScopes []string
 
 	// IssuedAt is when the request first arrived, ExpiresAt when it is too late
 	// to bring it back.
@@ -70,8 +80,9 @@ func (p Pending) String() string { return p.LogValue().String() }
 // which is parsed if the host has not. It is for the host's pages in this process. It
 // records nothing; whether this browser began the request is in [Pending].Anew. An error
 // means that req is missing, expired or not of this endpoint's making, that the client or
-// its redirect URI is gone since, that the ClientStore failed, or that the client cannot be
-// reached ([ErrClientUnreachable]): [Handler.ShowError] tells the user what to do.
+// its redirect URI is gone since, that a store failed, or that the client cannot be
+// reached ([ErrClientUnreachable]): [Handler.ShowError] tells the user what to do. For any
+// page but the login page the SessionStore is asked about r, and the ConsentStore.
 func (h *Handler) Pending(r *http.Request) (*Pending, error) {
 	req := reqOf(r)
 	w, err := h.pending.open(req)
@@ -86,8 +97,9 @@ func (h *Handler) Pending(r *http.Request) (*Pending, error) {
 		return nil, err
 	}
 	p.Request.fillIn(&h.config, client, to.URI())
-	if !h.hasCookieOf(r, w) {
-		p.Anew, p.Subject = true, ""
+	p.Anew = !h.hasCookieOf(r, w)
+	if err := h.addFacts(r.WithContext(ctx), p, w); err != nil {
+		return nil, err
 	}
 	return p, nil
 }

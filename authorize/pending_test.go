@@ -133,7 +133,7 @@ func (v *visitor) pending(at *reply) (*Pending, error) {
 	for name, value := range v.cookies {
 		r.AddCookie(&http.Cookie{Name: name, Value: value})
 	}
-	return v.site.handler.Pending(r)
+	return v.site.handler.Pending(r.WithContext(context.WithValue(r.Context(), signedIn{}, v.session)))
 }
 
 // A host's page is told whom the endpoint has sent to it.

@@ -12,18 +12,32 @@ import (
 
 // pendingResponse is what [Handler.PendingHandler] answers.
 type pendingResponse struct {
-	Active      bool                `json:"active"`
-	Params      map[string][]string `json:"params,omitempty"`
-	ClientID    string              `json:"client_id,omitempty"`
-	ClientName  string              `json:"client_name,omitempty"`
-	Scope       string              `json:"scope,omitempty"`
-	Subject     string              `json:"subject,omitempty"`
-	Interaction string              `json:"interaction,omitempty"`
-	Reason      Reason              `json:"reason,omitempty"`
-	IssuedAt    int64               `json:"iat,omitempty"`
-	ExpiresAt   int64               `json:"exp,omitempty"`
-	ResumeURL   string              `json:"resume_url,omitempty"`
-	DenyURL     string              `json:"deny_url,omitempty"`
+	Active     bool                `json:"active"`
+	Params     map[string][]string `json:"params,omitempty"`
+	ClientID   string              `json:"client_id,omitempty"`
+	ClientName string              `json:"client_name,omitempty"`
+	Scope      string              `json:"scope,omitempty"`
+	Subject    string              `json:"subject,omitempty"`
+
+	ClientHost      string            `json:"client_host,omitempty"`
+	FirstParty      bool              `json:"first_party,omitempty"`
+	SelfDescribed   bool              `json:"self_described,omitempty"`
+	LoopbackOnly    bool              `json:"loopback_only,omitempty"`
+	RedirectHost    string            `json:"redirect_host,omitempty"`
+	RedirectDiffers bool              `json:"redirect_differs,omitempty"`
+	Resources       []pendingResource `json:"resources,omitempty"`
+
+	Interaction string `json:"interaction,omitempty"`
+	Reason      Reason `json:"reason,omitempty"`
+	IssuedAt    int64  `json:"iat,omitempty"`
+	ExpiresAt   int64  `json:"exp,omitempty"`
+	ResumeURL   string `json:"resume_url,omitempty"`
+	DenyURL     string `json:"deny_url,omitempty"`
+}
+
+type pendingResource struct {
+	ID   string `json:"resource"`
+	Name string `json:"resource_name"`
 }
 
 // PendingHandler serves the content of a waiting request to a page in another
@@ -31,14 +45,18 @@ type pendingResponse struct {
 // "active", and where that is true "params" (name to list of values), "client_id" and
 // "client_name" of the client as it is stored, "scope" (what the request asks for, with
 // the defaults filled in, separated by spaces), "subject" (the user asked for, if any),
-// "interaction", "reason", "iat", "exp", "resume_url" and "deny_url". A request that is
-// expired, damaged or of another endpoint, or whose client or redirect URI is gone, is
-// {"active":false}. If the ClientStore fails the status is 503, with Retry-After where it
-// says when to come back.
+// "interaction", "reason", "iat", "exp", "resume_url" and "deny_url". For a consent page it
+// has "client_host", "first_party", "self_described", "loopback_only", "redirect_host" and
+// "redirect_differs" (see [ClientFacts]), and "resources", a list of objects with "resource"
+// and "resource_name".
 //
-// It tells nothing of the user, and nothing that the holder of req could not learn. Mount
-// it where only the host's own pages reach it all the same, behind whatever they
-// authenticate with.
+// A request that is expired, damaged or of another endpoint, or whose client or redirect URI
+// is gone, is {"active":false}. If a store fails the status is 503, with Retry-After where
+// it says when to come back.
+//
+// It tells nothing of the user and of earlier consent, because anybody who has req may ask,
+// and nothing that the holder of req could not learn. Mount it where only the host's own
+// pages reach it all the same, behind whatever they authenticate with.
 func (h *Handler) PendingHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		setHeaders(w.Header())
@@ -64,7 +82,7 @@ func (h *Handler) PendingHandler() http.Handler {
 	})
 }
 
-// describePending fails only if the ClientStore does.
+// describePending fails only if a store does.
 func (h *Handler) describePending(ctx context.Context, req string) (pendingResponse, error) {
 	w, err := h.pending.open(req)
 	if err != nil {
@@ -80,6 +98,15 @@ func (h *Handler) describePending(ctx context.Context, req string) (pendingRespo
 		return pendingResponse{}, nil
 	}
 	p.Request.fillIn(&h.config, client, to.URI())
+	found, err := h.resourcesOf((&http.Request{}).WithContext(ctx), p.Request)
+	if err != nil {
+		return pendingResponse{}, err
+	}
+	resources := make([]pendingResource, len(found))
+	for i, resource := range found {
+		resources[i] = pendingResource{resource.ID, resource.DisplayName()}
+	}
+	facts := p.Request.clientFacts()
 	return pendingResponse{
 		Active:      true,
 		Params:      w.Params,
@@ -93,5 +120,13 @@ func (h *Handler) describePending(ctx context.Context, req string) (pendingRespo
 		ExpiresAt:   p.ExpiresAt.Unix(),
 		ResumeURL:   p.ResumeURL,
 		DenyURL:     p.DenyURL,
+
+		ClientHost:      facts.ClientHost,
+		FirstParty:      facts.FirstParty,
+		SelfDescribed:   facts.SelfDescribed,
+		LoopbackOnly:    facts.LoopbackOnly,
+		RedirectHost:    facts.RedirectHost,
+		RedirectDiffers: facts.RedirectDiffers,
+		Resources:       resources,
 	}, nil
 }

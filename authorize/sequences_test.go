@@ -625,10 +625,11 @@ func (w *world) look(b *testBrowser, t *ticket, _ dice) {
 	p, err := w.handler.Pending(b.dress(t.back("")))
 	w.say("%s looks at %s: %v", b.name, t, err)
 	subject := ""
-	if t.shownTo != nil && b.has(t.visit) {
+	if t.shownTo != nil && b.has(t.visit) && b.active != nil && b.active.same(t.shownTo) {
 		subject = t.shownTo.Subject
 	}
 	switch there := w.now.Before(t.expires) && !w.clients[t.visit.ask.client].Disabled; {
+	case err != nil && w.failing != "":
 	case (err == nil) != there:
 		w.blame("Pending: %v", err)
 	case err == nil && (p.Anew == b.has(t.visit) || p.Subject != subject || p.Request.Nonce != t.visit.ask.nonce):
