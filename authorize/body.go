@@ -28,7 +28,8 @@ func (h *Handler) readBody(r *http.Request) (params, error) {
 	if err := r.Context().Err(); err != nil {
 		return p, errBodyUnfinished.because("%w", err)
 	}
-	// A parameter in the query of a POST is one too many, wherever else it is.
+	// A parameter in the query of a POST counts as repeated, even if the body does not have
+	// it.
 	for _, x := range query.list {
 		p.repeated = appendOnce(p.repeated, x.name)
 	}
@@ -39,8 +40,8 @@ func (h *Handler) readBody(r *http.Request) (params, error) {
 	return p.withoutRepeated(), nil
 }
 
-// bodyOf reads a body as far as it may go. Without a server in front, as in an adapter
-// for functions, there may be none: it is empty then.
+// bodyOf reads a body up to its limit. Without an HTTP server in front, as in a function
+// adapter, there may be no body: then it is empty.
 func bodyOf(body io.ReadCloser) (string, error) {
 	if body == nil {
 		return "", nil
@@ -54,12 +55,12 @@ func bodyOf(body io.ReadCloser) (string, error) {
 	return string(text), nil
 }
 
-// maxMediaType bounds the header Content-Type, which is parsed before anything else.
+// maxMediaType limits the header Content-Type in bytes. It is parsed before anything else.
 const maxMediaType = 1024
 
-// isForm reports whether a body is a form as it stands: of the media type of forms, not
-// compressed, and with a charset that changes nothing about ASCII, which is all that
-// parse takes.
+// isForm reports whether a body can be read as a form without decoding: it has the media
+// type of forms, is not compressed, and its charset does not change ASCII. parse accepts
+// ASCII only.
 func isForm(header http.Header) bool {
 	contentType := header.Get("Content-Type")
 	if len(contentType) > maxMediaType {
@@ -81,7 +82,7 @@ func isForm(header http.Header) bool {
 	return true
 }
 
-// keepsASCII reports whether the bytes of ASCII mean themselves in the charset. Empty: no
+// keepsASCII reports whether the charset leaves the ASCII bytes unchanged. Empty: no
 // charset is named.
 func keepsASCII(charset string) bool {
 	switch charset = strings.ToLower(charset); charset {
