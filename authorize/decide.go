@@ -131,8 +131,8 @@ func (f *facts) rest() decision {
 	return decision{Outcome: approve, Reason: ReasonSatisfied}
 }
 
-// decide combines both halves. An unvetted client gets no response before the user was
-// asked, and that needs a consent page.
+// decide combines both halves. An unvetted client is never approved without the user's
+// consent, and that needs a consent page.
 func (h *Handler) decide(v *visit) {
 	if v.decision.Outcome == approve {
 		v.decision = v.facts.rest()
@@ -244,7 +244,8 @@ func (f *facts) hasPageFor(prompt string) bool {
 
 // tooOld reports whether the sign-in is older than max_age. It compares whole seconds,
 // which cannot overflow as a time.Duration could. With max_age=0 every sign-in is too old,
-// as with prompt=login. So is a sign-in in the future, or one without a time.
+// as with prompt=login. So is a sign-in that is in the future by more than the clock skew,
+// or one without a time.
 func (f *facts) tooOld(maxAge int64) bool {
 	age := f.now.Unix() - f.session.AuthTime.Unix()
 	return maxAge == 0 || f.session.AuthTime.IsZero() || age > maxAge || age < -int64(f.clockSkew/time.Second)
