@@ -51,10 +51,10 @@ type PageError struct {
 	// program reads the response, so it should be JSON, as [ErrorJSON] writes it.
 	OutOfBand bool
 
-	// Return is set if the user may choose to go to the client. Either the client is
-	// unvetted, and Return takes its error there. Or the request has expired, or the user
-	// refused it in a browser that has no cookie for it; then Return takes access_denied to
-	// the client. Nil otherwise.
+	// Return is set if the user may choose to go to the client: if the client is unvetted
+	// and its error was not sent there at once, if the request has expired, or if the user
+	// refused it in a browser that has no cookie for it. In the last two cases the client
+	// gets access_denied. Nil otherwise.
 	Return *Return
 }
 

@@ -10,7 +10,7 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// pendingResponse is what [Handler.PendingHandler] answers.
+// pendingResponse is the response of [Handler.PendingHandler].
 type pendingResponse struct {
 	Active      bool                `json:"active"`
 	Params      map[string][]string `json:"params,omitempty"`
@@ -26,19 +26,19 @@ type pendingResponse struct {
 	DenyURL     string              `json:"deny_url,omitempty"`
 }
 
-// PendingHandler serves the content of a waiting request to a page in another
-// process that has no keys to read it: POST a form with req, and get JSON with
-// "active", and where that is true "params" (name to list of values), "client_id" and
-// "client_name" of the client as it is stored, "scope" (what the request asks for, with
-// the defaults filled in, separated by spaces), "subject" (the user asked for, if any),
-// "interaction", "reason", "iat", "exp", "resume_url" and "deny_url". A request that is
-// expired, damaged or of another endpoint, or whose client or redirect URI is gone, is
-// {"active":false}. If the ClientStore fails the status is 503, with Retry-After where it
-// says when to come back.
+// PendingHandler serves the content of a waiting request to a page in another process that
+// has no keys to read it. POST a form with req to get a JSON object with "active". If
+// "active" is true, it also has "params" (name to list of values), "client_id" and
+// "client_name" of the stored client, "scope" (the requested scopes with the defaults
+// filled in, separated by spaces), "subject" (the user that the client asked for, if any),
+// "interaction", "reason", "iat", "exp", "resume_url" and "deny_url". For a request that is
+// expired, damaged or of another endpoint, or whose client or redirect URI no longer
+// exists, it is {"active":false}. If the ClientStore fails the status is 503, with
+// Retry-After if the error says when to try again.
 //
-// It tells nothing of the user, and nothing that the holder of req could not learn. Mount
-// it where only the host's own pages reach it all the same, behind whatever they
-// authenticate with.
+// The response has nothing about the signed-in user, and little that the holder of req
+// could not read in req. Still, mount it where only the host's own pages can reach it, and
+// require them to authenticate.
 func (h *Handler) PendingHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		setHeaders(w.Header())
