@@ -152,7 +152,7 @@ func (h *Handler) explain(v *visit, e *Explanation) (err error) {
 		return err
 	}
 	if err := h.whatElseIsNeeded(v); err != nil {
-		return e.check("the host could be asked", "", err)
+		return e.check("the functions of the host work", "", err)
 	}
 	signIn := v.facts.signIn()
 	h.decide(v)

@@ -318,8 +318,8 @@ func (h *Handler) askAgainByGET(v *visit) error {
 	return nil
 }
 
-// fetched reports whether r is not a navigation (Fetch Metadata Request Headers §2.3). A
-// script of a page has sent it then, and could not show a page of ours.
+// fetched reports whether r is not a navigation (Fetch Metadata Request Headers §2.3). Then
+// another page has sent it, for example by a script, and could not show a page of ours.
 func fetched(r *http.Request) bool {
 	mode := r.Header.Get("Sec-Fetch-Mode")
 	return mode != "" && mode != "navigate"

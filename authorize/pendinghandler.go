@@ -36,9 +36,9 @@ type pendingResponse struct {
 // exists, it is {"active":false}. If the ClientStore fails the status is 503, with
 // Retry-After if the error says when to try again.
 //
-// The response has nothing about the signed-in user, and little that the holder of req
-// could not read in req. Still, mount it where only the host's own pages can reach it, and
-// require them to authenticate.
+// The response says nothing about the signed-in user, and nothing that the holder of req
+// could not learn otherwise. Still, mount it where only the host's own pages can reach it,
+// and require them to authenticate.
 func (h *Handler) PendingHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		setHeaders(w.Header())

@@ -36,10 +36,10 @@ func NewPendingReader(issuer, endpoint string, keys []byte, now func() time.Time
 	return &PendingReader{issuer, endpoint, ring, now}, nil
 }
 
-// ErrUnknownKey is the error of [PendingReader.Read] for a request that names a key that is
-// not in the set. Test for it with [errors.Is]. After a change of keys the page must fetch
-// the set again. Limit how often it does so, because anybody can send a request that names
-// an unknown key.
+// ErrUnknownKey is wrapped in the error of [PendingReader.Read] for a request that names a
+// key that is not in the set. Test for it with [errors.Is]. After a change of keys the page
+// must fetch the set again. Limit how often it does so, because anybody can send a request
+// that names an unknown key.
 var ErrUnknownKey = jose.ErrUnknownKey
 
 // Read returns the waiting request in req. An error means that req is missing, expired,

@@ -29,7 +29,7 @@ const (
 	ReasonDenied              Reason = "denied"                // the user refused
 	ReasonForbidden           Reason = "forbidden"             // the host's policy refused
 	ReasonInteraction         Reason = "interaction"           // a further interaction is needed
-	ReasonNoConsentPage       Reason = "no_consent_page"       // an unvetted client needs consent, and there is no page for it
+	ReasonNoConsentPage       Reason = "no_consent_page"       // an unvetted client, and no consent page
 )
 
 // The reasons for an error page without a decision. A page can choose its text by them.
@@ -39,10 +39,10 @@ const (
 	ReasonUnknownClient Reason = "unknown_client" // client_id is missing or unknown
 	ReasonClientOff     Reason = "client_off"     // the client is disabled
 	ReasonRedirectURI   Reason = "redirect_uri"   // it is missing, not registered or unsafe
-	ReasonNoRequest     Reason = "no_request"     // req is missing
+	ReasonNoRequest     Reason = "no_request"     // there is no waiting request to continue
 	ReasonExpired       Reason = "expired"        // the waiting request has expired or is damaged
 	ReasonNoCookies     Reason = "no_cookies"     // the browser keeps no cookies
-	ReasonFetched       Reason = "fetched"        // a page is needed, and a script sent the request
+	ReasonFetched       Reason = "fetched"        // a page is needed, and the request is no navigation
 	ReasonNothingChosen Reason = "nothing_chosen" // consent to no scope, or to one that was not asked for
 	ReasonStoreFailed   Reason = "store_failed"   // a store or function of the host failed
 	ReasonBrowser       Reason = "browser"        // a browser sent a request for a response out of band
