@@ -32,7 +32,7 @@ type waiting struct {
 	Audience string `json:"aud"`
 	ID       string `json:"jti"`
 
-	// IssuedAt is when the request arrived. If it started anew, it is when it arrived in
+	// IssuedAt is when the request arrived. If it started anew, it is when it did so in
 	// this browser.
 	IssuedAt  instant `json:"iat"`
 	ExpiresAt instant `json:"exp"`
