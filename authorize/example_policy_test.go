@@ -15,12 +15,12 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// staffOnly is a Config.Allow: the payroll is for the staff.
+// staffOnly is a Config.Allow: only the staff may use the payroll.
 func staffOnly(_ context.Context, s *session.Session, r *authorize.Request) (bool, error) {
 	return r.ClientID != "payroll" || slices.Contains([]string{"alice", "carol"}, s.Subject), nil
 }
 
-// noFormPost is a Config.CheckRequest: this host answers by redirects only.
+// noFormPost is a Config.CheckRequest: this host sends responses only by redirect.
 func noFormPost(_ context.Context, r *authorize.Request) error {
 	if r.ResponseMode == "form_post" {
 		return oautherr.InvalidRequest.With("response_mode form_post is not supported here.")
@@ -28,8 +28,8 @@ func noFormPost(_ context.Context, r *authorize.Request) error {
 	return nil
 }
 
-// A host tests its policy in a table, without a browser: who asks for what, and what becomes of
-// it. The text of an Explanation has all rules, for the row that fails.
+// A host tests its policy in a table, without a browser: the user, the request, and the
+// action of the endpoint. If a row fails, the text of the Explanation shows all rules.
 func ExampleHandler_Explain() {
 	client := authorizetest.Client{
 		Issuer: "https://accounts.example", ID: "payroll", RedirectURI: "https://payroll.example/callback",
@@ -51,7 +51,7 @@ func ExampleHandler_Explain() {
 	for _, test := range []struct {
 		rule   string
 		user   *session.Session
-		change url.Values // of a plain request
+		change url.Values // to the usual request
 		want   authorize.Action
 	}{
 		{"the staff may", staff, nil, authorize.ActionApproval},

@@ -21,9 +21,9 @@ import (
 
 type tokenEndpoint struct {
 	endpoint *authorize.Handler
-	secrets  map[string][32]byte // of each client, as SHA-256; that of a public client is ""
+	secrets  map[string][32]byte // the SHA-256 of each client's secret; a public client's secret is ""
 	mu       sync.Mutex
-	tokens   map[[32]byte]string // by the SHA-256 of the code that they were issued for
+	tokens   map[[32]byte]string // by the SHA-256 of the code for which they were issued
 }
 
 func (t *tokenEndpoint) exchange(r *http.Request) (map[string]any, error) {
@@ -43,7 +43,7 @@ func (t *tokenEndpoint) exchange(r *http.Request) (map[string]any, error) {
 		return nil, oautherr.Code("unsupported_grant_type")
 	}
 	hash := sha256.Sum256([]byte(r.PostFormValue("code")))
-	t.mu.Lock() // no replay comes between a code and its token
+	t.mu.Lock() // so that no replay comes between a code and its token
 	defer t.mu.Unlock()
 	// region redeem
 	code, err := t.endpoint.Redeem(r.Context(), authorize.Redemption{
@@ -54,7 +54,7 @@ func (t *tokenEndpoint) exchange(r *http.Request) (map[string]any, error) {
 	})
 	var replay *authorize.ReplayError
 	if errors.As(err, &replay) {
-		delete(t.tokens, hash) // the code has leaked: what was issued for it ends
+		delete(t.tokens, hash) // the code has leaked: revoke what was issued for it
 	}
 	if err != nil {
 		return nil, err // oautherr.InvalidGrant, or the store failed
@@ -82,7 +82,7 @@ func (t *tokenEndpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	json.NewEncoder(w).Encode(answer)
 }
 
-// A whole token endpoint, for clients with a secret and for public ones.
+// A complete token endpoint, for clients with a secret and for public clients.
 func Example_tokenEndpoint() {
 	const issuer, callback = "https://accounts.example", "https://wiki.example/callback"
 	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
@@ -122,7 +122,7 @@ func Example_tokenEndpoint() {
 			fmt.Println(id, page.Status, answer, page.Header.Get("Cache-Control"), len(token.tokens), err)
 		}
 	}
-	present("wiki", "guess", "s3cr3t", "s3cr3t") // the third time it is a replay, which ends the token
+	present("wiki", "guess", "s3cr3t", "s3cr3t") // the third is a replay, which revokes the token
 	present("app", "")
 	// Output:
 	// wiki 401 { invalid_client} no-store 0 <nil>
