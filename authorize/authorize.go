@@ -33,10 +33,9 @@ type Config struct {
 	Codes    CodeStore
 	Login    LoginRedirector
 
-	// Register sends the browser to the page where a new user signs up, for requests
-	// with prompt=create (Initiating User Registration via OpenID Connect 1.0). The
-	// page signs the new user in and ends like a login page. Nil: prompt=create is
-	// refused.
+	// Register sends the browser to the host's registration page, for requests with
+	// prompt=create (Initiating User Registration via OpenID Connect 1.0). The page signs
+	// the new user in and ends like a login page. Nil: prompt=create is refused.
 	Register LoginRedirector
 
 	// CheckRequest holds the host's own rules. It is called for requests that keep the
@@ -126,8 +125,8 @@ type Config struct {
 	// Zero: 5 s. At most 5 minutes.
 	ClockSkew time.Duration
 
-	// Timeout is the deadline of one request, for all store calls together. Zero:
-	// 10 s. At most 5 minutes.
+	// Timeout limits all store calls of one request together. Zero: 10 s. At most 5
+	// minutes.
 	Timeout time.Duration
 
 	// ErrorPage writes the page for an error that must not be sent to the client. Headers

@@ -141,8 +141,8 @@ func (c *Code) UnmarshalBinary(b []byte) error {
 }
 
 // MarshalBinary returns the record in the format in which a [ConsentStore] may keep it, for
-// [ConsentRecord.UnmarshalBinary]. It implements [encoding.BinaryMarshaler]. What
-// [Code.MarshalBinary] says of texts, times, sizes and releases holds here too.
+// [ConsentRecord.UnmarshalBinary]. It implements [encoding.BinaryMarshaler]. Texts, times,
+// sizes and releases are as in [Code.MarshalBinary].
 func (c ConsentRecord) MarshalBinary() ([]byte, error) {
 	consent := c.Clone()
 	consent.eachText(escape)
@@ -152,7 +152,7 @@ func (c ConsentRecord) MarshalBinary() ([]byte, error) {
 
 // UnmarshalBinary replaces the whole record by what [ConsentRecord.MarshalBinary] has
 // written. It implements [encoding.BinaryUnmarshaler]. The record shares no memory with b.
-// What [Code.UnmarshalBinary] says of errors holds here too.
+// The errors are as in [Code.UnmarshalBinary].
 func (c *ConsentRecord) UnmarshalBinary(b []byte) error {
 	var read consentRecord
 	if err := readRecord(b, "consent", &read, &read.recordHeader); err != nil {
@@ -167,9 +167,8 @@ func (c *ConsentRecord) UnmarshalBinary(b []byte) error {
 }
 
 // MarshalBinary returns the client in the format in which a [ClientStore] may keep it, for
-// [Client.UnmarshalBinary]. It implements [encoding.BinaryMarshaler]. What
-// [Code.MarshalBinary] says of texts, sizes and releases holds here too. It does not check
-// the client: see [CheckClient].
+// [Client.UnmarshalBinary]. It implements [encoding.BinaryMarshaler]. Texts, sizes and
+// releases are as in [Code.MarshalBinary]. It does not check the client: see [CheckClient].
 func (c Client) MarshalBinary() ([]byte, error) {
 	client := c.clone()
 	client.eachText(escape)
@@ -177,8 +176,8 @@ func (c Client) MarshalBinary() ([]byte, error) {
 }
 
 // UnmarshalBinary replaces the whole client by what [Client.MarshalBinary] has written. It
-// implements [encoding.BinaryUnmarshaler]. The client shares no memory with b. What
-// [Code.UnmarshalBinary] says of errors holds here too.
+// implements [encoding.BinaryUnmarshaler]. The client shares no memory with b. The errors
+// are as in [Code.UnmarshalBinary].
 func (c *Client) UnmarshalBinary(b []byte) error {
 	var read clientRecord
 	if err := readRecord(b, "client", &read, &read.recordHeader); err != nil {

@@ -9,8 +9,8 @@ import (
 // CORS lets scripts of any origin use an endpoint and read its responses (Fetch Standard,
 // CORS protocol). It is for the host's JWKS, token and userinfo endpoints.
 // [Handler.MetadataHandler] and [Handler.PendingKeysHandler] have it already. methods are
-// those that next supports, such as "GET" and "POST"; "GET" includes "HEAD". Without
-// methods they are GET and HEAD.
+// those that next supports, such as "GET" and "POST"; "GET" includes "HEAD". If methods is
+// empty, they are GET and HEAD.
 //
 //   - OPTIONS gets status 204, and next is not called. A preflight is allowed every header
 //     that it names.

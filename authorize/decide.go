@@ -12,7 +12,7 @@ import (
 // facts are all inputs of a decision.
 type facts struct {
 	request      *Request
-	session      *session.Session // never nil; nobody if it is not SignedIn
+	session      *session.Session // never nil; if it is not SignedIn, nobody is signed in
 	interactions []Interaction    // of the configuration; they say which prompts have a page
 
 	// now is the time of the decision. clockSkew is how far the clock that sets AuthTime

@@ -22,7 +22,7 @@ import (
 var consentHTML = template.Must(template.New("consent").Parse(`<!DOCTYPE html>
 <h1>{{.Request.Client.DisplayName}} asks {{.User}} for</h1> <form method="post">
 {{range .Request.Scopes}}<label><input type="checkbox" name="scope" value="{{.}}" checked> {{.}}</label> {{end}}
-{{range .Claims}}<p>and your {{.}}</p> {{end}}<p>The answer goes to {{.Request.RedirectHost}}.</p>
+{{range .Claims}}<p>and your {{.}}</p> {{end}}<p>The response goes to {{.Request.RedirectHost}}.</p>
 <button name="decision" value="allow">Yes</button> <button name="decision" value="deny">No</button></form>`))
 
 func consentPage(endpoint *authorize.Handler, sessions authorize.SessionStore) http.HandlerFunc {
@@ -99,10 +99,10 @@ func Example_consentPage() {
 	fmt.Println(len(granted), granted[0].ClientID, granted[0].Scopes, granted[0].UserInfoClaims, err)
 	see(see(browser.Open(wiki.Start().URL)).Submit(nil, "No"))
 	// Output:
-	// accounts.example/consent [The wiki asks alice for openid email and your phone_number The answer goes to wiki.example. Yes No]
-	// accounts.example/consent [The wiki asks bob for openid email and your phone_number The answer goes to wiki.example. Yes No]
+	// accounts.example/consent [The wiki asks alice for openid email and your phone_number The response goes to wiki.example. Yes No]
+	// accounts.example/consent [The wiki asks bob for openid email and your phone_number The response goes to wiki.example. Yes No]
 	// wiki.example/callback []
 	// 1 wiki [openid] [phone_number] <nil>
-	// accounts.example/consent [The wiki asks bob for openid email The answer goes to wiki.example. Yes No]
+	// accounts.example/consent [The wiki asks bob for openid email The response goes to wiki.example. Yes No]
 	// wiki.example/callback [access_denied]
 }

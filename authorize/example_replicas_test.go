@@ -39,7 +39,8 @@ func newReplica(of shared, keys ...authorize.Key) *replica {
 	return &replica{endpoint, sessions}
 }
 
-// ServeHTTP stands for the routes of the program. Example (LoginPage) has a whole login page.
+// ServeHTTP stands for the routes of the program. Example (LoginPage) is a complete login
+// page.
 func (p *replica) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/authorize":

@@ -27,7 +27,7 @@ type signIns map[string]struct {
 func (t signIns) ofCookie(r *http.Request) (*session.Session, error) {
 	cookie, err := r.Cookie("__Host-app")
 	if err != nil {
-		return nil, nil // nobody, which is no error
+		return nil, nil // nobody is signed in: not an error
 	}
 	return t.find(r.Context(), cookie.Value)
 }

@@ -18,10 +18,10 @@ type PendingReader struct {
 	now      func() time.Time
 }
 
-// NewPendingReader returns a reader for the endpoint with this issuer and endpoint
-// URL (as in [Config], where an empty one is Issuer + "/authorize"). keys is the
-// JWK Set that [Handler.PendingKeysHandler] serves, fetched by the host. now is the clock;
-// nil: time.Now.
+// NewPendingReader returns a reader for the endpoint with this issuer and endpoint URL,
+// which are as in [Config]: an empty endpoint is issuer + "/authorize". keys is the JWK Set
+// that [Handler.PendingKeysHandler] serves; the host fetches it. now is the clock; nil:
+// time.Now.
 func NewPendingReader(issuer, endpoint string, keys []byte, now func() time.Time) (*PendingReader, error) {
 	ring, err := jose.ParsePublic(keys)
 	if err != nil {

@@ -123,7 +123,7 @@ type Client struct {
 // if FirstParty is set.
 func (c *Client) firstParty() bool { return c.FirstParty && !c.Unvetted }
 
-// DisplayName returns the name to show to the user: Name, or the ID without one.
+// DisplayName returns the name to show to the user: Name, or the ID if Name is empty.
 func (c *Client) DisplayName() string {
 	if c.Name != "" {
 		return c.Name
@@ -218,15 +218,15 @@ func (r *Request) RedirectHost() string { return uri.Host(r.RedirectURI) }
 // parameter of the protocol; empty if it was not sent.
 func (r *Request) Parameter(name string) string { return r.params.get(name) }
 
-// Sent reports whether the request has one of these parameters with a value. It also
-// knows of an id_token_hint that was verified before the user went to a page, and whose
-// value [Request.Parameter] has no more.
+// Sent reports whether the client sent one of these parameters with a value. It is also
+// true for an id_token_hint that was verified before the user went to a page, although
+// [Request.Parameter] no longer returns its value.
 func (r *Request) Sent(name string) bool { return r.params.sent(name) }
 
 // String and LogValue keep state, nonce and hints out of logs.
 func (r Request) String() string { return r.LogValue().String() }
 
-// LogValue logs who asks for what, and no secrets.
+// LogValue logs the client and its main parameters, without state, nonce and hints.
 func (r Request) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("client_id", r.ClientID),

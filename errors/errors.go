@@ -224,7 +224,7 @@ func replaceForbidden(text string) string {
 
 var descriptions = map[Code]string{
 	InvalidRequest:                  "The request is missing a parameter, repeats one or is malformed.",
-	UnauthorizedClient:              "The client may not ask for this kind of answer.",
+	UnauthorizedClient:              "The client may not use this response type.",
 	AccessDenied:                    "The user or the server refused the request.",
 	UnsupportedResponseType:         "The server does not support this response type.",
 	InvalidScope:                    "A requested scope is missing, unknown or not open to this client.",

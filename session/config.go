@@ -67,7 +67,7 @@ type Config struct {
 	// for existing sessions; a longer one does not extend them.
 	Absolute time.Duration
 
-	// Now tells the time. Nil means [time.Now].
+	// Now is the clock. Nil means [time.Now].
 	Now func() time.Time
 
 	// Logger gets the only failure that no method returns: the use of a session could not

@@ -83,7 +83,7 @@
 // only by a sign-in or a choice. When the active account expires or is signed out, nobody
 // is signed in until the user signs in or chooses.
 //
-// # What is kept where
+// # What is stored where
 //
 // The browser has only 256 random bits for each account, in a cookie named
 // __Host-usher-session unless [Config.Name] sets another name. The store's key is the

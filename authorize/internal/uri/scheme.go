@@ -59,7 +59,7 @@ func checkScheme(scheme string) error {
 		return errors.New("is not an absolute URI: it does not begin with a scheme")
 	case name == "urn":
 		return errors.New("is a name and no address: " +
-			"for answers in the body set Client.OutOfBand")
+			"for responses in the body set Client.OutOfBand")
 	case name == "https" || name == "http":
 		return fmt.Errorf("has the scheme %q, which has to be written in lower case", scheme)
 	case slices.Contains(refusedSchemes, name), strings.HasPrefix(name, "ms-"),
