@@ -164,7 +164,7 @@ func (h *Handler) setUpStores() error {
 		}
 	}
 	if c.Register != nil && isNil(c.Register) {
-		missing = append(missing, wrong("Register", "is a nil pointer: leave it nil for no such page"))
+		missing = append(missing, wrong("Register", "is a nil pointer: leave it nil if there is no such page"))
 	}
 	for _, field := range []struct {
 		name  string
@@ -292,7 +292,7 @@ func (h *Handler) setUpParameters() error {
 	c.Require = slices.Clone(c.Require)
 	for _, name := range c.Require {
 		if !h.known[name] {
-			return wrong("Require", "has %q, which is no parameter that is known here", name)
+			return wrong("Require", "has %q, which is not a known parameter", name)
 		}
 	}
 	if c.ResponseTypes == nil {

@@ -35,7 +35,7 @@ type params struct {
 	repeated []string // sent twice or in the wrong place: their values are not used
 	resumes  bool     // it has a req of our type: the request comes back from a page
 	otherReq string   // a req that is not of our type
-	denied   bool     // deny=1, which only counts beside req
+	denied   bool     // deny=1; it counts only together with req
 
 	// hinted is true if there was an id_token_hint. If it was verified on an earlier visit,
 	// hintSubject is the user that it proved; empty: it proved nobody.

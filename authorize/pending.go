@@ -223,7 +223,7 @@ func reqOf(r *http.Request) string {
 	return r.PostForm.Get("req")
 }
 
-// reopen replaces v.params by the parameters in the waiting request. Beside req only deny
+// reopen replaces v.params by the parameters in the waiting request. Besides req, only deny
 // counts. If this browser has the cookie of the request, v.resumed has the earlier
 // decisions. Otherwise the request starts anew, but only a few times in a row: a browser
 // that keeps no cookies must not loop.
@@ -252,8 +252,8 @@ func (h *Handler) reopen(v *visit) error {
 }
 
 // maxAnew is how often in a row a request may start anew if a user is signed in.
-// maxAnewOfNobody is for a browser in which nobody is: it probably keeps no session cookie
-// either.
+// maxAnewOfNobody is for a browser in which nobody is signed in: it probably keeps no
+// session cookie either.
 const (
 	maxAnew         = 2
 	maxAnewOfNobody = 1

@@ -120,7 +120,7 @@ func (d Destination) Deliver(params []Param) Delivery {
 }
 
 // ValidText reports whether the text can be returned byte for byte in every response mode:
-// UTF-8 without control characters, of at most most bytes.
+// UTF-8 without control characters, and not longer than most, in bytes.
 func ValidText(text string, most int) bool {
 	for i := range len(text) {
 		if text[i] < 0x20 || text[i] == 0x7f {
