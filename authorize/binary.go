@@ -10,14 +10,15 @@ import (
 	"unicode/utf8"
 )
 
-// How codes, consents and clients are written: as JSON, with the names of these tags. A
-// conversion ties each type to its fields, so what is missing here does not compile.
+// Codes, consents and clients are written as JSON, with the names of these tags. Each type
+// is converted to the struct with its tags, so a field that is missing here does not
+// compile.
 //
 // Replicas of two releases share a store. A name and its meaning therefore stay for ever,
-// and a release ignores members that it does not know. That is right for a new field as
-// long as whoever ignores it grants no more than was written. Where it is not, as with a
-// key that the code is bound to, a record in which the field is set says the next version,
-// latestVersion rises with it, and releases before it refuse the record.
+// and a release ignores members that it does not know. That is right for a new field if a
+// release that ignores it grants no more than was written. It is wrong for a field such as
+// a key that the code is bound to. A record with such a field gets the next version,
+// latestVersion rises to it, and earlier releases refuse the record.
 const latestVersion = 1
 
 type recordHeader struct {
@@ -49,7 +50,7 @@ type codeMembers struct {
 	UsedAt           time.Time         `json:"used_at,omitzero"`
 }
 
-// codeRecord has the claims as bytes, because JSON inside of JSON would lose some of them.
+// codeRecord has the claims as bytes, because JSON inside JSON would not keep every byte.
 type codeRecord struct {
 	recordHeader
 	codeMembers
@@ -102,17 +103,17 @@ type clientMembers struct {
 	Disabled           bool     `json:"disabled,omitempty"`
 }
 
-// MarshalBinary returns the code in the form in which a [CodeStore] may keep it: a JSON
-// object with every field in it that is set, for [Code.UnmarshalBinary]. It implements
+// MarshalBinary returns the code in the format in which a [CodeStore] may keep it: a JSON
+// object with every field that is set. [Code.UnmarshalBinary] reads it. It implements
 // [encoding.BinaryMarshaler].
 //
-// Nil stays apart from empty. A text keeps its bytes: one that is not UTF-8, or has a "%",
-// is percent-encoded. Times are in UTC; one after the year 9999 is an error. The size is
-// not limited.
+// Nil and empty stay different. A text keeps its bytes: a text that is not UTF-8, or has a
+// "%", is percent-encoded. Times are in UTC; a time after the year 9999 is an error. The
+// size is not limited.
 //
-// Every later release reads what an earlier one wrote. An earlier one reads what a later one
-// wrote, without the fields that it does not know, unless that would grant more than was
-// written: then the record has a version that the earlier one refuses.
+// A later release reads every record of an earlier one. An earlier release reads a record
+// of a later one, without the fields that it does not know. If that would grant more than
+// was written, the record has a version that the earlier release refuses.
 func (c Code) MarshalBinary() ([]byte, error) {
 	code := c.Clone()
 	code.eachText(escape)
@@ -122,16 +123,16 @@ func (c Code) MarshalBinary() ([]byte, error) {
 	return writeRecord(codeRecord{recordHeader{"code", 1}, codeMembers(*code), code.Claims})
 }
 
-// UnmarshalBinary sets the code to what [Code.MarshalBinary] has written, as a whole. It
+// UnmarshalBinary replaces the whole code by what [Code.MarshalBinary] has written. It
 // implements [encoding.BinaryUnmarshaler]. The code shares no memory with b.
 //
 // A store that keeps UsedAt beside the record, because TakeCode changes it, sets it after
-// reading. Writing a record anew that a later release wrote loses what only that release
-// knows, so it is better to write each once.
+// reading. Write each record only once: an earlier release that writes a record of a later
+// one again loses the fields that only the later one knows.
 //
-// What is not such a record is an error and leaves c as it was: other bytes, a part of a
-// record, a record of another type or of a later version. Members that this release does
-// not know are ignored. Nothing protects against somebody who can write to the store.
+// Other bytes, a part of a record, and a record of another type or of a later version are
+// an error, and c stays as it was. Members that this release does not know are ignored.
+// There is no protection against somebody who can write to the store.
 func (c *Code) UnmarshalBinary(b []byte) error {
 	var read codeRecord
 	if err := readRecord(b, "code", &read, &read.recordHeader); err != nil {
@@ -146,9 +147,9 @@ func (c *Code) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
-// MarshalBinary returns the record in the form in which a [ConsentStore] may keep it, for
-// [ConsentRecord.UnmarshalBinary]. It implements [encoding.BinaryMarshaler]. What
-// [Code.MarshalBinary] says of texts, times, sizes and releases holds here too.
+// MarshalBinary returns the record in the format in which a [ConsentStore] may keep it, for
+// [ConsentRecord.UnmarshalBinary]. It implements [encoding.BinaryMarshaler]. Texts, times,
+// sizes and releases are as in [Code.MarshalBinary].
 func (c ConsentRecord) MarshalBinary() ([]byte, error) {
 	consent := c.Clone()
 	consent.eachText(escape)
@@ -156,9 +157,9 @@ func (c ConsentRecord) MarshalBinary() ([]byte, error) {
 	return writeRecord(consentRecord{recordHeader{"consent", 1}, consentMembers(*consent)})
 }
 
-// UnmarshalBinary sets the record to what [ConsentRecord.MarshalBinary] has written, as a
-// whole. It implements [encoding.BinaryUnmarshaler]. The record shares no memory with b. What
-// [Code.UnmarshalBinary] says of errors holds here too.
+// UnmarshalBinary replaces the whole record by what [ConsentRecord.MarshalBinary] has
+// written. It implements [encoding.BinaryUnmarshaler]. The record shares no memory with b.
+// The errors are as in [Code.UnmarshalBinary].
 func (c *ConsentRecord) UnmarshalBinary(b []byte) error {
 	var read consentRecord
 	if err := readRecord(b, "consent", &read, &read.recordHeader); err != nil {
@@ -172,19 +173,18 @@ func (c *ConsentRecord) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
-// MarshalBinary returns the client in the form in which a [ClientStore] may keep it, for
-// [Client.UnmarshalBinary]. It implements [encoding.BinaryMarshaler]. What
-// [Code.MarshalBinary] says of texts, sizes and releases holds here too. It does not look at
-// what is in the client: see [CheckClient].
+// MarshalBinary returns the client in the format in which a [ClientStore] may keep it, for
+// [Client.UnmarshalBinary]. It implements [encoding.BinaryMarshaler]. Texts, sizes and
+// releases are as in [Code.MarshalBinary]. It does not check the client: see [CheckClient].
 func (c Client) MarshalBinary() ([]byte, error) {
 	client := c.clone()
 	client.eachText(escape)
 	return writeRecord(clientRecord{recordHeader{"client", 1}, clientMembers(*client)})
 }
 
-// UnmarshalBinary sets the client to what [Client.MarshalBinary] has written, as a whole. It
-// implements [encoding.BinaryUnmarshaler]. The client shares no memory with b. What
-// [Code.UnmarshalBinary] says of errors holds here too.
+// UnmarshalBinary replaces the whole client by what [Client.MarshalBinary] has written. It
+// implements [encoding.BinaryUnmarshaler]. The client shares no memory with b. The errors
+// are as in [Code.UnmarshalBinary].
 func (c *Client) UnmarshalBinary(b []byte) error {
 	var read clientRecord
 	if err := readRecord(b, "client", &read, &read.recordHeader); err != nil {
@@ -206,7 +206,8 @@ func writeRecord(record any) ([]byte, error) {
 	return b, nil
 }
 
-// readRecord reads the bytes into a record of this type, whose header is in it.
+// readRecord reads the bytes into record, which must be of this type. header is the
+// record's own header.
 func readRecord(b []byte, recordType string, record any, header *recordHeader) error {
 	err := json.Unmarshal(b, record)
 	switch {
@@ -216,15 +217,16 @@ func readRecord(b []byte, recordType string, record any, header *recordHeader) e
 	case header.Type != recordType:
 		err = fmt.Errorf("its type is %.40q: is another record under this key?", header.Type)
 	case header.Version < 1 || header.Version > latestVersion:
-		err = fmt.Errorf("it has version %d, and this release reads versions up to %d: a later one "+
-			"has written it, with something that must not be ignored", header.Version, latestVersion)
+		err = fmt.Errorf("it has version %d, and this release reads versions up to %d: a later "+
+			"release wrote it, with a field that must not be ignored", header.Version, latestVersion)
 	default:
 		return nil
 	}
 	return fmt.Errorf("authorize: the record of a %s cannot be read: %w", recordType, err)
 }
 
-// escape makes a text one that JSON can hold: any bytes, where JSON has UTF-8 only.
+// escape returns the text in a form that JSON can hold: JSON has UTF-8 only, and a text can
+// have any bytes.
 func escape(text string) string {
 	if utf8.ValidString(text) && !strings.Contains(text, "%") {
 		return text
@@ -232,7 +234,7 @@ func escape(text string) string {
 	return url.PathEscape(text)
 }
 
-// unescape is its reverse, for each text of a record.
+// unescape reverses escape for each text of a record.
 func unescape(eachText func(func(string) string)) (err error) {
 	eachText(func(text string) string {
 		plain, wrong := url.PathUnescape(text)

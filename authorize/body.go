@@ -29,7 +29,8 @@ func (h *Handler) readBody(r *http.Request) (params, error) {
 	if err := r.Context().Err(); err != nil {
 		return p, errBodyUnfinished.because("%w", err)
 	}
-	// A parameter in the query of a POST is one too many, wherever else it is.
+	// A parameter in the query of a POST counts as repeated, even if the body does not have
+	// it.
 	for _, x := range query.list {
 		p.repeated = appendOnce(p.repeated, x.name)
 	}

@@ -11,13 +11,14 @@ import (
 	"time"
 )
 
-// A waiting request is tied to the browser that started it: a cookie holds a secret
-// whose hash is signed. There is one cookie per request, so that many tabs can wait
-// at once.
+// A waiting request is bound to the browser that started it: a cookie holds a secret, and
+// the signed request holds the hash of the secret. Each request has a cookie of its own, so
+// that many tabs can wait at once.
 
-// hasCookieOf reports whether this browser started the request, has not answered it yet,
-// and has it among its cookies still. Otherwise what was decided for it counts nothing:
-// someone could start a request, let another person finish it and use the answer.
+// hasCookieOf reports whether this browser started the request, has not finished it yet,
+// and still has its cookie. If not, earlier decisions for the request do not count:
+// otherwise an attacker could start a request, let another person finish it and use the
+// response.
 func (h *Handler) hasCookieOf(r *http.Request, w *waiting) bool {
 	cookies := r.CookiesNamed(h.cookieName(w.ID))
 	if len(cookies) != 1 {
@@ -27,8 +28,8 @@ func (h *Handler) hasCookieOf(r *http.Request, w *waiting) bool {
 	return subtle.ConstantTimeCompare([]byte(hash(secret)), []byte(w.Browser)) == 1
 }
 
-// maxPendingCookies is how many requests can wait in one browser. One more pushes
-// out the oldest, which begins anew when its tab comes back.
+// maxPendingCookies is how many requests can wait in one browser. A further request removes
+// the cookie of the oldest, which starts anew when its tab comes back.
 const maxPendingCookies = 8
 
 func (h *Handler) cookiePrefix() string {
@@ -43,9 +44,9 @@ func newID() string { return rand.Text() }
 
 func (h *Handler) cookieName(id string) string { return h.cookiePrefix() + id }
 
-// pendingCookies returns the cookie for a new request and, where the browser has
-// too many, the removal of the oldest ones. The value starts with the time, so
-// that the oldest can be told.
+// pendingCookies returns the cookie for a new request and, if the browser has too many,
+// cookies that remove the oldest ones. The value starts with the time, so that the oldest
+// can be found.
 func (h *Handler) pendingCookies(r *http.Request, id, secret string, now time.Time) []*http.Cookie {
 	value := strconv.FormatInt(now.UnixMilli(), 10) + "." + secret
 	cookies := []*http.Cookie{h.pendingCookie(id, value, int(h.config.PendingLifetime/time.Second))}

@@ -10,12 +10,12 @@ import (
 	"github.com/usher-auth/usher/authorize/internal/uri"
 )
 
-// CheckRedirectURI says why a redirect URI cannot be registered; nil means that it
-// can. The endpoint applies the same rules again at every use: the URI must be
-// absolute, without fragment, user information or wildcard, use https, http on
-// loopback or a private-use scheme, and have no response parameter in its query.
-// A private-use scheme has a dot in it, or is one of privateUseSchemes, which are the
-// client's PrivateUseSchemes; without them only those with a dot can be registered.
+// CheckRedirectURI returns why a redirect URI cannot be registered, and nil if it can. The
+// endpoint applies the same rules again at every use. The URI must be absolute, without
+// fragment, user information or wildcard. It must use https, http on loopback, or a
+// private-use scheme. Its query must not have a response parameter. A private-use scheme
+// must have a dot in it, or be one of privateUseSchemes, which are the client's
+// PrivateUseSchemes. Without them, only schemes with a dot can be registered.
 func CheckRedirectURI(redirectURI string, privateUseSchemes ...string) error {
 	if err := uri.Check(redirectURI, privateUseSchemes...); err != nil {
 		return fmt.Errorf("redirect URI %q %w", redirectURI, err)
@@ -23,9 +23,9 @@ func CheckRedirectURI(redirectURI string, privateUseSchemes ...string) error {
 	return nil
 }
 
-// A ClientError is one thing that [CheckClient] found wrong.
+// A ClientError is one fault that [CheckClient] found.
 type ClientError struct {
-	// Field is that of [Client] which has to change. One value of a list has its
+	// Field is the field of [Client] that must change. A value of a list is named by its
 	// index: "RedirectURIs[1]".
 	Field string
 
@@ -39,12 +39,13 @@ func (e *ClientError) Error() string { return "Client." + e.Field + ": " + e.Err
 // Unwrap returns Err.
 func (e *ClientError) Unwrap() error { return e.Err }
 
-// CheckClient says what makes a client unusable or contradicts itself, for whoever
-// registers or stores one; nil means nothing. The error joins all that is wrong, each a
-// [ClientError]: its method Unwrap() []error returns them.
+// CheckClient returns what makes a client unusable or contradictory, and nil if nothing
+// does. Call it when you register or store a client. The error joins one [ClientError] for
+// each fault; its method Unwrap() []error returns them.
 //
-// [Memory] and package sqlstore refuse what it refuses. The endpoint does not call it: at
-// use it checks each value of the client that a request relies on, whatever the store.
+// [Memory] and package sqlstore refuse a client that it refuses. The endpoint does not call
+// it. With every store, the endpoint checks each value of the client that a request relies
+// on, at the time of use.
 func CheckClient(c Client) error {
 	var wrong []error
 	add := func(field string, err error) { wrong = append(wrong, &ClientError{field, err}) }

@@ -11,8 +11,8 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// adviceOnPKCE says for the log what to do with a client that leaves PKCE out. Half of
-// it is another fault: nothing but the client mends that.
+// adviceOnPKCE says in the log what to do about a client that leaves PKCE out. It says
+// nothing if the client sends only half of PKCE: then only a change in the client helps.
 func (c *checked) adviceOnPKCE() error {
 	switch {
 	case c.request.CodeChallengeMethod != "":
@@ -24,7 +24,7 @@ func (c *checked) adviceOnPKCE() error {
 		"switch PKCE on in the client, or set Client.PKCEOptional")
 }
 
-// maxNonce bounds what is stored with every code.
+// maxNonce is the longest nonce in bytes. It is stored with every code.
 const maxNonce = 2048
 
 func checkPrompt(c *checked) error {
@@ -69,8 +69,8 @@ func checkShown(c *checked) error {
 // readByHosts are the parameters that no other rule looks at.
 var readByHosts = []string{"display", "authorization_details", "dpop_jkt"}
 
-// checkText refuses bytes that are not UTF-8: in a waiting request they would become
-// others, and what the host has checked before the login would be another value after it.
+// checkText refuses bytes that are not UTF-8. A waiting request would change them, so the
+// value after the login would differ from the value that the host has checked before it.
 func checkText(c *checked) error {
 	for _, name := range readByHosts {
 		if !utf8.ValidString(c.params.get(name)) {
@@ -86,9 +86,9 @@ const maxParameters = 2048
 // validCode accepts what RFC 6749 §4.1.2.1 allows, without spaces.
 func validCode(code oautherr.Code) bool { return validScope(string(code)) }
 
-// readHint asks the host whom the id_token_hint proves, unless that is known from an
-// earlier visit. One that cannot be verified is no proof that nobody else was meant,
-// so that only a new sign-in is answered.
+// readHint asks the host which user the id_token_hint proves, unless that is known from an
+// earlier visit. A hint that cannot be verified may mean another user than the one who is
+// signed in, so a code is issued only after a new sign-in.
 func readHint(c *checked) error {
 	r := c.request
 	r.hintSubject, r.hintUnverified = c.params.hintSubject, c.params.hintUnverified
@@ -111,7 +111,7 @@ func readHint(c *checked) error {
 	}
 	if err != nil {
 		r.hintUnverified = true
-		r.hintErr = fmt.Errorf("the id_token_hint cannot be verified, so only a new sign-in is answered: %w", err)
+		r.hintErr = fmt.Errorf("the id_token_hint cannot be verified, so a new sign-in is needed: %w", err)
 		return nil
 	}
 	r.hintSubject = subject

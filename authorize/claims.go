@@ -8,25 +8,25 @@ import (
 	"unicode/utf8"
 )
 
-// maxClaims bounds the claims parameter, which is stored with every code, in bytes;
-// maxClaimsDepth its nesting.
+// maxClaims is the longest claims parameter in bytes; it is stored with every code.
+// maxClaimsDepth is how deeply it may be nested.
 const (
 	maxClaims      = 8192
 	maxClaimsDepth = 16
 )
 
-// claimed is what the claims parameter demands of the sign-in.
+// claimed is what the claims parameter requires of the sign-in.
 type claimed struct {
 	subject string   // the user, from the value of sub (OpenID Connect Core 1.0 §5.5.1)
-	acr     []string // levels of which one is essential (§5.5.1.1)
+	acr     []string // levels; the sign-in must have one of them (§5.5.1.1)
 }
 
-// claimsByPlace are the claims that the parameter asks for, by the place where they are
-// to be (OpenID Connect Core 1.0 §5.5): the members of id_token and of userinfo as they
-// are, with null as the request for a claim without more to say. Names compare by case,
-// as JSON has it (RFC 8259 §8.3). Other members are ignored, whatever is in them.
+// claimsByPlace returns the members of id_token and of userinfo unchanged: the claims that
+// the parameter requests at each place (OpenID Connect Core 1.0 §5.5). A claim whose value
+// is null is requested without further conditions. Names are case-sensitive, as in JSON
+// (RFC 8259 §8.3). Other members are ignored.
 func claimsByPlace(claims json.RawMessage) (idToken, userinfo map[string]json.RawMessage, err error) {
-	// Into maps, as encoding/json would match the names of a struct regardless of case.
+	// Into maps, because encoding/json ignores case when it matches the names of a struct.
 	var places map[string]json.RawMessage
 	if err := json.Unmarshal(claims, &places); err != nil {
 		return nil, nil, err
@@ -42,13 +42,13 @@ func claimsByPlace(claims json.RawMessage) (idToken, userinfo map[string]json.Ra
 	return idToken, userinfo, nil
 }
 
-// demand is what a claim has to be (OpenID Connect Core 1.0 §5.5.1).
+// demand is what the request requires of one claim (OpenID Connect Core 1.0 §5.5.1).
 type demand struct {
 	essential bool
-	values    []string // of which it is to be one
+	values    []string // the claim must have one of them
 }
 
-// readDemand reads the demand of a claim whose values are strings. Nothing and null
+// readDemand reads the demand on a claim whose values are strings. An absent claim and null
 // demand nothing.
 func readDemand(claim json.RawMessage) (demand, error) {
 	var members map[string]json.RawMessage
@@ -73,8 +73,9 @@ func readDemand(claim json.RawMessage) (demand, error) {
 	return d, nil
 }
 
-// readClaims refuses what is not one JSON object, and an object with a member twice,
-// because two readers could choose differently. Nil demands nothing.
+// readClaims reads the claims parameter. It refuses anything but a single JSON object, and
+// an object that has a member twice: two readers could choose different ones. Nil demands
+// nothing.
 func readClaims(claims json.RawMessage) (claimed, error) {
 	if claims == nil {
 		return claimed{}, nil

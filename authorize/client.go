@@ -16,7 +16,7 @@ import (
 // that is a URL.
 const maxClientID = 2048
 
-// findClient finds out who asks (RFC 6749 §2.2).
+// findClient finds the client of the request (RFC 6749 §2.2).
 func (h *Handler) findClient(v *visit) error {
 	ctx, id := v.http.Context(), v.params.get("client_id")
 	if id == "" {
@@ -41,15 +41,16 @@ func (h *Handler) findClient(v *visit) error {
 		return hostFailed("ClientStore.Client",
 			fmt.Errorf("it returned the client %q when asked for %q", client.ID, id))
 	case client.Disabled:
-		v.client = client // for the page that says so
+		v.client = client // for the error page
 		return errClientDisabled
 	}
 	v.client = client
 	return nil
 }
 
-// clientFailed is the error for a ClientStore that returned one: see its contract. That the
-// client cannot be reached comes first, because an unknown client is the worse news.
+// clientFailed turns an error of the ClientStore into the error of the response: see the
+// contract of ClientStore. ErrClientUnreachable is tested first: if both are in the error,
+// the client must not be reported as unknown.
 func clientFailed(call string, err error) error {
 	known, refused := (*reasoned)(nil), oautherr.Of(err)
 	switch {
@@ -67,8 +68,8 @@ func clientFailed(call string, err error) error {
 	return known
 }
 
-// prove proves where the response may go (RFC 6749 §3.1.2.4). Without a destination every
-// error is a page; from here on it goes to the client.
+// prove proves where the response may go (RFC 6749 §3.1.2.4). Before it, every error is a
+// page; after it, errors go to the client.
 func (h *Handler) prove(v *visit) error {
 	if slices.Contains(v.params.repeated, "redirect_uri") {
 		return errRedirectURIRepeated
@@ -95,9 +96,9 @@ func (h *Handler) prove(v *visit) error {
 	return nil
 }
 
-// asksForOpenID reports whether the request is one of OpenID Connect, which has to
-// have a redirect_uri (OpenID Connect Core 1.0 §3.1.2.1). A scope that came twice
-// may be.
+// asksForOpenID reports whether the request is an OpenID Connect request, which must have a
+// redirect_uri (OpenID Connect Core 1.0 §3.1.2.1). A request with two scope parameters
+// counts as one.
 func asksForOpenID(p params, config *Config, c *Client) bool {
 	scopes := list(p.get("scope"))
 	if len(scopes) == 0 {
@@ -106,7 +107,7 @@ func asksForOpenID(p params, config *Config, c *Client) bool {
 	return slices.Contains(scopes, "openid") || slices.Contains(p.repeated, "scope")
 }
 
-// identify is both stages, for what only reads a request.
+// identify runs findClient and prove, for callers that only read a request.
 func (h *Handler) identify(ctx context.Context, p params) (*Client, destination.Destination, error) {
 	v := &visit{http: (&http.Request{}).WithContext(ctx), params: p}
 	err := h.findClient(v)

@@ -8,56 +8,55 @@ import (
 	"time"
 )
 
-// Code is what an authorization code stands for (RFC 6749 §4.1.2): the record
-// that a [CodeStore] keeps under the code's hash and that [Handler.Redeem]
-// returns.
+// Code is the record of an authorization code (RFC 6749 §4.1.2). A [CodeStore] keeps it
+// under the code's hash, and [Handler.Redeem] returns it.
 type Code struct {
-	// ClientID, RedirectURI and Challenge bind the code to who asked. Challenge
-	// is empty if the request had none. RedirectURISent says whether redirect_uri
-	// was in the request or was the client's only one.
+	// ClientID, RedirectURI and Challenge bind the code to the client and its request.
+	// Challenge is empty if the request had none. RedirectURISent is true if redirect_uri
+	// was in the request, and false if it is the client's only registered one.
 	ClientID        string
 	RedirectURI     string
 	RedirectURISent bool
 	Challenge       string
 
-	// Scopes and Resources are what was granted. [Handler.Redeem] leaves those of Resources
-	// that [Redemption].Resources names: the access token is for them.
+	// Scopes and Resources are those that were granted. After [Handler.Redeem], Resources are
+	// only those that [Redemption].Resources names: the access token is for them.
 	Scopes    []string
 	Resources []string
 
-	// GrantedResources are all that were granted, for a refresh token (RFC 8707 §2.2).
-	// Redeem sets it. Nil in the record that a [CodeStore] keeps.
+	// GrantedResources are all resources that were granted, for a refresh token (RFC 8707
+	// §2.2). Redeem sets it. It is nil in the record that a [CodeStore] keeps.
 	GrantedResources []string
 
-	// GrantID is the same for everything that comes of this code, and of no other: keep it
-	// with each token, so that one statement revokes them. It tells nothing of the code.
+	// GrantID names this grant. Keep it with each token that is issued for the code, so
+	// that one statement revokes them all. It does not reveal the code.
 	GrantID string
 
-	// Subject, AuthTime, ACR, AMR and Nonce belong into the ID token.
+	// Subject, AuthTime, ACR, AMR and Nonce belong in the ID token.
 	Subject  string
 	AuthTime time.Time
 	ACR      string
 	AMR      []string
 	Nonce    string
 
-	// Claims is what the claims parameter asked for and the user has agreed to, nil
-	// where that is nothing.
+	// Claims is the claims parameter, without the claims that the user has not agreed to.
+	// Nil if no claims are left.
 	Claims json.RawMessage
 
-	// Parameters are the values of those of [Config].Parameters that the request
-	// carried, by name; nil without any.
+	// Parameters has the value of each parameter of [Config].Parameters that the request
+	// had, by name. Nil if it had none.
 	Parameters map[string]string
 
-	// SessionID and SessionData are Session.ID and Session.Data: what the host needs to
-	// revoke, and what it knows of the sign-in.
+	// SessionID and SessionData are Session.ID and Session.Data: the id by which the host
+	// can revoke, and the host's own data about the sign-in.
 	SessionID   string
 	SessionData []byte
 
-	// GrantData is the host's own: what the user has decided on the consent page beside
-	// the scopes, see [Granted].Data.
+	// GrantData is the host's own: what the user decided on the consent page beside the
+	// scopes, see [Granted].Data.
 	GrantData []byte
 
-	// IssuedAt and ExpiresAt bound the code's life. UsedAt is zero until it is
+	// The code is valid from IssuedAt until ExpiresAt. UsedAt is zero until the code is
 	// redeemed. All are UTC with a precision of milliseconds.
 	IssuedAt  time.Time
 	ExpiresAt time.Time
@@ -87,12 +86,13 @@ func (c *Code) Clone() *Code {
 	clone := *c
 	clone.Claims, clone.SessionData = slices.Clone(c.Claims), slices.Clone(c.SessionData)
 	clone.GrantData = slices.Clone(c.GrantData)
-	// A string may be a part of the whole request, which must not stay with it.
+	// A string may share the memory of the whole request. Copy it, so that the request can
+	// be freed.
 	clone.eachText(strings.Clone)
 	return &clone
 }
 
-// eachText puts f of each text in its place, in lists and maps that are new.
+// eachText replaces each text by f(text). Lists and maps are replaced by new ones.
 func (c *Code) eachText(f func(string) string) {
 	for _, text := range []*string{
 		&c.ClientID, &c.RedirectURI, &c.Challenge, &c.Subject, &c.ACR, &c.Nonce, &c.SessionID, &c.GrantID,
@@ -109,7 +109,7 @@ func (c *Code) eachText(f func(string) string) {
 	}
 }
 
-// eachOf does it for lists.
+// eachOf does the same for lists.
 func eachOf(f func(string) string, lists ...*[]string) {
 	for _, list := range lists {
 		*list = slices.Clone(*list)

@@ -17,7 +17,8 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// setUp checks the configuration, fills in the defaults and copies what it keeps.
+// setUp checks the configuration, fills in the defaults and copies the values that it
+// keeps.
 func (h *Handler) setUp() error {
 	c := &h.config
 	if c.Logger == nil {
@@ -39,7 +40,7 @@ func (h *Handler) setUp() error {
 	)
 }
 
-// wrong names the field of Config that is wrong.
+// wrong returns an error that names the wrong field of Config.
 func wrong(field, format string, args ...any) error {
 	return fmt.Errorf("%s %s", "Config."+field, fmt.Sprintf(format, args...))
 }
@@ -81,7 +82,7 @@ func (h *Handler) setUpURLs() error {
 
 func defaultEndpoint(issuer string) string { return strings.TrimSuffix(issuer, "/") + "/authorize" }
 
-// checkURL accepts https, and http where nobody can listen in.
+// checkURL accepts https, and http on loopback, where nobody can eavesdrop.
 func checkURL(field, text string) (*url.URL, error) {
 	if text == "" {
 		return nil, wrong(field, "is empty: set an https URL")
@@ -100,7 +101,7 @@ func checkURL(field, text string) (*url.URL, error) {
 	return u, nil
 }
 
-// hostOf returns the host without its port, an IPv6 literal with its brackets.
+// hostOf returns the host without its port. An IPv6 literal keeps its brackets.
 func hostOf(u *url.URL) string {
 	if port := u.Port(); port != "" {
 		return strings.TrimSuffix(u.Host, ":"+port)
@@ -108,8 +109,8 @@ func hostOf(u *url.URL) string {
 	return u.Host
 }
 
-// absolute makes a path absolute on the endpoint's origin and checks a URL. It
-// refuses paths that browsers take for another host.
+// absolute makes a path absolute on the endpoint's origin, and checks a URL. It refuses
+// paths that browsers read as the URL of another host.
 func (h *Handler) absolute(page string) (string, error) {
 	if strings.HasPrefix(page, "/") && !strings.HasPrefix(page, "//") && !strings.ContainsFunc(page, unsafeInPath) {
 		return h.origin + page, nil
@@ -125,7 +126,7 @@ func (h *Handler) absolute(page string) (string, error) {
 	return page, nil
 }
 
-// checkPage checks the URL of a page that users are sent to with a request.
+// checkPage checks the URL of a page that users are sent to with a waiting request.
 func (h *Handler) checkPage(page string) error {
 	target, err := h.absolute(page)
 	if err != nil {
@@ -143,7 +144,7 @@ func (h *Handler) checkPage(page string) error {
 	return nil
 }
 
-// unsafeInPath reports what browsers drop, or take for a slash.
+// unsafeInPath reports whether browsers drop the character or read it as a slash.
 func unsafeInPath(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }
 
 func (h *Handler) setUpStores() error {
@@ -171,7 +172,7 @@ func (h *Handler) setUpStores() error {
 		missing = append(missing, list.check())
 	}
 	if c.Register != nil && isNil(c.Register) {
-		missing = append(missing, wrong("Register", "is a nil pointer: leave it nil for no such page"))
+		missing = append(missing, wrong("Register", "is a nil pointer: leave it nil if there is no such page"))
 	}
 	for _, field := range []struct {
 		name  string
@@ -186,7 +187,8 @@ func (h *Handler) setUpStores() error {
 	return errors.Join(missing...)
 }
 
-// isNil finds the nil pointer or function inside an interface too.
+// isNil reports whether the value is nil, or an interface with a nil pointer or function in
+// it.
 func isNil(value any) bool {
 	if value == nil {
 		return true
@@ -195,9 +197,9 @@ func isNil(value any) bool {
 	return (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil()
 }
 
-// setUpInteractions brings the interactions into their order and learns the values of
-// prompt from them: first the choice of an account, because who is chosen has to agree,
-// then consent, then the others as they are given.
+// setUpInteractions puts the interactions into their order and collects the values of
+// prompt. The choice of an account comes first, because the chosen user has to agree. Then
+// comes consent, then the others in the order of the configuration.
 func (h *Handler) setUpInteractions() error {
 	choosing := func(i Interaction) bool { return i.Prompt == "select_account" }
 	notChoosing := func(i Interaction) bool { return !choosing(i) }
@@ -246,7 +248,7 @@ func (h *Handler) setUpInteractions() error {
 	return nil
 }
 
-// defaultErrorWithoutPage is the answer to prompt=none for an interaction that names none.
+// defaultErrorWithoutPage is the error for prompt=none where Interaction.Error is empty.
 func defaultErrorWithoutPage(prompt string) oautherr.Code {
 	switch prompt {
 	case "select_account":
@@ -257,7 +259,7 @@ func defaultErrorWithoutPage(prompt string) oautherr.Code {
 	return oautherr.InteractionRequired
 }
 
-// maxName bounds the names that a host gives to interactions, prompts and parameters.
+// maxName is the longest name of an interaction, prompt or parameter, in bytes.
 const maxName = 32
 
 var formOfNames = fmt.Sprintf("1 to %d lower-case letters, digits, '-' and '_'", maxName)
@@ -277,7 +279,8 @@ func validScope(scope string) bool {
 	return scope != "" && strings.Trim(scope, scopeCharacters) == ""
 }
 
-// scopeCharacters is NQCHAR of RFC 6749 App. A. Trim leaves nothing of a text that has no others.
+// scopeCharacters is NQCHAR of RFC 6749 App. A. strings.Trim leaves nothing of a text that
+// has only these characters.
 var scopeCharacters = strings.TrimPrefix(oautherr.NQSCHAR, " ")
 
 func (h *Handler) setUpParameters() error {
@@ -297,7 +300,7 @@ func (h *Handler) setUpParameters() error {
 	c.Require = slices.Clone(c.Require)
 	for _, name := range c.Require {
 		if !h.known[name] {
-			return wrong("Require", "has %q, which is no parameter that is known here", name)
+			return wrong("Require", "has %q, which is not a known parameter", name)
 		}
 	}
 	if c.ResponseTypes == nil {
@@ -328,10 +331,10 @@ func (h *Handler) setUpParameters() error {
 	return nil
 }
 
-// setUpWaiting measures how much room a waiting request has for its parameters.
+// setUpWaiting computes how much room a waiting request has for its parameters.
 func (h *Handler) setUpWaiting() error {
 	if h.keys == nil {
-		return nil // which was said
+		return nil // setUpKeys has reported it
 	}
 	empty, err := h.lenOfEmptyWaiting()
 	if err != nil {
@@ -345,7 +348,7 @@ func (h *Handler) setUpWaiting() error {
 	return nil
 }
 
-// leastRoom lets the requests of the usual clients wait.
+// leastRoom is the room in bytes that the requests of usual clients need.
 const leastRoom = 2000
 
 func (h *Handler) setUpLimits() error {

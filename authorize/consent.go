@@ -14,25 +14,25 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// ConsentInteraction is the name of the consent page, the first after the login.
+// ConsentInteraction is the name of the consent page. Only login and the choice of an
+// account come before it.
 const ConsentInteraction = "consent"
 
-// Consent asks the user to agree to what a client asks for (OpenID Connect Core
-// 1.0 §3.1.2.4). Clients that are FirstParty are exempt.
+// Consent asks the user to agree to the client's request (OpenID Connect Core 1.0
+// §3.1.2.4). FirstParty clients are exempt.
 type Consent struct {
-	// Page is the URL of the consent page, absolute or a path on the endpoint's
-	// own origin. It shows at least the client's name, where the response goes, each
-	// scope and each claim of [Request.ClaimsBeyondScopes], and ends with
-	// [Handler.Grant] or [Handler.Deny].
+	// Page is the URL of the consent page, absolute or a path on the endpoint's own origin.
+	// It must show the client's name, where the response goes, each scope, and each claim
+	// of [Request.ClaimsBeyondScopes]. It ends with [Handler.Grant] or [Handler.Deny].
 	Page string
 
-	// Store remembers what was agreed to. Nil: the user is asked every time. A user who
+	// Store remembers what the user agreed to. Nil: the user is asked every time. A user who
 	// granted fewer scopes than the client asked for is not asked again for the same ones:
-	// the refusal is remembered too, until the request says prompt=consent, asks for a scope
-	// that the user has not seen, or would be left without any scope. Even with a store, a client on loopback
-	// or with a private-use scheme is asked about every time, with a secret or without,
-	// because any program on the user's machine can pretend to be it (RFC 8252 §8.6). Clients
-	// that are FirstParty are exempt.
+	// the refusal is remembered too. The user is asked again if the request says
+	// prompt=consent, asks for a scope that is new, or would be left without any scope.
+	// For a client on loopback or with a private-use scheme the user is asked every time
+	// even with a store, whether the client has a secret or not, because any program on the
+	// user's machine can pretend to be it (RFC 8252 §8.6). FirstParty clients are exempt.
 	Store ConsentStore
 
 	// Covers reports whether remembered consent with Data counts for this request: one
@@ -46,13 +46,13 @@ type Consent struct {
 type ConsentRecord struct {
 	Subject  string
 	ClientID string
-	// Scopes were granted at Resources, which are none unless [Config].Resources is
-	// set. A request for other resources is asked about anew.
+	// Scopes were granted for Resources, which are empty unless [Config].Resources is set.
+	// For other resources the user is asked again.
 	Scopes    []string
 	Resources []string
-	// IDTokenClaims and UserInfoClaims are the names of claims that were asked for by
-	// the claims parameter (OpenID Connect Core 1.0 §5.5), each for its place, and
-	// agreed to beyond what Scopes release.
+	// IDTokenClaims and UserInfoClaims are the names of the claims that the user agreed to
+	// for each place. They are those of the claims parameter (OpenID Connect Core 1.0 §5.5)
+	// that Scopes do not release.
 	IDTokenClaims  []string
 	UserInfoClaims []string
 	// RefusedScopes were asked for and not granted.
@@ -81,7 +81,7 @@ func (c *ConsentRecord) eachText(f func(string) string) {
 	eachOf(f, &c.Scopes, &c.Resources, &c.IDTokenClaims, &c.UserInfoClaims, &c.RefusedScopes)
 }
 
-// isFor looks again at what the store was asked for. Nil is for nobody.
+// isFor reports whether the record is the one that was asked for. It is false for nil.
 func (c *ConsentRecord) isFor(subject string, client *Client, resources []string) bool {
 	return c != nil && c.Subject == subject && c.ClientID == client.ID && c.Revision == client.Revision &&
 		containsAll(c.Resources, resources) && containsAll(resources, c.Resources)
@@ -103,32 +103,32 @@ func containsAll(all, some []string) bool {
 	return true
 }
 
-// ConsentStore remembers consent. The rules of [ClientStore] and its neighbours
-// hold: nothing found is nil without an error, and an error approves nothing.
-// Subjects and client ids are compared byte for byte.
+// ConsentStore remembers consent. It follows the rules for all stores in the package
+// documentation: nothing found is nil and a nil error, and after an error nothing is
+// approved. Subjects and client ids are compared byte for byte.
 type ConsentStore interface {
-	// SaveConsent stores the record in place of the one for the same subject and
-	// client, if there is one.
+	// SaveConsent stores the record. It replaces the record of the same subject and client,
+	// if there is one.
 	SaveConsent(ctx context.Context, c *ConsentRecord) error
 
 	// FindConsent returns the record, or nil.
 	FindConsent(ctx context.Context, subject, clientID string) (*ConsentRecord, error)
 
-	// ListConsents returns all records of a user, ordered by client id, for a page
-	// on which the user sees and revokes them. None is an empty list.
+	// ListConsents returns all records of a user, ordered by client id, for a page on which
+	// the user sees and revokes them. If there are none, the list is empty.
 	ListConsents(ctx context.Context, subject string) ([]*ConsentRecord, error)
 
-	// DeleteConsent forgets the record. It is no error if there is none. Codes and
-	// tokens that came of it are the host's to revoke. A grant on its way in the same
-	// moment may store the record again.
+	// DeleteConsent deletes the record. It is no error if there is none. The host must
+	// revoke codes and tokens that were issued because of it. A grant that is being
+	// processed at the same time may store the record again.
 	DeleteConsent(ctx context.Context, subject, clientID string) error
 }
 
 // Granted is what the user agrees to on a consent page.
 type Granted struct {
-	// Scopes are those granted of [Request].Scopes: all of them or fewer. One that is
-	// there twice counts once. None, or one that was not asked for, is an error page
-	// with status 400: a user who wants none says no, which is [Handler.Deny].
+	// Scopes are those of [Request].Scopes that the user grants: all of them or fewer.
+	// Duplicates count once. An empty list, or a scope that was not asked for, is an error
+	// page with status 400: for a user who grants nothing call [Handler.Deny].
 	Scopes []string
 
 	// Data is the host's own, at most 512 bytes: what else the user has decided, such as the
@@ -143,16 +143,15 @@ type Granted struct {
 const maxGrantData = 512
 
 // Grant records what the user agrees to, and sends the browser back, like
-// [Handler.Complete]. The claims asked for that no refused scope would have released are
-// agreed to with the scopes. If there was a new sign-in since the page was shown, even of
-// the same user, nothing is recorded and the page is shown once more.
+// [Handler.Complete]. With the scopes the user agrees to all requested claims, except those
+// that a refused scope would have released. If there was a new sign-in since the page was
+// shown, even of the same user, nothing is recorded and the page is shown once more.
 func (h *Handler) Grant(w http.ResponseWriter, r *http.Request, granted Granted) {
 	granted.Scopes = eachOnce(granted.Scopes)
 	h.complete(w, r, ConsentInteraction, granted)
 }
 
-// eachOnce drops what is there twice: a browser can send a form with one box a thousand
-// times.
+// eachOnce drops duplicates: a browser can send the same form field a thousand times.
 func eachOnce(list []string) []string {
 	seen := make(map[string]bool, len(list))
 	return slices.DeleteFunc(slices.Clone(list), func(one string) bool {
@@ -162,8 +161,8 @@ func eachOnce(list []string) []string {
 	})
 }
 
-// interaction makes consent the first of the further interactions. Whether it is
-// needed is looked at in host.go, with what else is known of consent.
+// interaction returns consent as an Interaction. It has no Needed: host.go decides that,
+// because it has the stored consent.
 func (c *Consent) interaction() Interaction {
 	return Interaction{
 		Name:   ConsentInteraction,
@@ -176,11 +175,11 @@ func (c *Consent) interaction() Interaction {
 // needed reports whether the user has to be asked.
 func (c *Consent) needed(v *visit) bool { return !v.client.firstParty() && !c.covered(v) }
 
-// covered reports whether what the user has decided before covers the request. It need
-// not cover offline_access where that can be left out, and covers what was refused, as
-// long as something is left.
+// covered reports whether the stored consent covers the request. It need not cover
+// offline_access where that scope can be left out. It covers scopes that were refused, as
+// long as another scope is left.
 func (c *Consent) covered(v *visit) bool {
-	if v.remembered == nil || !v.rememberedCounts {
+	if v.remembered == nil || !v.counts {
 		return false
 	}
 	r, granted, refused := v.request, v.remembered.Scopes, v.refusedBefore()
@@ -205,9 +204,10 @@ func (c *Consent) grantData(v *visit) []byte {
 	return nil
 }
 
-// grantCounts reports whether what the user has granted for this request counts: where
-// consent is remembered, it does as long as it is in the store, so that what was revoked
-// under way is asked anew. Where it is not, the request itself is the proof.
+// grantCounts reports whether the consent given for this request still counts. Where
+// consent is remembered, it counts as long as it is in the store, so that the user is asked
+// again after a revocation in the meantime. Otherwise the waiting request itself is the
+// proof.
 func (c *Consent) grantCounts(v *visit) bool {
 	if c.Store == nil || !rememberable(v.request) {
 		return true
@@ -217,9 +217,9 @@ func (c *Consent) grantCounts(v *visit) bool {
 		v.remembered.hasClaims(claimsGranted(v.request, granted))
 }
 
-// grantedScopes are the scopes of the code: those asked for, or fewer where the user has
-// ticked fewer, for this request or before. offline_access of an OpenID request has to be agreed to
-// by name (OpenID Connect Core 1.0 §11), or is left out.
+// grantedScopes returns the scopes of the code: those that were asked for, or fewer if the
+// user has refused some, for this request or before. offline_access of an OpenID request is
+// left out unless the user has agreed to it by name (OpenID Connect Core 1.0 §11).
 func grantedScopes(v *visit) (granted, leftOut []string) {
 	r := v.request
 	if consent := v.resumed.completion(ConsentInteraction, v.session); consent != nil {
@@ -255,11 +255,11 @@ func without(list []string, values ...string) []string {
 	return slices.DeleteFunc(slices.Clone(list), func(one string) bool { return slices.Contains(values, one) })
 }
 
-// rememberable reports whether consent for the client means anything the next time.
-// On loopback and for a private-use scheme any program on the user's machine could ask
-// in its name (RFC 8252 §8.6). A client with a secret is no exception, because no secret
-// is asked for here. An answer out of band goes to the program that asked and to nobody
-// else, and is of use to who has the secret.
+// rememberable reports whether consent for the client may be remembered. On loopback and
+// for a private-use scheme it may not, because any program on the user's machine could ask
+// in the client's name (RFC 8252 §8.6). A client with a secret is no exception, because the
+// authorization endpoint does not ask for the secret. A response out of band goes only to
+// the program that asked, and is of use only to a client that has the secret.
 func rememberable(r *Request) bool {
 	switch {
 	case r.Client.firstParty():
@@ -270,12 +270,12 @@ func rememberable(r *Request) bool {
 	return !uri.Impersonable(r.RedirectURI)
 }
 
-// remember stores what the user grants. Scopes that were asked for and are not
-// granted now are forgotten, with the claims that they release; scopes and claims granted
-// for other requests at the same resources are kept.
+// remember stores what the user grants. Scopes that were asked for and are not granted now
+// are removed from the record, with the claims that they release. Scopes and claims that
+// were granted for other requests for the same resources are kept.
 func (h *Handler) remember(v *visit, given Granted) error {
-	// No destination is kept: what fails here is a page, on which the user can try
-	// again, and not an answer to the client.
+	// No destination is kept: an error here is shown on a page, where the user can try
+	// again, and is not sent to the client.
 	ctx, p := v.http.Context(), v.resumed.params()
 	client, to, err := h.identify(ctx, p)
 	if err != nil {
@@ -330,12 +330,12 @@ func (h *Handler) remember(v *visit, given Granted) error {
 	return hostError(ctx, "ConsentStore.SaveConsent", consent.Store.SaveConsent(ctx, record))
 }
 
-// maxKept is how many names of claims a record remembers for each place. A client makes
-// up what it asks for.
+// maxKept is how many names of claims a record remembers for each place. It is limited
+// because a client can ask for any names.
 const maxKept = 200
 
-// withKept returns the names of now and those of before, each once. Where that would be too
-// many, what was before is forgotten: the user is asked again.
+// withKept returns the new and the old names, each once. If they are too many, the old ones
+// are dropped, and the user is asked for them again.
 func withKept(now, before []string) []string {
 	all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(now, before))))
 	if len(all) > maxKept {

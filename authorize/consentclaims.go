@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// What the claims parameter asks for beyond scopes needs the user's consent as scopes do
-// (OpenID Connect Core 1.0 §5.5).
+// Claims of the claims parameter that no scope releases need the user's consent, as scopes
+// do (OpenID Connect Core 1.0 §5.5).
 
-// claimNames are names of claims for the two places where they can be asked for, each
+// claimNames are names of claims for the two places where a request can ask for them, each
 // name once, without language tags (§5.2).
 type claimNames struct{ idToken, userInfo []string }
 
@@ -28,14 +28,14 @@ var scopeOf = map[string]string{
 	"phone_number": "phone", "phone_number_verified": "phone",
 }
 
-// claimName cuts off the language tag.
+// claimName returns the name without the language tag.
 func claimName(member string) string {
 	name, _, _ := strings.Cut(member, "#")
 	return name
 }
 
-// claimsBeyond returns what the request asks for beyond what these scopes release, and
-// beyond what is left out with its scope anyway.
+// claimsBeyond returns the requested claims that these scopes do not release. Claims of a
+// scope in r.LeftOut are left out too.
 func claimsBeyond(r *Request, scopes []string) claimNames {
 	if r.Claims == nil {
 		return claimNames{}
@@ -50,27 +50,28 @@ func claimsBeyond(r *Request, scopes []string) claimNames {
 		}
 		return slices.Sorted(maps.Keys(seen))
 	}
-	idToken, userInfo, _ := claimsByPlace(r.Claims) // it was refused if it cannot be read
+	idToken, userInfo, _ := claimsByPlace(r.Claims) // malformed claims were refused before
 	return claimNames{names(idToken), names(userInfo)}.drop(r.LeftOut)
 }
 
-// ClaimsBeyondScopes returns the names of what the claims parameter asks for beyond what
-// Scopes release (OpenID Connect Core 1.0 §5.4), by the place where the client wants it,
-// each once and sorted, without language tags. It is for the consent page: who agrees to
-// all Scopes agrees to these claims too, and who refuses a scope refuses with it what that
-// scope would have released. Both are empty where there is nothing beyond.
+// ClaimsBeyondScopes returns the names of the claims in the claims parameter that Scopes do
+// not release (OpenID Connect Core 1.0 §5.4), for each of the two places. They are sorted,
+// each once, without language tags. It is for the consent page: a user who agrees to all
+// Scopes agrees to these claims too. A user who refuses a scope also refuses the claims
+// that this scope would have released. Both lists are empty if Scopes release all claims.
 func (r *Request) ClaimsBeyondScopes() (idToken, userInfo []string) {
 	n := claimsBeyond(r, r.Scopes)
 	return n.idToken, n.userInfo
 }
 
-// claimsGranted returns what a user who grants these scopes agrees to beyond them: all
-// that the request asks for but what a scope would have released that is refused.
+// claimsGranted returns the further claims that a user agrees to by granting these scopes:
+// all claims that the request asks for, except those that a refused scope would have
+// released.
 func claimsGranted(r *Request, granted []string) claimNames {
 	return claimsBeyond(r, granted).drop(refusedScopes(r, granted))
 }
 
-// drop returns n without what the scopes would release.
+// drop returns n without the claims that the scopes would release.
 func (n claimNames) drop(scopes []string) claimNames {
 	released := func(name string) bool { return slices.Contains(scopes, scopeOf[name]) }
 	return claimNames{
@@ -86,9 +87,9 @@ func refusedScopes(r *Request, granted []string) []string {
 	})
 }
 
-// agreedClaims returns the claims parameter with only what was agreed to: what it asks for
-// at its two places, without what a refused scope would have released. Other members of
-// it are ignored, so that no reader can take one for either place.
+// agreedClaims returns the claims parameter with only the claims that the user agreed to:
+// those of its two places, except those that a refused scope would have released. Other
+// members are dropped, so that no reader can mistake one for either place.
 func agreedClaims(r *Request, granted []string) json.RawMessage {
 	idToken, userInfo, err := claimsByPlace(r.Claims)
 	if err != nil {
@@ -116,7 +117,7 @@ func agreedClaims(r *Request, granted []string) json.RawMessage {
 	return text
 }
 
-// hasClaims reports whether all of these were agreed to.
+// hasClaims reports whether the user agreed to all of these claims.
 func (c *ConsentRecord) hasClaims(n claimNames) bool {
 	return containsAll(c.IDTokenClaims, n.idToken) && containsAll(c.UserInfoClaims, n.userInfo)
 }

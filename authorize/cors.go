@@ -6,24 +6,24 @@ import (
 	"strings"
 )
 
-// CORS lets scripts of any origin use an endpoint and read its answers (Fetch Standard,
-// CORS protocol). It is for the host's JWKS, token and userinfo endpoints, and
-// [Handler.MetadataHandler] and [Handler.PendingKeysHandler] have it already. methods are those
-// that next answers, such as "GET" and "POST"; "GET" brings "HEAD" with it. Without any
-// they are GET and HEAD.
+// CORS lets scripts of any origin use an endpoint and read its responses (Fetch Standard,
+// CORS protocol). It is for the host's JWKS, token and userinfo endpoints.
+// [Handler.MetadataHandler] and [Handler.PendingKeysHandler] have it already. methods are
+// those that next supports, such as "GET" and "POST"; "GET" includes "HEAD". If methods is
+// empty, they are GET and HEAD.
 //
-//   - OPTIONS is answered with 204: a preflight learns that every header it names may be
-//     sent. next is not called.
-//   - Other methods are answered with 405, and next is not called.
-//   - What next answers may be read by scripts, and so may its headers WWW-Authenticate
-//     and Retry-After. next may replace these headers, such as to name one origin.
+//   - OPTIONS gets status 204, and next is not called. A preflight is allowed every header
+//     that it names.
+//   - Other methods get status 405, and next is not called.
+//   - Scripts may read the response of next, and its headers WWW-Authenticate and
+//     Retry-After. next may replace the CORS headers, for example to name one origin.
 //
-// Cookies are never allowed (Access-Control-Allow-Credentials), so what the endpoint
-// answers must depend on what the script itself sends, such as a code or a token.
+// Cookies are never allowed (Access-Control-Allow-Credentials), so the response must depend
+// on a value that the script itself sends, such as a code or a token.
 //
-// Never put it around the authorization endpoint or a page of the host. Browsers are
-// sent there as navigation, which needs no CORS. With it, another site's script could
-// read the answers that are meant for the user or for another client.
+// Never put it around the authorization endpoint or a page of the host. Browsers navigate
+// there, which needs no CORS. With CORS, a script of another site could read responses that
+// are meant for the user or for another client.
 func CORS(next http.Handler, methods ...string) http.Handler {
 	if len(methods) == 0 {
 		methods = []string{http.MethodGet}
@@ -57,15 +57,16 @@ func CORS(next http.Handler, methods ...string) http.Handler {
 	})
 }
 
-// requestHeaders are what a preflight asks for, as a list of names.
+// requestHeaders names the header in which a preflight lists the headers that it asks for.
 const requestHeaders = "Access-Control-Request-Headers"
 
-// maxRequestHeaders bounds what is repeated of a preflight, in bytes.
+// maxRequestHeaders limits how many bytes of a preflight's list are repeated in the
+// response.
 const maxRequestHeaders = 2048
 
-// headersAskedFor returns the names of headers that a preflight asks for, as one list.
-// It is empty if the list is too long or if one of them is no name (RFC 9110 §5.1): what
-// is repeated in an answer is nothing but names.
+// headersAskedFor returns the names of headers that a preflight asks for, as one list. It
+// is empty if the list is too long or if one of them is not a header name (RFC 9110 §5.1),
+// so that the response repeats only names.
 func headersAskedFor(lines []string) string {
 	length := 0
 	var names []string

@@ -9,49 +9,50 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// facts are all that a decision depends on.
+// facts are all inputs of a decision.
 type facts struct {
 	request      *Request
-	session      *session.Session // one that is not SignedIn is nobody
-	interactions []Interaction    // of the configuration: which prompts have a page
+	session      *session.Session // never nil; if it is not SignedIn, nobody is signed in
+	interactions []Interaction    // of the configuration; they say which prompts have a page
 
-	// now is the time of the decision, clockSkew by how much the clock that stamps
-	// sign-ins may lag behind.
+	// now is the time of the decision. clockSkew is how far the clock that sets AuthTime
+	// may be behind.
 	now       time.Time
 	clockSkew time.Duration
 
 	// resumed says what was known when the request was last sent to a page; nil on the
-	// first visit. registered is true if prompt=create was answered already: this request
-	// began anew when somebody was signed in.
+	// first visit. registered is true if prompt=create counts as done: somebody was signed
+	// in when this request started anew.
 	resumed    *resumed
 	registered bool
 
-	// denied is true if the user said no on one of the host's pages. The rest is asked
-	// only where the sign-in is what the request wants: forbidden is true if Config.Allow
-	// said no, steps are the interactions after the login, in order.
+	// denied is true if the user refused on one of the host's pages. forbidden and steps
+	// are set only if the sign-in is one that the request accepts: forbidden is true if
+	// Config.Allow returned false, steps are the interactions after the login, in order.
 	denied    bool
 	forbidden bool
 	steps     []step
 }
 
-// resumed is what the waiting request says when it comes back.
+// resumed has the facts of the waiting request when it comes back.
 type resumed struct {
 	// since is when the request arrived, in milliseconds.
 	since time.Time
 
-	// found are the sign-ins that cannot be new: the one of the first visit and those
-	// with which the browser was sent to the login page. There are 8 at most.
+	// found are the sign-ins that cannot count as new: that of the first visit, and those
+	// with which the browser was sent to the login page. There are at most 8.
 	found []signInFound
 
-	// fromLogin is true if the page was the login page. stale is how often the browser
-	// has come back from there before with a sign-in that did not count as new, nobody
-	// how often with nobody. Both begin again when it was sent to another page.
+	// fromLogin is true if the browser comes back from the login page. stale is how often
+	// it came back from there before with a sign-in that did not count as new. nobody is
+	// how often it came back with nobody signed in. Both start again at zero when the
+	// browser was sent to another page.
 	fromLogin bool
 	stale     int
 	nobody    int
 }
 
-// signInFound stands for one sign-in of one user as it was found: its signInKey, and its
+// signInFound is a sign-in of a user at the time when it was found: its signInKey, and its
 // AuthTime in milliseconds.
 type signInFound struct {
 	key      string
@@ -59,7 +60,7 @@ type signInFound struct {
 }
 
 // step is the state of one [Interaction] for this request and session: needed is what the
-// interaction itself says, done is true if this session completed it for this request.
+// interaction itself says; done is true if this session completed it for this request.
 type step struct {
 	name, prompt string
 	error        oautherr.Code
@@ -70,8 +71,8 @@ type step struct {
 type outcome int
 
 const (
-	refuse   outcome = iota // with decision.Error, sent to the client. It is the zero value.
-	interact                // on the page of decision.Interaction
+	refuse   outcome = iota // send decision.Error to the client. It is the zero value.
+	interact                // send the user to the page of decision.Interaction
 	approve                 // issue a code, or nothing for response_type=none
 )
 
@@ -86,13 +87,13 @@ type decision struct {
 // LoginInteraction is the name of the login, the first interaction of all.
 const LoginInteraction = "login"
 
-// decide decides about a valid request. It is pure: the same facts give the same decision,
-// and nothing else is looked at.
+// decide decides about a valid request. It is pure: the decision depends on the facts and
+// on nothing else.
 //
-// The order is that of the decision tree: the user's no, then who is signed in and how
-// recently (signIn), then the host's policy, then its further interactions (rest).
-// Whatever would need a page is an error under prompt=none (OpenID Connect Core 1.0
-// §3.1.2.6) and for a request out of band, whose program can show none.
+// The order is: the user's refusal, then who is signed in and how recently (signIn), then
+// the host's policy, then its further interactions (rest). If a page is needed, the result
+// is an error under prompt=none (OpenID Connect Core 1.0 §3.1.2.6) and for a request out of
+// band, whose program cannot show a page.
 func (f *facts) decide() decision {
 	if d := f.signIn(); d.Outcome != approve {
 		return d
@@ -100,7 +101,7 @@ func (f *facts) decide() decision {
 	return f.rest()
 }
 
-// signIn decides the first half. To approve means that the second may be asked for.
+// signIn decides the first half. Its approve means that the second half comes next.
 func (f *facts) signIn() decision {
 	if f.denied {
 		return decision{Outcome: refuse, Reason: ReasonDenied, Error: oautherr.AccessDenied}
@@ -117,7 +118,7 @@ func (f *facts) rest() decision {
 		return decision{Outcome: refuse, Reason: ReasonForbidden, Error: oautherr.AccessDenied}
 	}
 	if slices.Contains(f.request.Prompt, "consent") && !f.hasPageFor("consent") {
-		// There is no page on which the user could agree.
+		// The host has no page on which the user could agree.
 		return decision{Outcome: refuse, Reason: ReasonInteraction, Error: oautherr.ConsentRequired}
 	}
 	for _, step := range f.steps {
@@ -130,8 +131,8 @@ func (f *facts) rest() decision {
 	return decision{Outcome: approve, Reason: ReasonSatisfied}
 }
 
-// decide takes both halves. An unvetted client is not answered without a question, which
-// takes a page on which to ask it.
+// decide combines both halves. An unvetted client is never approved without the user's
+// consent, and that needs a consent page.
 func (h *Handler) decide(v *visit) {
 	if v.decision.Outcome == approve {
 		v.decision = v.facts.rest()
@@ -141,7 +142,7 @@ func (h *Handler) decide(v *visit) {
 	}
 }
 
-// orErrorWithoutPages turns a page into its error where no page may be shown.
+// orErrorWithoutPages turns a decision for a page into an error if no page may be shown.
 func (f *facts) orErrorWithoutPages(d decision, code oautherr.Code) decision {
 	if d.Outcome == interact && !mayShowPages(f.request) {
 		return decision{Outcome: refuse, Reason: d.Reason, Error: code}
@@ -152,14 +153,13 @@ func (f *facts) orErrorWithoutPages(d decision, code oautherr.Code) decision {
 // mayShowPages reports whether the user can be asked anything.
 func mayShowPages(r *Request) bool { return !slices.Contains(r.Prompt, "none") && !r.OutOfBand }
 
-// login reports whether the sign-in is what the request asks for, and if not what
-// to do.
+// login reports whether the request accepts the sign-in, and if not what to do.
 //
-// A rule that asks for a new sign-in is kept by one that counts as new, and stays
-// kept however long the pages after it take. Who comes back from the login page with
-// a sign-in that does not count sees it once more, and then the client is told: an
-// endless loop would help nobody. So does who signs in anew as another user, or
-// below the level that is demanded.
+// A rule that asks for a new sign-in is satisfied by a sign-in that counts as new, and
+// stays satisfied however long the later pages take. A user who comes back from the login
+// page with a sign-in that does not count sees the page once more. After that the client
+// gets an error, so that there is no endless loop. A new sign-in as another user, or below
+// the required level, is an error for the client at once.
 func (f *facts) login() (d decision, ok bool) {
 	if !f.session.SignedIn() {
 		if halfSignedIn(f.session) {
@@ -185,12 +185,12 @@ func (f *facts) login() (d decision, ok bool) {
 	return f.loginPage(reason), false
 }
 
-// maxFound is how many sign-ins are remembered that cannot be new.
+// maxFound is how many sign-ins a request remembers that cannot count as new.
 const maxFound = 8
 
-// loginPage shows the login page, or refuses where it has been of no use: the second
-// time in a row with a sign-in that does not count, the third with nobody, and where
-// there is no room to remember one more sign-in.
+// loginPage shows the login page, or refuses if showing it again is useless: when the user
+// came back twice in a row with a sign-in that does not count, or three times with nobody
+// signed in, or when there is no room to remember one more sign-in.
 func (f *facts) loginPage(reason Reason) decision {
 	enough := false
 	switch r := f.resumed; {
@@ -213,7 +213,7 @@ func (f *facts) loginPage(reason Reason) decision {
 	return d
 }
 
-// newSignInWanted returns why the request asks for a new sign-in, or nothing.
+// newSignInWanted returns why the request asks for a new sign-in. Empty: it does not.
 func (f *facts) newSignInWanted() Reason {
 	prompt := f.request.Prompt
 	switch {
@@ -242,19 +242,19 @@ func (f *facts) hasPageFor(prompt string) bool {
 	return false
 }
 
-// tooOld compares whole seconds, which cannot overflow as a time.Duration would.
-// max_age=0 means prompt=login, and so does a sign-in that lies in the future. A
-// sign-in without a time is older than anything.
+// tooOld reports whether the sign-in is older than max_age. It compares whole seconds,
+// which cannot overflow as a time.Duration could. With max_age=0 every sign-in is too old,
+// as with prompt=login. So is a sign-in that is in the future by more than the clock skew,
+// or one without a time.
 func (f *facts) tooOld(maxAge int64) bool {
 	age := f.now.Unix() - f.session.AuthTime.Unix()
 	return maxAge == 0 || f.session.AuthTime.IsZero() || age > maxAge || age < -int64(f.clockSkew/time.Second)
 }
 
-// newSignIn reports whether the user has signed in since the request arrived, on which
-// it comes back now.
+// newSignIn reports whether the user has signed in since the request arrived.
 func (f *facts) newSignIn() bool { return f.notNew() == "" }
 
-// What keeps a sign-in from counting as new: the time that did not move.
+// The reasons why a sign-in does not count as new, for the log.
 const (
 	foundBefore      = "Session.AuthTime is not later than when this sign-in was found"
 	authTimeZero     = "Session.AuthTime is zero"
@@ -262,11 +262,11 @@ const (
 	signedInAtBefore = "Session.SignedInAt is before the request"
 )
 
-// notNew returns what keeps the sign-in from counting as new, or nothing. It has to be
-// none of those found, or later than when it was found. Its AuthTime may lie before
-// the request by the rest of a second, because many hosts keep seconds, and by the
-// clock skew. Where the host says when this browser signed in, that has to be after
-// the request: an account that is merely chosen is never new.
+// notNew returns why the sign-in does not count as new, or "" if it does. A new sign-in is
+// none of those found, or has a later AuthTime than when it was found. Its AuthTime may be
+// before the request by a fraction of a second, because many hosts keep whole seconds, and
+// by the clock skew. If the host sets SignedInAt, that must be after the request: an
+// account that is only chosen is never new.
 func (f *facts) notNew() string {
 	s, since := f.session, f.resumed.since
 	found := f.resumed.foundAs(s)
@@ -283,7 +283,7 @@ func (f *facts) notNew() string {
 	return ""
 }
 
-// foundAs returns the sign-in if it is one of those that were found.
+// foundAs returns the entry of the sign-in among those found, or nil.
 func (r *resumed) foundAs(s *session.Session) *signInFound {
 	key := signInKey(s)
 	for i := range r.found {
@@ -294,8 +294,8 @@ func (r *resumed) foundAs(s *session.Session) *signInFound {
 	return nil
 }
 
-// signInKey stands for one sign-in of one user: its id, or its time where the host
-// has none. It is a hash.
+// signInKey identifies one sign-in of one user. It is a hash of the session's id or, if the
+// host sets none, of its AuthTime.
 func signInKey(s *session.Session) string {
 	if s.ID != "" {
 		return shortHash("id " + strconv.Itoa(len(s.ID)) + " " + s.ID + " " + s.Subject)

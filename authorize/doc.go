@@ -1,7 +1,7 @@
 // Package authorize is the authorization endpoint of OAuth 2.0, OAuth 2.1 and OpenID
-// Connect as one [http.Handler]. The program that mounts it is called the host: it has
-// users, sessions and a login page of its own, and other software, the clients, signs in
-// with its users through this endpoint.
+// Connect as one [http.Handler]. The program that mounts it is called the host. The host
+// has users, sessions and a login page of its own. Other applications, the clients, sign
+// users in through this endpoint.
 //
 //	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{
 //		ID:           "wiki",
@@ -19,215 +19,224 @@
 //	...
 //	mux.Handle("/authorize", endpoint)
 //
-// The login page signs the user in as it always did and then calls [Handler.Resume]. The
-// host's token endpoint calls [Handler.Redeem]. These five fields are the ones that have
-// to be set; [Config] says what the others mean when they are zero.
+// The login page signs the user in as before and then calls [Handler.Resume]. The host's
+// token endpoint calls [Handler.Redeem]. Only these five fields are required. [Config] says
+// what each other field means when it is zero.
 //
 // # Sessions
 //
-// The endpoint asks who is signed in through [SessionStore]. Most hosts need only
-// [SessionFunc] with a function of a few lines around the sessions that they have. Whatever
-// loads a session into the request, such as LoadAndSave of alexedwards/scs, has to be around
-// the endpoint too. A host
-// without sessions uses session.NewCookies of the package session beside this one. The
-// Example of [SessionFunc] has three kinds of sessions.
+// The endpoint asks [SessionStore] who is signed in. Most hosts need only [SessionFunc]: a
+// short function around the sessions that they already have. Middleware that loads a
+// session into the request, such as LoadAndSave of alexedwards/scs, must wrap the endpoint
+// too. A host without sessions uses session.NewCookies of the package session beside this
+// one. The Example of [SessionFunc] shows three kinds of sessions.
 //
 // Set Session.AuthTime to the time at which the user last proved who they are: prompt=login
-// and max_age are decided by it. Set Session.ID to a hash of the id of your session, never
-// to the cookie itself; it stays the same until the next sign-in. With it you can revoke by
-// session. The cookie of your session needs SameSite=Lax: with Strict a browser leaves it
-// out when the user comes from the client's site, and every user is asked for the password
-// each time.
+// and max_age are decided by it. Set Session.ID to a hash of your session's id, never to
+// the cookie itself. It must stay the same until the next sign-in. You can revoke codes and
+// tokens by it. Give your session cookie SameSite=Lax. With Strict, a browser does not send
+// the cookie when the user comes from the client's site, and users have to enter their
+// password every time.
 //
 // # Login page
 //
-// A request that needs the user waits in the browser, as a signed JWT in the parameter req.
-// The login page is opened with req in its query and keeps it there, as an empty form
-// action does. When the user has signed in, it calls [Handler.Resume]; the button "Cancel"
-// calls [Handler.Deny]. [Handler.Pending] tells the page who asks and why the user is there.
-// The Example (LoginPage) is a whole login page.
+// A request that needs the user waits in the browser: it is a signed JWT in the parameter
+// req. The endpoint opens the login page with req in the query. The page keeps req there; a
+// form without an action does that. When the user has signed in, the page calls
+// [Handler.Resume]. Its button "Cancel" calls [Handler.Deny]. [Handler.Pending] tells the
+// page which client asks and why the user is there. The Example (LoginPage) is a complete
+// login page.
 //
-// Most hosts need only this. A page in another process, on the same host, reads req with
-// [PendingReader] and the public keys that [Handler.PendingKeysHandler] serves. One that
-// cannot verify signatures posts req to [Handler.PendingHandler] and reads JSON. Both send
-// the browser to Pending.ResumeURL or Pending.DenyURL, and share the session's store with
-// the endpoint's process. A page on another domain cannot set a cookie for the endpoint's
-// host: it hands the sign-in over in the host's own way, such as a ticket that counts once,
-// and the endpoint's host sets the cookie and calls Resume. Bind the ticket to the browser
-// that asked for it, or somebody can sign a victim in as themselves.
+// Most hosts need only this. A login page in another process, under the same host name,
+// reads req with [PendingReader] and the public keys that [Handler.PendingKeysHandler]
+// serves. A page that cannot verify signatures posts req to [Handler.PendingHandler] and
+// reads JSON. Both pages send the browser to Pending.ResumeURL or Pending.DenyURL, and
+// share the session store with the endpoint's process. A page on another domain cannot set
+// a cookie for the endpoint's host name. It passes the sign-in on by its own means, such as
+// a one-time ticket, to a page under the endpoint's host name, which sets the cookie and
+// calls Resume. Bind the ticket to the browser that asked for it. Otherwise an attacker can
+// sign a victim in to the attacker's account.
 //
-// A user who comes back without a sign-in sees the login page once or twice more. Who comes
-// back as another user than the client asked for, or without the new sign-in that it asked
-// for, is login_required for the client.
+// A user who comes back without a sign-in sees the login page again, twice at most. A user
+// who comes back without the new sign-in that the client asked for sees it once more. After
+// that the client gets login_required. A new sign-in as another user than the client asked
+// for is login_required at once.
 //
-// Wrap the page in [http.CrossOriginProtection], so that no other site can sign a visitor
-// in as somebody else. Send it with Referrer-Policy same-origin, and without form-action in
-// its Content-Security-Policy: Chromium would stop the redirect to the client and say
-// nothing.
+// Wrap the page in [http.CrossOriginProtection], so that another site cannot sign a visitor
+// in as somebody else. Send the page with Referrer-Policy same-origin. Leave form-action
+// out of its Content-Security-Policy: with it, Chromium silently blocks the redirect to the
+// client.
 //
 // # Consent and other pages
 //
-// [Consent] asks the user to agree. Its page shows the client's name, where the response
-// goes and the scopes, and ends with [Handler.Grant] or [Handler.Deny]. What was agreed to
-// is remembered in a [ConsentStore], where the user can see and revoke it. A request for
-// more asks again. The Example (ConsentPage) is a whole consent page.
+// [Consent] asks the user to agree. Its page shows the client's name, the scopes and where
+// the response goes, and ends with [Handler.Grant] or [Handler.Deny]. A [ConsentStore]
+// remembers what the user agreed to, and lets the user see and revoke it. When a request
+// asks for more, the user is asked again. The Example (ConsentPage) is a complete consent
+// page.
 //
-// Every other page that a user has to pass is an [Interaction]: a name, whether it is
-// needed, and where its page is. It ends with [Handler.Complete]. One with the Prompt
-// "select_account" is for choosing among several accounts, and comes before consent; the
-// others come after it. Such a page takes the user's no first, with Deny. Then it compares
-// who is signed in with Pending.Subject and calls Resume if they differ: another account
-// may be active by now. The Example (AccountChoice) has several accounts in one browser.
+// Every other page that a user has to pass is an [Interaction]. It has a name, a function
+// that says whether it is needed, and the URL of its page. The page ends with
+// [Handler.Complete]. An interaction with the Prompt "select_account" lets the user choose
+// an account, and comes before consent. All others come after consent. A consent page or
+// another such page handles the user's refusal first, with Deny. Then it compares the
+// signed-in user with Pending.Subject and calls Resume if they differ, because another
+// account may be active by now. The Example (AccountChoice) has several accounts in one
+// browser.
 //
-// [Config].Allow is the host's access policy, and [Config].CheckRequest the host's own rules
-// for requests. [Handler.Explain] tells in a test what they and all other rules do with a
-// request; its Example is such a test.
+// [Config].Allow is the host's access policy, and [Config].CheckRequest holds its own rules
+// for requests. In a test, [Handler.Explain] shows how these and all other rules judge a
+// request. Its Example is such a test.
 //
 // # Errors
 //
-// Until a client is known and its redirect URI is proven, an error is a page for the user,
-// because there is nowhere else to send it. From then on it goes to the client. Which of
-// the two it is follows from a value that only the proof can make, not from a flag. A
-// client that is Unvetted gets an error only once the user has dealt with it; until then it
-// is a page with a link.
+// Until the client is known and its redirect URI is proven, an error is shown to the user
+// on a page, because there is no safe place to send it. After that, an error goes to the
+// client. No flag decides this: only the proof creates the value that a response is sent
+// with. A client that is Unvetted gets an error only after the user has dealt with it.
+// Before that, the error is a page with a link.
 //
-// Most hosts need only the page that is built in. [Config].ErrorPage writes one in the
-// host's style; [Config].ErrorURL sends the browser to a page of the host; [ErrorJSON] is for
-// endpoints that only programs use. Each gets a [Reason] out of a closed set. Pages of the
-// host show a failed call of this package with [Handler.ShowError]. The Example (ErrorPage)
-// is a whole error page.
+// Most hosts need only the built-in page. [Config].ErrorPage writes a page in the host's
+// style. [Config].ErrorURL sends the browser to a page of the host. [ErrorJSON] is for
+// endpoints that only programs use. Each of them gets a [Reason] from a closed set. When a
+// call to this package fails, a page of the host shows the error with [Handler.ShowError].
+// The Example (ErrorPage) is a complete error page.
 //
-// What a developer does wrong is found by [New] or [CheckClient], which name the field, or
-// is in the log with the field and the way to mend it.
+// Mistakes of the developer are reported by [New] or [CheckClient], which name the field,
+// or in the log, with the field and how to fix it.
 //
 // # Token endpoint
 //
-// It is the host's, because tokens are. It authenticates the client, calls [Handler.Redeem]
-// and issues what it likes for the [Code] that it gets. Redeem checks client, redirect URI,
-// expiry and PKCE before it takes the code, so a wrong redemption does not use it up. The
-// second redemption of a code is a [ReplayError]: revoke what was issued for it. The package
-// tokenendpoint beside this one is all of that but the tokens.
+// The token endpoint belongs to the host, because the tokens do. It authenticates the
+// client, calls [Handler.Redeem] and issues tokens of its choice for the [Code] that it
+// gets. Redeem checks client, redirect URI, expiry and PKCE before it takes the code, so a
+// failed redemption does not use the code up. The second redemption of a code is a
+// [ReplayError]: revoke what was issued for the code. The package tokenendpoint does all of
+// this except for the tokens.
 //
 // # Metadata
 //
 // [Handler.MetadataHandler] serves the documents of RFC 8414 and OpenID Connect Discovery
-// from the running configuration, so that what they say is what is done. What only the host
-// knows, such as token_endpoint and jwks_uri, it adds. [CORS] is for the documents and
+// from the running configuration, so that they always match the behaviour. The host adds
+// what only it knows, such as token_endpoint and jwks_uri. [CORS] is for documents and
 // endpoints that scripts of other origins read, never for the authorization endpoint. The
-// Example of MetadataHandler has both, and the addresses.
+// Example of MetadataHandler shows both, and the addresses.
 //
 // # Mounting and proxies
 //
 // Mount the handler at its exact path and for all methods: "/authorize". A subtree pattern
-// ("/authorize/") makes net/http redirect with status 307, and the pattern "GET /authorize"
-// hides POST, which OpenID Connect demands. [Config].Endpoint is the URL that browsers see,
-// with every prefix. Nothing is made from the Host header or from X-Forwarded headers, so a
-// proxy needs nothing else. One that is written with [net/http/httputil.ReverseProxy] and
-// Rewrite sets p.Out.URL.RawQuery = p.In.URL.RawQuery, or a malformed query is changed on
-// its way.
+// ("/authorize/") makes net/http redirect with status 307. The pattern "GET /authorize"
+// blocks POST, which OpenID Connect requires. [Config].Endpoint is the URL that browsers
+// see, with every prefix. The endpoint builds nothing from the Host header or X-Forwarded
+// headers, so a proxy needs no other setting. A proxy that is written with
+// [net/http/httputil.ReverseProxy] and Rewrite must set p.Out.URL.RawQuery =
+// p.In.URL.RawQuery. Otherwise it changes a malformed query on its way.
 //
-// Wrap the endpoint in no CrossOriginProtection: requests of other sites are what it is for.
-// Set the timeouts of the http.Server: [Config].Timeout bounds the calls to the host's
-// stores, not a browser that sends slowly. There is no rate limit in this package: put one
-// on the login page and on the token endpoint. A request of somebody who is not signed in
-// stores nothing; it costs one client lookup and one signature.
+// Do not wrap the endpoint in CrossOriginProtection: its purpose is to receive requests
+// from other sites. Set the timeouts of the http.Server: [Config].Timeout limits the calls
+// to the host's stores, but not a browser that sends slowly. This package has no rate
+// limit: put one on the login page and on the token endpoint. A request from a browser in
+// which nobody is signed in stores nothing; it costs one client lookup and one signature.
 //
 // # Stores
 //
-// What holds for every interface of the host, [ClientStore], [SessionStore], [CodeStore],
-// [ConsentStore] and [LoginRedirector]:
+// These rules hold for every interface of the host: [ClientStore], [SessionStore],
+// [CodeStore], [ConsentStore] and [LoginRedirector]:
 //
-//   - Nothing found is nil and a nil error. An error means that the store could not say,
-//     and then nothing is approved.
-//   - An error reaches the client as server_error. One that wraps
+//   - Nothing found is nil and a nil error. An error means that the store could not answer;
+//     then nothing is approved.
+//   - An error reaches the client as server_error. An error that wraps
 //     [context.DeadlineExceeded], a [net.Error] or oautherr.TemporarilyUnavailable reaches
 //     it as temporarily_unavailable. The text of the error goes to the log only.
-//   - The context carries the request's deadline. A store stops when it is done and returns
-//     its error.
-//   - Methods are called from many goroutines at once. Values are handed over: neither side
-//     changes one afterwards, so a store that keeps one keeps a copy.
-//   - A store that keeps bytes keeps what MarshalBinary gives: see [Code.MarshalBinary]. The
-//     form is the same in every release, and the Example (Store) is such a store.
-//   - What a store returns is checked again. The endpoint looks a client up once in
-//     each request, and so does each call of Pending, Complete and Grant: a ClientStore that
-//     asks another server should have a cache.
+//   - The context carries the request's deadline. When the context is done, a store stops
+//     and returns the context's error.
+//   - Methods are called from many goroutines at once. Neither side changes a value after
+//     it has passed it on, so a store keeps copies and returns copies.
+//   - A store of bytes keeps the output of MarshalBinary: see [Code.MarshalBinary]. The
+//     format is the same in every release. The Example (Store) is such a store.
+//   - The endpoint checks again everything that a store returns. It looks a client up once
+//     in each request, and so does each call of Pending, Complete and Grant. A ClientStore
+//     that asks another server should have a cache.
 //
-// Most hosts need only [Memory], or the packages sqlstore and redisstore beside this one. A
-// store of one's own is held to its contract by the package authorizetest.
+// Most hosts need only [Memory], or the packages sqlstore and redisstore beside this one.
+// The package authorizetest tests a store of your own against its contract.
 //
 // # Replicas
 //
-// A request that waits is in the browser, so any replica can go on with it. Replicas share
-// [Config].Issuer, [Config].Endpoint, [Config].Keys and all stores, that of the sessions too.
-// To change keys, put the new one second on every replica, then first, and keep the old one
-// for PendingLifetime. The Example (Replicas) does so.
+// A waiting request is in the browser, so any replica can continue it. Replicas share
+// [Config].Issuer, [Config].Endpoint, [Config].Keys and all stores, including the session
+// store. To change keys, first add the new key in second place on every replica. Then move
+// it to first place on every replica, and keep the old key for PendingLifetime. The Example
+// (Replicas) does so.
 //
 // # Logs
 //
 // [Config].Logger gets a line for each response, and warnings about what the host should
-// mend. [Config].OnEvent gets the same as an [Event], whose kinds and reasons are closed
-// sets, for metrics, audit and traces. Neither ever holds a code, state, verifier, hint,
-// cookie or full URL. A host that traces HTTP drops the query from its spans: codes and
-// waiting requests are there.
+// fix. [Config].OnEvent gets the same as an [Event], for metrics, audit and traces; its
+// kinds and reasons are closed sets. Neither ever contains a code, state, verifier, hint,
+// cookie or full URL. A host that traces HTTP must drop the query from its spans: it
+// contains codes and waiting requests.
 //
 // # Testing
 //
-// The package authorizetest has the standard cases of a sign-in, to run over a host's own
-// pages, a client and a browser for all other cases, and the tests for stores.
-// [Handler.Explain] says rule by rule what the endpoint would do with a request, without a
-// browser and without side effects.
+// The package authorizetest has the standard cases of a sign-in, which run over a host's
+// own pages. It also has a client and a browser for all other cases, and the tests for
+// stores. [Handler.Explain] says rule by rule what the endpoint would do with a request,
+// without a browser and without side effects.
 //
 // # When it does not work
 //
-// Begin with [Handler.Explain]: give it the query of the client's authorization URL, and nil
-// for nobody or a session. It says rule by rule what holds, and what the endpoint would do.
-// The program examples/provider has it as a page: start it with the flag -explain. Then read
-// the line of the log. A client that gets invalid_request has left out a parameter or sent
-// one twice, has no PKCE or half of it, or asks for a response mode that is not open to it.
-// What the log says most often:
+// Begin with [Handler.Explain]. Give it the query of the client's authorization URL, and a
+// session, or nil for nobody. It says rule by rule what holds, and what the endpoint would
+// do. The program examples/provider shows it as a page if it is started with the flag
+// -explain. Then read the line in the log. A client that gets invalid_request left out a
+// parameter or sent it twice, sent no PKCE or only half of it, or named a response mode
+// that it may not use. The most frequent texts in the log:
 //
-//   - `redirect_uri is not registered: it has a "/" at the end of its path` and its like
-//     name the difference to the registered URI that comes nearest. Register what the client
-//     sends, byte for byte. For a port on loopback register the URI without one.
-//   - "a user came back from the login page, and the SessionStore finds nobody": the session
-//     was not saved before [Handler.Resume], its cookie is SameSite=Strict, or it was set for
-//     another host or path.
-//   - "the client leaves PKCE out: switch PKCE on in the client, or set Client.PKCEOptional":
-//     a library that can do PKCE often needs one setting for it. A public client has to.
-//   - "no new sign-in": the request asks for a new one, and the time that the line names did
-//     not move. Set Session.AuthTime at every sign-in.
+//   - `redirect_uri is not registered: it has a "/" at the end of its path` and similar
+//     texts name the difference from the nearest registered URI. Register exactly what the
+//     client sends, byte for byte. For any port on loopback, register the URI without a
+//     port.
+//   - "a user came back from the login page, and the SessionStore finds nobody": the
+//     session was not saved before [Handler.Resume], its cookie is SameSite=Strict, or the
+//     cookie was set for another host or path.
+//   - "the client leaves PKCE out: switch PKCE on in the client, or set
+//     Client.PKCEOptional": many libraries support PKCE but need a setting for it. A public
+//     client must use PKCE.
+//   - "no new sign-in": the request asks for a new sign-in, and the time that the line
+//     names did not change. Set Session.AuthTime at every sign-in.
 //   - "is not among Config.Scopes", "is not among the client's Scopes": register the scope, or
 //     set [Config].IgnoreUnknownScopes.
 //
-// # The request's way
+// # How a request is processed
 //
-// A request goes through these files from top to bottom; the method answer in authorize.go
-// lists the stages, and visit.go has the value that they pass on.
+// A request goes through these files from top to bottom. The method answer in authorize.go
+// lists the stages. The value that they pass on is in visit.go.
 //
-//	params.go     read the query or the body (body.go), strictly and once; open a request
-//	              that comes back from a page; settle where the parameters come from
+//	params.go     read the query or the body (body.go), strictly and only once; open a request
+//	              that comes back from a page; find out where the parameters come from
 //	client.go     find the client, and prove where the response may go
 //	validate.go   one table of rules, each with its section; checks.go has the longer ones
-//	host.go       ask the host who is signed in, and what else is needed; what becomes of
-//	              its errors
-//	decide.go     decide: pure, the sign-in first and then the rest
+//	host.go       ask the host who is signed in, and what else is needed; turn its errors
+//	              into errors of the response
+//	decide.go     decide, without side effects: the sign-in first, then the rest
 //	issue.go      issue a code
-//	respond.go    the one writer of all responses
+//	respond.go    write the response: all responses are written here
 //
-// The token endpoint comes in by redeem.go.
+// The host's token endpoint enters through redeem.go.
 //
-// A request that comes back from a page is checked again from the beginning, and the session
-// as it is then decides. What was decided and completed for it counts only where a cookie
-// says that this browser began it; without the cookie it begins anew, as by the client's own
-// URL.
+// A request that comes back from a page is checked again from the beginning, with the
+// session as it is then. Earlier decisions and completed pages count only if a cookie shows
+// that this browser started the request. Without the cookie the request starts anew, as if
+// the browser had followed the client's own URL.
 //
 // # Compatibility
 //
 // Versions follow Semantic Versioning. Until 1.0 a minor version may change names and
-// behaviour, and the changelog says for each change what to do; a patch does not. From 1.0
-// on, a minor version may add fields, methods of structs, error texts, log lines, values of
-// [Reason] and [EventKind], and rules that refuse what is unsafe. It does not remove or rename
-// what is exported, change what a zero value means, add a method to an interface of the
-// host, or refuse to read a record or a waiting request that the version before it has
-// written.
+// behaviour; the changelog says for each change what to do. A patch version does not change
+// them. From 1.0 on, a minor version may add fields, methods of structs, error texts, log
+// lines, values of [Reason] and [EventKind], and rules that refuse what is unsafe. It does
+// not remove or rename an exported name, change the meaning of a zero value, add a method
+// to an interface of the host, or refuse to read a record or a waiting request that the
+// previous version wrote.
 package authorize

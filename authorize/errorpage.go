@@ -17,18 +17,17 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// PageError is an error that the user has to be told, because there is nowhere
-// else to send it: what [Config].ErrorPage gets. All strings but Reason, Code
-// and ErrorID must be escaped.
+// PageError is the argument of [Config].ErrorPage: an error for the user, because it cannot
+// be sent to the client. Escape all strings except Reason, Code and ErrorID.
 type PageError struct {
-	// Status is the HTTP status: 400 for a wrong request or an unknown client, 405,
-	// 413, 414 or 415 for one that cannot be read, 503 if a store failed or the client
-	// cannot be reached (see [ErrClientUnreachable]). The header
-	// Retry-After is set already where the error says when to come back.
+	// Status is the HTTP status: 400 for a wrong request or an unknown client; 405, 413,
+	// 414 or 415 for a request that cannot be read; 503 if a store failed or the client
+	// cannot be reached (see [ErrClientUnreachable]). If the error says when to try again,
+	// the header Retry-After is set already.
 	Status int
 
-	// Reason says what is wrong. The set is closed: a page in another language is
-	// chosen by it. It is empty where Code says all there is: an invalid request of
+	// Reason says what is wrong. The set is closed, so that a page can choose its text by
+	// it, in any language. It is empty if Code says everything: for an invalid request of
 	// an unvetted client, or an error of the host's own given to [Handler.ShowError].
 	Reason Reason
 
@@ -39,30 +38,30 @@ type PageError struct {
 	// ErrorID is in the log line of this error too.
 	ErrorID string
 
-	// ClientID and ClientName are those of the application as it is stored, if it is
-	// known: for a way back. ClientName is the ID where the client has no name.
+	// ClientID and ClientName are those of the stored client, if it is known. ClientName is
+	// the ID if the client has no name.
 	ClientID   string
 	ClientName string
 
-	// UILocales are the languages that the request asks for, best first, wherever that
-	// can be read: of an unknown client or an expired request too.
+	// UILocales are the languages that the request asks for, best first, if they can be
+	// read. They are set for an unknown client or an expired request too.
 	UILocales []string
 
-	// OutOfBand is true where the request names [Client].OutOfBand as its redirect URI:
-	// a program reads the answer, so it should be JSON, as [ErrorJSON] writes it.
+	// OutOfBand is true if the request names [Client].OutOfBand as its redirect URI. Then a
+	// program reads the response, so it should be JSON, as [ErrorJSON] writes it.
 	OutOfBand bool
 
-	// Return is set where the user may choose to go to the client: it is one that
-	// nobody has vetted, and its error was not sent there at once, or the request has
-	// expired or was refused in a browser that has no cookie for it, and the client
-	// can be told access_denied. Nil otherwise.
+	// Return is set if the user may choose to go to the client: if the client is unvetted
+	// and its error was not sent there at once, if the request has expired, or if the user
+	// refused it in a browser that has no cookie for it. In the last two cases the client
+	// gets access_denied. Nil otherwise.
 	Return *Return
 }
 
-// Return is the way to a client: a link to URL or, where Form is true, a form that
-// posts Fields to URL. For the form the header Referrer-Policy is strict-origin: with
-// no-referrer the client would see "Origin: null" and take it for forged. Vetted is false
-// where nobody of the host has looked at the client.
+// Return is the way to a client: a link to URL or, if Form is true, a form that posts
+// Fields to URL. For the form the header Referrer-Policy is strict-origin: with no-referrer
+// the client would see "Origin: null" and could refuse the form as forged. Vetted is false
+// for a client that is Unvetted.
 type Return struct {
 	URL    string
 	Host   string
@@ -74,13 +73,12 @@ type Return struct {
 // Field is a hidden field of a form.
 type Field struct{ Name, Value string }
 
-// newErrorID returns 60 random bits for a person to read out.
+// newErrorID returns 60 random bits as 12 characters, which a person can read out.
 func newErrorID() string { return rand.Text()[:12] }
 
-// ShowError shows the error page for err, with all that belongs to it: the headers,
-// the log line and the event. It is for the host's own pages, above all for an error
-// of [Handler.Pending]. An error without a code, and [ErrClientUnreachable], are those of a
-// store: see [ClientStore] and its neighbours for what becomes of them.
+// ShowError shows the error page for err, with its headers, log line and event. It is for
+// the host's own pages, above all for an error of [Handler.Pending]. An error without a
+// code, and [ErrClientUnreachable], are treated as errors of a store: see [ClientStore].
 func (h *Handler) ShowError(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		err = errors.New("ShowError was called without an error")
@@ -93,7 +91,7 @@ func (h *Handler) ShowError(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	refused := oautherr.Of(err)
 	if refused.Code == oautherr.InvalidClient && refused.Description == "" {
-		// The code's own description is for token endpoints, and here a user reads it.
+		// The code's own description is for token endpoints; this one is for users.
 		forUsers := *refused
 		forUsers.Description = errClientIDUnknown.err.Description
 		err = &forUsers
@@ -106,7 +104,7 @@ func (h *Handler) ShowError(w http.ResponseWriter, r *http.Request, err error) {
 	h.respond(w, v)
 }
 
-// writeErrorPage tells the user, in place or on the host's own page.
+// writeErrorPage shows the error to the user, in place or on the page at Config.ErrorURL.
 func (h *Handler) writeErrorPage(w http.ResponseWriter, v *visit) {
 	if h.config.ErrorURL != "" && v.mayBeElsewhere() {
 		page := appendQuery(h.config.ErrorURL, "error", string(v.err.Code))
@@ -166,7 +164,7 @@ func (h *Handler) pageError(v *visit) PageError {
 	return p
 }
 
-// uiLocales are the languages of whatever request could be read.
+// uiLocales are the languages of the request, as far as it could be read.
 func (v *visit) uiLocales() []string {
 	locales := v.params.get("ui_locales")
 	if !destination.ValidText(locales, maxList) || tooManyValues(locales) {
@@ -175,13 +173,13 @@ func (v *visit) uiLocales() []string {
 	return list(locales)
 }
 
-// mayBeElsewhere reports whether the page may be the one at Config.ErrorURL, which cannot
-// have a way back to the client that is proven, and which is no answer to a prefetch.
+// mayBeElsewhere reports whether the error may be shown at Config.ErrorURL. That page
+// cannot have a proven link back to the client, and must not be the response to a prefetch.
 func (v *visit) mayBeElsewhere() bool {
 	return v.decision.Reason != ReasonPrefetch && v.destination.URI() == "" && v.pageStatus() == http.StatusBadRequest
 }
 
-// pageStatus is that of the reason, or of the error's code.
+// pageStatus is the HTTP status of the reason, or else of the error's code.
 func (v *visit) pageStatus() int {
 	switch {
 	case v.status != 0:
@@ -192,10 +190,10 @@ func (v *visit) pageStatus() int {
 	return http.StatusBadRequest
 }
 
-// writeFormPost answers by a form that posts itself (OAuth 2.0 Form Post Response
-// Mode). Where its script is blocked, as by a policy that a proxy adds, there is a
-// button. The answer of prompt=none is silent: it may stand in a frame of the client's
-// page, and there is nothing on it that a user could be led to click.
+// writeFormPost writes a form that submits itself (OAuth 2.0 Form Post Response Mode). If
+// its script is blocked, for example by a policy that a proxy adds, the user has a button.
+// The response to prompt=none is silent: the client's page may show it in a frame, so it
+// has no button that a user could be tricked into clicking.
 func writeFormPost(w http.ResponseWriter, to destination.Delivery, silent bool) {
 	setPageHeaders(w.Header(), "script-src '"+sourceHash(submitScript)+"'; ", silent)
 	tellOrigin(w.Header())
@@ -214,14 +212,14 @@ func writeFormPost(w http.ResponseWriter, to destination.Delivery, silent bool) 
 	})
 }
 
-// tellOrigin lets a form tell the client from which origin it comes, and no more. With
-// no-referrer it would come with "Origin: null" (Fetch Standard, append a request Origin
-// header), which protections against forged requests refuse.
+// tellOrigin lets a form tell the client the origin that it comes from, and no more. With
+// no-referrer a browser would send "Origin: null" (Fetch Standard, append a request Origin
+// header), and protections against forged requests would refuse it.
 func tellOrigin(header http.Header) { header.Set("Referrer-Policy", "strict-origin") }
 
-// setPageHeaders sets what pages need beside the headers of every answer. There is
-// no form-action: Chromium applies it to the whole chain of redirects after a form
-// and would silently stop the response to the client.
+// setPageHeaders sets the headers that pages need in addition to those of every response.
+// There is no form-action: Chromium applies it to all redirects after a form and would
+// silently block the response to the client.
 func setPageHeaders(header http.Header, script string, framed bool) {
 	ancestors := "frame-ancestors 'none'; "
 	if framed {
@@ -240,7 +238,8 @@ func sourceHash(source string) string {
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// writePage renders first, so that a page is written whole or not at all.
+// writePage renders the page before it writes, so that a page is written completely or not
+// at all.
 func writePage(w http.ResponseWriter, status int, page *template.Template, data any) {
 	var body bytes.Buffer
 	if err := page.Execute(&body, data); err != nil {
@@ -256,7 +255,7 @@ const pageStyle = `body{font:1rem/1.5 system-ui,sans-serif;color:#1c1e21;backgro
 	`h1{font-size:1.3rem;margin:0 0 1rem}small{color:#5f6670}button{font:inherit;padding:.5rem 1rem}` +
 	`@media(max-width:36rem){main{margin:0;border:0;border-radius:0}}`
 
-// submitScript hides what is for those without it, and submits the form.
+// submitScript hides the button for browsers without scripts, and submits the form.
 const submitScript = `var manual=document.getElementById("manual");if(manual)manual.hidden=true;` +
 	`document.forms[0].submit()`
 
@@ -277,9 +276,9 @@ var pageFunctions = template.FuncMap{
 	"proven": proven,
 }
 
-// proven writes an attribute with a URL that was proven. Its bytes stay as they are:
-// html/template would re-encode some of them, such as "'" and "(", even in a
-// template.URL, and the client would see another URL than the one it registered.
+// proven writes an attribute with a proven URL, and leaves its bytes unchanged.
+// html/template would encode some of them, such as "'" and "(", even in a template.URL, and
+// the client would see another URL than the registered one.
 func proven(attribute, url string) template.HTMLAttr {
 	return template.HTMLAttr(attribute + `="` + template.HTMLEscapeString(url) + `"`)
 }

@@ -27,7 +27,7 @@ const (
 	// EventCompleted: the user completed the interaction named in Event.Interaction;
 	// for consent, Event.Scopes are those granted.
 	EventCompleted EventKind = "completed"
-	// EventAskedAgain: a POST without a session was sent on to GET.
+	// EventAskedAgain: a POST without a session was redirected to a GET.
 	EventAskedAgain EventKind = "asked_again"
 	// EventRedeemed: a code was redeemed.
 	EventRedeemed EventKind = "redeemed"
@@ -37,26 +37,26 @@ const (
 	EventReplayed EventKind = "replayed"
 )
 
-// Event is one thing that happened. It holds no code, state, verifier, hint,
-// cookie or full URL. Empty fields are not known or do not apply.
+// Event describes one thing that happened. It holds no code, state, verifier, hint, cookie
+// or full URL. Empty fields are unknown or do not apply.
 type Event struct {
 	Kind         EventKind
 	Time         time.Time
 	Duration     time.Duration // of the whole request; zero for redemptions and EventCompleted
-	ErrorID      string        // the one on the error page
-	ClientID     string        // as stored, never as merely claimed
+	ErrorID      string        // as on the error page
+	ClientID     string        // of a known client, never an unknown one from the request
 	RedirectHost string
 	Subject      string
 	SessionID    string
-	GrantID      string   // Code.GrantID, where a code was issued, redeemed or presented
-	Scopes       []string // granted where a code was issued, else asked for
-	LeftOut      []string // scopes that were asked for and dropped without a question
+	GrantID      string   // Code.GrantID, if a code was issued, redeemed or presented
+	Scopes       []string // granted if a code was issued, otherwise requested
+	LeftOut      []string // requested scopes that were dropped without asking the user
 	ResponseType string
 	ResponseMode string
 	Interaction  string
 	Reason       Reason
 	Code         oautherr.Code // of the error
-	Err          error         // the error with its cause, for the log only; without Code one that did not matter
+	Err          error         // the error with its cause, for the log only; without Code it refused nothing
 }
 
 // report logs what happened and tells the host.
@@ -71,13 +71,13 @@ func (h *Handler) report(ctx context.Context, e Event) {
 	h.log.LogAttrs(ctx, level, "authorization "+string(e.Kind), e.attrs()...)
 }
 
-// LogValue writes an event as the log has it. Event.Err may hold a [ReplayError], and that
-// a code's record, which encoders must not take apart.
+// LogValue returns the event as the log has it. Event.Err may hold a [ReplayError] with a
+// code's record, whose fields encoders must not write.
 func (e Event) LogValue() slog.Value {
 	return slog.GroupValue(append(e.attrs(), slog.String("kind", string(e.Kind)))...)
 }
 
-// attrs are the fields that are known.
+// attrs are the fields that are set.
 func (e Event) attrs() []slog.Attr {
 	attrs := make([]slog.Attr, 0, 13)
 	for _, a := range []slog.Attr{
@@ -105,16 +105,16 @@ func (e Event) attrs() []slog.Attr {
 	return attrs
 }
 
-// level is Error where the host has to look, Warn where a client or an attacker
-// did something wrong.
+// level is Error if the host has to act, and Warn if a client or an attacker did something
+// wrong.
 func (e Event) level() slog.Level {
 	switch {
 	case errors.Is(e.Err, context.Canceled):
-		return slog.LevelInfo // the browser went away, which anybody can do at will
+		return slog.LevelInfo // the browser went away; anybody can cause that
 	case e.saidByTheHost():
 		return slog.LevelInfo
 	case e.Reason == ReasonClientUnreachable:
-		return slog.LevelWarn // it is the client's server that does not answer
+		return slog.LevelWarn // the client's server does not respond
 	case e.Code == oautherr.ServerError || e.Code == oautherr.TemporarilyUnavailable:
 		return slog.LevelError
 	case e.Kind == EventReplayed || e.Kind == EventErrorPage || e.Kind == EventNotRedeemed:
@@ -123,14 +123,14 @@ func (e Event) level() slog.Level {
 	return slog.LevelInfo
 }
 
-// saidByTheHost reports whether nothing has failed: the host says itself that it is
-// not available, as under maintenance.
+// saidByTheHost reports whether the host itself says that it is unavailable, as during
+// maintenance: then nothing has failed.
 func (e Event) saidByTheHost() bool {
 	refused := (*oautherr.Error)(nil)
 	return e.Code == oautherr.TemporarilyUnavailable && errors.As(e.Err, &refused) && refused.Cause == nil
 }
 
-// event describes an answer.
+// event describes a response.
 func (v *visit) event(now time.Time) Event {
 	e := Event{
 		Kind:     v.kind(),

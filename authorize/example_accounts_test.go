@@ -32,7 +32,7 @@ func accountsPage(endpoint *authorize.Handler, sessions *session.Cookies) http.H
 			case err != nil:
 				endpoint.ShowError(w, r, err)
 				return
-			case chosen != nil: // else it has expired meanwhile, and the page is shown again
+			case chosen != nil: // nil: it has expired, and the page is shown again
 				endpoint.Complete(w, r, "accounts")
 				return
 			}
@@ -55,7 +55,8 @@ func accountsPage(endpoint *authorize.Handler, sessions *session.Cookies) http.H
 	}
 }
 
-// accountsLogin is the login page, which ends in two ways. Example (LoginPage) has the rest of it.
+// accountsLogin is the login page. It ends with Complete or Resume. Example (LoginPage) is
+// a complete login page.
 func accountsLogin(endpoint *authorize.Handler, sessions *session.Cookies) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		pending, err := endpoint.Pending(r)
@@ -68,15 +69,15 @@ func accountsLogin(endpoint *authorize.Handler, sessions *session.Cookies) http.
 		case r.Method != http.MethodPost:
 			fmt.Fprint(w, `<!DOCTYPE html><form method="post">Name <input name="username"></form>`)
 		case pending.Interaction == "accounts":
-			endpoint.Complete(w, r, "accounts") // came by "Another", and has chosen by signing in
+			endpoint.Complete(w, r, "accounts") // came by "Another": the sign-in is the choice
 		default:
 			endpoint.Resume(w, r)
 		}
 	}
 }
 
-// Several accounts in one browser. On the page for prompt=select_account the user chooses one,
-// signs one out, or goes to the login page for another.
+// Several accounts in one browser. On the page for prompt=select_account the user chooses
+// an account, signs one out, or goes to the login page to add another.
 func Example_accountChoice() {
 	const issuer, callback = "https://accounts.example", "https://wiki.example/callback"
 	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{

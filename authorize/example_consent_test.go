@@ -17,17 +17,18 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// The form has no action, so it is sent to the address of the page, which has req in it.
+// The form has no action, so the browser sends it to the URL of the page, which has req in
+// it.
 var consentHTML = template.Must(template.New("consent").Parse(`<!DOCTYPE html>
 <h1>{{.Request.Client.DisplayName}} asks {{.User}} for</h1> <form method="post">
 {{range .Request.Scopes}}<label><input type="checkbox" name="scope" value="{{.}}" checked> {{.}}</label> {{end}}
-{{range .Claims}}<p>and your {{.}}</p> {{end}}<p>The answer goes to {{.Request.RedirectHost}}.</p>
+{{range .Claims}}<p>and your {{.}}</p> {{end}}<p>The response goes to {{.Request.RedirectHost}}.</p>
 <button name="decision" value="allow">Yes</button> <button name="decision" value="deny">No</button></form>`))
 
 func consentPage(endpoint *authorize.Handler, sessions authorize.SessionStore) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.PostFormValue("decision") == "deny" {
-			endpoint.Deny(w, r) // a no counts, whoever is signed in by now
+			endpoint.Deny(w, r) // a refusal counts, whoever is signed in
 			return
 		}
 		pending, err := endpoint.Pending(r)
@@ -40,7 +41,7 @@ func consentPage(endpoint *authorize.Handler, sessions authorize.SessionStore) h
 		case err != nil:
 			endpoint.ShowError(w, r, err)
 		case !current.SignedIn() || current.Subject != pending.Subject:
-			endpoint.Resume(w, r) // another user by now, who is asked in turn
+			endpoint.Resume(w, r) // the signed-in user has changed: ask the new one
 		case r.PostFormValue("decision") == "allow":
 			endpoint.Grant(w, r, authorize.Granted{Scopes: r.PostForm["scope"]})
 		default:
@@ -55,8 +56,8 @@ func consentPage(endpoint *authorize.Handler, sessions authorize.SessionStore) h
 	}
 }
 
-// A whole consent page. It says who asks, for what, and where the answer goes; the user may
-// grant less than is asked for. A real page has words of its own for each scope.
+// A complete consent page. It shows the client, what it asks for, and where the response
+// goes. The user may grant less. A real page explains each scope in its own words.
 func Example_consentPage() {
 	const issuer, callback = "https://accounts.example", "https://wiki.example/callback"
 	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
@@ -91,18 +92,18 @@ func Example_consentPage() {
 		return page
 	}
 	page := see(browser.Open(wiki.Start(url.Values{"claims": {`{"userinfo":{"phone_number":null}}`}}).URL))
-	user = "bob" // who signs in in another tab
+	user = "bob" // signs in in another tab
 	page = see(page.Submit(nil, "Yes"))
 	see(page.Submit(url.Values{"scope": {"openid"}}, "Yes"))
-	granted, err := memory.ListConsents(context.Background(), "bob") // for a page to revoke it: DeleteConsent
+	granted, err := memory.ListConsents(context.Background(), "bob") // revoke with DeleteConsent
 	fmt.Println(len(granted), granted[0].ClientID, granted[0].Scopes, granted[0].UserInfoClaims, err)
 	// email was refused, and is not asked for again before the client says so.
 	see(see(browser.Open(wiki.Start(url.Values{"prompt": {"consent"}}).URL)).Submit(nil, "No"))
 	// Output:
-	// accounts.example/consent [The wiki asks alice for openid email and your phone_number The answer goes to wiki.example. Yes No]
-	// accounts.example/consent [The wiki asks bob for openid email and your phone_number The answer goes to wiki.example. Yes No]
+	// accounts.example/consent [The wiki asks alice for openid email and your phone_number The response goes to wiki.example. Yes No]
+	// accounts.example/consent [The wiki asks bob for openid email and your phone_number The response goes to wiki.example. Yes No]
 	// wiki.example/callback []
 	// 1 wiki [openid] [phone_number] <nil>
-	// accounts.example/consent [The wiki asks bob for openid email The answer goes to wiki.example. Yes No]
+	// accounts.example/consent [The wiki asks bob for openid email The response goes to wiki.example. Yes No]
 	// wiki.example/callback [access_denied]
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// Return.URL is proven, and may be that of an app, such as com.example.wiki:/callback: without
-// safeURL, html/template would drop it.
+// Return.URL is proven, and may have the scheme of an app, such as
+// com.example.wiki:/callback. Without safeURL, html/template would drop it.
 var errorHTML = template.Must(template.New("error").Funcs(template.FuncMap{
 	"safeURL": func(proven string) template.URL { return template.URL(proven) },
 }).Parse(`<!DOCTYPE html>
@@ -26,7 +26,8 @@ var errorHTML = template.Must(template.New("error").Funcs(template.FuncMap{
 {{range .Fields}}<input type="hidden" name="{{.Name}}" value="{{.Value}}">{{end}}</form>
 {{else}}<a href="{{safeURL .URL}}">To {{.Host}}</a>{{end}}{{end}} <small>{{.Page.ErrorID}}</small></html>`))
 
-// errorTexts has the words of each language; "" is for all reasons that have none of their own.
+// errorTexts has the texts of each language; "" is for all reasons without a text of their
+// own.
 var errorTexts = map[string]map[authorize.Reason]string{
 	"en": {authorize.ReasonExpired: "This took too long.", "": "This does not work."},
 	"fr": {authorize.ReasonUnknownClient: "Application inconnue.", "": "Cela ne marche pas."},
@@ -58,8 +59,8 @@ func errorPage(w http.ResponseWriter, r *http.Request, p authorize.PageError) {
 
 // endregion
 
-// A whole error page in the style and the languages of the host. The user can read out the id,
-// which is in the log too, and goes on to the client where there is a way.
+// A complete error page in the style and the languages of the host. It shows the id of the
+// error, which is in the log too, and a way to the client if there is one.
 func Example_errorPage() {
 	const issuer, callback = "https://accounts.example", "com.example.wiki:/callback"
 	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{

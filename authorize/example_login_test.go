@@ -16,7 +16,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// The form has no action, so it is sent to the address of the page, which has req in it.
+// The form has no action, so the browser sends it to the URL of the page, which has req in
+// it.
 var loginHTML = template.Must(template.New("login").Parse(`<!DOCTYPE html>
 <h1>{{if .French}}Connexion{{else}}Sign in{{end}}</h1> {{with .Client}}<p>{{.}}</p>{{end}}
 {{if .Wrong}}<p role="alert">Wrong name or password.</p>{{end}} <form method="post">
@@ -34,7 +35,7 @@ func loginPage(endpoint *authorize.Handler, sessions *session.Cookies) http.Hand
 			}
 			current, err := sessions.Session(r)
 			if err == nil && current.SignedIn() && pending.Reason == authorize.ReasonNotSignedIn {
-				endpoint.Resume(w, r) // signed in in another tab meanwhile; other reasons ask for a new sign-in
+				endpoint.Resume(w, r) // signed in in another tab; other reasons need a new sign-in
 				return
 			}
 			page["Client"] = pending.Request.Client.DisplayName()
@@ -54,14 +55,15 @@ func loginPage(endpoint *authorize.Handler, sessions *session.Cookies) http.Hand
 			if _, err := sessions.SignIn(w, r, session.Session{Subject: "alice"}); err != nil {
 				endpoint.ShowError(w, r, err)
 			} else if !endpoint.Resume(w, r) {
-				http.Redirect(w, r, "/", http.StatusSeeOther) // no client had asked: an ordinary sign-in
+				http.Redirect(w, r, "/", http.StatusSeeOther) // no client has asked: an ordinary sign-in
 			}
 		}
 	}
 }
 
-// A whole login page. It says who asks, and takes a no, a wrong password, a sign-in, and
-// users who come without a client. A real page also limits how often a password is tried.
+// A complete login page. It shows the client, and handles "Cancel", a wrong password, a
+// sign-in, and users who come without a client. A real page also limits how often a
+// password can be tried.
 func Example_loginPage() {
 	const issuer, callback = "https://accounts.example", "https://wiki.example/callback"
 	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{

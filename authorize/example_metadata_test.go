@@ -15,8 +15,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// publicKeys serves the keys of the host's ID tokens as a JWK Set (RFC 7517), for RS256, which
-// every client knows. They are no keys of Config.Keys.
+// publicKeys serves the keys of the host's ID tokens as a JWK Set (RFC 7517), for RS256,
+// which every client supports. They are not the keys of Config.Keys.
 func publicKeys(key *rsa.PublicKey) http.HandlerFunc {
 	encode := base64.RawURLEncoding.EncodeToString
 	return func(w http.ResponseWriter, _ *http.Request) {
@@ -74,7 +74,7 @@ func ExampleHandler_MetadataHandler() {
 			Token     string `json:"token_endpoint"`
 			Keys      []any
 		}
-		json.Unmarshal(w.Body.Bytes(), &document) // an error for the error page
+		json.Unmarshal(w.Body.Bytes(), &document) // fails for the error page, which is HTML
 		fmt.Printf("%s %d %q %q %q %d\n", path, w.Code, w.Header().Get("Access-Control-Allow-Origin"),
 			document.Authorize, document.Token, len(document.Keys))
 	}

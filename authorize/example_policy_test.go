@@ -15,12 +15,12 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// staffOnly is a Config.Allow: the payroll is for the staff.
+// staffOnly is a Config.Allow: only the staff may use the payroll.
 func staffOnly(_ context.Context, s *session.Session, r *authorize.Request) (bool, error) {
 	return r.ClientID != "payroll" || slices.Contains([]string{"alice", "carol"}, s.Subject), nil
 }
 
-// noFormPost is a Config.CheckRequest: this host answers by redirects only.
+// noFormPost is a Config.CheckRequest: this host sends responses only by redirect.
 func noFormPost(_ context.Context, r *authorize.Request) error {
 	if r.ResponseMode == "form_post" {
 		return oautherr.InvalidRequest.With("response_mode form_post is not supported here.")
@@ -28,8 +28,8 @@ func noFormPost(_ context.Context, r *authorize.Request) error {
 	return nil
 }
 
-// A host tests its policy in a table, without a browser: who asks for what, and what becomes of
-// it. The text of an Explanation has all rules, for the row that fails.
+// A host tests its policy in a table, without a browser: the user, the request, and the
+// action of the endpoint. If a row fails, the text of the Explanation shows all rules.
 func ExampleHandler_Explain() {
 	client := authorizetest.Client{
 		Issuer: "https://accounts.example", ID: "payroll", RedirectURI: "https://payroll.example/callback",
@@ -51,13 +51,13 @@ func ExampleHandler_Explain() {
 	for _, test := range []struct {
 		rule   string
 		user   *session.Session
-		change url.Values // of a plain request
+		change url.Values // to the usual request
 		want   authorize.Action
 	}{
 		{"the staff may", staff, nil, authorize.ActionApproval},
 		{"guests may not", guest, nil, authorize.ActionError},
-		{"nobody signs in first", nil, nil, authorize.ActionLogin},
-		{"after an hour a minute is over", staff, url.Values{"max_age": {"60"}}, authorize.ActionLogin},
+		{"login without a session", nil, nil, authorize.ActionLogin},
+		{"login if the session is too old", staff, url.Values{"max_age": {"60"}}, authorize.ActionLogin},
 		{"no form_post", staff, url.Values{"response_mode": {"form_post"}}, authorize.ActionError},
 		{"no other scope", staff, url.Values{"scope": {"salary admin"}}, authorize.ActionError},
 		{"no other redirect URI", staff, url.Values{"redirect_uri": {"https://evil.example/"}}, authorize.ActionPage},
@@ -69,17 +69,17 @@ func ExampleHandler_Explain() {
 		line := test.rule + ": " + string(e.Action)
 		for _, check := range e.Checks {
 			if !check.Passed {
-				line += ", for this is not so: " + check.Name + " (" + check.Section + ")"
+				line += ", because this fails: " + check.Name + " (" + check.Section + ")"
 			}
 		}
 		fmt.Println(line)
 	}
 	// Output:
 	// the staff may: approval
-	// guests may not: error, for this is not so: the policy of the host allows it, and no page is needed (OpenID Connect Core 1.0 §3.1.2.4)
-	// nobody signs in first: login, for this is not so: the sign-in is what the request asks for (OpenID Connect Core 1.0 §3.1.2.3)
-	// after an hour a minute is over: login, for this is not so: the sign-in is what the request asks for (OpenID Connect Core 1.0 §3.1.2.3)
-	// no form_post: error, for this is not so: the host's own rules (RFC 6749 §4.1.2.1)
-	// no other scope: error, for this is not so: every scope is known and open to the client (RFC 6749 §3.3)
-	// no other redirect URI: page, for this is not so: the redirect URI is one that the client has registered (RFC 6749 §3.1.2.4)
+	// guests may not: error, because this fails: the policy of the host allows it, and no page is needed (OpenID Connect Core 1.0 §3.1.2.4)
+	// login without a session: login, because this fails: the sign-in is what the request asks for (OpenID Connect Core 1.0 §3.1.2.3)
+	// login if the session is too old: login, because this fails: the sign-in is what the request asks for (OpenID Connect Core 1.0 §3.1.2.3)
+	// no form_post: error, because this fails: the host's own rules (RFC 6749 §4.1.2.1)
+	// no other scope: error, because this fails: every scope is known and open to the client (RFC 6749 §3.3)
+	// no other redirect URI: page, because this fails: the redirect URI is one that the client has registered (RFC 6749 §3.1.2.4)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// shared are the stores: in a real program a database or Redis, in place of memory.
+// shared are the stores. A real program uses a database or Redis in place of memory.
 type shared struct {
 	store    *authorize.Memory
 	sessions session.Store
@@ -39,7 +39,8 @@ func newReplica(of shared, keys ...authorize.Key) *replica {
 	return &replica{endpoint, sessions}
 }
 
-// ServeHTTP stands for the routes of the program. Example (LoginPage) has a whole login page.
+// ServeHTTP stands for the routes of the program. Example (LoginPage) is a complete login
+// page.
 func (p *replica) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/authorize":
@@ -55,8 +56,8 @@ func (p *replica) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A sign-in that begins at one replica, goes on at another and ends at the first, while the keys
-// change. What replicas have in common is the issuer, the keys and all stores.
+// A sign-in begins at one replica, continues at another and ends at the first, while the
+// keys change. The replicas share the issuer, the keys and all stores.
 func Example_replicas() {
 	wiki := authorizetest.Client{
 		Issuer: "https://accounts.example", ID: "wiki", RedirectURI: "https://wiki.example/callback",
@@ -80,7 +81,7 @@ func Example_replicas() {
 		if err != nil {
 			return err
 		}
-		answers = other // signs in, opens the request that the first has signed, and issues the code
+		answers = other // signs the user in, opens the request that the first replica signed, issues the code
 		if page, err = page.Submit(url.Values{"username": {"alice"}}); err != nil {
 			return err
 		}
@@ -93,10 +94,10 @@ func Example_replicas() {
 	}
 	for _, keys := range [][2][]authorize.Key{
 		{{before}, {before}},
-		{{before, after}, {before}},        // first, every replica learns the new key
-		{{after, before}, {before, after}}, // then it signs
-		{{after}, {after, before}},         // the old one goes after PendingLifetime
-		{{after, before}, {before}},        // wrong: it signs, and not every replica knows it
+		{{before, after}, {before}},        // first, every replica gets the new key
+		{{after, before}, {before, after}}, // then the new key signs
+		{{after}, {after, before}},         // the old key is removed after PendingLifetime
+		{{after, before}, {before}},        // wrong: the new key signs, but one replica does not have it
 	} {
 		fmt.Println(keys[0], keys[1], signIn(newReplica(all, keys[0]...), newReplica(all, keys[1]...)))
 	}

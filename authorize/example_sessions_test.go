@@ -16,7 +16,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// signIns stands for a table. Its keys are hashes of random values that browsers and apps have.
+// signIns stands for a database table. Its keys are hashes of the random values that
+// browsers and apps hold.
 type signIns map[string]struct {
 	user string
 	at   time.Time
@@ -26,7 +27,7 @@ type signIns map[string]struct {
 func (t signIns) ofCookie(r *http.Request) (*session.Session, error) {
 	cookie, err := r.Cookie("__Host-app")
 	if err != nil {
-		return nil, nil // nobody, which is no error
+		return nil, nil // nobody is signed in: not an error
 	}
 	return t.find(r.Context(), cookie.Value)
 }
@@ -81,8 +82,9 @@ func signed(user string, at time.Time) string {
 
 var cookieSecret = []byte("in a program: 32 random bytes")
 
-// Three kinds of sessions: a row of a table to which a cookie leads, or the token of an app, and
-// a cookie that the host has signed. Each function is for Config.Sessions.
+// Three kinds of sessions: a cookie that leads to a row of a table, a token of an app that
+// leads to one, and a cookie that the host has signed. Each function can be
+// Config.Sessions.
 func ExampleSessionFunc() {
 	at := time.Now().Add(-time.Hour).Truncate(time.Second)
 	ask := func(sessions authorize.SessionFunc, header, value string) {

@@ -12,8 +12,8 @@ import (
 	"github.com/usher-auth/usher/authorize"
 )
 
-// keyValueStore keeps codes in a map of bytes, which stands for any database that has keys
-// and values and can put a value under a key that is not there yet.
+// keyValueStore keeps codes in a map of bytes. The map stands for any key-value database
+// that can store a value only if the key does not exist yet.
 type keyValueStore struct {
 	mu     sync.Mutex
 	values map[string][]byte
@@ -49,7 +49,7 @@ func (s *keyValueStore) SaveCode(ctx context.Context, hash string, code *authori
 	return s.put(ctx, "code:"+hash, code)
 }
 
-// FindCode sets UsedAt from what is kept beside the record, which is written only once.
+// FindCode sets UsedAt from its own key. The record itself is written only once.
 func (s *keyValueStore) FindCode(ctx context.Context, hash string) (*authorize.Code, error) {
 	code := &authorize.Code{}
 	if found, err := s.get(ctx, "code:"+hash, code); !found || err != nil {
@@ -59,7 +59,7 @@ func (s *keyValueStore) FindCode(ctx context.Context, hash string) (*authorize.C
 	return code, err
 }
 
-// TakeCode puts the time of use under a key of its own, in which only one call succeeds.
+// TakeCode stores the time of use under a key of its own. Only one call succeeds in that.
 func (s *keyValueStore) TakeCode(ctx context.Context, hash string, at time.Time) (*authorize.Code, bool, error) {
 	if code, err := s.FindCode(ctx, hash); code == nil || err != nil {
 		return nil, false, err
@@ -72,8 +72,8 @@ func (s *keyValueStore) TakeCode(ctx context.Context, hash string, at time.Time)
 	return code, put == nil && err == nil, err
 }
 
-// A [authorize.CodeStore] over anything that keeps bytes under a key: the records know how
-// they are written. [authorizetest.TestCodeStore] holds it to the contract.
+// An [authorize.CodeStore] for any key-value database: MarshalBinary turns the records into
+// bytes. [authorizetest.TestCodeStore] tests it against the contract.
 func Example_store() {
 	ctx, at := context.Background(), time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	store := &keyValueStore{values: map[string][]byte{}}

@@ -21,7 +21,7 @@ import (
 
 const verifier = "1tBnEmtSImyCykPHxHYBdzpSFhKEj0Q1LuiHd4fdDlY"
 
-// requestURL is what a client sends the browser to.
+// requestURL is the URL that a client sends the browser to.
 func requestURL(extra ...string) string {
 	query := url.Values{
 		"response_type":         {"code"},
@@ -37,7 +37,7 @@ func requestURL(extra ...string) string {
 	return "https://accounts.example/authorize?" + query.Encode()
 }
 
-// exampleConfig is an endpoint on which alice is signed in.
+// exampleConfig configures an endpoint at which alice is signed in.
 func exampleConfig() authorize.Config {
 	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{{
 		ID:           "wiki",
@@ -88,7 +88,7 @@ func ExampleNew_misconfigured() {
 	// Output: authorize: Config.Issuer is "http://accounts.example": http is allowed on loopback only, use https
 }
 
-// Users have to accept new terms before any client gets an answer.
+// Users have to accept new terms before any client gets a response.
 func ExampleInteraction() {
 	accepted := map[string]bool{}
 	config := exampleConfig()
@@ -154,8 +154,8 @@ func ExampleHandler_Redeem() {
 	// 0 true
 }
 
-// A login page in another process reads the request with the public keys only. At its end it
-// sends the browser to ResumeURL or DenyURL.
+// A login page in another process needs only the public keys to read the request. At the
+// end it sends the browser to ResumeURL or DenyURL.
 func ExamplePendingReader() {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -190,7 +190,8 @@ func ExamplePendingReader() {
 	// true
 }
 
-// How the clients of most kinds are registered. The last of them lacks its PrivateUseSchemes.
+// The usual kinds of clients, and how to register them. The last one is wrong:
+// PrivateUseSchemes is missing.
 func ExampleCheckClient() {
 	for _, client := range []authorize.Client{
 		{ID: "website", RedirectURIs: []string{"https://app.example/callback"}}, // with a secret at the token endpoint

@@ -21,48 +21,51 @@ const (
 	ActionApproval    Action = "approval"    // a code for the client, at RedirectURI
 )
 
-// Explanation is what [Handler.Explain] says of a request: what was looked at, and what the
+// Explanation is the result of [Handler.Explain]: the checks of a request, and what the
 // endpoint would do.
 type Explanation struct {
 	// Checks are in the order in which they were made. The first that did not pass is the
-	// reason for Action; those behind it that need its result are missing.
+	// reason for Action. Later checks that need its result are missing.
 	Checks []Check
 
 	Action Action
 	Reason Reason
 
-	// Error is set for ActionPage and ActionError, with the cause that only the log has.
+	// Error is set for ActionPage and ActionError. It has the cause, which otherwise only
+	// the log has.
 	Error *oautherr.Error
 
 	// Interaction is the page that the user is sent to, for ActionLogin and
 	// ActionInteraction.
 	Interaction string
 
-	// RedirectURI is where the client gets its response; empty where it gets none, or none yet.
+	// RedirectURI is where the client gets its response; empty if it gets none, or none
+	// yet.
 	RedirectURI string
 
-	// Scopes are what a code would be good for, for ActionApproval. LeftOut are those asked
-	// for that it would not have.
+	// Scopes are the scopes that a code would have, for ActionApproval. LeftOut are the
+	// requested scopes that it would not have.
 	Scopes  []string
 	LeftOut []string
 }
 
-// Check is one thing that was looked at.
+// Check is one check of a request.
 type Check struct {
-	// Name says what has to hold, Section where that comes from; empty for what the host
-	// has configured itself.
+	// Name says what must be true. Section is the specification that requires it; empty for
+	// a check of the host's own configuration.
 	Name    string
 	Section string
 
-	// Passed reports whether it holds. Detail is what the log says if not.
+	// Passed reports whether it is true. If not, Detail is the text that the log would
+	// have.
 	Passed bool
 	Detail string
 }
 
-// Passed reports whether the request would be approved at once.
+// Passed reports whether the request would be approved without a page.
 func (e *Explanation) Passed() bool { return e.Action == ActionApproval }
 
-// String has a line for each check and one for what would be done, for a test or a person.
+// String returns a line for each check and one for the action, for a test or a person.
 func (e *Explanation) String() string {
 	var text strings.Builder
 	for _, c := range e.Checks {
@@ -92,16 +95,16 @@ func (e *Explanation) String() string {
 	return text.String()
 }
 
-// Explain says what the endpoint would do with an authorization request, and why: rule by
-// rule, so that a host can test its policy without a browser, and a developer can see why a
-// client is refused. query is the request's query, as a client sends it by GET, or the URL
-// that it is in. s is who is signed in; nil is nobody.
+// Explain says what the endpoint would do with an authorization request, and why, rule by
+// rule. A host can test its policy with it, without a browser, and a developer can see why
+// a client is refused. query is the query of a GET request, or a URL with that query. s is
+// the session of the user; nil is nobody.
 //
-// Nothing is stored, signed, sent or reported, and the SessionStore is not asked. The
-// host's other functions are, as for a real request: ClientStore, ConsentStore (to find
-// consent), Resources, IDTokenHint, CheckRequest, Allow and Interaction.Needed. Rules that need
-// only the request are all looked at; those that ask the host only if these are kept. A
-// waiting request (req) is not explained.
+// Nothing is stored, signed, sent or reported, and the SessionStore is not called. The
+// host's other functions are called as for a real request: ClientStore, ConsentStore (to
+// find consent), Resources, IDTokenHint, CheckRequest, Allow and Interaction.Needed. All
+// rules that need only the request are checked. If all of them are kept, those that ask the
+// host are checked too. A waiting request (req) is not explained.
 func (h *Handler) Explain(ctx context.Context, query string, s *session.Session) *Explanation {
 	ctx, cancel := context.WithTimeout(ctx, h.config.Timeout)
 	defer cancel()
@@ -111,7 +114,7 @@ func (h *Handler) Explain(ctx context.Context, query string, s *session.Session)
 	r := (&http.Request{Method: http.MethodGet, URL: &url.URL{RawQuery: query}, Header: http.Header{}}).WithContext(ctx)
 	v := &visit{http: r, started: h.config.Now()}
 	e := &Explanation{}
-	asked := *h // by somebody who knows who is signed in
+	asked := *h // with s as the session, in place of the SessionStore
 	asked.config.Sessions = SessionFunc(func(*http.Request) (*session.Session, error) { return s, nil })
 	if err := asked.explain(v, e); err != nil {
 		v.refuse(err)
@@ -123,7 +126,7 @@ func (h *Handler) Explain(ctx context.Context, query string, s *session.Session)
 var errNotExplained = problem(ReasonNoRequest, oautherr.InvalidRequest,
 	"A request that waits for the user is not explained.")
 
-// explain takes the request the same way as answer does, up to the decision.
+// explain takes the request through the same stages as answer, up to the decision.
 func (h *Handler) explain(v *visit, e *Explanation) (err error) {
 	if v.params, err = h.readParams(v.http); err == nil && v.params.resumes {
 		err = errNotExplained
@@ -149,7 +152,7 @@ func (h *Handler) explain(v *visit, e *Explanation) (err error) {
 		return err
 	}
 	if err := h.whatElseIsNeeded(v); err != nil {
-		return e.check("the host could be asked", "", err)
+		return e.check("the functions of the host work", "", err)
 	}
 	signIn := v.facts.signIn()
 	h.decide(v)
@@ -167,7 +170,7 @@ func (h *Handler) explain(v *visit, e *Explanation) (err error) {
 	return nil
 }
 
-// explainRules looks at every rule that it can look at, and returns the first error.
+// explainRules checks every rule that it can check, and returns the first error.
 func (h *Handler) explainRules(v *visit, e *Explanation) (first error) {
 	asked := h.eachRule(v, func(r *rule, c *checked) error {
 		if r.asks && first != nil {
@@ -188,7 +191,7 @@ func (h *Handler) explainRules(v *visit, e *Explanation) (first error) {
 	return first
 }
 
-// check notes a check and hands its error on.
+// check records a check and returns its error.
 func (e *Explanation) check(name, section string, err error) error {
 	c := Check{Name: name, Section: section, Passed: err == nil}
 	if err != nil {
@@ -198,7 +201,7 @@ func (e *Explanation) check(name, section string, err error) error {
 	return err
 }
 
-// decided notes one half of the decision.
+// decided records one half of the decision.
 func (e *Explanation) decided(name, section string, d decision) {
 	c := Check{Name: name, Section: section, Passed: d.Outcome == approve}
 	if !c.Passed {
@@ -210,7 +213,7 @@ func (e *Explanation) decided(name, section string, d decision) {
 	e.Checks = append(e.Checks, c)
 }
 
-// conclude says what the endpoint would do.
+// conclude records what the endpoint would do.
 func (e *Explanation) conclude(v *visit) {
 	e.Reason = v.decision.Reason
 	if v.request != nil {

@@ -37,17 +37,17 @@ func TestExplain(t *testing.T) {
 		{"consent", withConsent, ask(), alice(), "-> interaction consent interaction", []string{"the policy of the host allows it, and no page is needed: the page of consent is needed: interaction"}},
 		{"another page", withStep(Interaction{Name: "accounts", Prompt: "select_account", Page: "/accounts"}), ask("prompt=select_account"), alice(), "-> interaction accounts interaction", []string{"the policy of the host allows it, and no page is needed: the page of accounts is needed: interaction"}},
 		{"the policy says no", refusing, ask(), alice(), "-> error access_denied forbidden https://app.example/cb", []string{"the policy of the host allows it, and no page is needed: forbidden"}},
-		{"the policy fails", failing, ask(), alice(), "-> error server_error store_failed https://app.example/cb", []string{"the host could be asked: server_error"}},
+		{"the policy fails", failing, ask(), alice(), "-> error server_error store_failed https://app.example/cb", []string{"the functions of the host work: server_error"}},
 		{"an unknown client", nil, ask("client_id=gone"), alice(), "-> page invalid_client unknown_client", []string{"the client is known: invalid_client"}},
 		{"another redirect URI", nil, ask("redirect_uri=https://app.example/"), alice(), "-> page redirect_uri_mismatch redirect_uri", []string{"the redirect URI is one that the client has registered: redirect_uri_mismatch"}},
 		{"two rules are broken", nil, ask("scope=admin", "code_challenge_method=plain"), alice(), "-> error invalid_scope https://app.example/cb", []string{
-			"every scope is known and open to the client: invalid_scope", "PKCE is there if it must be, whole and with S256: invalid_request",
+			"every scope is known and open to the client: invalid_scope", "PKCE is present if required, complete and with S256: invalid_request",
 		}},
 		{"the host is not asked about what breaks a rule", nil, ask("scope=admin", "+resource=https://other.example/"), alice(), "-> error invalid_scope https://app.example/cb", []string{
 			"every scope is known and open to the client: invalid_scope",
 		}},
 		{"the host is asked about what keeps them", nil, ask("+resource=https://other.example/"), alice(), "-> error invalid_target https://app.example/cb", []string{
-			"every resource is one of this server's: invalid_target",
+			"every resource is allowed for the client: invalid_target",
 		}},
 		{"an unvetted client", withConsent, ask("client_id=new", "prompt=none"), nil, "-> page login_required not_signed_in", []string{"the sign-in is what the request asks for: not_signed_in"}},
 		{"an unvetted client that has to ask", withConsent, ask("client_id=new"), alice(), "-> interaction consent interaction", []string{"the policy of the host allows it, and no page is needed: the page of consent is needed: interaction"}},

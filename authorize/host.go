@@ -13,9 +13,9 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// hostError is what becomes of the host's error after each call to it: it names the call,
-// for the log, and turns a failure into the error that stops everything. What comes after
-// the request's deadline, from a store that did not notice, is a failure too and not used.
+// hostError is called after each call to the host. It turns an error into the error of the
+// response and names the call, for the log. A result after the request's deadline is an
+// error too, even if the store did not notice the deadline.
 func hostError(ctx context.Context, call string, err error) error {
 	if err == nil {
 		err = ctx.Err()
@@ -26,8 +26,8 @@ func hostError(ctx context.Context, call string, err error) error {
 	return hostFailed(call, err)
 }
 
-// hostFailed is the error for a store or a function of the host that could not say: the
-// client reads that something failed, the log what and why.
+// hostFailed is the error for a store or a function of the host that failed. The client
+// learns only that something failed; the log has the call and the cause.
 func hostFailed(call string, err error) error {
 	code, network := oautherr.ServerError, net.Error(nil)
 	if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) ||
@@ -45,7 +45,7 @@ const maxSubject = 255
 
 var errSubject = fmt.Errorf("the field Session.Subject has more than %d bytes or is not UTF-8", maxSubject)
 
-// whoIsSignedIn asks the SessionStore, once the request has proven valid.
+// whoIsSignedIn asks the SessionStore. It is called only for a valid request.
 func (h *Handler) whoIsSignedIn(v *visit) (err error) {
 	if v.request.OutOfBand && h.fromBrowser(v.http) {
 		return errRedirectURINotForBrowsers
@@ -54,7 +54,7 @@ func (h *Handler) whoIsSignedIn(v *visit) (err error) {
 		return err
 	}
 	if v.anew > maxAnewOfNobody && !v.session.SignedIn() {
-		v.destination = destination.Destination{} // it is the user who can mend it
+		v.destination = destination.Destination{} // a page: only the user can fix it
 		return errCookiesMissing
 	}
 	v.facts = facts{
@@ -73,8 +73,8 @@ func (h *Handler) whoIsSignedIn(v *visit) (err error) {
 	return nil
 }
 
-// signedIn asks the SessionStore. What it returns is never nil: nobody is one thing,
-// whether the host says nil, leaves Subject empty or waits for a second factor.
+// signedIn asks the SessionStore. The session that it returns is never nil. It is not
+// SignedIn if the host returned nil, left Subject empty or waits for a second factor.
 func (h *Handler) signedIn(r *http.Request) (*session.Session, error) {
 	s, err := h.config.Sessions.Session(r)
 	if err = hostError(r.Context(), "SessionStore.Session", err); err != nil {
@@ -91,15 +91,15 @@ func (h *Handler) signedIn(r *http.Request) (*session.Session, error) {
 	return nobody, nil
 }
 
-// halfSignedIn reports whether the second factor is all that is missing.
+// halfSignedIn reports whether only the second factor is missing.
 func halfSignedIn(s *session.Session) bool { return s != nil && s.SecondFactorPending }
 
 func validSubject(subject string) bool {
 	return len(subject) <= maxSubject && utf8.ValidString(subject)
 }
 
-// warnOfNobody tells the host of a user who comes back from its login page and whom it
-// does not know then, which is mostly a mistake of the host's.
+// warnOfNobody warns the host if a user comes back from its login page and nobody is signed
+// in. In most cases that is a mistake of the host.
 func (h *Handler) warnOfNobody(v *visit) {
 	if v.resumed.Page != LoginInteraction || v.denied || v.session.SignedIn() || halfSignedIn(v.session) {
 		return
@@ -109,9 +109,9 @@ func (h *Handler) warnOfNobody(v *visit) {
 		"its cookie is SameSite=Strict, or it was set for another host or path", "client_id", v.client.ID)
 }
 
-// whatElseIsNeeded asks the stored consent, the access policy and the interactions about a
-// user who is signed in as the request wants it. Otherwise another user may come back
-// from the login, and what the host thinks of this one does not matter.
+// whatElseIsNeeded asks the stored consent, the access policy and the interactions. It asks
+// them only if the request accepts the sign-in: otherwise another user may come back from
+// the login page, and the result for this user would be useless.
 func (h *Handler) whatElseIsNeeded(v *visit) (err error) {
 	v.decision = v.facts.signIn()
 	asked := v.decision.Outcome == approve
@@ -127,8 +127,8 @@ func (h *Handler) whatElseIsNeeded(v *visit) (err error) {
 	return h.askFurther(v)
 }
 
-// askFurther asks the access policy and, if the user may, each interaction that was not
-// completed for this request.
+// askFurther asks the access policy and, if it allows the request, each interaction that
+// was not completed for this request.
 func (h *Handler) askFurther(v *visit) (err error) {
 	ctx, allowed := v.http.Context(), true
 	if h.config.Allow != nil {
@@ -158,8 +158,8 @@ func (h *Handler) askFurther(v *visit) (err error) {
 	return nil
 }
 
-// familiar reports whether the user has dealt with the client: for this request or, as
-// stored consent proves, before. It matters where nobody has vetted the client.
+// familiar reports whether the user has dealt with the client: for this request, or
+// earlier, as stored consent proves. It matters for unvetted clients.
 func (h *Handler) familiar(v *visit) bool {
 	if v.resumed != nil {
 		signedIn := v.session.SignedIn() && v.facts.newSignIn()
@@ -170,8 +170,8 @@ func (h *Handler) familiar(v *visit) bool {
 	return h.config.Consent.covered(v)
 }
 
-// findConsent finds what the user has decided about the client before at the same
-// resources, unless that is nothing or means nothing, and whether it counts now.
+// findConsent finds the stored decision of the user about the client and the same resources,
+// unless there is none or it may not be used, and whether it counts for this request.
 func (h *Handler) findConsent(v *visit) error {
 	ctx, c, s, r := v.http.Context(), h.config.Consent, v.session, v.request
 	if c == nil {
@@ -183,15 +183,15 @@ func (h *Handler) findConsent(v *visit) error {
 			return err
 		}
 		if stored.isFor(s.Subject, r.Client, r.Resources) {
-			v.remembered, v.rememberedCounts = stored, len(stored.Data) == 0
+			v.remembered, v.counts = stored, len(stored.Data) == 0
 		}
 	}
-	if v.remembered != nil && !v.rememberedCounts && c.Covers != nil {
+	if v.remembered != nil && !v.counts && c.Covers != nil {
 		covers, err := c.Covers(ctx, v.remembered.Clone(), r)
 		if err = hostError(ctx, "Consent.Covers", err); err != nil {
 			return err
 		}
-		v.rememberedCounts = covers
+		v.counts = covers
 	}
 	r.GrantData = c.grantData(v)
 	return nil

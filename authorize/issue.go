@@ -12,8 +12,8 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// approve issues a code, or nothing for response_type=none. The code is 256 random
-// bits, more than can be guessed (RFC 6749 §10.10).
+// approve issues a code, or nothing for response_type=none. The code has 256 random bits,
+// too many to guess (RFC 6749 §10.10).
 func (h *Handler) approve(v *visit) error {
 	v.approved = true
 	if v.request.ResponseType == "none" {
@@ -49,12 +49,13 @@ func (h *Handler) approve(v *visit) error {
 	}
 	if len(record.Scopes) == 0 {
 		return oautherr.InvalidScope.Because(
-			errors.New("of the scopes that the user granted none is asked for any more"))
+			errors.New("the request no longer asks for any of the scopes that the user granted"))
 	}
 	ctx, random := v.http.Context(), make([]byte, 32)
 	rand.Read(random)
 	code := base64.RawURLEncoding.EncodeToString(random)
-	// The issuer is part of the key: endpoints that share a store share no codes.
+	// The issuer is part of the key, so that endpoints that share a store do not share
+	// codes.
 	key := hash(h.config.Issuer + " " + code)
 	record.GrantID = hash("grant " + key)[:22]
 	if err := hostError(ctx, "CodeStore.SaveCode", h.config.Codes.SaveCode(ctx, key, record)); err != nil {
@@ -64,7 +65,7 @@ func (h *Handler) approve(v *visit) error {
 	return nil
 }
 
-// ownParameters are those of the host's own parameters that the request carried.
+// ownParameters are the parameters of Config.Parameters that the request has. Nil: none.
 func (h *Handler) ownParameters(r *Request) map[string]string {
 	var values map[string]string
 	for _, name := range h.config.Parameters {
@@ -78,13 +79,14 @@ func (h *Handler) ownParameters(r *Request) map[string]string {
 	return values
 }
 
-// hash is what is kept of a secret: its SHA-256 in 43 characters of base64url.
+// hash returns what is stored in place of a secret: its SHA-256 in 43 characters of
+// base64url.
 func hash(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// millis is a time in the precision that records have.
+// millis returns the time in UTC and whole milliseconds, as records have it.
 func millis(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}

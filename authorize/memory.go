@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// Memory keeps clients, codes and consents in this process: the embedded default.
-// It is a [ClientStore], [CodeStore] and [ConsentStore], bounded and safe for
-// concurrent use. Codes expire; consents stay until they are deleted. Everything in it is
-// gone when the process ends.
+// Memory keeps clients, codes and consents in the memory of this process. It is a
+// [ClientStore], [CodeStore] and [ConsentStore], limited in size and safe for concurrent
+// use. Codes expire; consents stay until they are deleted. Everything is lost when the
+// process ends.
 type Memory struct {
 	maxCodes, maxConsents                     int
 	maxCodesPerSubject, maxConsentsPerSubject int
@@ -25,46 +25,46 @@ type Memory struct {
 	clients      map[string]*Client
 	codes        map[string]*keptCode
 	expiry       expiryHeap                           // all codes
-	codesOf      map[string]*expiryHeap               // each subject's own; never an empty one
-	consents     map[string]map[string]*ConsentRecord // by subject and client; never an empty one
-	consentCount int                                  // how many there are
+	codesOf      map[string]*expiryHeap               // by subject; no heap is empty
+	consents     map[string]map[string]*ConsentRecord // by subject and client; no map is empty
+	consentCount int                                  // of all subjects
 }
 
-// MemoryConfig sizes a [Memory]. The zero value is fine.
+// MemoryConfig configures a [Memory]. The zero value can be used.
 type MemoryConfig struct {
-	// Clients are there from the beginning. [Memory.PutClient] adds more.
+	// Clients are the first clients. [Memory.PutClient] adds more.
 	Clients []Client
 
-	// MaxCodes and MaxConsents bound what is kept. Zero or less: 100,000 of each.
-	// A code with little in Data takes about a kilobyte.
+	// MaxCodes and MaxConsents limit how many are kept. Zero or less: 100,000 of each. A
+	// code with little SessionData takes about a kilobyte.
 	MaxCodes    int
 	MaxConsents int
 
-	// MaxCodesPerSubject and MaxConsentsPerSubject bound what is kept of one user, so that
-	// nobody who is signed in can take the room of all others. Zero or less: 1,000 of each.
-	// A user who has so many is refused more, and the others go on. Codes that have expired
-	// do not count; used ones do until then.
+	// MaxCodesPerSubject and MaxConsentsPerSubject limit how many are kept for one user, so
+	// that no user can fill the store. Zero or less: 1,000 of each. A user at the limit
+	// gets no more; other users are not affected. Expired codes do not count; used codes
+	// count until they expire.
 	MaxCodesPerSubject    int
 	MaxConsentsPerSubject int
 
-	// KeepExpired is how long past its expiry a code is remembered, so that a replay
-	// can be told from an unknown code, unless the store or the user's share is full
-	// before. Zero or less: 10 minutes.
+	// KeepExpired is how long a code is kept after its expiry, so that a replay can be told
+	// from an unknown code. If the store or the user's share is full, expired codes are
+	// dropped earlier. Zero or less: 10 minutes.
 	KeepExpired time.Duration
 
-	// Now is the clock by which space is reclaimed. It has to be that of
-	// [Config].Now, or codes may go before their time. It must not call the store.
-	// Nil: time.Now.
+	// Now is the clock by which expired codes are dropped. It must be the clock of
+	// [Config].Now, or codes may be dropped too early. It must not call the store. Nil:
+	// time.Now.
 	Now func() time.Time
 }
 
-// ErrFull says that a [Memory] has reached a bound: its own or that of one subject. Codes
+// ErrFull says that a [Memory] has reached a limit: its own or that of one subject. Codes
 // that can still be redeemed are never dropped to make room. Test for it with [errors.Is].
 var ErrFull = errors.New("the in-memory store is full")
 
 // NewMemory returns a store with the given clients. It panics if two of them have the same
-// ID or if [CheckClient] refuses one, which is a mistake in the program; the text names the
-// client, the field and what to do. For clients from a file or a form use
+// ID or if [CheckClient] refuses one, because that is a mistake in the program. The text
+// names the client, the field and what to do. For clients from a file or a form use
 // [Memory.PutClient], which returns the error.
 func NewMemory(config MemoryConfig) *Memory {
 	m := &Memory{
@@ -95,8 +95,8 @@ func NewMemory(config MemoryConfig) *Memory {
 	return m
 }
 
-// PutClient stores a client in place of the one with the same ID. What [CheckClient] says
-// is wrong with it is an error, and nothing is stored then.
+// PutClient stores a client and replaces the one with the same ID. If [CheckClient] returns
+// an error, PutClient returns it and stores nothing.
 func (m *Memory) PutClient(c Client) error {
 	if err := CheckClient(c); err != nil {
 		return fmt.Errorf("authorize: the client %.80q: %w", c.ID, err)
@@ -140,8 +140,8 @@ func (m *Memory) Client(ctx context.Context, id string) (*Client, error) {
 	return c.clone(), nil
 }
 
-// SaveCode implements [CodeStore]. It fails with [ErrFull] at its bound and at that of the
-// subject.
+// SaveCode implements [CodeStore]. It fails with [ErrFull] if the store or the subject has
+// reached its limit.
 func (m *Memory) SaveCode(ctx context.Context, hash string, code *Code) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -151,10 +151,11 @@ func (m *Memory) SaveCode(ctx context.Context, hash string, code *Code) error {
 	now := m.now()
 	m.reclaim(now)
 	if m.codes[hash] != nil {
-		return errors.New("the code is there already")
+		return errors.New("the code is already stored")
 	}
 	if own := m.codesOf[code.Subject]; own != nil && own.Len() >= m.maxCodesPerSubject {
-		// One goes for one that comes, so there is never more than one too many.
+		// One expired code is dropped for each new one, so the subject never exceeds its
+		// limit.
 		if now.Before(own.codes[0].ExpiresAt) {
 			return fmt.Errorf("%w: the subject has %d codes that have not expired", ErrFull, own.Len())
 		}
@@ -167,13 +168,13 @@ func (m *Memory) SaveCode(ctx context.Context, hash string, code *Code) error {
 	return nil
 }
 
-// reclaimStep is how many codes one call reclaims at most, which keeps every call
-// short. Each call adds one, so that reclaiming keeps up.
+// reclaimStep is how many codes one call drops at most, so that every call is short. A call
+// adds only one code, so that dropping keeps up.
 const reclaimStep = 16
 
-// reclaim forgets codes whose time is over, those that expire first first. When the
-// store is full, a code that is expired and merely remembered goes before its time;
-// one that is not expired stays, used or not. The lock is held.
+// reclaim drops codes that expired more than keepExpired ago, the earliest expiry first. If
+// the store is full, it also drops codes that expired more recently. A code that has not
+// expired stays, used or not. The lock is held.
 func (m *Memory) reclaim(now time.Time) {
 	for range reclaimStep {
 		if m.expiry.Len() == 0 {
@@ -200,7 +201,7 @@ func (m *Memory) add(c *keptCode) {
 	heap.Push(own, c)
 }
 
-// drop forgets a code that is stored. The lock is held.
+// drop removes a code that is stored. The lock is held.
 func (m *Memory) drop(c *keptCode) {
 	delete(m.codes, c.hash)
 	heap.Remove(&m.expiry, c.place[ofAll])
@@ -224,8 +225,9 @@ const (
 	ofSubject
 )
 
-// expiryHeap has the code that expires first on top, and tells each its place. Codes need
-// not arrive in that order: endpoints with different lifetimes may share a store.
+// expiryHeap has the code that expires first on top, and keeps the place of each code up to
+// date. Codes may arrive in any order: endpoints with different lifetimes may share a
+// store.
 type expiryHeap struct {
 	which int // of a code's places
 	codes []*keptCode
@@ -289,8 +291,8 @@ func (m *Memory) TakeCode(ctx context.Context, hash string, at time.Time) (*Code
 	return code.Clone(), taken, nil
 }
 
-// SaveConsent implements [ConsentStore]. It fails with [ErrFull] at its bound and at that of
-// the subject; a record that takes the place of another is always stored.
+// SaveConsent implements [ConsentStore]. It fails with [ErrFull] if the store or the
+// subject has reached its limit. A record that replaces another is always stored.
 func (m *Memory) SaveConsent(ctx context.Context, c *ConsentRecord) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -307,7 +309,7 @@ func (m *Memory) SaveConsent(ctx context.Context, c *ConsentRecord) error {
 		}
 		m.consentCount++
 	}
-	c = c.Clone() // whose texts are the keys
+	c = c.Clone() // its texts are the keys of the maps
 	if own == nil {
 		own = map[string]*ConsentRecord{}
 		m.consents[c.Subject] = own

@@ -13,8 +13,8 @@ import (
 )
 
 // Metadata returns the members of the server metadata (RFC 8414 §2, OpenID Connect
-// Discovery 1.0 §3) that this endpoint answers for, from the configuration it runs
-// with. The map is the caller's to add to: token_endpoint, jwks_uri and the rest.
+// Discovery 1.0 §3) that belong to this endpoint, from its configuration. The caller may
+// add to the map: token_endpoint, jwks_uri and others.
 func (h *Handler) Metadata() map[string]any {
 	m := map[string]any{
 		"issuer":                                         h.config.Issuer,
@@ -25,7 +25,7 @@ func (h *Handler) Metadata() map[string]any {
 		"authorization_response_iss_parameter_supported": true,
 		"claims_parameter_supported":                     true,
 		"request_parameter_supported":                    false,
-		"request_uri_parameter_supported":                false, // absent would mean true
+		"request_uri_parameter_supported":                false, // if it is absent it means true
 		"prompt_values_supported":                        h.promptsOnOffer(),
 	}
 	if h.config.Scopes != nil {
@@ -51,7 +51,7 @@ func (h *Handler) MetadataPaths() []string {
 	return []string{oauth + path, oidc + path, path + oidc}
 }
 
-// promptsOnOffer leaves out consent where no page could ask for it.
+// promptsOnOffer are the values of prompt, without consent if there is no page for it.
 func (h *Handler) promptsOnOffer() []string {
 	asks := func(i Interaction) bool { return i.Prompt == "consent" }
 	return slices.DeleteFunc(slices.Clone(h.prompts), func(prompt string) bool {
@@ -59,10 +59,10 @@ func (h *Handler) promptsOnOffer() []string {
 	})
 }
 
-// MetadataHandler serves Metadata as JSON, with the members of more added or, where
-// both have one, put in its place; the last of more counts. Mount it at each of
-// [Handler.MetadataPaths], for all methods: it answers GET, HEAD and OPTIONS, and others
-// with 405. Scripts of any origin may read it, see [CORS].
+// MetadataHandler serves Metadata as JSON, with the members of more added. A member of more
+// replaces one of the same name that came before. Mount it at each of
+// [Handler.MetadataPaths], for all methods. It serves GET, HEAD and OPTIONS; other methods
+// get status 405. Scripts of any origin may read it, see [CORS].
 func (h *Handler) MetadataHandler(more ...map[string]any) http.Handler {
 	return metadataHandler(h.Metadata(), more)
 }
@@ -75,10 +75,9 @@ func metadataHandler(m map[string]any, more []map[string]any) http.Handler {
 	return jsonHandler(body, err)
 }
 
-// PendingKeysHandler serves the public halves of [Config].Keys as a JWK Set (RFC 7517), for
-// [PendingReader] in another process. HMAC secrets are not in it. These keys are
-// not those of the host's ID tokens. Methods and scripts are as for
-// [Handler.MetadataHandler].
+// PendingKeysHandler serves the public keys of [Config].Keys as a JWK Set (RFC 7517), for
+// [PendingReader] in another process. HMAC secrets are not in it. These keys are not those
+// of the host's ID tokens. Methods and CORS are as for [Handler.MetadataHandler].
 func (h *Handler) PendingKeysHandler() http.Handler {
 	body, err := h.keys.Public()
 	return jsonHandler(body, err)

@@ -16,9 +16,9 @@ import (
 // maxInput is how many bytes of a query or a body are read.
 const maxInput = 64 << 10
 
-// knownParameters are those of the protocol: they may come once (RFC 6749 §3.1),
-// resource alone may repeat (RFC 8707 §2). "req" is this package's own. Others,
-// unless [Config].Parameters names them, are ignored.
+// knownParameters are the parameters of the protocol. Each may be sent only once (RFC 6749
+// §3.1), except resource (RFC 8707 §2). "req" is this package's own. Other parameters are
+// ignored, unless [Config].Parameters names them.
 var knownParameters = []string{
 	"response_type", "client_id", "redirect_uri", "scope", "state", "response_mode",
 	"code_challenge", "code_challenge_method", "nonce", "prompt", "max_age", "display",
@@ -31,25 +31,26 @@ type param struct{ name, value string }
 
 // params are the known parameters of one request.
 type params struct {
-	list     []param  // decoded, in order of arrival, without empty or repeated ones
-	repeated []string // those that came twice or in the wrong place: no value can be trusted
-	resumes  bool     // there is a req of ours: the request comes back from a page
+	list     []param  // decoded, in the order of the request, without empty or repeated ones
+	repeated []string // sent twice or in the wrong place: their values are not used
+	resumes  bool     // it has a req of our type: the request comes back from a page
 	otherReq string   // a req that is not of our type
-	denied   bool     // deny=1, which only counts beside req
+	denied   bool     // deny=1; it counts only together with req
 
-	// hinted says that there was an id_token_hint. If it was looked at on an earlier visit,
-	// it has proven hintSubject, or nobody.
+	// hinted is true if there was an id_token_hint. If it was verified on an earlier visit,
+	// hintSubject is the user that it proved; empty: it proved nobody.
 	hinted         bool
 	hintSubject    string
 	hintUnverified bool
 }
 
-// sent reports whether the request had the parameter, carried or not.
+// sent reports whether the client's request had the parameter. A waiting request does not
+// carry id_token_hint, but it counts as sent.
 func (p params) sent(name string) bool {
 	return p.get(name) != "" || name == "id_token_hint" && p.hinted
 }
 
-// get returns the value of the parameter, or nothing if it is absent or repeated.
+// get returns the value of the parameter; empty if it is absent or repeated.
 func (p params) get(name string) string {
 	for _, x := range p.list {
 		if x.name == name {
@@ -69,8 +70,8 @@ func (p params) all(name string) []string {
 	return values
 }
 
-// read reads the parameters and, if the request comes back from a page, opens the
-// waiting request. With an error, what could be read is there for the error page.
+// read reads the parameters and, if the request comes back from a page, opens the waiting
+// request. After an error, v.params has what could be read, for the error page.
 func (h *Handler) read(v *visit) (err error) {
 	if v.params, err = h.readParams(v.http); err != nil {
 		h.recognize(v, v.params.get("req"))
@@ -82,10 +83,10 @@ func (h *Handler) read(v *visit) (err error) {
 	return nil
 }
 
-// settleSource finds out where the parameters come from: from the request itself, as all
-// do today. A pushed request (RFC 9126) and a signed one (RFC 9101) would be two more
-// cases, which replace the parameters before the redirect URI among them is proven. What
-// is refused here is told by a rule, when it is known whom to tell.
+// settleSource finds out where the parameters come from. Today that is always the request
+// itself. A pushed request (RFC 9126) and a signed request (RFC 9101) would be two more
+// cases, which would replace the parameters before the redirect URI is proven. An error
+// found here is put into v.source; a rule returns it later, when the redirect URI is known.
 func settleSource(v *visit) error {
 	request, uri := v.params.get("request"), v.params.get("request_uri")
 	switch {
@@ -103,9 +104,9 @@ func settleSource(v *visit) error {
 	return nil
 }
 
-// readParams returns the parameters of the query of a GET or of the body of a POST.
-// What cannot be read without doubt is refused, never dropped: the rest of the
-// request would mean something else.
+// readParams returns the parameters of the query of a GET or of the body of a POST. An
+// ambiguous or malformed part is refused, never dropped: without it, the request could mean
+// something else.
 func (h *Handler) readParams(r *http.Request) (p params, err error) {
 	switch r.Method {
 	case http.MethodPost:
@@ -127,7 +128,7 @@ func (h *Handler) readParams(r *http.Request) (p params, err error) {
 	return p, err
 }
 
-// queryOf returns the raw query. Without a server in front there may be no URL.
+// queryOf returns the raw query. Without an HTTP server in front there may be no URL.
 var queryOf = func(r *http.Request) string {
 	if r.URL == nil {
 		return ""
@@ -135,8 +136,8 @@ var queryOf = func(r *http.Request) string {
 	return r.URL.RawQuery
 }
 
-// prefetchHeaders are those by which browsers, old and new, say that they ask ahead of
-// time, for nobody who has clicked yet.
+// prefetchHeaders are the headers by which old and new browsers say that they prefetch:
+// nobody has clicked the link yet.
 var prefetchHeaders = []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"}
 
 func isPrefetch(values []string) bool {
@@ -146,11 +147,12 @@ func isPrefetch(values []string) bool {
 		strings.Contains(purpose, "prerender")
 }
 
-// settleReq says what a req means that is not ours. Beside a client_id it is a parameter
-// of the client's own, which is ignored. Alone it is a request of ours that is damaged.
+// settleReq decides what a req that is not of our type means. Together with client_id it is
+// an unknown parameter of the client, and is ignored. Without client_id it is a damaged
+// waiting request.
 func (p params) settleReq() params {
 	switch {
-	case p.resumes: // and one that is ours: nobody can say which is meant
+	case p.resumes: // there is also a req of our type: it is not clear which is meant
 		p.repeated = appendOnce(p.repeated, "req")
 		return p.withoutRepeated()
 	case p.get("client_id") == "" && !slices.Contains(p.repeated, "client_id"):
@@ -160,9 +162,9 @@ func (p params) settleReq() params {
 	return p
 }
 
-// parse splits a query or form body. Unlike net/url it drops nothing: a semicolon,
-// a malformed escape or a byte that has to be escaped is an error. The work is linear
-// in the bytes, whatever they are: nobody is known yet.
+// parse splits a query or form body. Unlike net/url it drops nothing: a semicolon, a
+// malformed escape or a byte that must be escaped is an error. Its time is linear in the
+// number of bytes for every input, because the sender is not known yet.
 func (h *Handler) parse(raw string, tooLong error) (params, error) {
 	if len(raw) > maxInput {
 		return params{}, tooLong
@@ -201,7 +203,8 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 		switch times[name]++; {
 		case times[name] == 1, name == "resource" && times[name] <= maxResources+1:
 			p.hinted = p.hinted || name == "id_token_hint"
-			// One resource too many is kept, for its rule to refuse.
+			// One resource above the limit is kept, so that checkResources refuses the
+			// request.
 			p.list = append(p.list, param{name, value})
 		case times[name] == 2:
 			p.repeated = append(p.repeated, name)
@@ -213,8 +216,8 @@ func (h *Handler) parse(raw string, tooLong error) (params, error) {
 	return p, nil
 }
 
-// unreadable is what the error page needs of a request that cannot be read as a whole: in
-// which languages to speak, and which client or which request of ours it is about.
+// unreadable returns the parameters that the error page needs of a malformed request: its
+// languages, its client and its waiting request.
 func unreadable(raw string) (p params) {
 	for pair := range strings.SplitSeq(raw, "&") {
 		name, value, _ := strings.Cut(pair, "=")
@@ -233,8 +236,8 @@ func unreadable(raw string) (p params) {
 	return p.withoutRepeated()
 }
 
-// withoutRepeated drops the values of parameters that came twice: of two values
-// neither can be trusted.
+// withoutRepeated drops the values of repeated parameters: it is not clear which value is
+// meant.
 func (p params) withoutRepeated() params {
 	p.list = slices.DeleteFunc(p.list, func(x param) bool { return slices.Contains(p.repeated, x.name) })
 	return p
@@ -247,8 +250,8 @@ func appendOnce(list []string, name string) []string {
 	return append(list, name)
 }
 
-// newRequest reads the parameters into a Request. It does not judge: what cannot
-// be read stays at its zero value, and a rule in validate.go refuses it.
+// newRequest reads the parameters into a Request. It refuses nothing: a malformed value
+// stays at its zero value, and a rule in validate.go refuses it.
 func newRequest(p params) *Request {
 	r := &Request{
 		ClientID:            p.get("client_id"),
@@ -290,8 +293,8 @@ func newRequest(p params) *Request {
 	return r
 }
 
-// fillIn adds what the client's registration and the configuration say. An absent
-// scope means the default.
+// fillIn adds the values of the client's registration and of the configuration. Without
+// scope it sets the default scopes.
 func (r *Request) fillIn(config *Config, c *Client, redirectURI string) {
 	r.Client, r.RedirectURI = c, redirectURI
 	r.OutOfBand = c.OutOfBand != "" && redirectURI == c.OutOfBand
@@ -323,17 +326,17 @@ func (config *Config) defaultScopes(c *Client) []string {
 	return slices.DeleteFunc(slices.Clone(config.DefaultScopes), unknown)
 }
 
-// A space-separated list may have so many bytes and so many values. A longer one is
-// not split: it stays one text, which the rule of its parameter refuses, so that
-// nobody can make us compare thousands of values.
+// maxList is the longest space-separated list in bytes, maxValues the most values that it
+// may have. A longer list is not split, so that nobody can make the endpoint compare
+// thousands of values. It stays one text, and the rule of its parameter refuses that.
 const (
 	maxList   = 4096
 	maxValues = 100
 )
 
-// list splits a space-separated list and drops what is there twice. Blanks at its
-// ends, and two in the place of one, are no values. Only the space separates: any
-// other white space stays in the value and is refused there.
+// list splits a space-separated list and drops duplicates. Leading, trailing and double
+// spaces add no values. Only the space separates: other white space stays in the value, and
+// the rule of the parameter refuses it.
 func list(text string) []string {
 	if text == "" {
 		return nil
@@ -356,15 +359,15 @@ func list(text string) []string {
 	return values
 }
 
-// tooManyValues reports whether a list stays one text for what is in it: a value of a
-// list that was split has no space.
+// tooManyValues reports whether list did not split the text. It sees that by a space in the
+// only value.
 func tooManyValues(text string) bool {
 	values := list(text)
 	return len(values) == 1 && strings.Contains(values[0], " ")
 }
 
-// maxAge reads ASCII digits that fit an int64. Anything else is an error, never
-// "no limit".
+// maxAge reads ASCII digits that fit an int64. Everything else is an error, and never means
+// that there is no limit.
 func maxAge(text string) (*int64, error) {
 	for i := range len(text) {
 		if text[i] < '0' || text[i] > '9' {

@@ -15,46 +15,46 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// Pending is a request that waits for the user, as the host's pages see it.
+// Pending is a waiting request, as the host's pages see it.
 type Pending struct {
-	// Request is what the client asked for. For [PendingReader] its Client is nil, and
-	// what the client's registration would fill in is missing: default scopes and a
-	// default redirect URI, and LeftOut, so that Scopes have what will be left out.
-	// It was valid when it was signed and is checked again before anything is
-	// approved. Escape every value on a page.
+	// Request is what the client asked for. A [PendingReader] does not know the client's
+	// registration: Client is nil, default scopes and a default redirect URI are missing,
+	// LeftOut is nil, and Scopes still has the scopes that will be left out. The request
+	// was valid when it was signed, and is checked again before it is approved. Escape
+	// every value on a page.
 	Request *Request
 
-	// Interaction is the name of the page that the user was sent to,
-	// [LoginInteraction] or one of the host's; Reason is why.
+	// Interaction is the name of the page that the user was sent to: [LoginInteraction] or
+	// the name of an [Interaction]. Reason is why.
 	Interaction string
 	Reason      Reason
 
-	// Anew is true if this browser has no cookie for the request: it was answered
-	// already, was pushed out by others, or began in another browser. That is no
-	// error. Who comes back from the page begins anew, as by the client's own URL:
-	// whatever was decided for the request before is left out. A [PendingReader] sees
-	// no cookies and leaves it false.
+	// Anew is true if this browser has no cookie for the request: the request is finished,
+	// its cookie was removed in favour of newer requests, or it began in another browser.
+	// That is not an error. When the user comes back from the page, the request starts
+	// anew, as if the browser had followed the client's own URL: earlier decisions do not
+	// count. A [PendingReader] sees no cookies and leaves it false.
 	Anew bool
 
-	// Subject is the account: the user who was sent to the page, and whose sign-in the
-	// page's own request carries. It is empty for the login, where Anew is true, and where
-	// another sign-in came or the user signed out meanwhile. A page takes the user's no
-	// first, with [Handler.Deny]: it counts whoever is signed in. Then any page but the
-	// login page calls [Handler.Resume] if Subject is empty, so that the user who agrees is
-	// the one who is shown. A [PendingReader] sees no sign-in: it has the user who was sent.
+	// Subject is the account: the user who was sent to the page, if the page's own request
+	// carries the same sign-in. It is empty for the login, if Anew is true, and if the user
+	// has signed out or anew meanwhile. A page handles the user's refusal first, with
+	// [Handler.Deny]: a refusal counts, whoever is signed in. After that, every page but the
+	// login page calls [Handler.Resume] if Subject is empty, so that only the user who is
+	// shown can agree. A [PendingReader] sees no sign-in: it has the user who was sent.
 	Subject string
 
 	// ClientFacts, Resources and scopes are for a consent page; a [PendingReader] leaves them
-	// empty. Resources are those of the request, with the names to show. GrantedScopes
-	// are those of Request.Scopes that this user has granted the client before, and
-	// NewScopes all others. Where Subject is empty nothing was granted before.
+	// empty. Resources are those of the request, with the names to show. GrantedScopes are
+	// the scopes of the request that this user has granted the client before, and NewScopes
+	// are the others. If Subject is empty nothing was granted before.
 	ClientFacts
 	Resources     []Resource
 	NewScopes     []string
 	GrantedScopes []string
 
-	// IssuedAt is when the request first arrived, ExpiresAt when it is too late
-	// to bring it back.
+	// IssuedAt is when the request first arrived. From ExpiresAt on, it is refused when it
+	// comes back.
 	IssuedAt  time.Time
 	ExpiresAt time.Time
 
@@ -62,8 +62,8 @@ type Pending struct {
 	// of its own form or URL.
 	JWT string
 
-	// ResumeURL is where to send the browser, with a 303, when the user is done,
-	// DenyURL when the user said no. [Handler.Resume] and [Handler.Deny] do it.
+	// Send the browser to ResumeURL, with status 303, when the user is done, and to DenyURL
+	// when the user refused. [Handler.Resume] and [Handler.Deny] do this.
 	ResumeURL string
 	DenyURL   string
 }
@@ -76,13 +76,14 @@ func (p Pending) LogValue() slog.Value {
 // String keeps the JWT out of logs.
 func (p Pending) String() string { return p.LogValue().String() }
 
-// Pending returns the request in the req parameter of r: of its query, or of its form,
-// which is parsed if the host has not. It is for the host's pages in this process. It
-// records nothing; whether this browser began the request is in [Pending].Anew. An error
-// means that req is missing, expired or not of this endpoint's making, that the client or
-// its redirect URI is gone since, that a store failed, or that the client cannot be
-// reached ([ErrClientUnreachable]): [Handler.ShowError] tells the user what to do. For any
-// page but the login page the SessionStore is asked about r, and the ConsentStore.
+// Pending returns the waiting request in the parameter req of r. It reads req from the
+// query or else from the form, and parses the form if the host has not. It is for the
+// host's pages in this process. It records nothing. [Pending].Anew says whether this
+// browser has no cookie for the request. For every page but the login page it asks the
+// SessionStore about r, and the ConsentStore. An error means that req is missing, expired or
+// not made by this endpoint, that the client or its redirect URI no longer exists, that a
+// store failed, or that the client cannot be reached ([ErrClientUnreachable]).
+// [Handler.ShowError] tells the user what to do.
 func (h *Handler) Pending(r *http.Request) (*Pending, error) {
 	req := reqOf(r)
 	w, err := h.pending.open(req)
@@ -104,10 +105,10 @@ func (h *Handler) Pending(r *http.Request) (*Pending, error) {
 	return p, nil
 }
 
-// Resume sends the browser back to the endpoint, where the request goes on with
-// whoever is signed in by then. Call it when the user has signed in. r carries req
-// as for [Handler.Pending]. If it carries none, nobody had asked: Resume reports false
-// and writes nothing, and the host goes on as after any sign-in of its own.
+// Resume sends the browser back to the endpoint, where the request continues with the user
+// who is then signed in. Call it when the user has signed in. r carries req as for
+// [Handler.Pending]. If r carries no req, no client has asked: Resume returns false and
+// writes nothing, and the host continues as after an ordinary sign-in.
 func (h *Handler) Resume(w http.ResponseWriter, r *http.Request) bool {
 	req := reqOf(r)
 	if req == "" {
@@ -117,23 +118,22 @@ func (h *Handler) Resume(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// Deny sends the browser back with the user's no: the client gets access_denied.
+// Deny sends the browser back with the user's refusal: the client gets access_denied.
 // Without req the user sees the error page.
 func (h *Handler) Deny(w http.ResponseWriter, r *http.Request) {
 	h.backToEndpoint(w, r, reqOf(r), "&deny=1")
 }
 
-// Complete records that the user has passed the interaction with this name and
-// sends the browser back. It counts for this request and for the sign-in that r
-// carries, no other; if the page was not shown to that user, nothing is recorded and
-// it is shown. If nobody is signed in any more, or the browser has no cookie for the
-// request, nothing is recorded either, and the endpoint goes on from there.
-// Call it in answer to a POST.
+// Complete records that the user has passed the interaction with this name, and sends the
+// browser back. It counts only for this request and for the sign-in of r. If the page was
+// not shown to that user, nothing is recorded and the page is shown. If nobody is signed in
+// any more, or the browser has no cookie for the request, nothing is recorded either; the
+// endpoint then decides how to continue. Call Complete only in response to a POST.
 //
-// The page may sign the same user in anew, as one for changing the password does that
-// ends all other sign-ins: what the user has done for the request so far then counts
-// for the new one, if it has the same ACR, AMR and Data. The SessionStore has to see it
-// on r already.
+// The page may sign the same user in again, for example when it changes the password and
+// ends all other sign-ins. The interactions that are completed so far then count for the
+// new sign-in, if it has the same ACR, AMR and Data. The SessionStore must find the new
+// sign-in in r already.
 //
 // For consent call [Handler.Grant] instead.
 func (h *Handler) Complete(w http.ResponseWriter, r *http.Request, name string) {
@@ -154,8 +154,8 @@ func (h *Handler) complete(w http.ResponseWriter, r *http.Request, name string, 
 	h.backToEndpoint(w, r, req, "")
 }
 
-// record signs the request anew, with what the user has done. Where that cannot count
-// it returns the request as it is: the endpoint knows what is to be done then.
+// record signs the request again, with the completed interaction. If the interaction does
+// not count, it returns the request unchanged, and the endpoint decides how to continue.
 func (h *Handler) record(v *visit, name string, granted Granted) (req string, err error) {
 	i := slices.IndexFunc(h.interactions, func(i Interaction) bool { return i.Name == name })
 	if i < 0 {
@@ -178,17 +178,17 @@ func (h *Handler) record(v *visit, name string, granted Granted) (req string, er
 	if !s.SignedIn() {
 		return req, nil
 	}
-	// On a page for choosing an account, the user is what changes. Consent is given by the
-	// very sign-in that was asked.
+	// On a page for choosing an account the user may change. Consent counts only from the
+	// same sign-in that was asked.
 	choosing := h.interactions[i].Prompt == "select_account"
 	shown := w.Page == name && (choosing || w.For.renewedBy(s))
 	if name == ConsentInteraction {
 		shown = shown && w.For.Key == signInKey(s)
 	}
 	if !shown {
-		// The endpoint will see to it that this sign-in sees the page.
-		h.log.Warn("authorize: an interaction was completed that is not the one shown, or by another sign-in than "+
-			"it was shown to, so it is shown again. If that happens each time: Session.ID has to stay the same "+
+		// The endpoint will show the page to this sign-in.
+		h.log.Warn("authorize: Complete or Grant was called for another page or sign-in than the one "+
+			"that was shown, so the page is shown again. If this happens every time: Session.ID must stay the same "+
 			"until the next sign-in", "interaction", name, "client_id", w.params().get("client_id"))
 		return req, nil
 	}
@@ -221,9 +221,10 @@ func (h *Handler) backToEndpoint(w http.ResponseWriter, r *http.Request, req, su
 	redirect(w, r, h.config.Endpoint+"?req="+url.QueryEscape(req)+suffix)
 }
 
-// reqOf finds req where a host's page has it: in its own URL or in its form.
+// reqOf returns the req of a request to one of the host's pages: from its query or from its
+// form.
 func reqOf(r *http.Request) string {
-	if r.URL != nil { // there is none without a server in front
+	if r.URL != nil { // it can be nil without an HTTP server in front
 		if req := r.URL.Query().Get("req"); req != "" {
 			return req
 		}
@@ -234,10 +235,10 @@ func reqOf(r *http.Request) string {
 	return r.PostForm.Get("req")
 }
 
-// reopen replaces the parameters of a request that comes back from a page by those that
-// it carries. Beside req only deny counts. What was decided for it is in v.resumed if
-// this browser has its cookie. Otherwise it begins anew, which does not go on for ever
-// in a browser that keeps no cookies.
+// reopen replaces v.params by the parameters in the waiting request. Besides req, only deny
+// counts. If this browser has the cookie of the request, v.resumed has the earlier
+// decisions. Otherwise the request starts anew, but only a few times in a row: a browser
+// that keeps no cookies must not loop.
 func (h *Handler) reopen(v *visit) error {
 	denied, req := v.params.denied, v.params.get("req")
 	w, err := h.pending.open(req)
@@ -262,16 +263,17 @@ func (h *Handler) reopen(v *visit) error {
 	return nil
 }
 
-// maxAnew is how often in a row a request may begin anew for a user who is signed in,
-// maxAnewOfNobody where nobody is: that browser keeps no session either.
+// maxAnew is how often in a row a request may start anew if a user is signed in.
+// maxAnewOfNobody is for a browser in which nobody is signed in: it probably keeps no
+// session cookie either.
 const (
 	maxAnew         = 2
 	maxAnewOfNobody = 1
 )
 
-// recognize finds out for an error page whose request this is: it speaks the user's
-// language then, names the client and, where the request has waited too long, offers a
-// way back. req is a request of ours; empty: there is only what could be read.
+// recognize finds the client and the languages of the request for the error page. If the
+// waiting request has expired, it also sets the way back to the client. req is the waiting
+// request; if it is empty, v.params is used.
 func (h *Handler) recognize(v *visit, req string) {
 	late := false
 	if req != "" {
@@ -315,9 +317,9 @@ func (h *Handler) interact(v *visit) error {
 	return nil
 }
 
-// askAgainByGET sends a POST for which nobody is signed in to our own GET, signed like
-// a request that waits: browsers leave the session cookie off a POST that comes from
-// another site. The GET is the first visit.
+// askAgainByGET handles a POST in which nobody is signed in. It signs the request like a
+// waiting one and redirects the browser to the endpoint with GET, because browsers do not
+// send the session cookie with a POST from another site. The GET is the first visit.
 func (h *Handler) askAgainByGET(v *visit) error {
 	next := h.newWaiting(v, "")
 	req, err := h.sign(&next)
@@ -328,15 +330,15 @@ func (h *Handler) askAgainByGET(v *visit) error {
 	return nil
 }
 
-// fetched reports whether a program of a page has sent r, which could show no page of
-// ours: whatever is no navigation (Fetch Metadata Request Headers §2.3).
+// fetched reports whether r is not a navigation (Fetch Metadata Request Headers §2.3). Then
+// another page has sent it, for example by a script, and could not show a page of ours.
 func fetched(r *http.Request) bool {
 	mode := r.Header.Get("Sec-Fetch-Mode")
 	return mode != "" && mode != "navigate"
 }
 
-// pageURL asks the login redirector or the interaction for its page and makes a
-// path absolute, so that the browser cannot be led to another host by it.
+// pageURL returns the page of the login redirector or of the interaction. It makes a path
+// absolute, so that it cannot lead the browser to another host.
 func (h *Handler) pageURL(ctx context.Context, p *Pending) (string, error) {
 	page, err := "", error(nil)
 	switch {
@@ -352,14 +354,14 @@ func (h *Handler) pageURL(ctx context.Context, p *Pending) (string, error) {
 		return "", err
 	}
 	if page, err = h.absolute(page); err != nil {
-		// The error has the URL in it, and that has the request in it.
+		// The error is left out, because it contains the URL with the request.
 		return "", oautherr.ServerError.Because(
 			fmt.Errorf("the page of %q is neither a path nor an https URL", p.Interaction))
 	}
 	return page, nil
 }
 
-// appendQuery adds a parameter to a URL of the configuration.
+// appendQuery adds a query parameter to a URL of the configuration, before its fragment.
 func appendQuery(target, name, value string) string {
 	target, fragment, found := strings.Cut(target, "#")
 	separator := "?"

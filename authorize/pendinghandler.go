@@ -10,7 +10,7 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// pendingResponse is what [Handler.PendingHandler] answers.
+// pendingResponse is the response of [Handler.PendingHandler].
 type pendingResponse struct {
 	Active     bool                `json:"active"`
 	Params     map[string][]string `json:"params,omitempty"`
@@ -40,23 +40,23 @@ type pendingResource struct {
 	Name string `json:"resource_name"`
 }
 
-// PendingHandler serves the content of a waiting request to a page in another
-// process that has no keys to read it: POST a form with req, and get JSON with
-// "active", and where that is true "params" (name to list of values), "client_id" and
-// "client_name" of the client as it is stored, "scope" (what the request asks for, with
-// the defaults filled in, separated by spaces), "subject" (the user asked for, if any),
+// PendingHandler serves the content of a waiting request to a page in another process that
+// has no keys to read it. POST a form with req to get a JSON object with "active". If
+// "active" is true, it also has "params" (name to list of values), "client_id" and
+// "client_name" of the stored client, "scope" (the requested scopes with the defaults
+// filled in, separated by spaces), "subject" (the user that the client asked for, if any),
 // "interaction", "reason", "iat", "exp", "resume_url" and "deny_url". For a consent page it
 // has "client_host", "first_party", "self_described", "loopback_only", "redirect_host" and
 // "redirect_differs" (see [ClientFacts]), and "resources", a list of objects with "resource"
 // and "resource_name".
 //
-// A request that is expired, damaged or of another endpoint, or whose client or redirect URI
-// is gone, is {"active":false}. If a store fails the status is 503, with Retry-After where
-// it says when to come back.
+// For a request that is expired, damaged or of another endpoint, or whose client or redirect
+// URI no longer exists, it is {"active":false}. If a store fails the status is 503, with
+// Retry-After if the error says when to try again.
 //
-// It tells nothing of the user and of earlier consent, because anybody who has req may ask,
-// and nothing that the holder of req could not learn. Mount it where only the host's own
-// pages reach it all the same, behind whatever they authenticate with.
+// The response says nothing about the signed-in user and earlier consent, and nothing that
+// the holder of req could not learn otherwise. Still, mount it where only the host's own
+// pages can reach it, and require them to authenticate.
 func (h *Handler) PendingHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		setHeaders(w.Header())

@@ -8,9 +8,9 @@ import (
 	"github.com/usher-auth/usher/authorize/internal/jose"
 )
 
-// PendingReader reads the waiting request on a page in another process, which needs
-// no store and no secret: only the public keys of the endpoint. It works with
-// asymmetric [Config].Keys. The page returns the user to Pending.ResumeURL.
+// PendingReader reads the waiting request on a page in another process. The page needs no
+// store and no secret, only the public keys of the endpoint. It works only with asymmetric
+// [Config].Keys. The page sends the user back to Pending.ResumeURL.
 type PendingReader struct {
 	issuer   string
 	endpoint string
@@ -18,10 +18,10 @@ type PendingReader struct {
 	now      func() time.Time
 }
 
-// NewPendingReader returns a reader for the endpoint with this issuer and endpoint
-// URL (as in [Config], where an empty one is Issuer + "/authorize"). keys is the
-// JWK Set that [Handler.PendingKeysHandler] serves, fetched by the host. now is the clock;
-// nil: time.Now.
+// NewPendingReader returns a reader for the endpoint with this issuer and endpoint URL,
+// which are as in [Config]: an empty endpoint is issuer + "/authorize". keys is the JWK Set
+// that [Handler.PendingKeysHandler] serves; the host fetches it. now is the clock; nil:
+// time.Now.
 func NewPendingReader(issuer, endpoint string, keys []byte, now func() time.Time) (*PendingReader, error) {
 	ring, err := jose.ParsePublic(keys)
 	if err != nil {
@@ -36,14 +36,14 @@ func NewPendingReader(issuer, endpoint string, keys []byte, now func() time.Time
 	return &PendingReader{issuer, endpoint, ring, now}, nil
 }
 
-// ErrUnknownKey is in the error of [PendingReader.Read] for a request that was signed with
-// a key that is not in the set. After a change of keys the page fetches the set again;
-// once in a while at most, because anybody can name a key.
+// ErrUnknownKey is wrapped in the error of [PendingReader.Read] for a request that names a
+// key that is not in the set. Test for it with [errors.Is]. After a change of keys the page
+// must fetch the set again. Limit how often it does so, because anybody can send a request
+// that names an unknown key.
 var ErrUnknownKey = jose.ErrUnknownKey
 
-// Read returns the request in req. An error means that it is missing, expired,
-// signed with a key that is not in the set ([ErrUnknownKey]), or not of this endpoint's
-// making.
+// Read returns the waiting request in req. An error means that req is missing, expired,
+// signed with a key that is not in the set ([ErrUnknownKey]), or not made by this endpoint.
 func (p *PendingReader) Read(req string) (*Pending, error) {
 	w, err := p.open(req)
 	if err != nil {
@@ -52,7 +52,7 @@ func (p *PendingReader) Read(req string) (*Pending, error) {
 	return pendingOf(w, req, p.endpoint), nil
 }
 
-// open returns the request if it is whole, of this endpoint and in time.
+// open returns the request if it is valid, of this endpoint and not expired.
 func (p *PendingReader) open(req string) (*waiting, error) {
 	w, err := p.openLate(req)
 	if err != nil {

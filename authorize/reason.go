@@ -9,60 +9,60 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// Reason says in a word why something was answered. The set is closed, so that it
+// Reason says in a word why the endpoint decided as it did. The set is closed, so that it
 // can label a metric.
 type Reason string
 
 // The reasons for a decision.
 const (
-	ReasonSatisfied           Reason = "satisfied"             // nothing is left to do
+	ReasonSatisfied           Reason = "satisfied"             // every condition is met
 	ReasonNotSignedIn         Reason = "not_signed_in"         // nobody is signed in
 	ReasonSecondFactorPending Reason = "second_factor_pending" // the sign-in is not complete
 	ReasonPromptLogin         Reason = "prompt_login"          // prompt=login
 	ReasonPromptCreate        Reason = "prompt_create"         // prompt=create
 	ReasonPromptSelectAccount Reason = "prompt_select_account" // prompt=select_account
-	ReasonACR                 Reason = "acr"                   // the sign-in does not reach the level demanded
+	ReasonACR                 Reason = "acr"                   // the sign-in does not reach the required level
 	ReasonMaxAge              Reason = "max_age"               // the sign-in is too old
-	ReasonOtherUser           Reason = "other_user"            // another user than asked for
+	ReasonOtherUser           Reason = "other_user"            // another user is signed in than the client asks for
 	ReasonHint                Reason = "hint_unverified"       // the id_token_hint proves nobody
 	ReasonStaleSignIn         Reason = "stale_sign_in"         // back from the login page without a new sign-in
-	ReasonDenied              Reason = "denied"                // the user said no
-	ReasonForbidden           Reason = "forbidden"             // the host's policy said no
+	ReasonDenied              Reason = "denied"                // the user refused
+	ReasonForbidden           Reason = "forbidden"             // the host's policy refused
 	ReasonInteraction         Reason = "interaction"           // a further interaction is needed
-	ReasonNoConsentPage       Reason = "no_consent_page"       // nobody can ask whether an unvetted client may
+	ReasonNoConsentPage       Reason = "no_consent_page"       // an unvetted client, and no consent page
 )
 
-// The reasons for an error page where no decision was reached. A page in another
-// language is chosen by them.
+// The reasons for an error page without a decision. A page can choose its text by them.
 const (
-	ReasonPrefetch      Reason = "prefetch"       // a browser asked ahead of time
+	ReasonPrefetch      Reason = "prefetch"       // a browser prefetched the address
 	ReasonUnreadable    Reason = "unreadable"     // malformed, too large, or neither GET nor POST
-	ReasonUnknownClient Reason = "unknown_client" // no client_id, or one that is not known
+	ReasonUnknownClient Reason = "unknown_client" // client_id is missing or unknown
 	ReasonClientOff     Reason = "client_off"     // the client is disabled
 	ReasonRedirectURI   Reason = "redirect_uri"   // it is missing, not registered or unsafe
-	ReasonNoRequest     Reason = "no_request"     // a page was left without the request it is about
-	ReasonExpired       Reason = "expired"        // the request waited too long or is damaged
-	ReasonNoCookies     Reason = "no_cookies"     // the browser keeps none of ours
-	ReasonFetched       Reason = "fetched"        // a page is needed, and what asks cannot show one
-	ReasonNothingChosen Reason = "nothing_chosen" // consent to nothing, or to what was not asked
+	ReasonNoRequest     Reason = "no_request"     // there is no waiting request to continue
+	ReasonExpired       Reason = "expired"        // the waiting request has expired or is damaged
+	ReasonNoCookies     Reason = "no_cookies"     // the browser keeps no cookies
+	ReasonFetched       Reason = "fetched"        // a page is needed, and the request is no navigation
+	ReasonNothingChosen Reason = "nothing_chosen" // consent to no scope, or to one that was not asked for
 	ReasonStoreFailed   Reason = "store_failed"   // a store or function of the host failed
-	ReasonBrowser       Reason = "browser"        // a browser sent what only a program may ask for
+	ReasonBrowser       Reason = "browser"        // a browser sent a request for a response out of band
 
-	// ReasonClientUnreachable: what the client says of itself cannot be fetched.
+	// ReasonClientUnreachable: the data that the client publishes about itself cannot be
+	// fetched.
 	ReasonClientUnreachable Reason = "client_unreachable"
 )
 
-// reasoned is an error whose reason is known where it arises.
+// reasoned is an error with its Reason.
 type reasoned struct {
 	reason Reason
-	status int // of the page; 0: by the error's code
+	status int // of the error page; 0: the error's code decides
 	err    *oautherr.Error
 }
 
 func (e *reasoned) Error() string { return e.err.Error() }
 func (e *reasoned) Unwrap() error { return e.err }
 
-// because returns an error of the reason with what only the log should say.
+// because returns a copy of the error with a cause, which only the log has.
 func (e *reasoned) because(format string, args ...any) *reasoned {
 	with := *e.err
 	with.Cause = fmt.Errorf(format, args...)
@@ -128,13 +128,13 @@ var (
 		"Nothing was chosen. Go back one page to choose, or to say no.")
 )
 
-// errClientUnreachable says when to come back, unless the error of the ClientStore does.
+// errClientUnreachable has a RetryAfter, which the error of the ClientStore can replace.
 var errClientUnreachable = &reasoned{ReasonClientUnreachable, http.StatusServiceUnavailable, &oautherr.Error{
 	Code:        oautherr.TemporarilyUnavailable,
 	Description: "The details of the application cannot be fetched at the moment. Try again later.",
 	RetryAfter:  time.Minute,
 }}
 
-// errConsentNil is a mistake of the host's, and the page says no more than that.
+// errConsentNil is a mistake of the host. The page says only that the server failed.
 var errConsentNil = &reasoned{ReasonNoConsentPage, 0, oautherr.ServerError.Because(errors.New(
 	"the client is Unvetted and Config.Consent is nil: set it, so that the user is asked"))}

@@ -17,16 +17,16 @@ type Redemption struct {
 	// Code is the authorization code.
 	Code string
 
-	// ClientID is the client that the host has authenticated, or that a public
-	// client claims to be. Never take it from the code.
+	// ClientID is the client that the host has authenticated or, for a public client, the
+	// parameter client_id. Never take it from the code.
 	ClientID string
 
-	// RedirectURI is the parameter redirect_uri; empty when it was not sent. It
-	// may be missing only where PKCE was used (OAuth 2.1 §4.1.3) or where the
-	// authorization request had none either.
+	// RedirectURI is the parameter redirect_uri; empty if it was not sent. It may be
+	// missing only if PKCE was used (OAuth 2.1 §4.1.3) or if the authorization request had
+	// no redirect_uri either.
 	RedirectURI string
 
-	// Verifier is the parameter code_verifier; empty when it was not sent.
+	// Verifier is the parameter code_verifier; empty if it was not sent.
 	Verifier string
 
 	// Resources are the parameters resource (RFC 8707 §2.2): the access token is to be for
@@ -41,17 +41,16 @@ func (r Redemption) LogValue() slog.Value { return slog.StringValue("redemption 
 // String keeps code and verifier out of logs.
 func (r Redemption) String() string { return r.LogValue().String() }
 
-// ReplayError is the error of [Handler.Redeem] for a code that was redeemed before by
-// the same client with the same redirect URI and verifier. It means that the code
-// leaked: revoke what was issued for it (RFC 6749 §4.1.2), which is all with this
-// Code.GrantID. errors.Is finds
-// oautherr.InvalidGrant in it, which is what the client is told.
+// ReplayError is the error of [Handler.Redeem] for a code that was redeemed before by the
+// same client with the same redirect URI and verifier. It means that the code leaked:
+// revoke the tokens that were issued for it (RFC 6749 §4.1.2), which are those with this
+// Code.GrantID. errors.Is finds oautherr.InvalidGrant in it; that is the error for the client.
 type ReplayError struct {
 	// Code is the record, with UsedAt set.
 	Code *Code
 }
 
-// Error says when the code was used first.
+// Error says when the code was first used.
 func (r *ReplayError) Error() string {
 	return fmt.Sprintf("%s: the code was used before, at %s", oautherr.InvalidGrant, r.Code.UsedAt.Format(time.RFC3339))
 }
@@ -59,16 +58,16 @@ func (r *ReplayError) Error() string {
 // Unwrap returns oautherr.InvalidGrant.
 func (r *ReplayError) Unwrap() error { return oautherr.InvalidGrant }
 
-// Redeem exchanges a code for what it stands for, once. It is what a token endpoint
-// calls after it has authenticated the client and before it issues anything.
+// Redeem exchanges a code, once, for its record. A token endpoint calls it after it has
+// authenticated the client and before it issues anything.
 //
-// Client, redirect URI, expiry and PKCE (RFC 7636 §4.6: a verifier is needed if,
-// and only if, a challenge was sent) are checked first, and what fails there does
-// not use the code up. The errors are oautherr.InvalidGrant for all of these,
-// oautherr.InvalidTarget for a resource that was not granted,
-// *[ReplayError] for a code that was redeemed before, and oautherr.ServerError or
-// oautherr.TemporarilyUnavailable if the store failed: the client gets nothing
-// then. ctx bounds the store calls, together with [Config].Timeout.
+// Redeem first checks client, redirect URI, expiry and PKCE (RFC 7636 §4.6: a verifier is
+// needed if, and only if, a challenge was sent), and then resources. A failed check does not
+// use the code up; its error is oautherr.InvalidGrant, or oautherr.InvalidTarget for a
+// resource that was not granted. The error for a code that was redeemed before is a
+// *[ReplayError]. If the store failed it is oautherr.ServerError or
+// oautherr.TemporarilyUnavailable; issue nothing then. The store calls end with ctx, and
+// after [Config].Timeout at the latest.
 func (h *Handler) Redeem(ctx context.Context, r Redemption) (*Code, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.config.Timeout)
 	defer cancel()
@@ -134,8 +133,8 @@ func (c *Code) narrowed(wanted []string) (resources []string, err error) {
 	return resources, nil
 }
 
-// matches reports what is wrong with a redemption, apart from the time and from
-// earlier use. A nil code matches nothing.
+// matches returns what is wrong with a redemption, except expiry and earlier use. A nil
+// code matches no redemption.
 func (c *Code) matches(r Redemption) error {
 	switch {
 	case c == nil:
@@ -154,9 +153,9 @@ func (c *Code) matches(r Redemption) error {
 	return nil
 }
 
-// wrongVerifier says for the log why a verifier does not prove. Clients that choose
-// other characters than RFC 7636 §4.1 allows are told apart from those that send
-// another verifier: the former have a fault of their own.
+// wrongVerifier says for the log why a verifier was refused. It distinguishes a verifier
+// with characters that RFC 7636 §4.1 does not allow from a wrong verifier: the former is a
+// fault of the client.
 func wrongVerifier(verifier, challenge string) error {
 	const least, most = 43, 128 // RFC 7636 §4.1
 	switch length := len(verifier); {

@@ -11,7 +11,7 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// refusal is the decision's error, with what only the log should say.
+// refusal returns the decision's error, with a cause that only the log has.
 func (h *Handler) refusal(v *visit) error {
 	d, f := v.decision, &v.facts
 	switch {
@@ -36,14 +36,14 @@ func (h *Handler) refusal(v *visit) error {
 			"the SessionStore found nobody each time that the user came back from the login page")
 	} else if old := f.notNew(); old != "" {
 		refused.Cause = fmt.Errorf(
-			"no new sign-in: %s. AuthTime is %s, SignedInAt %s, and the request is of %s, with a clock skew of %s",
+			"no new sign-in: %s. AuthTime is %s, SignedInAt is %s, the request arrived at %s, ClockSkew is %s",
 			old, timeOrZero(s.AuthTime), timeOrZero(s.SignedInAt),
 			f.resumed.since.Format(rfc3339Millis), h.config.ClockSkew)
 	}
 	return refused
 }
 
-// rfc3339Millis is a time as the log has it.
+// rfc3339Millis is the layout of times in the log.
 const rfc3339Millis = "2006-01-02T15:04:05.000Z07:00"
 
 func timeOrZero(t time.Time) string {
@@ -53,7 +53,7 @@ func timeOrZero(t time.Time) string {
 	return t.UTC().Format(rfc3339Millis)
 }
 
-// respond writes every response there is.
+// respond writes all responses of the endpoint.
 func (h *Handler) respond(w http.ResponseWriter, v *visit) {
 	setHeaders(w.Header())
 	for _, cookie := range v.cookies {
@@ -67,7 +67,7 @@ func (h *Handler) respond(w http.ResponseWriter, v *visit) {
 		h.writeErrorPage(w, v)
 	default:
 		if v.resumed != nil {
-			// Answered: what was decided for the request counts no more.
+			// The request is finished: earlier decisions for it no longer count.
 			http.SetCookie(w, h.pendingCookie(v.resumed.ID, "", -1))
 		}
 		switch to := v.destination.Deliver(v.destination.WithStateAndIssuer(h.config.Issuer, v.response...)); {
@@ -84,17 +84,17 @@ func (h *Handler) respond(w http.ResponseWriter, v *visit) {
 	}
 }
 
-// setHeaders sets what holds for everything that is written: nothing is cached and
-// no address with a code or a request in it leaks as a referrer.
+// setHeaders sets the headers of every response: nothing is cached, and no address with a
+// code or a request in it leaks as a referrer.
 func setHeaders(header http.Header) {
 	header.Set("Cache-Control", "no-store")
 	header.Set("Pragma", "no-cache")
 	header.Set("Referrer-Policy", "no-referrer")
 }
 
-// redirect is the one place that writes Location. 302 answers a GET and 303 a
-// POST, so that a browser never posts the user's form on to the client, as it
-// would with 307 (RFC 9700 §4.12).
+// redirect is the only place that writes Location. The status is 302 for a GET and 303 for
+// a POST, so that a browser never posts the user's form to the client, as it would with 307
+// (RFC 9700 §4.12).
 func redirect(w http.ResponseWriter, r *http.Request, location string) {
 	w.Header().Set("Location", location)
 	status := http.StatusFound

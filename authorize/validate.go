@@ -12,22 +12,23 @@ import (
 	"github.com/usher-auth/usher/pkce"
 )
 
-// A rule is one demand on a request, with the section that it comes from. Looking at it
-// changes nothing, except that a rule that asks the host notes what the host has said.
+// A rule is one requirement on a request, with the section that it comes from. Checking a
+// rule changes nothing, except that a rule that asks the host stores the host's answer in
+// the request.
 type rule struct {
 	name    string
 	section string
-	// of are the parameters that the rule is about. A request without any of them
-	// keeps it. Nil: it is a rule for every request.
+	// of are the parameters that the rule is about. A request without any of them is not
+	// checked. Nil: every request is checked.
 	of []string
-	// asks says that the host is asked. Such a rule is looked at only if all others are
-	// kept, so it stands behind them.
+	// asks is true if the rule asks the host. Such a rule is checked only if the request
+	// keeps all other rules, so it comes after them.
 	asks bool
-	// kept returns nil if the request keeps the rule, and else the error.
+	// kept returns nil if the request keeps the rule, otherwise the error.
 	kept func(c *checked) error
 }
 
-// checked is what the rules look at.
+// checked is the input of the rules.
 type checked struct {
 	handler *Handler
 	config  *Config
@@ -38,10 +39,10 @@ type checked struct {
 	source  error // see settleSource
 }
 
-// rules are looked at in this order, and the first error is the answer.
+// rules are checked in this order, and the first error goes to the client.
 var rules = []rule{
 	{
-		name:    "no parameter came twice or in the wrong place",
+		name:    "no parameter is repeated or in the wrong place",
 		section: "RFC 6749 §3.1",
 		kept: func(c *checked) error {
 			if len(c.params.repeated) == 0 {
@@ -52,12 +53,12 @@ var rules = []rule{
 		},
 	},
 	{
-		name:    "the request comes from where it may",
+		name:    "the parameters come from an allowed source",
 		section: "OpenID Connect Core 1.0 §6",
 		kept:    func(c *checked) error { return c.source },
 	},
 	{
-		name:    "every parameter that is required is there",
+		name:    "every required parameter is present",
 		section: "RFC 6749 §4.1.1",
 		kept: func(c *checked) error {
 			for _, required := range [][]string{c.config.Require, c.client.Require} {
@@ -98,7 +99,7 @@ var rules = []rule{
 		of:      []string{"response_mode"},
 		kept: func(c *checked) error {
 			if c.request.OutOfBand {
-				return oautherr.InvalidRequest.With("This redirect_uri leaves no choice of a response_mode.")
+				return oautherr.InvalidRequest.With("A response_mode cannot be chosen for this redirect_uri.")
 			}
 			return destination.CheckMode(c.request.ResponseMode, c.request.RedirectURI, c.client.ResponseModes)
 		},
@@ -121,11 +122,11 @@ var rules = []rule{
 			switch {
 			case len(c.request.Scopes) == 0 && len(c.request.LeftOut) > 0:
 				return oautherr.InvalidScope.Because(
-					fmt.Errorf("%.80q and all others asked for are unknown or not the client's", c.request.LeftOut[0]))
+					fmt.Errorf("%.80q and all other scopes are unknown or not the client's", c.request.LeftOut[0]))
 			case len(c.request.Scopes) == 0:
 				return &oautherr.Error{
 					Code: oautherr.InvalidScope, Description: "scope is missing.",
-					Cause: errors.New("for clients that send none set Client.DefaultScopes or Config.DefaultScopes"),
+					Cause: errors.New("for clients without scope, set Client.DefaultScopes or Config.DefaultScopes"),
 				}
 			}
 			for _, scope := range c.request.Scopes {
@@ -135,16 +136,16 @@ var rules = []rule{
 				if !slices.Contains(c.client.Scopes, scope) {
 					return oautherr.InvalidScope.Because(fmt.Errorf("%.80q is not among the client's Scopes", scope))
 				}
-				if strings.Trim(scope, scopeCharacters) != "" { // it must not get into a token
+				if strings.Trim(scope, scopeCharacters) != "" { // it must not reach a token
 					return oautherr.InvalidScope.Because(
-						fmt.Errorf("%.80q is registered, and has a character that no scope may have", scope))
+						fmt.Errorf("%.80q is registered but has a character that no scope may have", scope))
 				}
 			}
 			return nil
 		},
 	},
 	{
-		name:    "PKCE is there if it must be, whole and with S256",
+		name:    "PKCE is present if required, complete and with S256",
 		section: "RFC 7636 §4.4.1",
 		kept: func(c *checked) error {
 			challenge, method := c.request.CodeChallenge, c.request.CodeChallengeMethod
@@ -178,7 +179,7 @@ var rules = []rule{
 		},
 	},
 	{
-		name:    "every value of prompt is known, and none stands alone",
+		name:    "every value of prompt is known, and prompt=none has no other value",
 		section: "OpenID Connect Core 1.0 §3.1.2.1",
 		of:      []string{"prompt"},
 		kept:    checkPrompt,
@@ -195,19 +196,19 @@ var rules = []rule{
 		},
 	},
 	{
-		name:    "claims is an object that is read in one way",
+		name:    "claims is one JSON object without repeated members",
 		section: "OpenID Connect Core 1.0 §5.5",
 		of:      []string{"claims"},
 		kept:    checkClaims,
 	},
 	{
-		name:    "what host pages show is text",
+		name:    "the values that host pages show are text",
 		section: "OpenID Connect Core 1.0 §3.1.2.1",
 		of:      shownOnPages,
 		kept:    checkShown,
 	},
 	{
-		name:    "what only the host reads is text",
+		name:    "the values that only the host reads are UTF-8",
 		section: "RFC 6749 §B",
 		of:      readByHosts,
 		kept:    checkText,
@@ -222,7 +223,7 @@ var rules = []rule{
 			}
 			if length > maxParameters {
 				return oautherr.InvalidRequest.With(fmt.Sprintf(
-					"The parameters of this server's own have more than %d bytes together.", maxParameters))
+					"The additional parameters of this server have more than %d bytes in total.", maxParameters))
 			}
 			return nil
 		},
@@ -230,14 +231,14 @@ var rules = []rule{
 	{
 		name:    "the request is short enough to wait for the user",
 		section: "RFC 7519 §8",
-		// It looks at the longest that a waiting request can become, with all scopes
-		// granted, so that nothing fails after the user has agreed. It is the same whether
-		// somebody is signed in or not, so that a client that works for one user works for all.
+		// It assumes the longest possible waiting request, with all scopes granted, so that
+		// nothing fails after the user has agreed. The result does not depend on who is
+		// signed in, so that a client that works for one user works for all.
 		kept: func(c *checked) error {
 			if c.request.OutOfBand {
-				return nil // it never waits
+				return nil // it never waits for a page
 			}
-			atMost := 0 // no byte takes more than six in JSON
+			atMost := 0 // a byte takes at most six bytes in JSON
 			for _, x := range c.params.list {
 				atMost += len(x.name) + 6*len(x.value) + len(`"":[""],`)
 			}
@@ -258,7 +259,7 @@ var rules = []rule{
 		},
 	},
 	{
-		name:    "every resource is one of this server's",
+		name:    "every resource is allowed for the client",
 		section: "RFC 8707 §2",
 		of:      []string{"resource"},
 		asks:    true,
@@ -268,9 +269,8 @@ var rules = []rule{
 		name:    "id_token_hint and claims mean one user",
 		section: "OpenID Connect Core 1.0 §3.1.2.1",
 		asks:    true,
-		// It finds out which user the client wants an answer for: the one of
-		// its id_token_hint, which is verified once and never carried across the login,
-		// or the one that claims names.
+		// It finds out which user the client asks for: the user of the id_token_hint, which
+		// is verified once and never kept during the login, or the user that claims names.
 		kept: func(c *checked) error {
 			r := c.request
 			if r.Claims == nil && !c.params.hinted {
@@ -297,7 +297,8 @@ var rules = []rule{
 		name:    "the host's own rules",
 		section: "RFC 6749 §4.1.2.1",
 		asks:    true,
-		// It asks the host. Its refusal is a code; without one, it failed.
+		// An error with a code is the host's refusal. Any other error means that the host
+		// failed.
 		kept: func(c *checked) error {
 			if c.config.CheckRequest == nil {
 				return nil
@@ -311,19 +312,20 @@ var rules = []rule{
 	},
 }
 
-// validate reads the request and looks at every rule. A request that comes back from the
-// login page goes through all of it again, against the client as it is now.
+// validate reads the request and checks every rule. A request that comes back from a page
+// is checked again in full, against the client as it is now.
 func (h *Handler) validate(v *visit) error {
 	return h.eachRule(v, func(r *rule, c *checked) error {
 		err := r.kept(c)
 		if err != nil && !r.asks {
-			v.request = nil // what breaks a rule is not for the log
+			v.request = nil // an invalid request must not reach the log
 		}
 		return err
 	})
 }
 
-// eachRule reads the request and hands over the rules that concern it, until one is enough.
+// eachRule reads the request and calls look with each rule that concerns it, until look
+// returns an error.
 func (h *Handler) eachRule(v *visit, look func(*rule, *checked) error) error {
 	v.request = newRequest(v.params)
 	v.request.fillIn(&h.config, v.client, v.destination.URI())

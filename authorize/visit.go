@@ -11,54 +11,52 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// visit is one request on its way through the spine: a pointer that every stage is given
-// and adds to. respond alone writes what comes of it.
+// visit is the state of one request on its way through the stages. Every stage gets a
+// pointer to it and adds its results. Only respond writes the response.
 type visit struct {
-	// What came: the request, with the deadline in its context, and its parameters or,
-	// if it comes back from a page, those of the waiting request.
+	// The input: the request, with the deadline in its context, and its parameters. If it
+	// comes back from a page, the parameters are those of the waiting request.
 	http    *http.Request
 	started time.Time
 	params  params
-	resumed *waiting    // nil on a first visit, and where a request begins anew
-	anew    int         // how often in a row it has come back without its cookie
-	denied  bool        // it comes back with the user's no
+	resumed *waiting    // nil on a first visit, and if a request starts anew
+	anew    int         // how often in a row the request has come back without its cookie
+	denied  bool        // the request comes back with the user's refusal
 	signed  bool        // the parameters are those of a request that we signed
 	finding atomic.Bool // the ClientStore is being asked: see MayFetch
 
-	// What the stages have found, each from the one before.
+	// The results of the stages. Each stage uses those of the earlier ones.
 	client      *Client
-	source      error                   // why it may not come from where it comes
-	destination destination.Destination // zero: nothing is proven, so only a page
+	source      error                   // why the source of its parameters is refused
+	destination destination.Destination // zero: nothing is proven, so an error is a page
 	request     *Request
 	session     *session.Session // never nil once the host was asked
-	remembered  *ConsentRecord   // at these resources; nil: nothing
+	remembered  *ConsentRecord   // for these resources; nil: none
+	counts      bool             // remembered, as far as its Data goes
+	familiar    bool             // the user has dealt with the client
+	facts       facts
 
-	rememberedCounts bool // for this request, as far as its Data goes
-
-	familiar bool // the user has dealt with the client
-	facts    facts
-
-	// The verdict.
+	// The decision.
 	decision decision
 	err      *oautherr.Error         // a refusal
 	status   int                     // of the error page, 0: by the error's code
-	here     bool                    // the error is a page wherever the destination is
-	back     destination.Destination // where a link on the page takes access_denied
+	here     bool                    // the error is a page, even if there is a destination
+	back     destination.Destination // the link on the error page takes access_denied there
 
-	// What is said.
+	// The response.
 	approved bool
 	granted  []string            // scopes of the code
 	grantID  string              // of the code
 	leftOut  []string            // scopes that were asked for and are not in it
 	response []destination.Param // to the client: a code or an error
-	page     string              // a URL of the configuration to go on to
+	page     string              // the URL of a page to redirect to
 	cookies  []*http.Cookie
-	shown    bool // the error was a page
+	shown    bool // the error was shown on a page
 	errorID  string
 }
 
-// refuse ends the way with an error. Where it goes depends on how far it got: to
-// the client if there is a destination, to the error page if not.
+// refuse sets the error of the request. It goes to the client if there is a destination,
+// otherwise to the error page.
 func (v *visit) refuse(err error) {
 	v.err = oautherr.Of(err)
 	v.approved, v.page, v.cookies = false, "", nil
@@ -72,19 +70,19 @@ func (v *visit) refuse(err error) {
 	}
 }
 
-// onPage makes the error one that is shown here, whether the client could be told or not.
+// onPage shows the error on a page, even if it could be sent to the client.
 func (v *visit) onPage(err error) error {
 	v.here = true
 	return err
 }
 
-// withWayBack makes it a page from which a link takes the user's no to the client.
+// withWayBack shows the error on a page with a link that takes access_denied to the client.
 func (v *visit) withWayBack(err error) error {
 	v.back = v.destination
 	return v.onPage(err)
 }
 
-// theNo is what the link takes along.
+// theNo has the parameters of that link.
 func theNo() []destination.Param {
 	return []destination.Param{
 		{Name: "error", Value: string(oautherr.AccessDenied)},
@@ -92,9 +90,9 @@ func theNo() []destination.Param {
 	}
 }
 
-// shownHere reports whether the error is answered here and not at the client's address:
-// there is none, or it is of a client that nobody has vetted and that this user has
-// never dealt with (RFC 9700 §4.11.2).
+// shownHere reports whether the error is shown here and not sent to the redirect URI: it
+// has to be a page, there is no redirect URI, or the client is unvetted and the user has
+// not dealt with it (RFC 9700 §4.11.2).
 func (v *visit) shownHere() bool {
 	return v.here || v.destination.URI() == "" || v.destination.OutOfBand() || v.client.Unvetted && !v.familiar
 }

@@ -17,13 +17,13 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// A request that needs the user waits outside this process: as a signed JWT that
-// travels through the host's pages as the parameter req, and is opened and judged
-// anew when the browser brings it back. Nothing is stored. A cookie ties what was
-// decided for it to the browser that started it. A whole request without its cookie is
-// worth what the client's own URL is worth: it begins anew.
+// A request that needs the user waits outside this process. It is a signed JWT that passes
+// through the host's pages in the parameter req. When the browser brings it back, it is
+// verified and checked again. Nothing is stored. A cookie binds the decisions for the
+// request to the browser that started it. A valid request without its cookie is treated
+// like the client's own URL: it starts anew.
 
-// waitingType keeps these JWTs apart from all others that the same keys may sign.
+// waitingType distinguishes these JWTs from all others that the same keys may sign.
 const waitingType = "usher-request+jwt"
 
 // waiting are the claims of req.
@@ -32,37 +32,39 @@ type waiting struct {
 	Audience string `json:"aud"`
 	ID       string `json:"jti"`
 
-	// IssuedAt is when the request arrived, in this browser where it began anew.
+	// IssuedAt is when the request arrived. If it started anew, it is when it did so in
+	// this browser.
 	IssuedAt  instant `json:"iat"`
 	ExpiresAt instant `json:"exp"`
 
-	// Params are the known parameters of the request, without id_token_hint, of
-	// which only the subject that it proved goes along, or that it proved none.
+	// Params are the known parameters of the request, without id_token_hint. HintSubject is
+	// the subject that the hint proved; HintUnverified is true if it proved none.
 	Params         map[string][]string `json:"params"`
 	HintSubject    []byte              `json:"hint_sub,omitempty"`
 	HintUnverified bool                `json:"hint_unverified,omitempty"`
 
-	// Page and Reason say which interaction the browser was sent to, and why. They
-	// are empty between a POST and the GET that repeats it.
+	// Page and Reason say which interaction the browser was sent to, and why. They are
+	// empty between a POST and its GET (see askAgainByGET).
 	Page   string `json:"page,omitempty"`
 	Reason Reason `json:"reason,omitempty"`
 
 	// For is the sign-in that was sent to the page; nil for the login.
 	For *signIn `json:"for,omitempty"`
 
-	// Browser is the hash of the secret in the cookie. Empty between a POST and its
-	// GET: then no browser has begun.
+	// Browser is the hash of the secret in the cookie. It is empty between a POST and its
+	// GET, when there is no cookie yet.
 	Browser string `json:"browser,omitempty"`
 
-	// Found are the sign-ins that cannot be new. Stale and Nobody count the returns
-	// from the login page in a row that were of no use; see resumed.
+	// Found are the sign-ins that cannot count as new. Stale and Nobody count how often in
+	// a row the browser came back from the login page without a usable sign-in; see
+	// resumed.
 	Found  []found `json:"found,omitempty"`
 	Stale  int     `json:"stale,omitempty"`
 	Nobody int     `json:"nobody,omitempty"`
 
-	// Anew is how often in a row the request has come back without its cookie.
-	// Registered says that somebody was signed in when it last began anew, which
-	// answers prompt=create.
+	// Anew is how often in a row the request has come back without its cookie. Registered
+	// is true if somebody was signed in when it last started anew: then prompt=create
+	// counts as done.
 	Anew       int  `json:"anew,omitempty"`
 	Registered bool `json:"registered,omitempty"`
 
@@ -70,14 +72,14 @@ type waiting struct {
 	Done []completed `json:"done,omitempty"`
 }
 
-// instant is a NumericDate (RFC 7519 §2) with milliseconds, which are what it counts.
+// instant is a time in milliseconds since 1970. In JSON it is a NumericDate (RFC 7519 §2).
 type instant int64
 
 func instantOf(t time.Time) instant { return instant(t.UnixMilli()) }
 
 func (i instant) time() time.Time { return time.UnixMilli(int64(i)).UTC() }
 
-// MarshalJSON writes seconds, with a fraction where there is one.
+// MarshalJSON writes seconds, with a fraction if needed.
 func (i instant) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, float64(i)/1000, 'f', -1, 64), nil
 }
@@ -92,18 +94,18 @@ func (i *instant) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// found is a sign-in as it was when it was found.
+// found is a sign-in with its AuthTime when it was found.
 type found struct {
 	Key      string `json:"k"`
 	AuthTime int64  `json:"t"` // milliseconds
 }
 
-// signIn stands for the sign-in that is shown a page. Subjects are bytes in the JWT, so
-// that the longest is no longer than base64 makes it.
+// signIn identifies the sign-in that a page is shown to. The subject is bytes, so that it
+// takes at most its base64 length in the JWT.
 type signIn struct {
 	Subject  []byte `json:"sub"`
 	Key      string `json:"key"`
-	Standing string `json:"standing"` // hash of what a renewed sign-in must have kept
+	Standing string `json:"standing"` // hash of the ACR, AMR and Data that a renewed sign-in must keep
 }
 
 func signInOf(s *session.Session) *signIn {
@@ -111,16 +113,15 @@ func signInOf(s *session.Session) *signIn {
 	return &signIn{[]byte(s.Subject), signInKey(s), standing}
 }
 
-// renewedBy reports whether s is the same sign-in or a renewed one of the same user, who
-// stands as before: with the same roles, as far as the host keeps them in Data, and at
-// the same level.
+// renewedBy reports whether s is the same sign-in, or a new one of the same user with the
+// same ACR, AMR and Data. The host may keep roles in Data, so these must be the same too.
 func (i *signIn) renewedBy(s *session.Session) bool {
 	now := signInOf(s)
 	return i != nil && string(i.Subject) == s.Subject && (i.Key == now.Key || i.Standing == now.Standing)
 }
 
-// completed counts for one sign-in of one user, or for one user however often they
-// sign in: By is signInKey or subjectKey.
+// completed is a completed interaction. By is signInKey if it counts for one sign-in of a
+// user, and subjectKey if it counts for the user, however often they sign in.
 type completed struct {
 	Name   string   `json:"name"`
 	By     string   `json:"by"`
@@ -130,10 +131,10 @@ type completed struct {
 
 func subjectKey(s *session.Session) string { return shortHash("subject " + s.Subject) }
 
-// shortHash stands for something that is no secret, in 128 bits: 22 characters.
+// shortHash identifies a text that is not secret, by about 128 bits in 22 characters.
 func shortHash(text string) string { return hash(text)[:22] }
 
-// newWaiting is the request of a first visit.
+// newWaiting returns the waiting request of a first visit.
 func (h *Handler) newWaiting(v *visit, browser string) waiting {
 	r := v.request
 	w := waiting{
@@ -153,7 +154,7 @@ func (h *Handler) newWaiting(v *visit, browser string) waiting {
 	return w
 }
 
-// find notes a sign-in that cannot be new from now on.
+// find records a sign-in: from now on it cannot count as new.
 func (w *waiting) find(s *session.Session) {
 	if !s.SignedIn() {
 		return
@@ -169,10 +170,10 @@ func (w *waiting) find(s *session.Session) {
 	w.Found = append(w.Found, now)
 }
 
-// sentTo notes where the decision sends the browser, and with whom. Returns of no use are
-// counted as long as they come from the login page. One with nobody does not end the row of
-// those with a sign-in that does not count, nor the other way round: taking turns would
-// be a loop.
+// sentTo records the page that the browser is sent to, and the sign-in. It counts how often
+// the browser comes back from the login page without a usable sign-in. Stale and Nobody are
+// counted independently: neither resets the other, because alternating returns would then
+// be an endless loop.
 func (w *waiting) sentTo(d decision, s *session.Session) {
 	again := d.Interaction == LoginInteraction && w.Page == LoginInteraction
 	switch {
@@ -203,7 +204,7 @@ func (h *Handler) sign(w *waiting) (string, error) {
 	return req, nil
 }
 
-// params gives the parameters back in a fixed order, with what the hint has proven.
+// params returns the parameters in a fixed order, with the subject that the hint proved.
 func (w *waiting) params() params {
 	p := params{hintSubject: string(w.HintSubject), hintUnverified: w.HintUnverified}
 	p.hinted = p.hintSubject != "" || p.hintUnverified
@@ -220,7 +221,7 @@ func (w *waiting) params() params {
 	return p
 }
 
-// carried are the parameters that a waiting request has in it.
+// carried returns the parameters that are kept in a waiting request.
 func (p params) carried() map[string][]string {
 	m := make(map[string][]string, len(p.list))
 	for _, x := range p.list {
@@ -231,7 +232,7 @@ func (p params) carried() map[string][]string {
 	return m
 }
 
-// facts is what a decision needs of it.
+// facts returns the facts of the waiting request that a decision needs.
 func (w *waiting) facts() *resumed {
 	r := &resumed{
 		since:     w.IssuedAt.time(),
@@ -245,8 +246,8 @@ func (w *waiting) facts() *resumed {
 	return r
 }
 
-// complete adds what the user has done now. If the page has renewed the sign-in, what was
-// done before goes over to the new one.
+// complete adds the interaction that the user has now completed. If the page has renewed
+// the sign-in, earlier completed interactions are moved to the new sign-in.
 func (w *waiting) complete(now completed, by *session.Session) {
 	done := []completed{now}
 	for _, before := range w.Done {
@@ -279,7 +280,8 @@ func (w *waiting) completedBy(by *session.Session) bool {
 	return slices.ContainsFunc(w.Done, func(c completed) bool { return w.completion(c.Name, by) != nil })
 }
 
-// jsonLength is how long the parameters and granted scopes can become in a waiting request.
+// jsonLength returns how many bytes the parameters and granted scopes can take in a waiting
+// request.
 func jsonLength(p params, scopes []string) int {
 	n := len(`"scopes":[],`)
 	if p.hinted {
@@ -289,7 +291,8 @@ func jsonLength(p params, scopes []string) int {
 		if x.name == "id_token_hint" {
 			continue
 		}
-		// A list of one for each value: where resource repeats, that is a little more.
+		// Each value counts as a list of its own. If resource repeats, that is slightly too
+		// much.
 		n += len(`"":[""],`) + len(x.name) + jsonLen(x.value)
 	}
 	for _, scope := range scopes {
@@ -298,8 +301,8 @@ func jsonLength(p params, scopes []string) int {
 	return n
 }
 
-// lenOfEmptyWaiting is how long the claims of a request without parameters can become: with
-// all sign-ins that can be found and every page passed.
+// lenOfEmptyWaiting returns how many bytes the claims of a request without parameters can
+// take: with the most sign-ins in Found and every interaction completed.
 func (h *Handler) lenOfEmptyWaiting() (int, error) {
 	key := shortHash("")
 	w := waiting{
@@ -336,7 +339,7 @@ func (h *Handler) lenOfEmptyWaiting() (int, error) {
 	return len(text), err
 }
 
-// maxInstant is as long as the instants of the next ten thousand years.
+// maxInstant is the end of the year 9999. No instant before it is longer in JSON.
 const maxInstant = instant(253402300799999)
 
 // jsonLen returns how many bytes the text has in JSON, as jose writes it.

@@ -185,7 +185,7 @@ func TestAClockThatLagsIsNoLoop(t *testing.T) {
 		log    string
 	}{
 		{"the host's clock lags a minute", func(s *session.Session) { s.AuthTime = testStart.Add(-time.Minute) }, "AuthTime is before the request. AuthTime is 2026-03-01T11:59:00.000Z"},
-		{"an account that waited", func(s *session.Session) { s.SignedInAt = testStart.Add(-time.Second) }, "SignedInAt is before the request. AuthTime is 2026-03-01T12:00:00.000Z, SignedInAt 2026-03-01T11:59:59.000Z"},
+		{"an account that waited", func(s *session.Session) { s.SignedInAt = testStart.Add(-time.Second) }, "SignedInAt is before the request. AuthTime is 2026-03-01T12:00:00.000Z, SignedInAt is 2026-03-01T11:59:59.000Z"},
 		{"no time at all", func(s *session.Session) { s.AuthTime = time.Time{} }, "AuthTime is zero. AuthTime is not set"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
@@ -196,7 +196,7 @@ func TestAClockThatLagsIsNoLoop(t *testing.T) {
 			c.change(v.session)
 			at = v.resume(at).want("login")
 			v.resume(at).want("client login_required")
-			if text := s.lastEvent().Err.Error(); !strings.Contains(text, "clock skew of 5s") || !strings.Contains(text, c.log) {
+			if text := s.lastEvent().Err.Error(); !strings.Contains(text, "ClockSkew is 5s") || !strings.Contains(text, c.log) {
 				t.Errorf("the log says %q", text)
 			}
 		})
@@ -318,7 +318,7 @@ func TestConsentIsOfTheSignInThatWasAsked(t *testing.T) {
 			at := v.get(ask()).want("consent")
 			v.session = &c.after
 			v.grant(at, "openid").want(c.want)
-			if warned := strings.Contains(s.log.String(), "Session.ID has to stay the same"); warned != (c.want == "consent") {
+			if warned := strings.Contains(s.log.String(), "Session.ID must stay the same"); warned != (c.want == "consent") {
 				t.Errorf("the log says %s", s.log.String())
 			}
 		})

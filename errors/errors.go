@@ -1,17 +1,15 @@
-// Package errors names the error codes of OAuth 2.0 and OpenID Connect and
-// carries one together with its two texts: what the client may read, and the
-// cause that only the log gets.
+// Package errors has the error codes of OAuth 2.0 and OpenID Connect, and the type [Error]:
+// a code with a description for the client and a cause for the log.
 //
-// Import it as oautherr, so that the standard errors package keeps its name:
+// Import it as oautherr, because the standard library has a package errors too:
 //
 //	import oautherr "github.com/usher-auth/usher/errors"
 //
-// A [Code] is itself an error, so the standard package finds it anywhere in a
+// A [Code] is itself an error, so errors.Is of the standard library finds it anywhere in a
 // chain: errors.Is(err, oautherr.InvalidScope).
 //
-// Whether an error may be sent to the client's redirect URI is not a property
-// of the error. It depends on how far the request had been proven, and only the
-// endpoint knows that.
+// An error does not say whether it may be sent to the client's redirect URI. That depends
+// on whether the redirect URI was proven, and only the endpoint knows that.
 package errors
 
 import (
@@ -22,28 +20,28 @@ import (
 	"time"
 )
 
-// A Code is one of the error codes below. It is an error and a comparable value.
+// A Code is an error code, such as those below. It is an error and a comparable value.
 type Code string
 
 // The error codes of the authorization endpoint (RFC 6749 §4.1.2.1).
 const (
 	// InvalidRequest: a parameter is missing, repeated or malformed; PKCE is missing or is
-	// not S256. On the error page also: nobody can tell which client asks, redirect_uri is
-	// missing, a waiting request is expired or damaged, the browser keeps no cookies, or a
-	// page is needed and a script asks.
+	// not S256. On the error page also: client_id or redirect_uri is missing, a waiting
+	// request is expired or damaged, the browser keeps no cookies, or a page is needed and
+	// the request is no navigation.
 	InvalidRequest Code = "invalid_request"
 	// UnauthorizedClient: the client is not registered for this response_type.
 	UnauthorizedClient Code = "unauthorized_client"
-	// AccessDenied: the user said no, or the host's policy did.
+	// AccessDenied: the user or the host's policy refused the request.
 	AccessDenied Code = "access_denied"
-	// UnsupportedResponseType: the endpoint does not do this response_type.
+	// UnsupportedResponseType: the endpoint does not support this response_type.
 	UnsupportedResponseType Code = "unsupported_response_type"
-	// InvalidScope: there is no scope, or one that is unknown or not open to the client.
+	// InvalidScope: scope is missing, or a scope is unknown or not allowed for the client.
 	InvalidScope Code = "invalid_scope"
 	// ServerError: a store or function of the host failed; the log says which.
 	ServerError Code = "server_error"
 	// TemporarilyUnavailable: a store took longer than the request's deadline or could not
-	// be reached, or the host said so itself, as under maintenance.
+	// be reached, or the host itself returned this code, as during maintenance.
 	TemporarilyUnavailable Code = "temporarily_unavailable"
 )
 
@@ -52,15 +50,16 @@ const (
 const (
 	// InteractionRequired: a page of the host is needed, and the request says prompt=none.
 	InteractionRequired Code = "interaction_required"
-	// LoginRequired: nobody is signed in as the request demands, and it says prompt=none.
-	// Also: another user signed in than the client asked for, or the user came back from the
-	// login page twice without a new sign-in; the log names the time that did not move.
+	// LoginRequired: nobody is signed in as the request requires, and it says prompt=none.
+	// Also: another user signed in than the client asked for, or the user came back from
+	// the login page twice without a new sign-in; the log names the time that did not
+	// change.
 	LoginRequired Code = "login_required"
 	// AccountSelectionRequired: the user has to choose an account, and the request says
 	// prompt=none.
 	AccountSelectionRequired Code = "account_selection_required"
-	// ConsentRequired: the user has not agreed, and the request says prompt=none; or it says
-	// prompt=consent, and the host has no consent page.
+	// ConsentRequired: the user has not agreed, and the request says prompt=none. Also: the
+	// request says prompt=consent, and the host has no consent page.
 	ConsentRequired      Code = "consent_required"
 	InvalidRequestURI    Code = "invalid_request_uri"
 	InvalidRequestObject Code = "invalid_request_object"
@@ -69,8 +68,8 @@ const (
 	RequestNotSupported      Code = "request_not_supported"
 	RequestURINotSupported   Code = "request_uri_not_supported"
 	RegistrationNotSupported Code = "registration_not_supported"
-	// UnmetAuthenticationRequirements: the user signed in anew, and not at the level that
-	// claims makes essential.
+	// UnmetAuthenticationRequirements: the user did not sign in at the level that claims
+	// requires.
 	UnmetAuthenticationRequirements Code = "unmet_authentication_requirements"
 )
 
@@ -82,10 +81,9 @@ const (
 	UnsupportedGrantType        Code = "unsupported_grant_type"        // RFC 6749 §5.2, at the token endpoint
 )
 
-// Codes that are shown on the error page and never sent to a redirect URI:
-// without a known client and a proven redirect URI there is nowhere to send them.
-// InvalidClient is an error of the token endpoint too (RFC 6749 §5.2), and its own
-// description is meant for that one.
+// Codes that are shown on the error page and never sent to a redirect URI, because there is
+// no known client or no proven redirect URI. InvalidClient is an error of the token
+// endpoint too (RFC 6749 §5.2), and its default description is for that endpoint.
 const (
 	// InvalidClient: the client is unknown or disabled.
 	InvalidClient Code = "invalid_client"
@@ -113,19 +111,18 @@ const (
 	UnapprovedSoftwareStatement Code = "unapproved_software_statement"
 )
 
-// Error returns the code as it stands on the wire.
+// Error returns the code as it is sent in the parameter error.
 func (c Code) Error() string { return string(c) }
 
-// Description says in one sentence what the code means. It is what the client
-// reads when nothing more precise is known; empty for a code of your own.
+// Description says in one sentence what the code means. The client gets it if the error has
+// no description of its own. It is empty for a code that is not in this package.
 func (c Code) Description() string { return descriptions[c] }
 
 // With returns an error of this code whose Description is text.
 func (c Code) With(text string) *Error { return &Error{Code: c, Description: text} }
 
-// Because returns an error of this code whose Cause is err: the log says why,
-// the client reads only the code's own description. The RetryAfter of an *Error
-// in err is kept.
+// Because returns an error of this code whose Cause is err. The cause is for the log; the
+// client gets only the code's own description. The RetryAfter of an *Error in err is kept.
 func (c Code) Because(err error) *Error {
 	e := &Error{Code: c, Cause: err}
 	var cause *Error
@@ -135,28 +132,28 @@ func (c Code) Because(err error) *Error {
 	return e
 }
 
-// Error is a refusal with its two texts.
+// Error is an error with a text for the client and a cause for the log.
 type Error struct {
 	// Code goes to the client as the error parameter.
 	Code Code
 
-	// Description goes to the client as error_description. It may hold only what
-	// RFC 6749 §4.1.2.1 allows, so never anything from the request. Empty means
+	// Description goes to the client as error_description. It may have only characters that
+	// RFC 6749 §4.1.2.1 allows, so never put a value of the request into it. Empty means
 	// the code's own description.
 	Description string
 
-	// Cause goes to the log and nowhere else. Nil means there is no more to say.
+	// Cause goes only to the log. Nil means that there is no cause.
 	Cause error
 
-	// RetryAfter is how long a client should wait before it tries again, where the
-	// server knows that. An error that is answered in place has it as its header
-	// Retry-After (RFC 9110 §10.2.3), in whole seconds and rounded up; one that is
-	// sent to a redirect URI has no such header. Zero or less: nothing is said.
+	// RetryAfter is how long a client should wait before it tries again, if the server
+	// knows that. The response of an error that is not sent to a redirect URI has it in the
+	// header Retry-After (RFC 9110 §10.2.3), in whole seconds and rounded up. Zero or less:
+	// no header.
 	RetryAfter time.Duration
 }
 
-// RetryAfterHeader returns the value of the header Retry-After: whole seconds,
-// rounded up. It is empty where RetryAfter is not positive.
+// RetryAfterHeader returns the value of the header Retry-After: whole seconds, rounded up.
+// It is empty if RetryAfter is not positive.
 func (e *Error) RetryAfterHeader() string {
 	if e.RetryAfter <= 0 {
 		return ""
@@ -176,7 +173,7 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Text returns what the client may read: the description, or the code's own.
+// Text returns the text for the client: Description or, if that is empty, the code's own.
 // Characters that RFC 6749 §4.1.2.1 forbids are replaced by a question mark.
 func (e *Error) Text() string {
 	text := e.Description
@@ -197,8 +194,8 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Code, e.Cause}
 }
 
-// LogValue gives the log the code, the description, the cause and the time to wait
-// apart.
+// LogValue returns the code, the description, the cause and RetryAfter as separate
+// attributes.
 func (e *Error) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.String("code", string(e.Code)), slog.String("description", e.Text())}
 	if e.Cause != nil {
@@ -210,9 +207,9 @@ func (e *Error) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// Of returns err as an *Error. An error without a code inside becomes a
-// [ServerError] with err as its cause; nil stays nil. What is found keeps all its
-// fields, RetryAfter too.
+// Of returns err as an *Error. It returns the first *Error in err unchanged. A bare Code
+// becomes an *Error without a cause. An error that wraps a Code gets that code, and any
+// other error becomes a [ServerError], both with err as the cause. Nil stays nil.
 func Of(err error) *Error {
 	if err == nil {
 		return nil
@@ -222,7 +219,7 @@ func Of(err error) *Error {
 		return e
 	}
 	if c, ok := err.(Code); ok {
-		return &Error{Code: c} // there is no more to say
+		return &Error{Code: c} // the code is the whole error
 	}
 	var c Code
 	if errors.As(err, &c) {
@@ -231,9 +228,9 @@ func Of(err error) *Error {
 	return ServerError.Because(err)
 }
 
-// NQSCHAR has all characters that may stand in error and error_description: printable
-// ASCII without the quotation mark and the backslash (RFC 6749 App. A). A scope has the
-// same without the space.
+// NQSCHAR has all characters that error and error_description may have: printable ASCII
+// without the quotation mark and the backslash (RFC 6749 App. A). A scope may have the same
+// characters without the space.
 const NQSCHAR = " !#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~"
 
 func replaceForbidden(text string) string {
@@ -248,7 +245,7 @@ func replaceForbidden(text string) string {
 
 var descriptions = map[Code]string{
 	InvalidRequest:                  "The request is missing a parameter, repeats one or is malformed.",
-	UnauthorizedClient:              "The client may not ask for this kind of answer.",
+	UnauthorizedClient:              "The client may not use this response type.",
 	AccessDenied:                    "The user or the server refused the request.",
 	UnsupportedResponseType:         "The server does not support this response type.",
 	InvalidScope:                    "A requested scope is missing, unknown or not open to this client.",

@@ -6,8 +6,8 @@ import (
 	"github.com/usher-auth/usher/pkce"
 )
 
-// A client keeps the verifier and sends the challenge; the server keeps the
-// challenge with the code and is shown the verifier when the code is redeemed.
+// A client keeps the verifier and sends the challenge. The server keeps the challenge with
+// the code, and gets the verifier when the code is redeemed.
 func Example() {
 	// The client, before it sends the browser away.
 	verifier := pkce.NewVerifier()

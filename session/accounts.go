@@ -7,24 +7,24 @@ import (
 	"slices"
 )
 
-// Several accounts in one browser. The cookie holds a value for each, the active one's
-// first and the others in the order in which they were active; see doc.go.
+// Several accounts in one browser. The cookie holds a value for each: first that of the
+// active account, then those of the others, the most recently active first; see doc.go.
 
-// Accounts returns the sessions of all users who are signed in in the browser that sent
-// r, for a page on which one of them is chosen: the active one first, then the others,
-// the one that was active last before all. There is one at most for each subject, and
-// no more than [Config.Accounts] in all. An empty list means that there is nobody, for
-// the same reasons as in [Cookies.Session].
+// Accounts returns the sessions of all users who are signed in in the browser that sent r,
+// for a page on which the user chooses one. The active one comes first, then the others,
+// the most recently active first. There is at most one for each subject, and at most
+// [Config.Accounts] in total. An empty list means that nobody is signed in, for the same
+// reasons as in [Cookies.Session].
 //
 // All of them are [Session.SignedIn]: a sign-in whose second factor is pending is not an
-// account yet. The first is therefore not the active one if that one is pending or has
-// expired; [Cookies.Session] says who is active.
+// account yet. So if the active one is pending or has expired, the first in the list is
+// another; [Cookies.Session] says who is active.
 //
-// To be listed is not to be used: an account that is not chosen expires after
+// Listing a session does not count as use: an account that is not chosen expires after
 // [Config.Idle].
 //
-// An error is one of [Cookies.Session]; the list is then empty. The caller may keep and
-// change what it gets.
+// The errors are those of [Cookies.Session]; the list is then empty. The caller may keep
+// and change the sessions.
 func (c *Cookies) Accounts(r *http.Request) ([]*Session, error) {
 	found, err := c.signedIn(r)
 	if err != nil {
@@ -38,16 +38,16 @@ func (c *Cookies) Accounts(r *http.Request) ([]*Session, error) {
 	return sessions, nil
 }
 
-// Choose makes the account of the subject the active one, and returns its session. Call
-// it from the page on which the user chooses, before anything is written to w. It is no
-// sign-in: the session is the one that was there, with its ID, AuthTime and SignedInAt,
-// and is thereby used. The account that was active before is the next one from then on.
+// Choose makes the account of the subject the active one, and returns its session. Call it
+// from the page on which the user chooses, before anything is written to w. It is not a
+// sign-in: the session keeps its ID, AuthTime and SignedInAt. It counts as a use of the
+// session. The account that was active before comes second from then on.
 //
-// Nil with a nil error means that the subject is not among [Cookies.Accounts] any more,
-// and that nothing has changed: show the page again.
+// A nil session with a nil error means that the subject is no longer among
+// [Cookies.Accounts]. Nothing has changed then: show the page again.
 //
 // A sign-in whose second factor is pending ends when another account is chosen. An error
-// means that the store failed; the cookie is then as it was.
+// means that the store failed; the cookie is then unchanged.
 func (c *Cookies) Choose(w http.ResponseWriter, r *http.Request, subject string) (*Session, error) {
 	found, err := c.signedIn(r)
 	if err != nil {
@@ -68,26 +68,25 @@ func (c *Cookies) Choose(w http.ResponseWriter, r *http.Request, subject string)
 	return &s, nil
 }
 
-// SignOutAccount ends the session of one subject in the browser that sent r, and leaves
-// the other accounts there. Call it before anything is written to w. If the account was
-// the active one, nobody is signed in until the user chooses another or signs in:
-// whoever signs out as one user does not find themselves acting as the next. The last one
-// takes the cookie along.
+// SignOutAccount ends the session of one subject in the browser that sent r, and keeps the
+// other accounts. Call it before anything is written to w. If the account was the active
+// one, nobody is signed in until the user chooses another or signs in, so that nobody acts
+// as another user by surprise. With the last account the cookie is removed too.
 //
-// A subject who is not signed in there is not an error. Where the cookie is malformed or
-// there more than once, and so nobody is signed in, SignOutAccount does what
-// [Cookies.SignOut] does.
-//
-// If the store cannot say whose the sessions are, that is the error and nothing has
-// changed. If it then fails to delete one, the browser forgets it all the same, as with
+// It is not an error if the subject is not signed in there. If nobody is signed in because
+// the cookie is absent, malformed or sent more than once, SignOutAccount does the same as
 // [Cookies.SignOut].
+//
+// If the store cannot find the sessions, SignOutAccount returns its error and changes
+// nothing. If the store then fails to delete a session, the browser drops it all the same,
+// as with [Cookies.SignOut].
 func (c *Cookies) SignOutAccount(w http.ResponseWriter, r *http.Request, subject string) error {
 	values := c.held(r)
 	if len(values) == 0 {
 		return c.SignOut(w, r)
 	}
 	var ended, left []account
-	somebody := false // whether a value that is left leads anywhere
+	somebody := false // whether a remaining value leads to a session
 	for _, value := range values {
 		rec, err := c.find(r.Context(), value)
 		switch {
@@ -106,7 +105,7 @@ func (c *Cookies) SignOutAccount(w http.ResponseWriter, r *http.Request, subject
 	case !somebody:
 		left = nil
 	case left[0].value != values[0]:
-		// A value that leads nowhere keeps the next account from becoming active.
+		// A first value without a session prevents that the next account becomes active.
 		left = append([]account{{value: newValue()}}, left...)
 	}
 	var errs []error
@@ -117,13 +116,13 @@ func (c *Cookies) SignOutAccount(w http.ResponseWriter, r *http.Request, subject
 	return signOutError(errors.Join(errs...))
 }
 
-// account is a value of the cookie and the record that it leads to, nil for none.
+// account is a value of the cookie and its record; nil if it has none.
 type account struct {
 	value string
 	rec   *Record
 }
 
-// valuesOf returns what the cookie has of the accounts.
+// valuesOf returns the cookie values of the accounts.
 func valuesOf(accounts []account) []string {
 	var values []string
 	for _, a := range accounts {
@@ -145,8 +144,8 @@ func (c *Cookies) signedIn(r *http.Request) ([]account, error) {
 		if rec == nil || !c.live(rec, c.now()) || !rec.SignedIn() {
 			continue
 		}
-		// SignIn leaves one session of a subject in a browser; this is for cookies
-		// that were put together from those of several.
+		// SignIn keeps only one session of a subject in a browser. This is for a cookie
+		// that somebody has combined from several.
 		if !slices.ContainsFunc(found, func(a account) bool { return a.rec.Subject == rec.Subject }) {
 			found = append(found, account{value, rec})
 		}
@@ -154,8 +153,8 @@ func (c *Cookies) signedIn(r *http.Request) ([]account, error) {
 	return found, nil
 }
 
-// others returns the accounts that stay when the subject signs in. With room for one it
-// is none, and the store is not asked.
+// others returns the accounts that stay when the subject signs in. With room for only one
+// account there are none, and the store is not asked.
 func (c *Cookies) others(r *http.Request, subject string) ([]account, error) {
 	if c.accounts == 1 {
 		return nil, nil

@@ -10,13 +10,13 @@ import (
 	"unicode/utf8"
 )
 
-// latestVersion is the latest version of a record that this release reads. When it has to
-// rise, and what else holds for these names, stands in package authorize, which writes
-// codes in the same way.
+// latestVersion is the latest version of a record that this release reads. The file
+// binary.go of package authorize says when it must rise, and has the other rules for these
+// names.
 const latestVersion = 1
 
-// storedRecord is a [Record] as it is written. A conversion ties sessionMembers to the
-// fields of [Session], so what is missing there does not compile.
+// storedRecord is a [Record] as it is written. [Session] is converted to sessionMembers, so
+// a field that is missing there does not compile.
 type storedRecord struct {
 	Type    string `json:"type"`
 	Version int    `json:"version"`
@@ -39,17 +39,17 @@ type sessionMembers struct {
 	Data                []byte    `json:"data,omitzero"`
 }
 
-// MarshalBinary returns the record in the form in which a [Store] may keep it: a JSON object
-// with every field in it that is set, for [Record.UnmarshalBinary]. It implements
+// MarshalBinary returns the record in the format in which a [Store] may keep it: a JSON
+// object with every field that is set. [Record.UnmarshalBinary] reads it. It implements
 // [encoding.BinaryMarshaler].
 //
-// Nil stays apart from empty. A text keeps its bytes: one that is not UTF-8, or has a "%",
-// is percent-encoded. Times are in UTC; one after the year 9999 is an error. The size is
-// not limited.
+// Nil and empty stay different. A text keeps its bytes: a text that is not UTF-8, or has a
+// "%", is percent-encoded. Times are in UTC; a time after the year 9999 is an error. The
+// size is not limited.
 //
-// Every later release reads what an earlier one wrote. An earlier one reads what a later one
-// wrote, without the fields that it does not know, unless that would grant more than was
-// written: then the record has a version that the earlier one refuses.
+// A later release reads every record of an earlier one. An earlier release reads a record
+// of a later one, without the fields that it does not know. If that would grant more than
+// was written, the record has a version that the earlier release refuses.
 func (rec Record) MarshalBinary() ([]byte, error) {
 	s := rec.Session.clone()
 	s.eachText(escape)
@@ -65,16 +65,16 @@ func (rec Record) MarshalBinary() ([]byte, error) {
 	return b, nil
 }
 
-// UnmarshalBinary sets the record to what [Record.MarshalBinary] has written, as a whole. It
+// UnmarshalBinary replaces the whole record by what [Record.MarshalBinary] has written. It
 // implements [encoding.BinaryUnmarshaler]. The record shares no memory with b.
 //
 // A store that keeps LastSeenAt and ExpiresAt beside the record, because TouchSession
-// changes them, sets them after reading. Writing a record anew that a later release wrote
-// loses what only that release knows, so it is better to write each once.
+// changes them, sets them after reading. Write each record only once: an earlier release
+// that writes a record of a later one again loses the fields that only the later one knows.
 //
-// What is not such a record is an error and leaves rec as it was: other bytes, a part of a
-// record, a record of another type or of a later version. Members that this release does
-// not know are ignored. Nothing protects against somebody who can write to the store.
+// Other bytes, a part of a record, and a record of another type or of a later version are
+// an error, and rec stays as it was. Members that this release does not know are ignored.
+// There is no protection against somebody who can write to the store.
 func (rec *Record) UnmarshalBinary(b []byte) error {
 	var read storedRecord
 	err := json.Unmarshal(b, &read)
@@ -101,7 +101,8 @@ func (rec *Record) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
-// escape makes a text one that JSON can hold: any bytes, where JSON has UTF-8 only.
+// escape returns the text in a form that JSON can hold: JSON has UTF-8 only, and a text can
+// have any bytes.
 func escape(text string) string {
 	if utf8.ValidString(text) && !strings.Contains(text, "%") {
 		return text

@@ -14,74 +14,69 @@ const (
 	defaultAbsolute = 12 * time.Hour
 )
 
-// maxAccounts is the most that [Config.Accounts] can be, and so the most values that
-// one cookie can have.
+// maxAccounts is the largest [Config.Accounts], and so the most values that one cookie can
+// have.
 const maxAccounts = 8
 
 // Config configures [NewCookies]. The zero value is ready for use on https.
 type Config struct {
-	// Store keeps the sessions. Nil means a [Memory] of the default size: sessions
-	// then end with the process, and no other process knows them.
+	// Store keeps the sessions. Nil means a [Memory] of the default size: sessions then end
+	// with the process, and other processes do not know them.
 	Store Store
 
-	// Insecure is for development over plain http on a loopback address, and for
-	// nothing else: the cookie then has neither the Secure attribute nor the __Host-
-	// prefix, because not every browser takes such a cookie over http. What is lost
-	// is that the cookie travels encrypted only, and that no other host name or
-	// path of the site can set it.
+	// Insecure is only for development over plain http on a loopback address. The cookie
+	// then has neither the Secure attribute nor the __Host- prefix, because not every
+	// browser accepts such a cookie over http. So the cookie can be sent unencrypted, and
+	// another host name or path of the site can set it.
 	Insecure bool
 
-	// Name names the cookie. Empty means "usher-session". "__Host-" is put before it,
-	// which makes browsers refuse the cookie unless this very host set it over https
-	// for all its paths (RFC 6265bis §4.1.3.2); with Insecure it stands alone. It
-	// must be a token (RFC 6265 §4.1.1), and must not begin with two underscores:
-	// names of that form mean something to browsers. No other program on the host may
-	// use the same name: each would end the other's sessions. "session" is what many
-	// frameworks call theirs.
+	// Name names the cookie. Empty means "usher-session". The prefix "__Host-" is added,
+	// except with Insecure. With it, browsers refuse the cookie unless this exact host set
+	// it over https for all its paths (RFC 6265bis §4.1.3.2). The name must be a token (RFC
+	// 6265 §4.1.1), and must not begin with two underscores: such names have a special
+	// meaning for browsers. No other program on the host may use the same name: each would
+	// end the other's sessions. Many frameworks use the name "session".
 	Name string
 
-	// Accounts is how many users can be signed in at once in one browser. One of them
-	// is the active one, who [Cookies.Session] returns; the others wait for
-	// [Cookies.Choose]. Zero means 1: a sign-in takes the place of the one before. At
-	// most 8; more, or a negative number, is an error. A value made smaller holds at
-	// once: of a browser that has more accounts, the first ones count.
+	// Accounts is how many users can be signed in at once in one browser. One of them is
+	// the active one, which [Cookies.Session] returns; the others wait for
+	// [Cookies.Choose]. Zero means 1: a sign-in replaces the one before. At most 8; more,
+	// or a negative number, is an error. A smaller value takes effect at once: in a browser
+	// that has more accounts, only the first ones count.
 	//
-	// Which accounts a browser has is in its cookie and nowhere else. Of two answers
-	// that change them at the same time the browser keeps the cookie of the later one,
-	// and a session that is missing there waits for its expiry.
+	// Only the cookie knows which accounts a browser has. If two responses change them at
+	// the same time, the browser keeps the cookie of the later one. A session that is
+	// missing there stays in the store until it expires.
 	Accounts int
 
 	// Idle is how long a session lasts without being used. Zero means 30 minutes, or
-	// Absolute where that is shorter. It is an error if it is negative or longer
-	// than Absolute. It does not end a sign-in that is [Session].Persistent, unless its
-	// second factor is pending.
+	// Absolute if that is shorter. A negative value, or one longer than Absolute, is an
+	// error. Idle does not end a sign-in that is [Session].Persistent, unless its second
+	// factor is pending.
 	//
-	// The store is told of a use only if the last one it knows of is a minute or a
-	// tenth of Idle ago, whichever is shorter, which makes about one write per
-	// minute for a session in constant use. (Requests that arrive together may each
-	// write once.) A session can therefore end that much earlier than Idle after its
-	// last use, and never later. What is written of a persistent session is when it was
-	// last used.
+	// A use is written to the store only if the last stored use is at least a minute or a
+	// tenth of Idle ago, whichever is shorter. That is about one write per minute for a
+	// session in constant use. (Requests that arrive together may each write once.) A
+	// session can therefore end earlier than Idle after its last use, by up to that time,
+	// but never later. For a persistent session too, the time of its last use is written.
 	Idle time.Duration
 
-	// Absolute is how long a session lasts at most, however much it is used, a
-	// persistent one too: a host that keeps its users signed in for a month says so
-	// here. Zero means 12 hours; a negative value is an error. A value made shorter
-	// holds at once for the sessions that are already there; one made longer does not
-	// lengthen them.
+	// Absolute is how long a session lasts at most, however much it is used. It also ends
+	// persistent sessions: to keep users signed in for a month, set a month here. Zero
+	// means 12 hours; a negative value is an error. A shorter value takes effect at once
+	// for existing sessions; a longer one does not extend them.
 	Absolute time.Duration
 
-	// Now tells the time. Nil means [time.Now].
+	// Now is the clock. Nil means [time.Now].
 	Now func() time.Time
 
-	// Logger is told of the one failure that no method returns: that the use of a
-	// session could not be recorded. Nil discards it. No cookie value and no key is
-	// logged.
+	// Logger gets the only failure that no method returns: the use of a session could not
+	// be recorded. Nil: it is not logged. Cookie values and keys are never logged.
 	Logger *slog.Logger
 }
 
-// NewCookies returns a keeper for the configuration, which it copies. The error names
-// the field of [Config] that is wrong.
+// NewCookies returns [Cookies] with the configuration, which it copies. The error names the
+// wrong field of [Config].
 func NewCookies(cfg Config) (*Cookies, error) {
 	c := &Cookies{
 		store:    cfg.Store,

@@ -1,20 +1,19 @@
-// Package session holds the sign-in that the authorization endpoint decides on,
-// and a cookie keeper for hosts that have no sessions of their own.
+// Package session has the type [Session], by which the authorization endpoint decides, and
+// [Cookies], which keeps sessions for hosts that have none of their own.
 //
 // # Hosts that have sessions
 //
-// They need only [Session]: a function of a few lines fills one in from what the
-// host keeps, and nothing else of this package is used.
+// They need only [Session]: a short function fills one in from the host's own session. They
+// use nothing else of this package.
 //
 // # Hosts that have none
 //
-// They use [Cookies]. It keeps sessions in a [Store], by default in memory, and
-// gives the browser a cookie with a random value that names one of them:
+// They use [Cookies]. It keeps sessions in a [Store], by default in memory. The browser
+// gets a cookie with a random value, which leads to its session:
 //
 //	cookies, err := session.NewCookies(session.Config{})
 //
-// The login page checks the password, or whatever the host goes by, and signs the
-// user in:
+// The login page checks the password, or another proof, and signs the user in:
 //
 //	func login(w http.ResponseWriter, r *http.Request) {
 //		user, ok := check(r.PostFormValue("name"), r.PostFormValue("password"))
@@ -27,14 +26,14 @@
 //		http.Redirect(w, r, "/", http.StatusSeeOther)
 //	}
 //
-// From then on r carries the new cookie too, so that whatever the login page calls next
-// with r finds the user signed in.
+// From then on r carries the new cookie too, so that the next call of the login page with r
+// finds the user signed in.
 //
-// Everything else asks who that is:
+// All other pages ask who is signed in:
 //
 //	s, err := cookies.Session(r)
 //	if err != nil {
-//		… // the store failed: nobody is known to be signed in
+//		… // the store failed: treat the user as not signed in
 //	}
 //	if !s.SignedIn() {
 //		… // nobody, or somebody whose second factor is missing
@@ -42,54 +41,54 @@
 //
 // # How long a sign-in lasts
 //
-// A session ends on the server: when it was not used for [Config.Idle], and after
-// [Config.Absolute] in any case. The cookie usually goes when the browser is closed. A user
-// who ticks "keep me signed in" gets a session that is Persistent:
+// The server ends a session if it was not used for [Config.Idle], and in any case after
+// [Config.Absolute]. The browser usually drops the cookie when it is closed. A user who
+// ticks "keep me signed in" gets a session that is Persistent:
 //
 //	s := session.Session{Subject: user.ID, Persistent: r.PostFormValue("keep") != ""}
 //
-// Idle does not end it, Absolute does, and the cookie gets a Max-Age that leads there. If
-// several accounts are in the browser, it has one only while all of them are Persistent:
-// then it is the end of the one that lasts longest.
+// Absolute ends it, Idle does not, and the cookie gets a Max-Age up to that end. If several
+// accounts are in the browser, the cookie has a Max-Age only while all of them are
+// Persistent. It then ends with the account that lasts longest.
 //
 // # A second factor
 //
-// A second factor takes two sign-ins. The first, when the password was right, has
-// SecondFactorPending set, and [Session.SignedIn] is false for it. The second, when
-// the second factor was right too, has it unset, and gives the browser a new cookie
-// value, so that a value which leaked before is worth nothing after. Give Persistent to
-// both: the first keeps it for the second, and goes by Idle like any other.
+// A second factor takes two sign-ins. When the password was right, sign the user in with
+// SecondFactorPending set: [Session.SignedIn] is false for that session. When the second
+// factor was right too, sign the user in without it. The browser then gets a new cookie
+// value, so that a value that leaked before is useless. Set Persistent in both: the first
+// session stores it for the second, and Idle ends the first like any other.
 //
-// # Whatever changes who is signed in
+// # Protect the pages that change who is signed in
 //
-// Another site must not be able to post to the pages that sign in and out or choose an
-// account: it could sign the browser in as somebody else, or out.
-// [http.CrossOriginProtection] around those pages sees to that.
+// Another site must not be able to post to the pages that sign in, sign out or choose an
+// account: it could sign the browser in as somebody else, or out. Wrap these pages in
+// [http.CrossOriginProtection].
 //
-// Two things of a host's life end sessions at once, and the host has to say so:
-// a new password and a disabled account both call [Cookies.SignOutEverywhere].
+// A new password and a disabled account must end all sessions of the user at once. For
+// both, the host calls [Cookies.SignOutEverywhere].
 //
 // # Several accounts in one browser
 //
-// With [Config.Accounts] above 1, who signs in joins those who are signed in already.
-// One account is the active one, which all of the above is about. A page shows the
-// others and lets the user change over:
+// With [Config.Accounts] above 1, a sign-in adds an account to those that are signed in
+// already. One account is the active one: all of the above is about it. A page shows the
+// others and lets the user change to one of them:
 //
 //	accounts, err := cookies.Accounts(r)          // the active one first
 //	s, err := cookies.Choose(w, r, subject)       // makes another the active one
 //	err := cookies.SignOutAccount(w, r, subject)  // ends one
 //	err := cookies.SignOut(w, r)                  // ends all of them
 //
-// Every account has a session of its own, with its own times. Nobody becomes active
-// without a sign-in or a choice: when the active account expires or is signed out,
-// nobody is signed in until then.
+// Every account has a session of its own, with its own times. An account becomes active
+// only by a sign-in or a choice. When the active account expires or is signed out, nobody
+// is signed in until the user signs in or chooses.
 //
-// # What is kept where
+// # What is stored where
 //
-// The browser has 256 random bits for each account and nothing else, in a cookie named
-// __Host-usher-session unless [Config.Name] says otherwise. The store has the SHA-256 sum
-// of such a value as its key, so that reading the store, a backup or a log of its queries
-// lets nobody sign in. Which accounts are Persistent is with their records, so nobody can
-// make a sign-in last by keeping the cookie. A visitor who has not signed in costs the
-// store nothing: no cookie, no record, no query.
+// The browser has only 256 random bits for each account, in a cookie named
+// __Host-usher-session unless [Config.Name] sets another name. The store's key is the
+// SHA-256 sum of that value, so that nobody can sign in with the content of the store, of a
+// backup or of a query log. The record of an account says whether it is Persistent, so
+// nobody can extend a sign-in by keeping the cookie. A visitor who has not signed in costs
+// the store nothing: no cookie, no record, no query.
 package session

@@ -12,8 +12,8 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// A host without sessions of its own: a login page, a page that knows who is there,
-// and a logout, visited by a browser that keeps its cookies.
+// A host without sessions of its own. It has a login page, a page that shows who is signed
+// in, and a logout. A browser that keeps cookies visits them.
 func Example() {
 	cookies, err := session.NewCookies(session.Config{})
 	if err != nil {
@@ -90,8 +90,8 @@ func show(resp *http.Response, err error) {
 	fmt.Print(string(body))
 }
 
-// Signing in takes two steps where a second factor is asked for. What the first step
-// gives is nobody's session yet, and the second gives the browser a new cookie.
+// With a second factor, signing in takes two steps. After the first step nobody is signed
+// in yet. The second step gives the browser a new cookie.
 func ExampleCookies_SignIn_secondFactor() {
 	cookies, err := session.NewCookies(session.Config{})
 	if err != nil {
@@ -127,7 +127,7 @@ func ExampleCookies_SignIn_secondFactor() {
 	// new cookie: true
 }
 
-// Two users share a browser. One of them is active, and the other is a click away.
+// Two users share a browser. One is active, and a click makes the other active.
 func ExampleCookies_Choose() {
 	cookies, err := session.NewCookies(session.Config{Accounts: 4})
 	if err != nil {
@@ -153,7 +153,7 @@ func ExampleCookies_Choose() {
 	}
 	show()
 
-	// The user chooses; nil would mean that the account has expired meanwhile.
+	// The user chooses an account. Nil would mean that it has expired.
 	if s, err := cookies.Choose(w, r, "alice"); err != nil || s == nil {
 		log.Fatal(err)
 	}

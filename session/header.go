@@ -12,9 +12,8 @@ import (
 	"time"
 )
 
-// held returns the values in the cookie that the request came with, the active
-// account's first. There are none where it has no cookie of our name, a malformed one or
-// more than one.
+// held returns the values in the request's cookie, that of the active account first. There
+// are none if the request has no cookie of our name, a malformed one or more than one.
 func (c *Cookies) held(r *http.Request) []string {
 	cookie, found := "", false
 	for v := range c.carried(r) {
@@ -26,8 +25,8 @@ func (c *Cookies) held(r *http.Request) []string {
 	return split(cookie)
 }
 
-// old goes through the values in all cookies of our name, those that an earlier call has
-// put into the response first.
+// old yields the values in all cookies of our name: first those that an earlier call has
+// put into the response, then those of the request.
 func (c *Cookies) old(w http.ResponseWriter, r *http.Request) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, line := range w.Header()["Set-Cookie"] {
@@ -44,19 +43,17 @@ func (c *Cookies) old(w http.ResponseWriter, r *http.Request) iter.Seq[string] {
 	}
 }
 
-// yieldAll hands over the values until one is enough.
+// yieldAll yields the values until yield returns false, and reports whether it yielded all.
 func yieldAll(values []string, yield func(string) bool) bool {
 	return !slices.ContainsFunc(values, func(v string) bool { return !yield(v) })
 }
 
-// carried goes through the values of the cookies of our name that the request came
-// with, well formed or not.
+// carried yields the values of the request's cookies of our name, well formed or not.
 //
-// It reads the header itself because net/http leaves out cookies with a malformed
-// value and strips quotes, so that it can show one cookie where there were two. Of
-// white space it knows only what RFC 6265 §4.2.1 allows: taking off more, such as a
-// no-break space, would turn a name that browsers do not protect into one with the
-// __Host- prefix.
+// It reads the header itself, because net/http leaves out cookies with a malformed value
+// and strips quotes, so that two cookies can look like one. It trims only the white space
+// that RFC 6265 §4.2.1 allows. If it trimmed more, such as a no-break space, a name that
+// browsers do not protect would become one with the __Host- prefix.
 func (c *Cookies) carried(r *http.Request) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, line := range r.Header["Cookie"] {
@@ -69,17 +66,17 @@ func (c *Cookies) carried(r *http.Request) iter.Seq[string] {
 	}
 }
 
-// valueIn returns the value of a cookie of our name, out of one pair of a Cookie
-// header or one Set-Cookie header. ok is false for other cookies.
+// valueIn returns the value of a cookie of our name in one pair of a Cookie header or in
+// one Set-Cookie header. ok is false for other cookies.
 func (c *Cookies) valueIn(s string) (value string, ok bool) {
 	pair, _, _ := strings.Cut(s, ";")
 	name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=")
 	return value, ok && name == c.name
 }
 
-// setCookie sets the cookie in the headers of w, in place of one that is already there,
-// and in those of r. It has the values of the accounts, which may lead to nobody. Without
-// any the browser drops the cookie.
+// setCookie sets the cookie in the headers of w and r, in place of one that is already
+// there. It has the values of the accounts, even those without a session. Without accounts
+// the browser drops the cookie.
 func (c *Cookies) setCookie(w http.ResponseWriter, r *http.Request, accounts []account) {
 	cookie := http.Cookie{
 		Name:     c.name,
@@ -88,8 +85,8 @@ func (c *Cookies) setCookie(w http.ResponseWriter, r *http.Request, accounts []a
 		MaxAge:   c.maxAge(accounts),
 		Secure:   c.secure,
 		HttpOnly: true,
-		// Strict would hide the session from the very request that a client sends the
-		// browser here with.
+		// With Strict, the browser would not send the cookie with the authorization
+		// request, which comes from the client's site.
 		SameSite: http.SameSiteLaxMode,
 	}
 	if len(accounts) == 0 {
@@ -106,10 +103,10 @@ func (c *Cookies) setCookie(w http.ResponseWriter, r *http.Request, accounts []a
 	c.carry(r, cookie.Value)
 }
 
-// maxAge is how many seconds the cookie of the accounts lasts: as long as the one of them
-// that ends last, or a second less. It is 0 if the cookie ends with the browser, because
-// one of them does, or because there is nobody. A value that leads nowhere, or to what has
-// expired, is no account and does not count.
+// maxAge returns how many seconds the cookie lasts: as long as the account that ends last,
+// or up to a second less. It is 0 if the cookie ends with the browser: because an account
+// does, or because there is none. A value without a session, or with an expired one, does
+// not count.
 func (c *Cookies) maxAge(accounts []account) int {
 	now, last := c.now(), time.Time{}
 	for _, a := range accounts {
@@ -126,12 +123,12 @@ func (c *Cookies) maxAge(accounts []account) int {
 	if last.IsZero() {
 		return 0
 	}
-	// Less than a second left is a second: 0 would not be written.
+	// At least one second: net/http does not write 0.
 	return int(min(max(last.Sub(now)/time.Second, 1), math.MaxInt32))
 }
 
-// carry puts the cookie into the Cookie header of r, in place of all of our name that
-// are there. An empty value only takes those away.
+// carry puts the cookie into the Cookie header of r, in place of all cookies of our name.
+// With an empty value it only removes those.
 func (c *Cookies) carry(r *http.Request, value string) {
 	var lines []string
 	if value != "" {
@@ -150,8 +147,8 @@ func (c *Cookies) carry(r *http.Request, value string) {
 			lines = append(lines, line)
 		}
 	}
-	// A map of its own: whoever does not wait for this handler, as http.TimeoutHandler
-	// at its limit, may be reading the one that it shares with r.
+	// A new map: code that does not wait for this handler, such as http.TimeoutHandler at
+	// its limit, may be reading the old map at the same time.
 	r.Header = r.Header.Clone()
 	if r.Header == nil {
 		r.Header = make(http.Header)
@@ -160,22 +157,22 @@ func (c *Cookies) carry(r *http.Request, value string) {
 		delete(r.Header, "Cookie")
 		return
 	}
-	// One line, as browsers send it: some programs read no more than the first.
+	// One line, as browsers send it: some programs read only the first line.
 	r.Header["Cookie"] = []string{strings.Join(lines, "; ")}
 }
 
 // valueBytes is how many random bytes a cookie's value is made of.
 const valueBytes = 32
 
-// newValue returns a value for a cookie that has not been before.
+// newValue returns a new random value for a cookie.
 func newValue() string {
 	var random [valueBytes]byte
 	rand.Read(random[:])
 	return base64.RawURLEncoding.EncodeToString(random[:])
 }
 
-// split returns the values that a cookie is made of, none if it cannot have come from
-// setCookie: one is malformed, they are too many, or one is there twice.
+// split returns the values in a cookie. There are none if setCookie cannot have made the
+// cookie: a value is malformed or repeated, or there are too many.
 func split(cookie string) []string {
 	values := strings.SplitN(cookie, ".", maxAccounts+1)
 	for i, value := range values {
@@ -186,8 +183,8 @@ func split(cookie string) []string {
 	return values
 }
 
-// wellFormed reports whether value can have come from newValue, so that nothing else
-// ever costs a call to the store.
+// wellFormed reports whether newValue can have made the value. Only for such a value is the
+// store called.
 func wellFormed(value string) bool {
 	// The length is compared first because the decoder skips line ends.
 	if len(value) != base64.RawURLEncoding.EncodedLen(valueBytes) {

@@ -9,55 +9,53 @@ import (
 	"time"
 )
 
-// ErrFull is what saving a session fails with when a [Memory] has no room left.
-// [Cookies.SignIn] wraps it, so test for it with [errors.Is].
+// ErrFull is the error of saving a session if a [Memory] has no room left. [Cookies.SignIn]
+// wraps it, so test for it with [errors.Is].
 var ErrFull = errors.New("session: the store is full of sessions that are still good")
 
-// How many sessions a Memory keeps, in all and of one subject, if it is not told
-// otherwise.
+// The default limits of a Memory: in total and for one subject.
 const (
 	defaultMax           = 100_000
 	defaultMaxPerSubject = 100
 )
 
-// purgeStep is the most expired records that one call removes, which keeps every
-// call short. Each call adds one record at most, so the purge always catches up.
+// purgeStep is how many expired records one call removes at most, so that every call is
+// short. A call adds at most one record, so that purging keeps up.
 const purgeStep = 16
 
 // MemoryConfig configures a [Memory]. The zero value is ready for use.
 type MemoryConfig struct {
-	// Max is the most sessions that are kept at once. Zero or less means 100,000.
-	// What a session takes depends on its Data; one with short fields and little of
-	// it takes about 550 bytes.
+	// Max is the most sessions that are kept at once. Zero or less means 100,000. The size
+	// of a session depends on its Data. One with short fields and little Data takes about
+	// 550 bytes.
 	Max int
 
-	// MaxPerSubject is the most finished sessions of one subject that are kept at once,
-	// and the most of its sign-ins whose second factor is pending: each kind has a share
-	// of this size. Zero or less means 100. One more sign-in ends that session of the
-	// same subject and kind that expires first, which is mostly the one that was out of
-	// use longest. A sign-in that replaces a session counts as one more too, as the old
-	// one goes only when the new one is stored.
+	// MaxPerSubject is how many finished sessions of one subject are kept at once. Its
+	// sign-ins whose second factor is pending have a limit of the same size of their own.
+	// Zero or less means 100. At the limit, one more sign-in ends the session of the same
+	// subject and kind that expires first; that is usually the one that was unused longest.
+	// A sign-in that replaces a session counts as one more too, because the old session is
+	// deleted only after the new one is stored.
 	//
-	// So no account can take the room of all others, and who has only a password ends
-	// no finished session. A program that signs in again for every call it makes loses
-	// its own sessions only.
+	// So no account can fill the store, and an attacker who has only a password cannot end
+	// finished sessions. A program that signs in again for every call loses only its own
+	// sessions.
 	MaxPerSubject int
 
-	// Now tells the time by which records expire. Nil means [time.Now]. It should
-	// be the clock of the [Cookies] that uses the store, and is called with the
-	// store's lock held, so it must not call the store.
+	// Now is the clock by which records expire. Nil means [time.Now]. It should be the
+	// clock of the [Cookies] that uses the store. It is called with the store's lock held,
+	// so it must not call the store.
 	Now func() time.Time
 }
 
-// Memory is a [Store] in the memory of one process. When the process ends, everyone
-// is signed out; a second process knows nobody who signed in at the first.
+// Memory is a [Store] in the memory of one process. When the process ends, everyone is
+// signed out. Other processes do not know its sessions.
 //
-// It is bounded: when it holds its maximum and none of that has expired, saving
-// fails with [ErrFull], which refuses the newcomer rather than sign out somebody
-// else. A subject that has its own maximum makes room itself, as
-// [MemoryConfig.MaxPerSubject] says; no other subject's session that is still good
-// is ever dropped, and no finished one for one that is not. Expired records are removed a
-// few at a time by the calls that come in; there is no goroutine, and nothing to close.
+// Its size is limited. If it is full and no session has expired, saving fails with
+// [ErrFull]: the new sign-in is refused, and nobody else is signed out. A subject at its
+// own limit loses one of its own sessions, as [MemoryConfig.MaxPerSubject] says. A valid
+// session of another subject is never dropped, nor a finished session for a pending one.
+// Each call removes a few expired records; there is no goroutine, and nothing to close.
 type Memory struct {
 	max           int
 	maxPerSubject int
@@ -66,12 +64,12 @@ type Memory struct {
 	mu      sync.Mutex
 	entries map[string]*entry
 	expiry  expiryHeap            // all entries
-	shares  map[share]*expiryHeap // each subject's own; never an empty one
+	shares  map[share]*expiryHeap // by subject and kind; no heap is empty
 }
 
 var _ Store = (*Memory)(nil)
 
-// share is what the sessions of one subject and one kind are bounded by together.
+// share identifies the sessions of one subject and one kind, which have a common limit.
 type share struct {
 	subject string
 	pending bool
@@ -93,8 +91,8 @@ const (
 	ofShare
 )
 
-// NewMemory returns an empty store. It cannot fail: see [MemoryConfig] for what the
-// zero and negative values mean.
+// NewMemory returns an empty store. It cannot fail: [MemoryConfig] says what zero and
+// negative values mean.
 func NewMemory(cfg MemoryConfig) *Memory {
 	m := &Memory{
 		max:           cfg.Max,
@@ -116,9 +114,9 @@ func NewMemory(cfg MemoryConfig) *Memory {
 	return m
 }
 
-// SaveSession implements [Store]. It fails with [ErrFull] when there is no room, and
-// with another error when the key is in use. A subject that has its maximum loses the
-// session of the same kind that expires first.
+// SaveSession implements [Store]. It fails with [ErrFull] when there is no room, and with
+// another error when the key is in use. A subject at its limit loses the session of the
+// same kind that expires first.
 func (m *Memory) SaveSession(ctx context.Context, key string, rec *Record) error {
 	return m.locked(ctx, func(time.Time) error {
 		if m.entries[key] != nil {
@@ -146,7 +144,7 @@ func (m *Memory) FindSession(ctx context.Context, key string) (*Record, error) {
 	return found, err
 }
 
-// TouchSession implements [Store]. A record that has expired is left to go.
+// TouchSession implements [Store]. It does not change a record that has expired.
 func (m *Memory) TouchSession(ctx context.Context, key string, seen, expires time.Time) error {
 	return m.locked(ctx, func(now time.Time) error {
 		e := m.entries[key]
@@ -180,7 +178,7 @@ func (m *Memory) DeleteSessionsOf(ctx context.Context, subject string) error {
 	return m.locked(ctx, func(time.Time) error {
 		for _, pending := range []bool{false, true} {
 			for own := m.shares[share{subject, pending}]; own != nil && own.Len() > 0; {
-				m.remove(own.entries[own.Len()-1]) // the last, as nothing has to move up for it
+				m.remove(own.entries[own.Len()-1]) // the last, because removing it moves nothing
 			}
 		}
 		return nil
@@ -227,8 +225,8 @@ func (m *Memory) remove(e *entry) {
 	}
 }
 
-// expiryHeap orders entries by the time they expire, the first to go on top, and tells
-// each its place.
+// expiryHeap has the entry that expires first on top, and keeps the place of each entry up
+// to date.
 type expiryHeap struct {
 	which   int // of an entry's places
 	entries []*entry

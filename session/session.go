@@ -6,65 +6,61 @@ import (
 	"time"
 )
 
-// Session says who is signed in in one browser, since when and how.
+// Session says who is signed in in one browser, since when, and by which methods.
 //
-// A host with sessions of its own fills one in from them; a host without uses
+// A host with its own sessions fills one in from them. A host without sessions uses
 // [Cookies]. The zero value is nobody.
 type Session struct {
-	// ID names this sign-in for revocation. It is bound into every code and must
-	// not be the secret that the browser holds: use a hash of it. A host that has
-	// no such id leaves it empty; the authentication time then stands in for it
-	// wherever "this sign-in and no other" is asked.
+	// ID identifies this sign-in, for revocation. Every code has it. It must not be the
+	// secret that the browser holds: use a hash of it. A host that has no such id leaves it
+	// empty. Then AuthTime and Subject identify the sign-in.
 	//
-	// It stays the same until the user signs in again, and does not change when the
-	// host renews the session or gives its cookie or token a new value. What the
-	// user has done for a request under way, such as giving consent, counts for this
-	// id only: with one that changes on every visit it would be asked for over and
-	// over.
+	// It must stay the same until the user signs in again, even if the host renews the
+	// session or gives its cookie or token a new value. Completed pages of a waiting
+	// request, such as consent, count only for this id. If the id changed on every visit,
+	// the user would be asked again and again.
 	ID string
 
 	// Subject is the user, stable and never reused (OpenID Connect Core 1.0 §2,
 	// "sub"). Empty means that nobody is signed in.
 	Subject string
 
-	// AuthTime is when the user last proved who they are (OpenID Connect Core
-	// 1.0 §2, "auth_time"). Every sign-in resets it, one that renews an old
-	// session included; visiting a page does not. It decides prompt=login and
-	// max_age, so the zero time satisfies neither.
+	// AuthTime is when the user last proved who they are (OpenID Connect Core 1.0 §2,
+	// "auth_time"). Every sign-in sets it anew, even one that renews an old session;
+	// visiting a page does not. prompt=login and max_age are decided by it, and the zero
+	// time satisfies neither.
 	AuthTime time.Time
 
-	// SignedInAt is when this browser signed in, by a clock that does not lag behind
-	// the endpoint's: the moment at which the login page of the host was passed, even
-	// where AuthTime is that of somebody who asked for the password earlier. An account
-	// that waited in the browser and is merely chosen keeps the time of its sign-in.
-	// Zero means that the host does not keep it. A host that lets several accounts wait
-	// in one browser must set it, or choosing one of them could pass for the new sign-in
-	// that prompt=login and max_age demand. Only a new sign-in changes it: using the
-	// session, renewing it and choosing the account do not. [Cookies.SignIn] sets it at
-	// every call.
+	// SignedInAt is when this browser passed the host's login page, by a clock that is not
+	// behind the endpoint's. It can be later than AuthTime, for example if another server
+	// asked for the password earlier. Zero means that the host does not store it. A host
+	// that keeps several accounts in one browser must set it. Otherwise choosing one of
+	// them could count as the new sign-in that prompt=login and max_age require. Only a new
+	// sign-in changes it: using the session, renewing it and choosing the account do not.
+	// [Cookies.SignIn] sets it at every call.
 	SignedInAt time.Time
 
-	// Persistent marks a sign-in that outlives the browser ("keep me signed in").
-	// [Cookies] keeps it until [Config.Absolute], used or not; see [Cookies.SignIn]. It
-	// means nothing to the endpoint, and a host with sessions of its own may leave it.
+	// Persistent marks a sign-in that outlives the browser ("keep me signed in"). [Cookies]
+	// keeps it until [Config.Absolute], used or not; see [Cookies.SignIn]. The endpoint
+	// ignores it, so a host with its own sessions can leave it unset.
 	Persistent bool
 
-	// ACR is the level the sign-in reached, AMR the methods that it used
-	// (OpenID Connect Core 1.0 §2, "acr" and "amr"). Empty means not stated.
+	// ACR is the level of the sign-in, AMR has the methods that it used (OpenID Connect
+	// Core 1.0 §2, "acr" and "amr"). Empty means unknown.
 	ACR string
 	AMR []string
 
-	// SecondFactorPending marks a sign-in that is not finished: the password was
-	// right, the second factor is missing. Such a session is treated as nobody's.
+	// SecondFactorPending marks an unfinished sign-in: the password was right, but the
+	// second factor is missing. With such a session nobody is signed in.
 	SecondFactorPending bool
 
-	// Data is the host's own and opaque to usher. It is copied into every code
-	// that this session leads to, so that the token endpoint finds it there.
+	// Data is the host's own data, which usher does not interpret. It is copied into every
+	// code of this session, so that the token endpoint finds it there.
 	Data []byte
 }
 
-// SignedIn reports whether the session stands for a user who has finished
-// signing in. A nil session does not.
+// SignedIn reports whether the session is that of a user who has finished signing in. It is
+// false for a nil session.
 func (s *Session) SignedIn() bool {
 	return s != nil && s.Subject != "" && !s.SecondFactorPending
 }
@@ -81,14 +77,14 @@ func (s Session) LogValue() slog.Value {
 // String keeps the session's id and data out of logs.
 func (s Session) String() string { return s.LogValue().String() }
 
-// clone returns a copy that shares nothing with s that could be changed.
+// clone returns a copy that shares no memory with s that could be changed.
 func (s Session) clone() Session {
 	s.AMR = slices.Clone(s.AMR)
 	s.Data = slices.Clone(s.Data)
 	return s
 }
 
-// eachText puts f of each text in its place, those of the list AMR too.
+// eachText replaces each text by f(text), also those in AMR, in place.
 func (s *Session) eachText(f func(string) string) {
 	s.ID, s.Subject, s.ACR = f(s.ID), f(s.Subject), f(s.ACR)
 	for i, text := range s.AMR {

@@ -1,9 +1,9 @@
-// Package destination holds the proof that a response may be sent somewhere, and says how
-// it gets there. The rules about the URI itself are those of package uri.
+// Package destination holds the proof that a response may be sent to a redirect URI, and
+// says how it gets there. The rules about the URI itself are in package uri.
 //
-// A [Destination] with an address can only come from [Match]. Whoever sends an
-// answer asks for one, so an address that was not proven has no value that could
-// be passed. The zero value has no address: it can only lead to the error page.
+// Only [Match] creates a [Destination] with an address. The code that sends a response
+// needs a Destination, so it cannot send one to an address that was not proven. The zero
+// value has no address: it can only lead to the error page.
 package destination
 
 import (
@@ -22,11 +22,11 @@ type Registration struct {
 	OutOfBand         string   // the name of the delivery in the response's body
 	DefaultSingle     bool     // an absent redirect_uri may mean the only registered one
 	AnyLoopbackPort   bool     // any port for a loopback URI that is registered with one too
-	Modes             []string // that a request may name; nil: those that are open to all
+	Modes             []string // that a request may name; nil: those that every client may name
 }
 
-// Destination is a proven redirect URI, or a proven name for responses out of band, with
-// the mode and the state of the response.
+// Destination is a proven redirect URI, or a proven out-of-band name, with the mode and the
+// state of the response.
 type Destination struct {
 	uri   string
 	mode  *mode // never nil beside a uri
@@ -39,11 +39,10 @@ const MaxState = 8192
 // ErrMissing says that the request names no redirect URI and that there is no default.
 var ErrMissing = errors.New("redirect_uri is missing")
 
-// Match proves that requested is one of the registered redirect URIs, byte for byte
-// but for the exceptions that the registration makes, or the registered out-of-band
-// name, and that the registered value may be used at all. A mode that is none for this
-// client and URI, or empty, is the default one, and a state that cannot be returned as
-// it is, is not returned.
+// Match proves that requested is the registered out-of-band name or one of the registered
+// redirect URIs, byte for byte except for the exceptions of the registration, and that the
+// registered value is safe. An empty mode, or one that this client may not use for this
+// URI, means the default mode. A state that cannot be returned unchanged is not returned.
 func Match(requested string, reg Registration, mode, state string) (Destination, error) {
 	if !ValidText(state, MaxState) {
 		state = ""
@@ -76,8 +75,8 @@ func Match(requested string, reg Registration, mode, state string) (Destination,
 	return to, nil
 }
 
-// inexactMatch returns the registered URI that a request means without naming it byte
-// for byte: the only one, or one on loopback with another port.
+// inexactMatch returns the registered URI for a request that does not name it byte for
+// byte: the only registered one, or one on loopback with another port.
 func (reg Registration) inexactMatch(requested string) (registered string, err error) {
 	if requested == "" {
 		if !reg.DefaultSingle || len(reg.URIs) != 1 {
@@ -100,18 +99,19 @@ func (reg Registration) inexactMatch(requested string) (registered string, err e
 // URI returns the proven redirect URI or name, empty for the zero value.
 func (d Destination) URI() string { return d.uri }
 
-// OutOfBand reports whether the answer is the response's body: there is no address.
+// OutOfBand reports whether the parameters go into the response's body: there is no
+// address.
 func (d Destination) OutOfBand() bool { return d.mode == &body }
 
-// WithStateAndIssuer returns what a response says: the parameters given, then state if the
+// WithStateAndIssuer returns the parameters of a response: those given, then state if the
 // request had one, then iss (RFC 9207 §2). Empty values are left out.
 func (d Destination) WithStateAndIssuer(issuer string, given ...Param) []Param {
 	params := slices.Concat(given, []Param{{Name: "state", Value: d.state}, {Name: "iss", Value: issuer}})
 	return slices.DeleteFunc(params, func(p Param) bool { return p.Value == "" })
 }
 
-// Deliver returns how a response gets to the destination. The redirect URI's own bytes
-// stay as they are. For the zero value there is no way.
+// Deliver returns how a response gets to the destination. The redirect URI's own bytes stay
+// as they are. For the zero value the Delivery is empty.
 func (d Destination) Deliver(params []Param) Delivery {
 	if d.mode == nil {
 		return Delivery{}
@@ -119,8 +119,8 @@ func (d Destination) Deliver(params []Param) Delivery {
 	return d.mode.deliver(d.uri, params)
 }
 
-// ValidText reports whether the text can be returned byte for byte in every response
-// mode: UTF-8 without control characters, of at most so many bytes.
+// ValidText reports whether the text can be returned byte for byte in every response mode:
+// UTF-8 without control characters, and not longer than most, in bytes.
 func ValidText(text string, most int) bool {
 	for i := range len(text) {
 		if text[i] < 0x20 || text[i] == 0x7f {

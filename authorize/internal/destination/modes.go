@@ -12,36 +12,37 @@ import (
 // Param is one parameter of a response.
 type Param = uri.Param
 
-// Delivery is how a response travels: a redirect to URL or, where Form is not nil, these
-// parameters posted to URL or, where Body is not nil, these in the response's body and no
-// URL. The zero value means that nothing is proven.
+// Delivery is how a response is sent. It is a redirect to URL. If Form is not nil, it is a
+// form with these parameters that is posted to URL. If Body is not nil, these parameters
+// are in the response's body, and there is no URL. The zero value means that no destination
+// is proven.
 type Delivery struct {
 	URL  string
 	Form []Param
 	Body []Param
 }
 
-// A mode is one way for a response to travel.
+// A mode is one way to send a response.
 type mode struct {
 	name    string // the value of response_mode
 	deliver func(at string, params []Param) Delivery
 
-	// fits reports whether the mode is one for the redirect URI, and needs says what it
-	// wants of it. Nil: it is one for all.
+	// fits reports whether the mode works for the redirect URI; needs says what kind of URI
+	// it needs. A nil fits: it works for every URI.
 	fits  func(at string) bool
 	needs string
 
-	// listed is true where only a client that lists the mode may ask for it.
+	// listed is true if only a client that lists the mode may ask for it.
 	listed bool
 }
 
-// modes are all that a request can name. Matching, validation and metadata read this
-// table. The first is the default (OAuth 2.0 Multiple Response Type Encoding Practices
-// §2.1 for query and fragment, OAuth 2.0 Form Post Response Mode).
+// modes are all modes that a request can name. Matching, validation and metadata read this
+// table. The first is the default (OAuth 2.0 Multiple Response Type Encoding Practices §2.1
+// for query and fragment, OAuth 2.0 Form Post Response Mode).
 //
-// A link can name the mode. A client that reads its query and gets a fragment instead
-// would leave the code in its address, where further redirects and scripts find it: so
-// fragment has to be listed.
+// fragment has to be listed, because anybody can make a link that names the mode. A client
+// that reads only its query would leave the code in its address, where further redirects
+// and scripts find it.
 var modes = []mode{
 	{
 		name: "query",
@@ -72,7 +73,7 @@ var modes = []mode{
 	},
 }
 
-// body is no mode that a request could name: a name for responses out of band means it.
+// body is the mode of an out-of-band name. A request cannot name it as response_mode.
 var body = mode{
 	deliver: func(_ string, params []Param) Delivery { return Delivery{Body: params} },
 }
@@ -86,8 +87,8 @@ func Modes() []string {
 	return names
 }
 
-// CheckMode says why a request for this redirect URI may not name the mode. may are the
-// modes that its client lists; nil: none, so that it may name those that are open to all.
+// CheckMode returns why a request for this redirect URI may not name the mode, or nil if it
+// may. may are the modes that the client lists; nil: those that every client may name.
 func CheckMode(name, at string, may []string) error {
 	_, err := find(name, at, may)
 	return err

@@ -1,9 +1,9 @@
-// Package jose signs and verifies compact JWTs. It is the only importer of jwx,
-// and nothing of jwx shows in its signatures, so that a change of library is a
-// change of this package.
+// Package jose signs and verifies compact JWTs. Only this package imports jwx, and its
+// exported names have no type of jwx, so that another library would change only this
+// package.
 //
-// Claims are Go structs that encoding/json writes: claim names are fixed by struct
-// tags and never come from a request.
+// Claims are Go structs that encoding/json writes: struct tags fix the claim names, which
+// never come from a request.
 package jose
 
 import (
@@ -26,7 +26,7 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jws"
 )
 
-// MaxSize is the longest JWT that is signed or looked at, in bytes.
+// MaxSize is the longest JWT that is signed or verified, in bytes.
 const MaxSize = 8000
 
 // ErrUnknownKey says that a JWT names a key that is not in the ring.
@@ -43,7 +43,7 @@ type Key struct {
 	Signer crypto.Signer
 }
 
-// Ring holds keys: the first signs, all verify.
+// Ring holds keys: the first key signs, all keys verify.
 type Ring struct {
 	keys []key
 }
@@ -74,7 +74,7 @@ func NewRing(keys []Key) (*Ring, error) {
 	return ring, nil
 }
 
-// The least that keys are made of: bytes of a secret, and bits of an RSA key.
+// The smallest keys: bytes of a secret, and bits of an RSA key.
 const (
 	minSecret = 32
 	minRSA    = 2048
@@ -152,7 +152,7 @@ func (r *Ring) find(id string) (key, error) {
 func (r *Ring) Sign(typ string, claims any) (string, error) {
 	var payload bytes.Buffer
 	encoder := json.NewEncoder(&payload)
-	encoder.SetEscapeHTML(false) // base64 hides it from HTML, and six bytes for an & are many
+	encoder.SetEscapeHTML(false) // base64 makes HTML escapes useless, and they are long
 	if err := encoder.Encode(claims); err != nil {
 		return "", err
 	}
@@ -172,10 +172,10 @@ func (r *Ring) Sign(typ string, claims any) (string, error) {
 	return string(signed), nil
 }
 
-// Room returns how many bytes of claims fit into a JWT of MaxSize.
+// Room returns how many bytes of JSON claims fit into a JWT of MaxSize.
 func (r *Ring) Room(typ string) int {
 	k := r.keys[0]
-	protected, _ := json.Marshal(header{k.alg.String(), typ, k.id}) // strings always can be
+	protected, _ := json.Marshal(header{k.alg.String(), typ, k.id}) // strings cannot fail
 	signature := sha256.Size                                        // HS256
 	switch public := k.verify.(type) {
 	case *rsa.PublicKey:
@@ -187,8 +187,8 @@ func (r *Ring) Room(typ string) int {
 	return base64.RawURLEncoding.DecodedLen(MaxSize - length(len(protected)) - length(signature) - len(".."))
 }
 
-// Type returns the type that a JWT says it is of, without any check of it. It is empty
-// for what has not three parts and a header.
+// Type returns the typ in the header of a JWT. It verifies nothing. It is empty if the
+// token does not have three parts and a readable header.
 func Type(token string) string {
 	parts := strings.SplitN(token, ".", 4)
 	if len(parts) != 3 || len(parts[0]) > MaxSize {
@@ -207,26 +207,28 @@ func Type(token string) string {
 	return h.Type
 }
 
-// header has every member that a JWT of ours can have. Others make it not ours.
+// header has every member that the header of our JWTs has. A JWT with another member is
+// refused.
 type header struct {
 	Algorithm string `json:"alg"`
 	Type      string `json:"typ"`
 	KeyID     string `json:"kid"`
 }
 
-// Verify checks the type and the signature of a JWT and reads its claims. It does
-// not judge the claims.
+// Verify checks the type and the signature of a JWT and reads its claims. It does not check
+// the claims.
 func (r *Ring) Verify(typ, token string, claims any) error {
 	if len(token) > MaxSize {
 		return ErrTooLarge
 	}
-	// The library would accept other serialisations and header extensions too;
-	// what is not exactly of our own making is refused before it sees the token.
-	// Decoders of base64 skip line breaks.
+	// The library would accept other serializations and header extensions too. Everything
+	// that this package does not write itself is refused before the library sees the token.
+	// Line breaks are refused because base64 decoders skip them.
 	if strings.Count(token, ".") != 2 || strings.ContainsAny(token, "\r\n") {
 		return errors.New("not a compact JWT")
 	}
-	// One token has one spelling: no padding, and no bits left over in a last character.
+	// Each token has only one spelling: without padding, and without unused bits in the
+	// last character.
 	parts := [3][]byte{}
 	for i, part := range strings.SplitN(token, ".", len(parts)) {
 		decoded, err := base64.RawURLEncoding.Strict().DecodeString(part)
@@ -258,7 +260,7 @@ func (r *Ring) Verify(typ, token string, claims any) error {
 	return json.Unmarshal(payload, claims)
 }
 
-// Public returns the public halves of the asymmetric keys as a JWK Set (RFC 7517).
+// Public returns the public keys of the asymmetric keys as a JWK Set (RFC 7517).
 func (r *Ring) Public() ([]byte, error) {
 	set := jwk.NewSet()
 	for _, k := range r.keys {
@@ -285,8 +287,8 @@ func (r *Ring) Public() ([]byte, error) {
 // maxSet is how many bytes of a JWK Set are read.
 const maxSet = 64 << 10
 
-// ParsePublic returns a ring that verifies with the public keys of a JWK Set, at
-// most 64 KiB of it, and that cannot sign. Keys of other kinds are left out.
+// ParsePublic returns a ring that verifies with the public keys of a JWK Set of at most 64
+// KiB. The ring cannot sign. Keys of unsupported types are left out.
 func ParsePublic(set []byte) (*Ring, error) {
 	if len(set) > maxSet {
 		return nil, fmt.Errorf("the JWK Set is larger than %d KiB", maxSet>>10)

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Explain says for the log in what the requested redirect URI differs from the nearest
-// of the registered ones. Of what was requested it tells no query, no fragment and no
-// user information, and of each other part at most 80 characters, quoted. The work is
-// linear in the bytes of all.
+// Explain says for the log how the requested redirect URI differs from the nearest
+// registered one. It never contains the query, fragment or user information of the
+// requested URI, and at most 80 characters of each other part, quoted. Its time is linear
+// in the total number of bytes.
 func Explain(requested string, registered []string) string {
 	got := cutURI(requested)
 	if len(registered) == 0 {
@@ -28,11 +28,10 @@ func Explain(requested string, registered []string) string {
 	return fmt.Sprintf("%s; the nearest registered one is %.200q", got.tell(want), nearest)
 }
 
-// uriParts is a redirect URI cut at its punctuation, for bytes to be compared. Nothing
-// is decoded.
+// uriParts is a redirect URI, cut into parts to compare byte for byte. Nothing is decoded.
 type uriParts struct {
-	scheme   string // empty without a valid one
-	slashes  string // in front of the host
+	scheme   string // empty if there is no valid one
+	slashes  string // before the host
 	host     string
 	port     string // with its colon
 	path     string
@@ -40,7 +39,7 @@ type uriParts struct {
 	userinfo bool   // it has user information
 	fragment bool   // it has a fragment
 	loopback bool   // the host is this machine
-	bad      string // the first byte in front of the query that no redirect URI may have
+	bad      string // the first byte before the query that no redirect URI may have
 }
 
 func cutURI(uri string) (p uriParts) {
@@ -62,7 +61,7 @@ func cutURI(uri string) (p uriParts) {
 	}
 	p.path = strings.TrimLeft(rest, "/")
 	p.slashes = rest[:len(rest)-len(p.path)]
-	// Browsers do not count the slashes in front of a host of the web.
+	// For http and https, browsers ignore how many slashes are before the host.
 	scheme := strings.ToLower(p.scheme)
 	web := scheme == "" || scheme == "https" || scheme == "http"
 	if !web && p.slashes != "" && p.slashes != "//" {
@@ -85,7 +84,7 @@ func cutURI(uri string) (p uriParts) {
 	return p
 }
 
-// A difference is a set of these bits, in the order in which they are told.
+// A difference is a set of these bits. The message names them in this order.
 type difference int
 
 const (
@@ -104,8 +103,8 @@ const (
 	ofQuery
 )
 
-// distance is how unlikely it is that the one was meant by the other. Where only small
-// things differ, it is how many.
+// distance is higher the less likely it is that the request means the registered URI. Each
+// small difference adds 1.
 func (d difference) distance() (sum int) {
 	for one := ofScheme; one <= ofQuery; one <<= 1 {
 		switch {
@@ -123,7 +122,7 @@ func (d difference) distance() (sum int) {
 	return sum
 }
 
-// differences compares all but user information and fragment, which no registered
+// differences compares all parts except user information and fragment, which no registered
 // redirect URI may have.
 func (p uriParts) differences(from uriParts) (d difference) {
 	host, path := ofHost, ofPath
@@ -153,8 +152,8 @@ func (p uriParts) differences(from uriParts) (d difference) {
 	return d
 }
 
-// compare returns ofCase if the texts differ in upper and lower case alone, and other if
-// they differ in more.
+// compare returns 0 for equal texts, ofCase if they differ only in upper and lower case,
+// and otherwise other.
 func compare(a, b string, ofCase, other difference) difference {
 	switch {
 	case a == b:
@@ -165,7 +164,7 @@ func compare(a, b string, ofCase, other difference) difference {
 	return other
 }
 
-// tell says in what p, which was requested, differs from a registered one.
+// tell says how p, the requested URI, differs from a registered one.
 func (p uriParts) tell(registered uriParts) string {
 	switch {
 	case p.bad != "":
@@ -242,8 +241,8 @@ func (p uriParts) tellOne(one difference, registered uriParts) string {
 	return "its query is another one"
 }
 
-// told is what may be in a log of a requested text: a client may keep something secret
-// behind a semicolon, and a query may have been percent-encoded or lost its question mark.
+// told returns the part of a requested text that may be logged. Text after a semicolon can
+// be secret, and a query may have been percent-encoded or have lost its question mark.
 func told(text string) string {
 	if i := strings.IndexAny(text, ";%&="); i >= 0 {
 		return text[:i]
@@ -258,14 +257,14 @@ func (p uriParts) tellPort(registered uriParts) string {
 	case !found:
 		text = "it has no port"
 	case !validPort(port):
-		if strings.Trim(port, "0123456789") != "" { // it could be a password
-			return "its port is none"
+		if strings.Trim(port, "0123456789") != "" { // not logged: it could be a password
+			return "its port is not a number"
 		}
-		return fmt.Sprintf("its port is %.10q, which is none", port)
+		return fmt.Sprintf("its port is %.10q, which is not a valid port", port)
 	default:
 		text = fmt.Sprintf("its port is %s", port)
 	}
-	// Only what differs in nothing else would match then.
+	// The advice helps only if the rest matches.
 	if p.scheme == "http" && p.host == registered.host && slices.Contains(anyPortHosts, p.host) {
 		text += ": register the redirect URI without a port, or set Client.AnyLoopbackPort"
 	}

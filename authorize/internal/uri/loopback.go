@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// IsLoopback reports whether the host, as it stands in a URL and without a port,
-// is this machine: 127.0.0.0/8, [::1], localhost or a name below it.
+// IsLoopback reports whether the host is this machine: 127.0.0.0/8, [::1], localhost or a
+// name below it. It takes the host as it is in a URL, without the port.
 func IsLoopback(host string) bool {
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return true
@@ -17,19 +17,19 @@ func IsLoopback(host string) bool {
 		(addr.Is6() == strings.HasPrefix(host, "["))
 }
 
-// Loopback is a redirect URI on this machine, cut at its port. Only its bytes count:
-// parsed URLs would treat too many spellings as equal.
+// Loopback is a redirect URI on this machine, cut at its port. Compare it byte for byte:
+// parsed URLs would make too many spellings equal.
 type Loopback struct {
 	Host string
-	Port string // empty without one
+	Port string // empty if there is none
 	Rest string
 }
 
-// anyPortHosts are the two addresses that are written in one way only, and localhost.
+// anyPortHosts are two loopback addresses in their only accepted spelling, and localhost.
 var anyPortHosts = []string{"127.0.0.1", "[::1]", "localhost"}
 
-// CutLoopbackPort cuts the URIs of which the port may vary (OAuth 2.1 §2.3.1, RFC 8252 §7.3):
-// http at one of anyPortHosts. One with a port that is none is not ok.
+// CutLoopbackPort cuts a URI whose port may vary (OAuth 2.1 §2.3.1, RFC 8252 §7.3): http at
+// one of anyPortHosts. ok is false for other URIs, and for an invalid port.
 func CutLoopbackPort(uri string) (l Loopback, ok bool) {
 	for _, host := range anyPortHosts {
 		rest, found := strings.CutPrefix(uri, "http://"+host)
@@ -48,9 +48,9 @@ func CutLoopbackPort(uri string) (l Loopback, ok bool) {
 	return Loopback{}, false
 }
 
-// Impersonable reports whether any program on the user's machine could receive
-// what is sent to the URI: loopback and private-use schemes (RFC 8252 §8.6). What is
-// not understood counts as such.
+// Impersonable reports whether any program on the user's machine could receive a response
+// that is sent to the URI. That is so on loopback and for private-use schemes (RFC 8252
+// §8.6). It is true for a URI that cannot be parsed.
 func Impersonable(uri string) bool {
 	if !TakesForms(uri) {
 		return true
@@ -59,14 +59,15 @@ func Impersonable(uri string) bool {
 	if err != nil {
 		return true
 	}
-	// Browsers ignore the case and a trailing dot.
+	// Browsers ignore upper and lower case, and a trailing dot.
 	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return true
 	}
 	addr, err := netip.ParseAddr(host)
 	if err != nil {
-		// Browsers read more as an address than this does, such as 127.1 and 0x7f000001.
+		// Browsers accept more forms of an IP address than ParseAddr, such as 127.1 and
+		// 0x7f000001.
 		last := host[strings.LastIndexByte(host, '.')+1:]
 		return last == "" || last[0] >= '0' && last[0] <= '9'
 	}

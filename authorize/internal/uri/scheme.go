@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// checkPrivateUse accepts the scheme of an app: a reversed domain name of its maker,
-// which has a dot (RFC 8252 §7.1), or one that is named, byte for byte.
+// checkPrivateUse accepts the scheme of an app: a reversed domain name of the app's maker,
+// which has a dot (RFC 8252 §7.1), or a scheme in named, byte for byte.
 func checkPrivateUse(scheme, rest string, named []string) error {
 	if err := checkScheme(scheme); err != nil {
 		return err
@@ -24,12 +24,12 @@ func checkPrivateUse(scheme, rest string, named []string) error {
 	return nil
 }
 
-// CheckPrivateUse reports what makes a name unusable as one of the schemes without a
-// dot that a client may have.
+// CheckPrivateUse returns why a name cannot be one of the client's schemes without a dot,
+// or nil if it can.
 func CheckPrivateUse(name string) error {
 	switch {
 	case !validScheme(name):
-		return errors.New("is no scheme: write what stands before the colon, such as cursor")
+		return errors.New("is no scheme: write the part before the colon, such as cursor")
 	case strings.Contains(name, "."):
 		return errors.New("has a dot: such schemes may be used without being named")
 	case checkScheme(name) != nil:
@@ -38,9 +38,9 @@ func CheckPrivateUse(name string) error {
 	return nil
 }
 
-// refusedSchemes mean something to browsers or to the system, so that an answer would
-// be run, shown, sent on or lost. No client can have them, named or not, in whatever
-// letters: browsers read them without regard to case.
+// refusedSchemes have a meaning for browsers or the system, so that a response would be
+// run, shown, forwarded or lost. No client can have them, even if it names them. Case is
+// ignored, as browsers ignore it.
 var refusedSchemes = []string{
 	"about", "android-app", "blob", "chrome", "data", "file", "filesystem", "ftp", "http", "https",
 	"intent", "jar", "javascript", "ldap", "mailto", "res", "search-ms", "smb", "sms", "tel", "urn",
@@ -49,9 +49,9 @@ var refusedSchemes = []string{
 
 // checkScheme accepts a scheme that an app may have for itself.
 //
-// All that begin with ms- belong to Windows. A reversed domain name does not begin so,
-// because no top-level domain does. Those that end in -extension belong to browsers;
-// they have no dot, and a reversed domain name may end so.
+// All schemes that begin with ms- belong to Windows. A reversed domain name cannot begin
+// with it, because no top-level domain does. Schemes without a dot that end in -extension
+// belong to browsers. A reversed domain name, which has a dot, may end in it.
 func checkScheme(scheme string) error {
 	name := strings.ToLower(scheme)
 	switch {
@@ -59,7 +59,7 @@ func checkScheme(scheme string) error {
 		return errors.New("is not an absolute URI: it does not begin with a scheme")
 	case name == "urn":
 		return errors.New("is a name and no address: " +
-			"for answers in the body set Client.OutOfBand")
+			"for responses in the body set Client.OutOfBand")
 	case name == "https" || name == "http":
 		return fmt.Errorf("has the scheme %q, which has to be written in lower case", scheme)
 	case slices.Contains(refusedSchemes, name), strings.HasPrefix(name, "ms-"),
@@ -70,7 +70,7 @@ func checkScheme(scheme string) error {
 	return nil
 }
 
-// validScheme is the syntax of RFC 3986 §3.1.
+// validScheme reports whether the text has the syntax of a scheme (RFC 3986 §3.1).
 func validScheme(scheme string) bool {
 	for i := range len(scheme) {
 		c := scheme[i]
@@ -82,8 +82,8 @@ func validScheme(scheme string) bool {
 	return scheme != ""
 }
 
-// CheckName accepts a URN (RFC 8141 §2) in plain characters, which neither a browser nor
-// a person takes for an address.
+// CheckName accepts a URN (RFC 8141 §2) of letters, digits and ":-._". Neither a browser
+// nor a person can mistake it for an address.
 func CheckName(name string) error {
 	for i := range len(name) {
 		c := name[i]
@@ -94,7 +94,7 @@ func CheckName(name string) error {
 		}
 	}
 	if !strings.HasPrefix(name, "urn:") || len(name) == len("urn:") {
-		return errors.New(`is no name after "urn:"`)
+		return errors.New(`must be "urn:" and a name`)
 	}
 	return nil
 }

@@ -1,7 +1,7 @@
-// Package uri holds the rules about redirect URIs and other URLs: which can be
-// registered, which are on this machine, which schemes nobody can have, what of one a
-// person reads, and in what one differs from those that are registered. It compares
-// bytes: nothing is decoded or made equal.
+// Package uri holds the rules about redirect URIs and other URLs: which can be registered,
+// which are on this machine, which schemes are refused, which part is shown to a person,
+// and how a URI differs from the registered ones. It compares bytes: nothing is decoded or
+// normalized.
 package uri
 
 import (
@@ -13,13 +13,13 @@ import (
 	"strings"
 )
 
-// refusedCharacters are those in print that no redirect URI may have.
+// refusedCharacters are the printable characters that no redirect URI may have.
 const refusedCharacters = "\"<>\\^`{|}*#"
 
-// Check reports what makes a registered redirect URI unusable: it must be
-// absolute, without fragment, user information or wildcard, of a safe scheme, and
-// free of the parameters that a response adds. A private-use scheme without a dot is
-// safe where it is named.
+// Check returns what makes a registered redirect URI unusable, or nil. The URI must be
+// absolute, without fragment, user information or wildcard, with a safe scheme, and without
+// the parameters that a response adds. A private-use scheme without a dot is safe only if
+// privateUseSchemes has it.
 func Check(uri string, privateUseSchemes ...string) error {
 	for i := range len(uri) {
 		if c := uri[i]; c <= 0x20 || c >= 0x7f || strings.IndexByte(refusedCharacters, c) >= 0 {
@@ -98,8 +98,8 @@ func validPort(digits string) bool {
 	return port <= 65535
 }
 
-// checkEncoding refuses malformed percent-encoding, and a query that already has a
-// parameter of an answer: the client would find two of them.
+// checkEncoding refuses malformed percent-encoding, and a query that already has a response
+// parameter: the client would get it twice.
 func checkEncoding(rest string) error {
 	if _, err := url.PathUnescape(rest); err != nil {
 		return errors.New("has a malformed percent-encoding")
@@ -126,9 +126,9 @@ func TakesForms(uri string) bool {
 	return strings.HasPrefix(uri, "https://") || strings.HasPrefix(uri, "http://")
 }
 
-// Host returns the host of the URI for a person to read. A URI that is not of http or
-// https has none that means anything: then it is the scheme with its colon, which
-// nobody takes for a website.
+// Host returns the host of the URI for a person to read. For a URI that is not http or
+// https it returns the scheme with its colon: its host has no meaning, and the scheme does
+// not look like a website.
 func Host(uri string) string {
 	if TakesForms(uri) {
 		if u, err := url.Parse(uri); err == nil {
@@ -143,11 +143,12 @@ func Host(uri string) string {
 	return scheme + ":"
 }
 
-// Param is a name, which needs no encoding, and its value.
+// Param is a parameter. Its name must not need encoding.
 type Param struct{ Name, Value string }
 
-// Encode writes parameters for a query or a fragment. A space becomes %20, which form
-// decoders and plain percent decoders read alike; a plus only the former.
+// Encode writes parameters for a query or a fragment. A space becomes %20, because form
+// decoders and plain percent decoders both read it as a space. Only form decoders read a
+// plus so.
 func Encode(params []Param) string {
 	var text strings.Builder
 	for i, p := range params {
