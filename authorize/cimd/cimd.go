@@ -1,6 +1,7 @@
 package cimd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,9 +9,13 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/internal/uri"
+	oautherr "github.com/usher-auth/usher/errors"
 )
 
 // Config says what a [Store] needs. Clients and Issuer are required.
@@ -74,26 +79,110 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Store is a [authorize.ClientStore] for clients that have a metadata document, in front of
+// Store is an [authorize.ClientStore] for clients that have a metadata document, in front of
 // that of the host. Make one with [New].
 type Store struct {
-	config Config
+	config    Config
+	plain     bool // http on loopback is taken, because the issuer is there
+	transport http.RoundTripper
+
+	mu        sync.Mutex
+	documents *lru[*cached]
+	troubles  *lru[*trouble]     // by URL
+	hosts     *lru[*host]        // by host and port
+	flights   map[string]*flight // by URL
+	fetching  map[string]int     // by host and port
 }
 
 // New returns a Store. The error names each field of config that is wrong.
 func New(config Config) (*Store, error) {
-	s := &Store{config: config}
-	return s, s.setUp()
+	s := &Store{config: config, flights: map[string]*flight{}, fetching: map[string]int{}}
+	if err := s.setUp(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Client returns the host's own client with this id, or one as its document describes it.
-// The errors are those that [authorize.ClientStore] describes.
+// The errors are those that [authorize.ClientStore] describes, and [authorize.ErrClientNotFetched].
 func (s *Store) Client(ctx context.Context, id string) (*authorize.Client, error) {
 	client, err := s.config.Clients.Client(ctx, id)
 	if client != nil || err != nil {
 		return client, err
 	}
-	return nil, nil
+	u, err := s.address(id)
+	if err != nil {
+		return nil, invalidClient("The client_id is not the address of a client metadata document.",
+			fmt.Errorf("the client_id %w", err))
+	}
+	if u == nil {
+		return nil, nil
+	}
+	if err := s.allowed(ctx, u); err != nil {
+		return nil, err
+	}
+	d, err := s.find(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	return s.client(id, d), nil
+}
+
+// client returns what is the caller's own.
+func (s *Store) client(id string, d *document) *authorize.Client {
+	return &authorize.Client{
+		ID:                id,
+		Name:              d.name,
+		Public:            true,
+		RedirectURIs:      slices.Clone(d.redirectURIs),
+		PrivateUseSchemes: slices.Clone(s.config.PrivateUseSchemes),
+		AnyLoopbackPort:   true, // OAuth 2.1 §2.3.1, and such a client cannot know its port
+		Scopes:            slices.Clone(s.config.Scopes),
+		DefaultScopes:     slices.Clone(s.config.DefaultScopes),
+		Unvetted:          true,
+		Revision:          d.revision,
+	}
+}
+
+// allowed asks the host. Whatever goes wrong, it is not a yes.
+func (s *Store) allowed(ctx context.Context, u *url.URL) error {
+	if s.config.Allow == nil {
+		return nil
+	}
+	call, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	passes, err := s.callAllow(call, u)
+	if err == nil {
+		err = call.Err()
+	}
+	switch {
+	case err != nil:
+		err = fmt.Errorf("Config.Allow: %w", err)
+	case !passes:
+		err = invalidClient("This server does not take applications of this domain.",
+			fmt.Errorf("Config.Allow does not let %s pass", u.Host))
+	default:
+		return nil
+	}
+	s.report(ctx, u, Event{Kind: EventRefused, Err: err})
+	return err
+}
+
+func (s *Store) callAllow(ctx context.Context, u *url.URL) (passes bool, err error) {
+	defer recovered(&err)
+	own := *u
+	return s.config.Allow(ctx, &own)
+}
+
+// recovered makes a panic the error.
+func recovered(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("panic: %v", r)
+	}
+}
+
+func invalidClient(text string, cause error) error {
+	return &oautherr.Error{Code: oautherr.InvalidClient, Description: text, Cause: cause}
 }
 
 // Metadata returns what such a server has in its metadata (RFC 8414), for
@@ -108,13 +197,58 @@ const day = 24 * time.Hour
 func (s *Store) setUp() error {
 	c := &s.config
 	var wrong []error
-	refuse := func(field, format string, args ...any) {
-		wrong = append(wrong, fmt.Errorf("Config.%s %w", field, fmt.Errorf(format, args...)))
-	}
+	refuse := func(field, text string) { wrong = append(wrong, errors.New("Config."+field+" "+text)) }
 	if c.Clients == nil {
 		refuse("Clients", "is nil: set the host's own store")
 	}
+	issuer, err := url.Parse(c.Issuer)
+	if err != nil || issuer.Host == "" || uri.Check(c.Issuer) != nil {
+		refuse("Issuer", "is no https URL: set that of the endpoint")
+		issuer = &url.URL{}
+	}
+	loopback := uri.IsLoopback(strings.TrimSuffix(issuer.Host, ":"+issuer.Port()))
+	s.plain = loopback && issuer.Scheme == "http"
 	c.Scopes, c.DefaultScopes = slices.Clone(c.Scopes), slices.Clone(c.DefaultScopes)
 	c.PrivateUseSchemes = slices.Clone(c.PrivateUseSchemes)
+	for _, err := range clientErrors(s.client("x", &document{})) {
+		refuse(err.Field, err.Err.Error())
+	}
+	c.MinAge, c.MaxAge = cmp.Or(c.MinAge, time.Minute), cmp.Or(c.MaxAge, day)
+	if c.MinAge < 0 || c.MaxAge < c.MinAge {
+		refuse("MinAge", "is negative or more than MaxAge")
+	}
+	if c.StaleFor = cmp.Or(c.StaleFor, time.Hour); c.StaleFor > maxStale {
+		refuse("StaleFor", "is more than 24 hours")
+	}
+	c.Timeout = cmp.Or(c.Timeout, 5*time.Second)
+	c.MaxFetches, c.MaxDocuments = cmp.Or(c.MaxFetches, 16), cmp.Or(c.MaxDocuments, 1000)
+	if c.Timeout < 0 || c.MaxFetches < 0 || c.MaxDocuments < 0 {
+		refuse("Timeout", "is negative, or MaxFetches or MaxDocuments is")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if s.transport = c.Transport; c.Transport == nil {
+		s.transport = newTransport(newDialer(loopback))
+	}
+	s.documents, s.troubles, s.hosts =
+		newLRU[*cached](c.MaxDocuments), newLRU[*trouble](c.MaxDocuments), newLRU[*host](c.MaxDocuments)
 	return errors.Join(wrong...)
+}
+
+// clientErrors takes apart what CheckClient says.
+func clientErrors(c *authorize.Client) (list []*authorize.ClientError) {
+	joined, _ := authorize.CheckClient(*c).(interface{ Unwrap() []error })
+	if joined == nil {
+		return nil
+	}
+	for _, err := range joined.Unwrap() {
+		if one := (*authorize.ClientError)(nil); errors.As(err, &one) {
+			list = append(list, one)
+		}
+	}
+	return list
 }
