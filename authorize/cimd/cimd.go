@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/internal/clientmeta"
 	"github.com/usher-auth/usher/authorize/internal/uri"
 	oautherr "github.com/usher-auth/usher/errors"
 )
@@ -35,10 +36,10 @@ type Config struct {
 	// Empty: such a request is refused.
 	DefaultScopes []string
 
-	// PrivateUseSchemes are the schemes without a dot that redirect URIs of documents may
-	// have, such as "cursor": see [authorize.Client].PrivateUseSchemes. They are open to
-	// every document. Empty: none.
-	PrivateUseSchemes []string
+	// AppSchemes are the private-use schemes that redirect URIs of documents may have, such
+	// as "cursor" or "com.example.app", byte for byte. They are open to every document, and
+	// any program on the user's machine can take one (RFC 8252 §8.6). Empty: none.
+	AppSchemes []string
 
 	// Allow says whether the client whose document is at u may be used. u.Hostname() is the
 	// domain: in lower case, without port and without a dot at the end. It is called at
@@ -85,6 +86,7 @@ type Store struct {
 	config    Config
 	plain     bool // http on loopback is taken, because the issuer is there
 	transport http.RoundTripper
+	mayFetch  func(context.Context) bool
 
 	mu        sync.Mutex
 	documents *lru[*cached]
@@ -96,7 +98,12 @@ type Store struct {
 
 // New returns a Store. The error names each field of config that is wrong.
 func New(config Config) (*Store, error) {
-	s := &Store{config: config, flights: map[string]*flight{}, fetching: map[string]int{}}
+	s := &Store{
+		config:   config,
+		mayFetch: authorize.MayFetch,
+		flights:  map[string]*flight{},
+		fetching: map[string]int{},
+	}
 	if err := s.setUp(); err != nil {
 		return nil, err
 	}
@@ -135,7 +142,7 @@ func (s *Store) client(id string, d *document) *authorize.Client {
 		Name:              d.name,
 		Public:            true,
 		RedirectURIs:      slices.Clone(d.redirectURIs),
-		PrivateUseSchemes: slices.Clone(s.config.PrivateUseSchemes),
+		PrivateUseSchemes: slices.Clone(d.schemes),
 		AnyLoopbackPort:   true, // OAuth 2.1 §2.3.1, and such a client cannot know its port
 		Scopes:            slices.Clone(s.config.Scopes),
 		DefaultScopes:     slices.Clone(s.config.DefaultScopes),
@@ -156,8 +163,10 @@ func (s *Store) allowed(ctx context.Context, u *url.URL) error {
 		err = call.Err()
 	}
 	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
 	case err != nil:
-		err = fmt.Errorf("Config.Allow: %w", err)
+		err = fmt.Errorf("Config.Allow: %v", err) // nothing in it may be taken for an answer of ours
 	case !passes:
 		err = invalidClient("This server does not take applications of this domain.",
 			fmt.Errorf("Config.Allow does not let %s pass", u.Host))
@@ -202,18 +211,26 @@ func (s *Store) setUp() error {
 		refuse("Clients", "is nil: set the host's own store")
 	}
 	issuer, err := url.Parse(c.Issuer)
-	if err != nil || issuer.Host == "" || uri.Check(c.Issuer) != nil {
-		refuse("Issuer", "is no https URL: set that of the endpoint")
+	if err != nil || !uri.TakesForms(c.Issuer) || uri.Check(c.Issuer) != nil {
+		refuse("Issuer", "is neither an https URL nor one with http on loopback: set that of the endpoint")
 		issuer = &url.URL{}
 	}
 	loopback := uri.IsLoopback(strings.TrimSuffix(issuer.Host, ":"+issuer.Port()))
 	s.plain = loopback && issuer.Scheme == "http"
 	c.Scopes, c.DefaultScopes = slices.Clone(c.Scopes), slices.Clone(c.DefaultScopes)
-	c.PrivateUseSchemes = slices.Clone(c.PrivateUseSchemes)
-	for _, err := range clientErrors(s.client("x", &document{})) {
-		refuse(err.Field, err.Err.Error())
+	c.AppSchemes = slices.Clone(c.AppSchemes)
+	for _, scheme := range c.AppSchemes {
+		if err := clientmeta.CheckAppScheme(scheme); err != nil {
+			refuse("AppSchemes", fmt.Sprintf("has %.80q, which %v", scheme, err))
+		}
 	}
-	c.MinAge, c.MaxAge = cmp.Or(c.MinAge, time.Minute), cmp.Or(c.MaxAge, day)
+	for _, scope := range c.DefaultScopes {
+		if !slices.Contains(c.Scopes, scope) {
+			refuse("DefaultScopes", fmt.Sprintf("has %.80q, which is not one of Scopes", scope))
+		}
+	}
+	c.MaxAge = cmp.Or(c.MaxAge, day)
+	c.MinAge = cmp.Or(c.MinAge, min(time.Minute, c.MaxAge))
 	if c.MinAge < 0 || c.MaxAge < c.MinAge {
 		refuse("MinAge", "is negative or more than MaxAge")
 	}
@@ -237,18 +254,4 @@ func (s *Store) setUp() error {
 	s.documents, s.troubles, s.hosts =
 		newLRU[*cached](c.MaxDocuments), newLRU[*trouble](c.MaxDocuments), newLRU[*host](c.MaxDocuments)
 	return errors.Join(wrong...)
-}
-
-// clientErrors takes apart what CheckClient says.
-func clientErrors(c *authorize.Client) (list []*authorize.ClientError) {
-	joined, _ := authorize.CheckClient(*c).(interface{ Unwrap() []error })
-	if joined == nil {
-		return nil
-	}
-	for _, err := range joined.Unwrap() {
-		if one := (*authorize.ClientError)(nil); errors.As(err, &one) {
-			list = append(list, one)
-		}
-	}
-	return list
 }

@@ -63,8 +63,8 @@
 // is the URL, byte for byte. redirect_uris are under the rules of
 // [authorize.CheckRedirectURI]; one that cannot be used is left out and told in the event,
 // and one at least has to be left. A redirect URI of another host is allowed, and told in
-// the event. http on loopback may have any port in a request. Schemes without a dot are
-// those of [Config].PrivateUseSchemes.
+// the event. http on loopback may have any port in a request. Schemes of apps are
+// those of [Config].AppSchemes.
 //
 // Only clients without a secret are supported so far: "none" has to be in
 // token_endpoint_auth_methods_supported, from which the server chooses (OpenID Connect

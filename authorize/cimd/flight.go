@@ -21,7 +21,7 @@ type flight struct {
 // find returns the document at u: the one that is fresh, one that is fetched now, or one
 // that may stand in.
 func (s *Store) find(ctx context.Context, u *url.URL) (*document, error) {
-	now, mayFetch := s.config.Now(), authorize.MayFetch(ctx)
+	now, mayFetch := s.config.Now(), s.mayFetch(ctx)
 	s.mu.Lock()
 	known := s.documents.get(u.String())
 	if known.fresh(now) || !mayFetch && known.atHand(now) {
