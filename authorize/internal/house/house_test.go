@@ -178,6 +178,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"authorize/internal/jose":        {},
 		"authorize/internal/uri":         {},
 		"authorize/internal/destination": {"errors", "authorize/internal/uri"},
+		"authorize/internal/clientmeta":  {"authorize/internal/uri"},
 		"authorize": {
 			"pkce", "errors", "session",
 			"authorize/internal/jose", "authorize/internal/destination", "authorize/internal/uri",
