@@ -135,12 +135,50 @@ func (p *pipes) dial(ctx context.Context) (net.Conn, error) {
 	client, server := net.Pipe()
 	select {
 	case p.conns <- server:
-		return client, nil
+		return newPumped(client), nil
 	case <-p.ended:
 		return nil, net.ErrClosed
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// pumped reads ahead, as a socket does: with nothing between them both sides would wait for
+// the other to read that it closes.
+type pumped struct {
+	net.Conn
+	mu    sync.Mutex
+	more  *sync.Cond
+	ahead bytes.Buffer
+	err   error
+}
+
+func newPumped(conn net.Conn) *pumped {
+	p := &pumped{Conn: conn}
+	p.more = sync.NewCond(&p.mu)
+	go func() {
+		for chunk := make([]byte, 4096); p.err == nil; {
+			n, err := conn.Read(chunk)
+			p.mu.Lock()
+			p.ahead.Write(chunk[:n])
+			p.err = err
+			p.more.Broadcast()
+			p.mu.Unlock()
+		}
+	}()
+	return p
+}
+
+func (p *pumped) Read(into []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.ahead.Len() == 0 && p.err == nil {
+		p.more.Wait()
+	}
+	if p.ahead.Len() == 0 {
+		return 0, p.err
+	}
+	return p.ahead.Read(into)
 }
 
 type locked struct{ w *world }
