@@ -57,7 +57,7 @@ type trouble struct {
 
 // add makes the next try wait, twice as long each time that a host stays away.
 func (t *trouble) add(fail *failure, now time.Time) {
-	if now.Sub(t.until) > lastRetry || !fail.passing {
+	if now.Sub(t.until) > lastRetry || fail.saysNo() {
 		t.times = 0 // long ago, or not of that kind
 	}
 	wait := firstRetry << min(t.times, 10)

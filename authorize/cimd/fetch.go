@@ -45,9 +45,9 @@ type response struct {
 	noStore     bool
 }
 
-// A failure is why there is no document. A passing one may be over soon.
+// A failure is why there is no document.
 type failure struct {
-	passing  bool
+	passing  bool   // it may be over soon, so that the last document may serve
 	ofHost   bool   // nothing else of this host could be fetched either
 	member   string // of the document
 	retry    time.Duration
@@ -58,7 +58,12 @@ type failure struct {
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-// passing is the failure of a host that cannot be reached.
+// saysNo reports whether the host has said that there is no document, or sent one that
+// cannot be used. An address that we refuse is no such case: it must look like a host
+// that cannot be reached, or anybody could find out which names there are inside.
+func (f *failure) saysNo() bool { return !f.passing && f.response.status != 0 }
+
+// unreachable is the failure of a host that cannot be reached.
 func unreachable(err error) *failure { return &failure{passing: true, ofHost: true, err: err} }
 
 // fetch gets the document, or says why it is none: what is not 200 with JSON in the limits.
@@ -71,11 +76,12 @@ func (s *Store) fetch(ctx context.Context, u *url.URL) (got response, body []byt
 	r.Header.Set("Accept-Encoding", "identity")
 	r.Header.Set("User-Agent", "usher (OAuth client metadata for "+s.config.Issuer+")")
 	answer, err := s.transport.RoundTrip(r) // which follows no redirects
-	if refused := (refusedAddress{}); errors.As(err, &refused) {
-		return got, nil, &failure{err: err}
-	}
 	if err != nil {
-		return got, nil, unreachable(err)
+		fail = unreachable(err)
+		if refused := (refusedAddress{}); errors.As(err, &refused) {
+			fail.passing = false
+		}
+		return got, nil, fail
 	}
 	defer answer.Body.Close()
 	got = response{

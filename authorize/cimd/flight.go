@@ -54,7 +54,7 @@ func (s *Store) find(ctx context.Context, u *url.URL) (*document, error) {
 
 // answer is what a ClientStore says of it.
 func (f *failure) answer() error {
-	if !f.passing {
+	if f.saysNo() {
 		return invalidClient("The client metadata document at this client_id is missing or cannot be used.", f)
 	}
 	cause := fmt.Errorf("%w: %w", authorize.ErrClientUnreachable, f.err)
