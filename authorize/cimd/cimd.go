@@ -249,7 +249,7 @@ func (s *Store) setUp() error {
 		c.Now = time.Now
 	}
 	if s.transport = c.Transport; c.Transport == nil {
-		s.transport = newTransport(newDialer(loopback))
+		s.transport = newTransport(newDialer(loopback, c.Timeout))
 	}
 	s.documents, s.troubles, s.hosts =
 		newLRU[*cached](c.MaxDocuments), newLRU[*trouble](c.MaxDocuments), newLRU[*host](c.MaxDocuments)

@@ -89,7 +89,7 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 	}
 	store.mayFetch = func(context.Context) bool { w.mu.Lock(); defer w.mu.Unlock(); return w.mayFetch }
 	if config.Transport == nil {
-		d := newDialer(false)
+		d := newDialer(false, 5*time.Second)
 		d.lookup = func(_ context.Context, _, host string) ([]netip.Addr, error) { return w.lookup(host) }
 		d.dial = func(ctx context.Context, _, address string) (net.Conn, error) {
 			w.mu.Lock()

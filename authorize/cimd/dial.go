@@ -24,14 +24,15 @@ func (e refusedAddress) Error() string {
 // dialer connects to public addresses alone. A name is resolved here, so that what was
 // checked is what is connected to, whatever the name resolves to later.
 type dialer struct {
-	loopback bool // the issuer is on loopback, so documents may be
+	loopback bool          // the issuer is on loopback, so documents may be
+	timeout  time.Duration // of all of it: http.Transport goes on when the request has ended
 	lookup   func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	dial     func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // newDialer checks the address once more when the socket is there.
-func newDialer(loopback bool) *dialer {
-	d := &dialer{loopback: loopback, lookup: net.DefaultResolver.LookupNetIP}
+func newDialer(loopback bool, timeout time.Duration) *dialer {
+	d := &dialer{loopback: loopback, timeout: timeout, lookup: net.DefaultResolver.LookupNetIP}
 	control := func(_ context.Context, _, address string, _ syscall.RawConn) error {
 		to, err := netip.ParseAddrPort(address)
 		if err == nil {
@@ -45,6 +46,8 @@ func newDialer(loopback bool) *dialer {
 
 // DialContext is for http.Transport. A name of which one address is refused is refused.
 func (d *dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
@@ -84,11 +87,9 @@ func (d *dialer) resolve(ctx context.Context, host string) ([]netip.Addr, error)
 // try gives an address its share of the time that is left, so that one that is silent
 // leaves some for the next.
 func (d *dialer) try(ctx context.Context, network, address string, left int) (net.Conn, error) {
-	if deadline, ok := ctx.Deadline(); ok {
-		share, cancel := context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
-		defer cancel()
-		ctx = share
-	}
+	deadline, _ := ctx.Deadline()
+	ctx, cancel := context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
+	defer cancel()
 	return d.dial(ctx, network, address)
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	oautherr "github.com/usher-auth/usher/errors"
 )
@@ -156,7 +157,7 @@ func TestRebindingFindsNothing(t *testing.T) {
 }
 
 func TestTheNextAddressIsTried(t *testing.T) {
-	d := newDialer(false)
+	d := newDialer(false, 5*time.Second)
 	d.lookup = func(context.Context, string, string) ([]netip.Addr, error) {
 		return addrs("8.8.8.1", "8.8.8.2", "8.8.8.3", "8.8.8.4", "8.8.8.5"), nil
 	}
@@ -194,17 +195,17 @@ func TestTheSocketRefusesToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	_, err = newDialer(false).dial(t.Context(), "tcp", listener.Addr().String())
+	_, err = newDialer(false, 5*time.Second).dial(t.Context(), "tcp", listener.Addr().String())
 	if refused := (refusedAddress{}); !errors.As(err, &refused) {
 		t.Errorf("it is %v", err)
 	}
-	conn, err := newDialer(true).dial(t.Context(), "tcp", listener.Addr().String())
+	conn, err := newDialer(true, 5*time.Second).dial(t.Context(), "tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatalf("for an issuer on loopback: %v", err)
 	}
 	conn.Close()
 	for _, text := range []string{"10.0.0.1", "169.254.169.254", "::1%lo"} {
-		if newDialer(true).check(netip.MustParseAddr(text)) == nil {
+		if newDialer(true, 5*time.Second).check(netip.MustParseAddr(text)) == nil {
 			t.Errorf("%s is allowed for an issuer on loopback", text)
 		}
 	}
