@@ -60,7 +60,6 @@ func Example() {
 	}))
 	defer server.Close()
 	notes.ID = server.URL + "/client.json"
-
 	memory := authorize.NewMemory(authorize.MemoryConfig{}) // has the host's own clients
 	blocked := ""
 	clients, err := cimd.New(cimd.Config{
@@ -86,7 +85,6 @@ func Example() {
 	mux.Handle("/authorize", endpoint)
 	mux.HandleFunc("/consent", func(w http.ResponseWriter, r *http.Request) { consentPage(w, r, endpoint) })
 	mux.Handle("/.well-known/oauth-authorization-server", endpoint.MetadataHandler(clients.Metadata()))
-
 	fmt.Println("before:", whatATokenEndpointSays(clients, notes.ID))
 	browser := authorizetest.NewBrowser()
 	browser.Handle(issuer, mux)
