@@ -16,7 +16,7 @@ const (
 	lastRetry  = 5 * time.Minute
 
 	// Of one host, maxFailed addresses without a document are tried in failedWindow.
-	maxFailed    = 10
+	maxFailed    = 30
 	failedWindow = time.Minute
 	maxPerHost   = 2
 )

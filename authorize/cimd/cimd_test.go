@@ -489,7 +489,15 @@ func TestEventsAndLogSayWhatHappenedWithoutTheBody(t *testing.T) {
 		want   Event
 		log    []string
 	}{
-		{"fetched", sends(documentOf(id, members{"redirect_uris": []string{"https://other.example.com/cb", "http://a.example.com/", "https://client.example.com/cb"}}).text()),
+		{"malformed", func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				panic(err)
+			}
+			conn.Write([]byte(strings.Repeat("x", 300) + "SECRET\r\n\r\n"))
+			conn.Close()
+		}, Event{Kind: EventFailed}, []string{"level=WARN", "document failed", "malformed HTTP"}},
+		{"fetched", sends(documentOf(id, members{"redirect_uris": []string{"https://other.example.com/cb", "http://a.example.com/", "https://Client.example.com:8443/cb", "http://127.0.0.1/"}}).text()),
 			Event{Kind: EventFetched, Status: 200, ContentType: "application/json", RedirectHosts: []string{"other.example.com"}, LeftOut: []string{"http://a.example.com/"}},
 			[]string{"level=INFO", "document fetched", "redirect_hosts=other.example.com", "left_out=http://a.example.com/"}},
 		{"refused", sends(documentOf(id, members{"client_name": 7, "client_uri": "SECRET"}).text()),
@@ -513,6 +521,9 @@ func TestEventsAndLogSayWhatHappenedWithoutTheBody(t *testing.T) {
 				t.Errorf("the error is %v", got.Err)
 			}
 			c.want.Host, c.want.URL, c.want.Time = "client.example.com", testID+"?...", w.now
+			if got.Err != nil && len(got.Err.Error()) > 300 {
+				t.Errorf("the error is long: %v", got.Err)
+			}
 			got.Err = nil
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
@@ -526,6 +537,24 @@ func TestEventsAndLogSayWhatHappenedWithoutTheBody(t *testing.T) {
 				t.Errorf("the log says too much:\n%s", text)
 			}
 		})
+	}
+}
+
+func TestTheEventOfAStaleDocumentSaysHowOldItIsAndWhy(t *testing.T) {
+	w := newWorld(t)
+	w.want("client")
+	w.later(time.Hour + time.Minute)
+	w.answers(status(403, "Cf-Mitigated", "challenge", "Content-Type", "text/html"))
+	w.want("client")
+	got := w.events[len(w.events)-1]
+	want := Event{Kind: EventStale, Time: w.now, URL: testID, Host: "client.example.com", Age: time.Hour + time.Minute,
+		Status: 403, ContentType: "text/html", Challenge: "cf-mitigated: challenge"}
+	if got.Err == nil || !strings.Contains(w.log.String(), "age=1h1m0s") {
+		t.Errorf("the error is %v, and the log\n%s", got.Err, &w.log)
+	}
+	got.Err = nil
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

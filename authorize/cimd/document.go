@@ -34,7 +34,7 @@ func (s *Store) read(body []byte, u *url.URL) (*document, *failure) {
 	d := &document{}
 	if err == nil {
 		d.name = clientmeta.CleanName(m.ClientName)
-		err = d.readRedirectURIs(m, u.Host, s.config.AppSchemes)
+		err = d.readRedirectURIs(m, u.Hostname(), s.config.AppSchemes)
 	}
 	if err == nil {
 		d.revision, err = revision(d.redirectURIs, m)
@@ -87,9 +87,12 @@ func (d *document) readRedirectURIs(m *clientmeta.Metadata, host string, schemes
 			continue
 		}
 		d.redirectURIs = append(d.redirectURIs, redirectURI)
-		to := uri.Host(redirectURI)
-		if to != host && !uri.Impersonable(redirectURI) && !slices.Contains(d.redirectHosts, to) {
-			d.redirectHosts = append(d.redirectHosts, to)
+		if uri.Impersonable(redirectURI) {
+			continue // which is a fact of its own
+		}
+		to, err := url.Parse(redirectURI)
+		if err == nil && !strings.EqualFold(to.Hostname(), host) && !slices.Contains(d.redirectHosts, to.Host) {
+			d.redirectHosts = append(d.redirectHosts, to.Host)
 		}
 	}
 	d.schemes = clientmeta.PrivateUseSchemes(d.redirectURIs)

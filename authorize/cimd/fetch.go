@@ -59,6 +59,15 @@ type failure struct {
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
+// short is what is kept and logged of an error: http.Transport puts into some what the
+// server sent, of any length.
+func short(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("it took too long: %w", context.DeadlineExceeded)
+	}
+	return errors.New(cut(err.Error()))
+}
+
 // saysNo reports whether the host has said that there is no document, or sent one that
 // cannot be used. An address that we refuse is no such case: it must look like a host
 // that cannot be reached, or anybody could find out which names there are inside.
@@ -78,7 +87,7 @@ func (s *Store) fetch(ctx context.Context, u *url.URL) (got response, body []byt
 	r.Header.Set("User-Agent", "usher (OAuth client metadata for "+s.config.Issuer+")")
 	answer, err := s.transport.RoundTrip(r) // which follows no redirects
 	if err != nil {
-		fail = unreachable(err)
+		fail = unreachable(short(err))
 		if refused := (refusedAddress{}); errors.As(err, &refused) {
 			fail.passing = false
 		}
@@ -87,7 +96,7 @@ func (s *Store) fetch(ctx context.Context, u *url.URL) (got response, body []byt
 	defer answer.Body.Close()
 	got = response{
 		status:      answer.StatusCode,
-		contentType: answer.Header.Get("Content-Type"),
+		contentType: cut(answer.Header.Get("Content-Type")),
 		retryAfter:  retryAfter(answer.Header, s.config.Now()),
 	}
 	if got.status == http.StatusForbidden {
@@ -114,7 +123,7 @@ func (got *response) judge(answer *http.Response) *failure {
 		return &failure{passing: true, err: errors.New("its host challenges robots")}
 	case got.status != http.StatusOK:
 		return &failure{err: fmt.Errorf("the status is %d, and not 200", got.status)}
-	case !isJSON(got.contentType):
+	case !isJSON(answer.Header.Get("Content-Type")):
 		return &failure{err: fmt.Errorf("the content type is %.80q, and not JSON", got.contentType)}
 	case cmp.Or(strings.ToLower(answer.Header.Get("Content-Encoding")), "identity") != "identity":
 		return &failure{err: errors.New("it has a content encoding, which was not asked for")}
@@ -128,7 +137,7 @@ func readBody(answer *http.Response) ([]byte, *failure) {
 	case len(body) > maxBody:
 		return nil, &failure{err: errTooLong}
 	case err != nil:
-		return nil, unreachable(fmt.Errorf("the body did not come whole: %w", err))
+		return nil, unreachable(fmt.Errorf("the body did not come whole: %w", short(err)))
 	}
 	return body, nil
 }

@@ -163,7 +163,7 @@ func (s *Store) settle(u *url.URL, f *flight, now time.Time) {
 	if f.fail == nil {
 		s.documents.put(id, f.found)
 		s.troubles.remove(id)
-		h.times = 0
+		h.trouble = trouble{} // it is well
 		return
 	}
 	t := s.troubles.get(id)
