@@ -19,7 +19,7 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// Config says what a [Store] needs. Clients and Issuer are required.
+// Config says what a [Store] needs. Clients, Issuer and Scopes are required. [New] copies it.
 type Config struct {
 	// Clients is the host's own store, which is asked first.
 	Clients authorize.ClientStore
@@ -28,8 +28,7 @@ type Config struct {
 	// fetched from, in User-Agent. If it is on loopback, documents may be on loopback too.
 	Issuer string
 
-	// Scopes are those that clients with a document may ask for. Empty: none, so that
-	// every request that names a scope is refused.
+	// Scopes are those that every client with a document may ask for, whatever it says.
 	Scopes []string
 
 	// DefaultScopes stand in when a request has no scope. They must be among Scopes.
@@ -70,10 +69,11 @@ type Config struct {
 	// on addresses, header and TLS are its own; all others hold. Nil: ours.
 	Transport http.RoundTripper
 
-	// Logger gets a line for every event. Nil discards them.
+	// Logger gets one line per [Event]. Nil: nothing is logged.
 	Logger *slog.Logger
 
-	// OnEvent is called for every event, from several goroutines at once. Nil is fine.
+	// OnEvent is called for every event, for metrics and audit, from several goroutines at
+	// once. It must return quickly. Nil: not called.
 	OnEvent func(ctx context.Context, e Event)
 
 	// Now is the clock. Nil: time.Now.
@@ -81,7 +81,7 @@ type Config struct {
 }
 
 // Store is an [authorize.ClientStore] for clients that have a metadata document, in front of
-// that of the host. Make one with [New].
+// that of the host. It is safe for concurrent use. Make one with [New].
 type Store struct {
 	config    Config
 	plain     bool // http on loopback is taken, because the issuer is there
@@ -219,6 +219,9 @@ func (s *Store) setUp() error {
 	s.plain = loopback && issuer.Scheme == "http"
 	c.Scopes, c.DefaultScopes = slices.Clone(c.Scopes), slices.Clone(c.DefaultScopes)
 	c.AppSchemes = slices.Clone(c.AppSchemes)
+	if len(c.Scopes) == 0 {
+		refuse("Scopes", "is empty, so that no request could succeed: set what such clients may ask for")
+	}
 	for _, scheme := range c.AppSchemes {
 		if err := clientmeta.CheckAppScheme(scheme); err != nil {
 			refuse("AppSchemes", fmt.Sprintf("has %.80q, which %v", scheme, err))

@@ -335,6 +335,7 @@ func TestNewNamesEachFieldThatIsWrong(t *testing.T) {
 		{"no issuer", func(c *Config) { c.Issuer = "" }, "Config.Issuer"},
 		{"an issuer that is no URL of the web", func(c *Config) { c.Issuer = "com.example:/x" }, "Config.Issuer"},
 		{"http elsewhere than on loopback", func(c *Config) { c.Issuer = "http://a.example.com" }, "Config.Issuer"},
+		{"no scopes", func(c *Config) { c.Scopes = nil }, "Config.Scopes"},
 		{"a default scope that is none", func(c *Config) { c.DefaultScopes = []string{"x"} }, "Config.DefaultScopes"},
 		{"a scheme of browsers", func(c *Config) { c.AppSchemes = []string{"javascript"} }, "Config.AppSchemes"},
 		{"a MinAge below zero", func(c *Config) { c.MinAge = -1 }, "Config.MinAge"},
@@ -348,7 +349,7 @@ func TestNewNamesEachFieldThatIsWrong(t *testing.T) {
 		{"an issuer on loopback", func(c *Config) { c.Issuer = "http://127.0.0.1:8080" }, ""},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			config := Config{Issuer: testIssuer, Clients: authorize.NewMemory(authorize.MemoryConfig{})}
+			config := Config{Issuer: testIssuer, Clients: authorize.NewMemory(authorize.MemoryConfig{}), Scopes: []string{"a"}}
 			c.change(&config)
 			store, err := New(config)
 			if (c.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.want) || (store == nil) != (err != nil) {

@@ -1,7 +1,7 @@
-// Package cimd lets clients introduce themselves by the address of a document: a client_id
-// is an https URL, and what is registered stands there as JSON
-// (draft-ietf-oauth-client-id-metadata-document). A [Store] is put in front of the host's own
-// [authorize.ClientStore], which stays as it is:
+// Package cimd lets clients introduce themselves: a client_id is the https URL of a JSON
+// document that says what would otherwise be registered
+// (draft-ietf-oauth-client-id-metadata-document). A [Store] stands in front of the host's own
+// [authorize.ClientStore]:
 //
 //	clients, err := cimd.New(cimd.Config{
 //		Issuer:        "https://accounts.example",
@@ -17,85 +17,79 @@
 //	})
 //	mux.Handle("/.well-known/oauth-authorization-server", endpoint.MetadataHandler(clients.Metadata()))
 //
-// Consent has to be configured, because such clients are Unvetted: nobody of the host has
-// looked at them, and the user is asked.
+// Nobody of the host has looked at such clients, so they are Unvetted: the user is always
+// asked, and Consent has to be configured. Show the host of the client_id first on the page;
+// Client.Name is only what the client calls itself. It has no control characters, and none
+// that are invisible or change the direction of text. Consent is remembered while redirect
+// URIs and keys of the document stay as they are (Client.Revision).
 //
 // # Who is asked
 //
-// The host's own store first. If it has a client under the URL, that client counts and
-// nothing is fetched; so a document can be pinned, and a client can be given more than the
-// others. An error of the host's store is an error. An id that is no https URL is never
-// fetched. A URL needs a path, and may have neither a fragment, user information nor dot
-// segments (also written as %2e). Its host is in lower case without a dot at the end.
-// A port may be there; a query too, though the draft advises against it. Where the issuer
-// is http on loopback, for development, http on loopback is taken as well.
+// The host's own store comes first. A URL that is registered there is never fetched: so a
+// document can be pinned, or a client be given more than others. An error there is an error.
 //
-// [Config].Allow is then asked at every use, also where nothing is fetched. So a domain that
-// the host blocks is refused at once, at the token endpoint as well.
+// Then the client_id has to be an https URL with a path and without fragment, user
+// information and dot segments, encoded ones too. Its host is in lower case and has no dot
+// at its end. What no redirect URI may have in it, it may not have either. Any other id is
+// unknown. Where the issuer is http on loopback, for development, http on loopback may be
+// fetched as well.
 //
-// # What is fetched, and when
+// [Config].Allow is asked at every use, also where nothing is fetched, so a domain that is
+// blocked is blocked at once.
 //
-// A document is fetched only where [authorize.MayFetch] says so: while the endpoint answers
-// a navigation or a request that it has signed. Everywhere else the document counts that is
-// at hand, if there is one. That is so for the pages of the host, in
-// Handler.Explain and at a token endpoint. Otherwise [authorize.ErrClientNotFetched] says
-// that there is none.
+// # When a document is fetched
 //
-// A token endpoint that asks this store sees one of these: the client, which is Public;
-// ErrClientNotFetched, where it takes the client_id for a public client, which the code or
-// the refresh token has to name; an error with the code invalid_client for one that is not
-// allowed; or an error of the host's own store or hook. It never waits for another server.
+// Only where [authorize.MayFetch] says so, which is while the endpoint answers a navigation
+// or a request that it has signed. Everywhere else, such as on the pages of the host and in
+// Handler.Explain, the document counts that is at hand.
+//
+// A token endpoint that asks the store never waits for another server. It sees one of four
+// things: a client, which is Public; [authorize.ErrClientNotFetched] where no document is at
+// hand, and takes the client_id for a public client then, which the code or the refresh token
+// has to name; an error with the code invalid_client, if Allow refuses; or another error,
+// if the host's own store or Allow fails. Its metadata must have "none" among
+// token_endpoint_auth_methods_supported, because some clients look for it.
 //
 // # How it is fetched
 //
-// With one GET, without cookies, proxy of the environment, compression or connections that
-// are kept. Redirects are not followed. The connection is made to an address that was
-// checked: special-use and private addresses are refused after the name was resolved, IPv4
-// inside of IPv6 too, and so is a name that has one of them beside others. Loopback is
-// allowed for an issuer on loopback only. TLS is 1.2 or later, certificates are verified.
-// These limits are fixed: 5,120 bytes of document, 16 KB of header, 2 fetches at a time from
-// one host, 4 addresses of a name. [Config] has those that can be changed. Requests for the
-// same document share one fetch, which goes on if the first one leaves.
+// By one GET with HTTP/1.1 and TLS 1.2 or later, without cookies, redirects, compression,
+// a proxy of the environment and connections that are kept. The name is resolved first, and
+// what was checked is what is connected to. Special-use and private addresses are refused,
+// also as IPv4 inside of IPv6, and so is a name that has one of them. Loopback is for an issuer
+// on loopback alone. The limits that [Config] does not have: 5,120 bytes of document, 16 KB of
+// header, 4 addresses of a name, 2 fetches at the same time from one host and port. All who
+// ask for a document at the same time share one fetch.
 //
-// # What is in a document
+// # What is in it
 //
-// The status is 200, the content type application/json or one that ends in +json. client_id
-// is the URL, byte for byte. redirect_uris are under the rules of
-// [authorize.CheckRedirectURI]; one that cannot be used is left out and told in the event,
-// and one at least has to be left. A redirect URI of another host is allowed, and told in
-// the event. http on loopback may have any port in a request. Schemes of apps are
-// those of [Config].AppSchemes.
+// The response is 200 and application/json, or another type of application that ends in
+// +json. client_id is the URL, byte for byte. Of redirect_uris, at least one can be used: see
+// [authorize.CheckRedirectURI], with the schemes of [Config].AppSchemes. Those that cannot are
+// left out, and are in the event; so are the hosts of those on other hosts than the document.
+// http on loopback may have any port in a request.
 //
-// Only clients without a secret are supported so far: "none" has to be in
-// token_endpoint_auth_methods_supported, from which the server chooses (OpenID Connect
-// Relying Party Metadata Choices 1.0), or, without that list, token_endpoint_auth_method is
-// "none" or absent. A document with client_secret or client_secret_expires_at, or with a
-// method that needs a secret, is invalid. So is one that allows private_key_jwt only.
-// grant_types and response_types need authorization_code and code among them, if they are
-// there. What is unknown is ignored; scope, logo_uri and other addresses are never used.
+// Only clients without a secret are supported so far. "none" is in
+// token_endpoint_auth_methods_supported, of which the server may choose (OpenID Connect
+// Relying Party Metadata Choices 1.0), or is the token_endpoint_auth_method, or neither is
+// there. A document is invalid if it has client_secret, client_secret_expires_at, a method that
+// needs a secret, or private_key_jwt alone. If there are grant_types and response_types,
+// authorization_code and code are among them. What is unknown is ignored. The scopes of all
+// such clients are those of [Config]; logos and other addresses are never used.
 //
 // # How long it counts
 //
-// As long as the headers of HTTP say, within [Config].MinAge and MaxAge; a document that says
-// nothing, one hour. Of one with no-store, MinAge. A document that has been at hand stays so
-// for the pages of requests in progress, for at most 24 hours, with no-store one hour.
+// As its HTTP headers say, within MinAge and MaxAge of [Config], and one hour if they say
+// nothing. With no-store it is MinAge, since a sign-in takes more than one request. Where
+// nothing may be fetched it stays at hand for 24 hours more, with no-store for one hour.
 //
-// If its host cannot be reached, answers 429 or 5xx, or 403 with a page or a header that
-// challenges robots, the last document serves for [Config].StaleFor more, except one with
-// no-store. Every such use is an event. Any other response ends it: the document has gone, or
-// has become one that cannot be used.
+// If its host cannot be reached or answers 429, 5xx or 403 with a challenge for robots (a page,
+// or a header that says so), the last document serves for [Config].StaleFor longer, and never
+// if it had no-store. Each such use is an event. Every other response ends it.
 //
-// What failed is not tried again at once: 10 seconds later, and if a host stays away, up to
-// 5 minutes later. Of one host, 10 addresses that have no usable document are tried a
-// minute. Until then the last error is the answer. Who may send how many requests is still a
-// matter of the host's own rate limits, in front of the endpoint.
+// A fetch that failed is repeated after 10 seconds at the earliest, and of a host that
+// stays away after up to 5 minutes. Of one host and port, 30 addresses without a document are
+// tried a minute. Until then the last error is the answer, with Retry-After. How often one
+// visitor may ask is for the host's own rate limits, in front of the endpoint.
 //
-// Everything is in memory and bounded by [Config].MaxDocuments; each process has its own.
-//
-// # What the host sees
-//
-// The client is Public, Unvetted, and its name has no control characters nor those that
-// change the direction of text. Show the host of the URL first: the name is what the client
-// calls itself. Revision changes with redirect URIs and keys, so that remembered consent
-// counts only while they stay as they are.
+// All of this is in memory and bounded by [Config].MaxDocuments. Each process has its own.
 package cimd

@@ -132,7 +132,7 @@ func (got *response) judge(answer *http.Response) *failure {
 }
 
 func readBody(answer *http.Response) ([]byte, *failure) {
-	body, err := io.ReadAll(io.LimitReader(answer.Body, maxBody+1))
+	body, err := io.ReadAll(io.LimitReader(answer.Body, int64(maxBody+1)))
 	switch {
 	case len(body) > maxBody:
 		return nil, &failure{err: errTooLong}
