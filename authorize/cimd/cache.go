@@ -32,13 +32,13 @@ type cached struct {
 
 func (c *cached) fresh(now time.Time) bool { return c != nil && now.Before(c.expires) }
 
-// atHand reports whether the document counts where none may be fetched.
+// atHand reports whether one that is not fresh counts where none may be fetched.
 func (c *cached) atHand(now time.Time) bool {
 	if c == nil {
 		return false
 	}
 	if c.noStore {
-		return c.fresh(now) || now.Before(c.at.Add(pendingTime))
+		return now.Before(c.at.Add(pendingTime))
 	}
 	return now.Before(c.expires.Add(maxStale))
 }
@@ -75,14 +75,6 @@ type host struct {
 	failed  int       // addresses that had no document
 }
 
-// all is the trouble with all of the host, if there was any.
-func (h *host) all() *trouble {
-	if h == nil || h.err == nil {
-		return nil
-	}
-	return &h.trouble
-}
-
 // lru keeps the values that were used last.
 type lru[V any] struct {
 	max   int
@@ -108,10 +100,10 @@ func (l *lru[V]) get(key string) (value V) {
 	return value
 }
 
+// put puts a value in place of the one that get has just moved to the front, or adds it.
 func (l *lru[V]) put(key string, value V) {
 	if element := l.byKey[key]; element != nil {
 		element.Value.(*entry[V]).value = value
-		l.order.MoveToFront(element)
 		return
 	}
 	if l.order.Len() >= l.max {

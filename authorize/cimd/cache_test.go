@@ -190,6 +190,9 @@ func TestWhatFailedIsNotTriedAgainAtOnce(t *testing.T) {
 				}
 				w.later(wait - 1)
 				_, again := w.get(testID)
+				if oautherr.Of(again).Code == oautherr.TemporarilyUnavailable && oautherr.Of(again).RetryAfter != 1 {
+					t.Errorf("just before the next try Retry-After is %v", oautherr.Of(again).RetryAfter)
+				}
 				if w.fetches() != i+1 {
 					t.Fatalf("%d fetches %v after failure %d", w.fetches(), wait-1, i+1)
 				}
@@ -206,9 +209,19 @@ func TestWhatFailedIsNotTriedAgainAtOnce(t *testing.T) {
 			w.answers(lost)
 			w.want("unreachable")
 			w.later(firstRetry)
-			w.answers(sends(documentOf(testID).text()))
+			w.answers(sends(documentOf(testID).text(), "Cache-Control", "no-store"))
 			w.want("client")
-			w.later(day + time.Hour)
+			w.later(time.Minute)
+		}
+	})
+	t.Run("and so does time", func(t *testing.T) {
+		w := newWorld(t)
+		w.answers(lost)
+		for range 3 {
+			if after := oautherr.Of(w.want("unreachable")).RetryAfter; after != firstRetry {
+				t.Errorf("Retry-After is %v", after)
+			}
+			w.later(firstRetry + lastRetry + 1)
 		}
 	})
 }
@@ -236,7 +249,10 @@ func TestAHostIsAskedForFewAddressesThatHaveNoDocument(t *testing.T) {
 		t.Errorf("another host: %v", err)
 	}
 	w.answers(sends(documentOf(testID).text()))
-	w.want("client") // its document is known
+	before := w.fetches()
+	if w.want("client"); w.fetches() != before+1 {
+		t.Error("a document that is known is not fetched again")
+	}
 	w.answers(status(404))
 	w.later(failedWindow)
 	if c, err := w.get(missing(maxFailed)); outcome(c, err) != "invalid" {
@@ -245,20 +261,39 @@ func TestAHostIsAskedForFewAddressesThatHaveNoDocument(t *testing.T) {
 }
 
 func TestAHostThatIsDownIsLeftAlone(t *testing.T) {
-	w := newWorld(t)
-	const other = "https://client.example.com/other.json"
-	w.addresses = func(string) ([]netip.Addr, error) { return nil, errors.New("no such host") }
-	w.want("unreachable")
-	w.addresses = func(string) ([]netip.Addr, error) { return []netip.Addr{publicAddress}, nil }
-	if c, err := w.get(other); outcome(c, err) != "unreachable" || w.fetches() != 0 {
-		t.Errorf("another address of it: %v", err)
+	nowhere := func(w *world) {
+		w.addresses = func(string) ([]netip.Addr, error) { return nil, errors.New("no such host") }
 	}
-	if c, err := w.get("https://client.example.com:8443/client.json"); outcome(c, err) != "client" {
-		t.Errorf("another port: %v", err)
-	}
-	w.later(firstRetry)
-	if c, err := w.get(other); outcome(c, err) != "client" {
-		t.Errorf("later: %v", err)
+	for _, c := range []struct {
+		rule string
+		down func(*world)
+		want string // for another document of it
+	}{
+		{"it has no address", nowhere, "unreachable"},
+		{"it does not respond", func(w *world) { w.answers(lost) }, "unreachable"},
+		{"it wants fewer requests", func(w *world) { w.answers(status(429)) }, "unreachable"},
+		{"one of its documents has an error", func(w *world) { w.answers(status(500)) }, "client"},
+		{"one of its documents is invalid", func(w *world) { w.answers(sends("{}")) }, "client"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			w := newWorld(t)
+			up, there := w.answer, w.addresses
+			c.down(w)
+			if client, _ := w.get(testID); client != nil {
+				t.Fatal("there is a client")
+			}
+			w.answers(up)
+			w.addresses = there
+			for id, want := range map[string]string{"https://client.example.com/other.json": c.want, "https://client.example.com:8443/client.json": "client"} {
+				if client, err := w.get(id); outcome(client, err) != want {
+					t.Errorf("%s: %v", id, err)
+				}
+			}
+			w.later(firstRetry)
+			if client, err := w.get("https://client.example.com/other.json"); outcome(client, err) != "client" {
+				t.Errorf("later: %v", err)
+			}
+		})
 	}
 }
 

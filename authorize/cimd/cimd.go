@@ -216,7 +216,7 @@ func (s *Store) setUp() error {
 		issuer = &url.URL{}
 	}
 	loopback := uri.IsLoopback(strings.TrimSuffix(issuer.Host, ":"+issuer.Port()))
-	s.plain = loopback && issuer.Scheme == "http"
+	s.plain = issuer.Scheme == "http"
 	c.Scopes, c.DefaultScopes = slices.Clone(c.Scopes), slices.Clone(c.DefaultScopes)
 	c.AppSchemes = slices.Clone(c.AppSchemes)
 	if len(c.Scopes) == 0 {

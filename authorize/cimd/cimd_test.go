@@ -44,6 +44,7 @@ type world struct {
 	addresses func(host string) ([]netip.Addr, error)
 	requests  []*http.Request
 	dialed    []string
+	open      int // connections
 	events    []Event
 	log       bytes.Buffer
 }
@@ -95,7 +96,7 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 			w.mu.Lock()
 			w.dialed = append(w.dialed, address)
 			w.mu.Unlock()
-			return conns.dial(ctx)
+			return w.opened(conns.dial(ctx))
 		}
 		transport := newTransport(d)
 		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
@@ -180,6 +181,24 @@ func (p *pumped) Read(into []byte) (int, error) {
 	}
 	return p.ahead.Read(into)
 }
+
+// opened counts a connection until it is closed.
+func (w *world) opened(conn net.Conn, err error) (net.Conn, error) {
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.open++
+	return counted{conn, sync.OnceFunc(func() { w.mu.Lock(); defer w.mu.Unlock(); w.open-- })}, nil
+}
+
+type counted struct {
+	net.Conn
+	closed func()
+}
+
+func (c counted) Close() error { c.closed(); return c.Conn.Close() }
 
 type locked struct{ w *world }
 
@@ -359,6 +378,17 @@ func TestNewNamesEachFieldThatIsWrong(t *testing.T) {
 	}
 }
 
+func TestNewCopiesTheConfig(t *testing.T) {
+	scopes, defaults, schemes := []string{"a"}, []string{"a"}, []string{"notes"}
+	w := newWorld(t, func(c *Config) { c.Scopes, c.DefaultScopes, c.AppSchemes = scopes, defaults, schemes })
+	scopes[0], defaults[0], schemes[0] = "x", "x", "x"
+	w.answers(sends(documentOf(testID, members{"redirect_uris": []string{"notes://cb"}}).text()))
+	c, err := w.get(testID)
+	if err != nil || c.Scopes[0] != "a" || c.DefaultScopes[0] != "a" {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 func TestTheClientIsWhatTheDocumentSays(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.AppSchemes = []string{"notes", "com.example.notes"} })
 	uris := []string{"https://client.example.com/callback", "http://127.0.0.1/cb", "notes://cb", "com.example.notes:/cb"}
@@ -498,12 +528,14 @@ func TestEventsAndLogSayWhatHappenedWithoutTheBody(t *testing.T) {
 			conn.Write([]byte(strings.Repeat("x", 300) + "SECRET\r\n\r\n"))
 			conn.Close()
 		}, Event{Kind: EventFailed}, []string{"level=WARN", "document failed", "malformed HTTP"}},
-		{"fetched", sends(documentOf(id, members{"redirect_uris": []string{"https://other.example.com/cb", "http://a.example.com/", "https://Client.example.com:8443/cb", "http://127.0.0.1/"}}).text()),
+		{"fetched", sends(documentOf(id, members{"redirect_uris": []string{"https://other.example.com/cb", "https://other.example.com/cb2", "http://a.example.com/", "https://Client.example.com:8443/cb", "http://127.0.0.1/"}}).text()),
 			Event{Kind: EventFetched, Status: 200, ContentType: "application/json", RedirectHosts: []string{"other.example.com"}, LeftOut: []string{"http://a.example.com/"}},
 			[]string{"level=INFO", "document fetched", "redirect_hosts=other.example.com", "left_out=http://a.example.com/"}},
 		{"refused", sends(documentOf(id, members{"client_name": 7, "client_uri": "SECRET"}).text()),
 			Event{Kind: EventRefused, Status: 200, ContentType: "application/json", Member: "client_name"},
 			[]string{"level=WARN", "document refused", "member=client_name", "is not a string"}},
+		{"a page for robots", status(403, "Content-Type", "text/html"),
+			Event{Kind: EventFailed, Status: 403, ContentType: "text/html", Challenge: "page"}, []string{"challenge=page"}},
 		{"failed", status(403, "Cf-Mitigated", "challenge", "Content-Type", "text/plain"),
 			Event{Kind: EventFailed, Status: 403, ContentType: "text/plain", Challenge: "cf-mitigated: challenge"},
 			[]string{"level=WARN", "document failed", "status=403"}},
@@ -543,7 +575,14 @@ func TestEventsAndLogSayWhatHappenedWithoutTheBody(t *testing.T) {
 
 func TestTheEventOfAStaleDocumentSaysHowOldItIsAndWhy(t *testing.T) {
 	w := newWorld(t)
+	w.answers(func(rw http.ResponseWriter, r *http.Request) {
+		w.later(time.Second) // which the fetch takes
+		sendDocument(rw, documentAt(r))
+	})
 	w.want("client")
+	if w.events[0].Duration != time.Second || !strings.Contains(w.log.String(), "duration=1s") {
+		t.Errorf("the fetch took %v, and the log\n%s", w.events[0].Duration, &w.log)
+	}
 	w.later(time.Hour + time.Minute)
 	w.answers(status(403, "Cf-Mitigated", "challenge", "Content-Type", "text/html"))
 	w.want("client")

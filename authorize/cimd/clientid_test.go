@@ -74,6 +74,7 @@ func TestHTTPIsForAnIssuerWithHTTPOnLoopback(t *testing.T) {
 	for _, c := range []struct{ rule, issuer, id, want string }{
 		{"http on loopback", "http://localhost:8080", "http://127.0.0.1:9000/client.json", "unreachable"},
 		{"http on loopback by name", "http://127.0.0.1", "http://localhost/client.json", "unreachable"},
+		{"a name", "http://127.0.0.1", "web", "unknown"},
 		{"http elsewhere", "http://127.0.0.1", "http://client.example.com/client.json", "invalid"},
 		{"https on loopback with http on loopback", "https://localhost:8080", "http://127.0.0.1:9000/client.json", "unknown"},
 		{"https elsewhere with http on loopback", testIssuer, "http://127.0.0.1:9000/client.json", "unknown"},

@@ -206,6 +206,7 @@ func TestTheRevisionIsThatOfRedirectURIsAndKeys(t *testing.T) {
 		{"another name", members{"client_name": "x", "logo_uri": "https://x.example/"}, true},
 		{"redirect URIs in another order, one of them twice", members{"redirect_uris": []string{"https://b.example.com/", "https://a.example.com/", "https://b.example.com/"}}, true},
 		{"keys in another order", members{"jwks": map[string]any{"keys": []any{key("2"), key("1")}}}, true},
+		{"another number, which is equal as a float", members{"jwks": map[string]any{"keys": []any{json.Number("9007199254740993")}}}, false},
 		{"one redirect URI more", members{"redirect_uris": []string{"https://a.example.com/", "https://b.example.com/", "https://c.example.com/"}}, false},
 		{"one redirect URI less", members{"redirect_uris": []string{"https://a.example.com/"}}, false},
 		{"another key", members{"jwks": map[string]any{"keys": []any{key("1"), key("3")}}}, false},

@@ -31,7 +31,6 @@ func newTransport(d *dialer) *http.Transport {
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    d.timeout,
 		DisableKeepAlives:      true,
-		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxHeader,
 	}
 }
@@ -207,18 +206,13 @@ func freshness(header http.Header, now time.Time) (fresh time.Duration, noStore 
 	return unsaid, false
 }
 
-// seconds reads a number of seconds. One that is too large is as long as may be.
+// seconds reads a number of seconds, up to a year.
 func seconds(text string) (time.Duration, bool) {
-	for _, c := range []byte(text) {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if errors.Is(err, strconv.ErrSyntax) {
+		return 0, false
 	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	if errors.Is(err, strconv.ErrRange) || n > int64(365*day/time.Second) {
-		return 365 * day, true
-	}
-	return time.Duration(n) * time.Second, err == nil
+	return time.Duration(min(n, 365*24*3600)) * time.Second, true
 }
 
 func retryAfter(header http.Header, now time.Time) time.Duration {

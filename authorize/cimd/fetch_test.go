@@ -58,6 +58,7 @@ func TestWhichResponsesAreDocuments(t *testing.T) {
 		{"a large header", sends(document, "X-Large", strings.Repeat("x", 15<<10)), "client"},
 		{"too large a header", sends(document, "X-Large", strings.Repeat("x", 17<<10)), "unreachable"},
 
+		{"a type of text that ends like JSON", sends2("text/x+json", document), "invalid"},
 		{"application/json with a charset", sends2("application/json; charset=utf-8", document), "client"},
 		{"application/json in other letters", sends2("Application/JSON", document), "client"},
 		{"application/json with a parameter that is none", sends2("application/json; charset", document), "client"},
@@ -70,6 +71,7 @@ func TestWhichResponsesAreDocuments(t *testing.T) {
 		{"a type that is none", sends2("application/json/x", document), "invalid"},
 
 		{"identity", sends(document, "Content-Encoding", "identity"), "client"},
+		{"an encoding that was not asked for", sends(document, "Content-Encoding", "br"), "invalid"},
 		{"compressed", sends(gzipped(document), "Content-Encoding", "gzip"), "invalid"},
 		{"a bomb", sends(gzipped(strings.Repeat(" ", 1<<20)), "Content-Encoding", "gzip"), "invalid"},
 
@@ -90,6 +92,8 @@ func TestWhichResponsesAreDocuments(t *testing.T) {
 		{"403 with a page", status(403, "Content-Type", "text/html; charset=utf-8"), "unreachable"},
 		{"403 with a challenge", status(403, "Cf-Mitigated", "challenge"), "unreachable"},
 		{"403 with another challenge", status(403, "X-Amzn-Waf-Action", "captcha"), "unreachable"},
+		{"403 with a third challenge", status(403, "X-Datadome", "protected"), "unreachable"},
+		{"403 with a fourth challenge", status(403, "X-Vercel-Mitigated", "challenge"), "unreachable"},
 		{"404 with a page", status(404, "Content-Type", "text/html"), "invalid"},
 		{"404 with a challenge", status(404, "Cf-Mitigated", "challenge"), "invalid"},
 		{"408", status(408), "invalid"},
@@ -107,12 +111,15 @@ func TestWhichResponsesAreDocuments(t *testing.T) {
 		}, "unreachable"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			w := newWorld(t)
-			w.answers(c.answer)
-			w.want(c.want)
-			if w.fetches() != 1 {
-				t.Errorf("%d requests, want 1", w.fetches())
-			}
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.answers(c.answer)
+				w.want(c.want)
+				synctest.Wait()
+				if w.fetches() != 1 || w.open != 0 {
+					t.Errorf("%d requests, want 1; %d connections are open", w.fetches(), w.open)
+				}
+			})
 		})
 	}
 }
@@ -238,6 +245,9 @@ func TestASlowServerIsGivenUp(t *testing.T) {
 					<-ctx.Done()
 					return nil, ctx.Err()
 				}
+				if deadline, _ := ctx.Deadline(); time.Until(deadline) != 2500*time.Millisecond {
+					t.Errorf("the next one has %v", time.Until(deadline))
+				}
 				return nil, errors.New("refused")
 			}
 			w.store.transport = newTransport(d)
@@ -274,12 +284,14 @@ func TestFreshnessIsReadFromTheHeader(t *testing.T) {
 		{"no-store", http.Header{"Cache-Control": {"no-store"}}, 0, true},
 		{"no-store with max-age", http.Header{"Cache-Control": {"max-age=600, no-store"}}, 10 * time.Minute, true},
 		{"Expires", http.Header{"Date": {date}, "Expires": {"Sun, 01 Mar 2026 12:10:00 GMT"}}, 10 * time.Minute, false},
-		{"Expires by our clock", http.Header{"Expires": {"Sun, 01 Mar 2026 12:10:00 GMT"}}, 10 * time.Minute, false},
+		{"Expires less the Age", http.Header{"Date": {date}, "Expires": {"Sun, 01 Mar 2026 12:10:00 GMT"}, "Age": {"60"}}, 9 * time.Minute, false},
+		{"Expires by our clock", http.Header{"Expires": {"Sun, 01 Mar 2026 12:10:00 GMT"}}, 11 * time.Minute, false},
+		{"max-age that is no number", http.Header{"Cache-Control": {"max-age=1h"}}, 0, false},
 		{"Expires in the past", http.Header{"Date": {date}, "Expires": {"Sun, 01 Mar 2026 11:00:00 GMT"}}, 0, false},
 		{"Expires that is no date", http.Header{"Expires": {"0"}}, 0, false},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			fresh, noStore := freshness(c.header, time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+			fresh, noStore := freshness(c.header, time.Date(2026, 3, 1, 11, 59, 0, 0, time.UTC))
 			if fresh != c.fresh || noStore != c.noStore {
 				t.Errorf("%v, %t, want %v, %t", fresh, noStore, c.fresh, c.noStore)
 			}

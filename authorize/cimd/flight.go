@@ -1,6 +1,7 @@
 package cimd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,9 +60,7 @@ func (f *failure) answer() error {
 	}
 	cause := fmt.Errorf("%w: %w", authorize.ErrClientUnreachable, f.err)
 	e := *oautherr.Of(authorize.ErrClientUnreachable)
-	if e.Cause = cause; f.retry > 0 {
-		e.RetryAfter = f.retry
-	}
+	e.Cause, e.RetryAfter = cause, cmp.Or(f.retry, e.RetryAfter)
 	return &e
 }
 
@@ -86,8 +85,8 @@ func (s *Store) join(ctx context.Context, u *url.URL, known bool, now time.Time)
 // wait says why u may not be fetched yet. known says that it has had a document, so that
 // nobody can hinder its use by asking for others of its host that do not exist.
 func (s *Store) wait(u *url.URL, known bool, now time.Time) *failure {
-	h := s.hosts.get(u.Host)
-	for _, t := range []*trouble{s.troubles.get(u.String()), h.all()} {
+	h := s.host(u)
+	for _, t := range []*trouble{s.troubles.get(u.String()), &h.trouble} {
 		if t != nil && now.Before(t.until) {
 			again := *t.err
 			again.retry = t.until.Sub(now)
@@ -95,7 +94,7 @@ func (s *Store) wait(u *url.URL, known bool, now time.Time) *failure {
 		}
 	}
 	switch {
-	case !known && h != nil && h.failed >= maxFailed && now.Before(h.window.Add(failedWindow)):
+	case !known && h.failed >= maxFailed && now.Before(h.window.Add(failedWindow)):
 		return &failure{passing: true, retry: h.window.Add(failedWindow).Sub(now),
 			err: errors.New("too many addresses of its host have had no document")}
 	case len(s.flights) >= s.config.MaxFetches, s.fetching[u.Host] >= maxPerHost:
@@ -103,6 +102,14 @@ func (s *Store) wait(u *url.URL, known bool, now time.Time) *failure {
 			err: errors.New("too many documents are being fetched, in all or from its host")}
 	}
 	return nil
+}
+
+// host returns what is known about that of u, and nothing for one that is unknown.
+func (s *Store) host(u *url.URL) *host {
+	if h := s.hosts.get(u.Host); h != nil {
+		return h
+	}
+	return &host{}
 }
 
 // fly fetches and tells everybody. Nothing that goes wrong here may end the program.
@@ -156,10 +163,7 @@ func (s *Store) settle(u *url.URL, f *flight, now time.Time) {
 	if s.fetching[u.Host]--; s.fetching[u.Host] == 0 {
 		delete(s.fetching, u.Host)
 	}
-	h := s.hosts.get(u.Host)
-	if h == nil {
-		h = &host{}
-	}
+	h := s.host(u)
 	if f.fail == nil {
 		s.documents.put(id, f.found)
 		s.troubles.remove(id)
