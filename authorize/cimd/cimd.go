@@ -65,8 +65,8 @@ type Config struct {
 	MaxDocuments int
 
 	// Transport sends the requests, for a host that goes out through a proxy of its own,
-	// and for tests. It has to refuse private addresses itself. Of the limits above, those
-	// on addresses, header and TLS are its own; all others hold. Nil: ours.
+	// and for tests. What the package documentation says of addresses, TLS, the size of the
+	// header and connections is left to it then: it has to refuse private addresses. Nil: ours.
 	Transport http.RoundTripper
 
 	// Logger gets one line per [Event]. Nil: nothing is logged.

@@ -46,8 +46,8 @@
 // A token endpoint that asks the store never waits for another server. It sees one of four
 // things: a client, which is Public; [authorize.ErrClientNotFetched] where no document is at
 // hand, and takes the client_id for a public client then, which the code or the refresh token
-// has to name; an error with the code invalid_client, if Allow refuses; or another error,
-// if the host's own store or Allow fails. Its metadata must have "none" among
+// has to name; an error with the code invalid_client, if the rules for URLs or Allow refuse
+// it; or another error, if the host's own store or Allow fails. Its metadata must have "none" among
 // token_endpoint_auth_methods_supported, because some clients look for it.
 //
 // # How it is fetched
@@ -91,5 +91,8 @@
 // tried a minute. Until then the last error is the answer, with Retry-After. How often one
 // visitor may ask is for the host's own rate limits, in front of the endpoint.
 //
-// All of this is in memory and bounded by [Config].MaxDocuments. Each process has its own.
+// All of this is in memory and bounded by [Config].MaxDocuments. Each process has its own: a
+// page of the host that asks about a request (Handler.Pending) needs the process that fetched
+// the document, and is 503 in one that has none. So with several processes let each visitor
+// stay with one of them.
 package cimd
