@@ -1,7 +1,9 @@
 package cimd_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -13,6 +15,8 @@ import (
 	"github.com/usher-auth/usher/authorize"
 	"github.com/usher-auth/usher/authorize/authorizetest"
 	"github.com/usher-auth/usher/authorize/cimd"
+	"github.com/usher-auth/usher/authorize/tokenendpoint"
+	oautherr "github.com/usher-auth/usher/errors"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -127,6 +131,51 @@ func TestAClientThatNobodyKnowsGetsItsCode(t *testing.T) {
 	e.wantCode(flow, e.allow(page))
 	if n := e.fetches.Load(); n != 2 {
 		t.Errorf("%d fetches, want one for the page and one for the code", n)
+	}
+}
+
+// A token endpoint in another process has no document at hand, and never fetches one.
+func TestATokenEndpointNeedsNoDocument(t *testing.T) {
+	for _, c := range []struct {
+		rule  string
+		allow bool
+		want  error
+	}{
+		{"the code names the client", true, nil},
+		{"the domain is blocked by now", false, oautherr.InvalidClient},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			e := newEndpoint(t)
+			e.client.TokenEndpoint = endpointIssuer + "/token"
+			flow, page := e.open()
+			code, err := flow.Check(e.allow(page).Request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			clients, err := cimd.New(cimd.Config{
+				Issuer: endpointIssuer, Clients: authorize.NewMemory(authorize.MemoryConfig{}), Scopes: e.client.Scopes,
+				Allow: func(context.Context, *url.URL) (bool, error) { return c.allow, nil },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			token, err := tokenendpoint.New(tokenendpoint.Config{
+				Clients: clients, Redeem: e.handler.Redeem,
+				Issue: func(context.Context, *tokenendpoint.Request, *authorize.Code) (*tokenendpoint.Response, error) {
+					return &tokenendpoint.Response{AccessToken: "token"}, nil
+				},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := e.fetches.Load()
+			if _, err := flow.Exchange(token, code); !errors.Is(err, c.want) {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+			if n := e.fetches.Load() - before; n != 0 {
+				t.Errorf("the token endpoint made %d fetches", n)
+			}
+		})
 	}
 }
 
