@@ -39,8 +39,8 @@ func (h *Handler) Metadata() map[string]any {
 
 // MetadataPaths are the paths on the issuer's origin at which clients look for its metadata:
 // /.well-known/oauth-authorization-server and /.well-known/openid-configuration. For an
-// issuer with a path, that path follows them (RFC 8414 §3), and the second is also behind
-// the path (OpenID Connect Discovery 1.0 §4). Mount [Handler.MetadataHandler] at each.
+// issuer with a path, that path follows them (RFC 8414 §3), and they are also behind the
+// path (OpenID Connect Discovery 1.0 §4). Mount [Handler.MetadataHandler] at each.
 func (h *Handler) MetadataPaths() []string {
 	const oauth, oidc = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
 	u, err := url.Parse(h.config.Issuer)
@@ -48,7 +48,7 @@ func (h *Handler) MetadataPaths() []string {
 		return []string{oauth, oidc}
 	}
 	path := strings.TrimSuffix(u.EscapedPath(), "/")
-	return []string{oauth + path, oidc + path, path + oidc}
+	return []string{oauth + path, oidc + path, path + oauth, path + oidc}
 }
 
 // promptsOnOffer are the values of prompt, without consent if there is no page for it.

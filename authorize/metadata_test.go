@@ -121,6 +121,25 @@ func TestTheMetadataIsTheCallersToChange(t *testing.T) {
 	}
 }
 
+func TestMetadataPaths(t *testing.T) {
+	const oauth, oidc = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
+	for _, c := range []struct {
+		issuer string
+		want   []string
+	}{
+		{"https://as.example", []string{oauth, oidc}},
+		{"https://as.example/", []string{oauth, oidc}},
+		{"https://as.example/t/a", []string{oauth + "/t/a", oidc + "/t/a", "/t/a" + oauth, "/t/a" + oidc}},
+	} {
+		t.Run(c.issuer, func(t *testing.T) {
+			s := newSite(t, func(s *site) { s.config.Issuer, s.config.Endpoint = c.issuer, testEndpoint })
+			if diff := cmp.Diff(c.want, s.handler.MetadataPaths()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func TestMetadataHandler(t *testing.T) {
 	s := newSite(t)
 	more := map[string]any{"token_endpoint": "https://as.example/token", "claims_parameter_supported": false}

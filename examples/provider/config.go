@@ -25,6 +25,29 @@ type config struct {
 
 	Clients []clientConfig `json:"clients"`
 	Users   []userConfig   `json:"users"`
+
+	// Resources are the APIs that clients may name in the parameter resource (RFC 8707).
+	// Absent: the parameter is ignored.
+	Resources []resourceConfig `json:"resources"`
+
+	// Registration lets clients register themselves, MetadataDocuments lets them introduce
+	// themselves by the URL of a document. Absent: they cannot.
+	Registration      *openConfig `json:"registration"`
+	MetadataDocuments *openConfig `json:"metadata_documents"`
+}
+
+// openConfig says what clients may do that nobody registered.
+type openConfig struct {
+	Scopes        []string `json:"scopes"`
+	DefaultScopes []string `json:"default_scopes"` // absent: a request without scope is refused
+	AppSchemes    []string `json:"app_schemes"`    // such as cursor; absent: https and loopback only
+}
+
+type resourceConfig struct {
+	ID            string   `json:"id"`
+	Name          string   `json:"name"`
+	Scopes        []string `json:"scopes"`
+	Documentation string   `json:"documentation"`
 }
 
 type clientConfig struct {
@@ -48,6 +71,9 @@ type clientConfig struct {
 	// fragment only for a client that reads its responses there, as some libraries for
 	// browsers do.
 	ResponseModes []string `json:"response_modes"`
+
+	// ReturnPage shows a page with a link when the response goes to an app's own scheme.
+	ReturnPage bool `json:"return_page"`
 
 	// DefaultScopes are the scopes of a request without scope, some of Scopes. Absent
 	// or empty: such a request is refused with invalid_scope.
@@ -146,6 +172,14 @@ func (c *config) check() error {
 		}
 		ids[client.ID] = true
 		client.check(p)
+	}
+	p.at = ""
+	for name, open := range map[string]*openConfig{
+		"registration": c.Registration, "metadata_documents": c.MetadataDocuments,
+	} {
+		if open != nil && len(open.Scopes) == 0 {
+			p.add(name+".scopes", "is missing: such clients could ask for nothing")
+		}
 	}
 	for i, user := range c.Users {
 		p.at = fmt.Sprintf("users[%d].", i)
@@ -250,11 +284,28 @@ func (c *config) codeLifetime() time.Duration {
 	return time.Duration(*c.CodeLifetimeSeconds) * time.Second
 }
 
+// resources are nil if the file has none.
+func (c *config) resources() authorize.Resources {
+	if c.Resources == nil {
+		return nil
+	}
+	list := authorize.ResourceMap{}
+	for _, r := range c.Resources {
+		list[r.ID] = authorize.Resource{Name: r.Name, Scopes: r.Scopes, Documentation: r.Documentation}
+	}
+	return list
+}
+
 // scopes are the scopes of all clients; responseTypes are their response types.
 func (c *config) scopes() []string {
 	scopes := []string{}
 	for _, client := range c.Clients {
 		scopes = append(scopes, client.Scopes...)
+	}
+	for _, open := range []*openConfig{c.Registration, c.MetadataDocuments} {
+		if open != nil {
+			scopes = append(scopes, open.Scopes...)
+		}
 	}
 	slices.Sort(scopes)
 	return slices.Compact(scopes)
@@ -293,6 +344,7 @@ func (c *clientConfig) registration() authorize.Client {
 		DefaultScopes:     c.DefaultScopes,
 		ResponseTypes:     responseTypes,
 		ResponseModes:     c.ResponseModes,
+		ReturnPage:        c.ReturnPage,
 		PKCEOptional:      c.PKCE != nil && *c.PKCE == "optional",
 		Require:           require,
 		FirstParty:        c.FirstParty,

@@ -97,6 +97,8 @@ func TestConfigIsRefusedWithTheFieldNamed(t *testing.T) {
 		"unknown pkce":                  {client1("pkce", "maybe"), "clients[0].pkce: "},
 		"empty pkce":                    {client1("pkce", ""), "clients[0].pkce: "},
 		"public without pkce":           {all(client1("public", true), without("clients", "secret"), client1("pkce", "optional")), "clients[0].pkce: "},
+		"registration without scopes":   {top("registration", map[string]any{}), "registration.scopes: "},
+		"documents without scopes":      {top("metadata_documents", map[string]any{}), "metadata_documents.scopes: "},
 		"user twice":                    {again("users"), "users[1].username: "},
 		"user without name":             {without("users", "username"), "users[0].username: "},
 		"user without password":         {user1("password", ""), "users[0].password: "},
@@ -243,6 +245,25 @@ func TestRegistration(t *testing.T) {
 			}
 			if got := cfg.Clients[0].registration(); !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got %+v, want %+v", got, test.want)
+			}
+		})
+	}
+}
+
+// What the parts of the library say of the file is said with the name of its member.
+func TestPartsNameTheirMember(t *testing.T) {
+	for member, text := range map[string]string{
+		"resources":          `"resources": [{"id": "api"}]`,
+		"registration":       `"registration": {"scopes": ["a"], "default_scopes": ["b"]}`,
+		"metadata_documents": `"metadata_documents": {"scopes": ["a"], "default_scopes": ["b"]}`,
+	} {
+		t.Run(member, func(t *testing.T) {
+			cfg, err := parseConfig([]byte(`{"clients": [], "users": [], ` + text + `}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err = newServer(testOptions(cfg, testIssuer)); err == nil || !strings.HasPrefix(err.Error(), member+": ") {
+				t.Errorf("got %v, want an error about %s", err, member)
 			}
 		})
 	}

@@ -9,10 +9,11 @@
 //	login.go      the pages for signing in and out
 //	accounts.go   the page on which the user chooses among several accounts
 //	consent.go    the page on which the user agrees
-//	token.go      the token endpoint
-//	clientauth.go the authentication of clients
+//	token.go      what the token endpoint issues
+//	dcr.go        clients that register themselves
+//	cimd.go       clients that introduce themselves by a document
 //	idtoken.go    the key, ID tokens and the JWK Set
-//	accesstoken.go access tokens, until they expire or are revoked
+//	accesstoken.go access and refresh tokens, until they expire or are revoked
 //	userinfo.go   claims about the user of a token
 //	explain.go    the page that says why a request is refused
 //	demo.go       the demo client, if there is no file

@@ -25,7 +25,8 @@ const testConfig = `{
 	"clients": [
 		{"id": "web", "secret": "web s3cret:%+é", "name": "The <web> & more", "redirect_uris": ["https://web.example/cb"],
 			"scopes": ["openid", "profile", "email", "api:read"]},
-		{"id": "own", "secret": "own-secret", "redirect_uris": ["https://own.example/cb"], "scopes": ["openid", "email"],
+		{"id": "own", "secret": "own-secret", "redirect_uris": ["https://own.example/cb"],
+			"scopes": ["openid", "email", "offline_access"],
 			"response_types": ["code", "none"], "response_modes": ["query", "form_post", "fragment"], "trusted": true},
 		{"id": "app", "public": true, "native": true, "redirect_uris": ["http://127.0.0.1/cb"], "scopes": ["openid", "profile"]},
 		{"id": "named", "secret": "named-secret", "redirect_uris": ["https://named.example/cb"], "trusted": true,
@@ -218,7 +219,7 @@ var (
 	}
 )
 
-func grant(flow *authorizetest.Flow, code string) url.Values {
+func codeGrant(flow *authorizetest.Flow, code string) url.Values {
 	redemption := flow.Redemption(code)
 	return url.Values{
 		"grant_type":    {"authorization_code"},
@@ -231,7 +232,7 @@ func grant(flow *authorizetest.Flow, code string) url.Values {
 // tokens redeems a code and fails the test if that does not work.
 func (p *provider) redeem(flow *authorizetest.Flow, code string) answer {
 	p.t.Helper()
-	a := p.tokenRequest(grant(flow, code), auth[flow.Params.Get("client_id")])
+	a := p.tokenRequest(codeGrant(flow, code), auth[flow.Params.Get("client_id")])
 	if a.status != http.StatusOK {
 		p.t.Fatalf("no tokens: %d %v", a.status, a.json)
 	}

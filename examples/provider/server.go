@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/tokenendpoint"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -35,21 +36,22 @@ type server struct {
 	clients  map[string]client
 	users    map[string]user
 	endpoint *authorize.Handler
+	token    *tokenendpoint.Handler
 	sessions *session.Cookies
-	tokens   *accessTokens
+	tokens   *tokenStore
 	key      *signingKey
 	log      *slog.Logger
 	now      func() time.Time
 	demo     []userConfig // nil with a file: no page shows its passwords
 	explain  bool
+
+	registration http.Handler     // nil: clients cannot register
+	discovered   []map[string]any // members of the metadata, of each part of the provider
 }
 
-// client is a client for the token endpoint.
+// client is what the authorization endpoint need not know of a client.
 type client struct {
-	id         string
-	disabled   bool
-	secretHash [sha256.Size]byte // of the empty secret for a public client
-
+	secretHash      string
 	claimsInIDToken bool
 }
 
@@ -68,7 +70,7 @@ func newServer(o options) (*server, error) {
 		path:    strings.TrimSuffix(issuer.Path, "/"),
 		clients: map[string]client{},
 		users:   map[string]user{},
-		tokens:  newAccessTokens(o.now),
+		tokens:  newTokenStore(o.now),
 		log:     o.log,
 		now:     o.now,
 		explain: o.explain,
@@ -77,10 +79,7 @@ func newServer(o options) (*server, error) {
 		s.demo = o.config.Users
 	}
 	for _, c := range o.config.Clients {
-		s.clients[c.ID] = client{
-			id: c.ID, disabled: c.Disabled, secretHash: sha256.Sum256([]byte(c.Secret)),
-			claimsInIDToken: c.ClaimsInIDToken,
-		}
+		s.clients[c.ID] = client{tokenendpoint.SecretHash(c.Secret), c.ClaimsInIDToken}
 	}
 	for _, u := range o.config.Users {
 		s.users[u.Username] = user{passwordHash: sha256.Sum256([]byte(u.Password)), claims: u.Claims}
@@ -110,9 +109,18 @@ func (s *server) newEndpoint(o options) error {
 		clients = append(clients, c.registration())
 	}
 	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: clients, Now: o.now})
+	known, err := authorize.ClientStore(memory), error(nil)
+	for _, introduce := range []func(options, authorize.ClientStore) (authorize.ClientStore, error){
+		s.withRegistration, // feature dcr
+		s.withDocuments,    // feature cimd
+	} {
+		if known, err = introduce(o, known); err != nil {
+			return err
+		}
+	}
 	endpoint, err := authorize.New(authorize.Config{
 		Issuer:        o.issuer,
-		Clients:       memory,
+		Clients:       known,
 		Codes:         memory,
 		Sessions:      s.sessions,
 		Login:         authorize.LoginURL(s.path + "/login"),
@@ -121,16 +129,25 @@ func (s *server) newEndpoint(o options) error {
 		IDTokenHint:   s.verifyHint,
 		ResponseTypes: o.config.responseTypes(),
 		Scopes:        o.config.scopes(),
+		Resources:     o.config.resources(),
 		ErrorPage:     s.showError,
 		CodeLifetime:  o.config.codeLifetime(),
 		Logger:        o.log,
 		Now:           o.now,
 	})
 	if err != nil {
-		// The rest of the file was checked, so only the issuer can be wrong.
-		return fmt.Errorf("issuer: %w", err)
+		// The rest of the file was checked, so only the issuer or a resource can be wrong.
+		field := "issuer"
+		if strings.Contains(err.Error(), "Config.Resources") {
+			field = "resources"
+		}
+		return fmt.Errorf("%s: %w", field, err)
 	}
 	s.endpoint = endpoint
+	if s.token, err = s.newTokenEndpoint(known); err != nil {
+		return err
+	}
+	s.discovered = append(s.discovered, s.token.Metadata(), s.metadata())
 	return nil
 }
 
@@ -165,11 +182,14 @@ func (s *server) routes() http.Handler {
 	}
 
 	// Scripts of any origin may call these, because they use no cookies.
-	mux.Handle(s.path+"/token", authorize.CORS(http.HandlerFunc(s.token), "POST"))
+	mux.Handle(s.path+"/token", authorize.CORS(s.token, "POST"))
 	mux.Handle(s.path+"/userinfo", authorize.CORS(http.HandlerFunc(s.userinfo), "GET", "POST"))
 	mux.Handle(s.path+"/jwks", authorize.CORS(http.HandlerFunc(s.jwks), "GET"))
-	for _, route := range s.wellKnown() {
-		mux.Handle(route, s.endpoint.MetadataHandler(s.metadata()))
+	if s.registration != nil {
+		mux.Handle(s.path+"/register", s.registration)
+	}
+	for _, route := range s.endpoint.MetadataPaths() {
+		mux.Handle(route, s.endpoint.MetadataHandler(s.discovered...))
 	}
 	return inPages(onlyCleanPaths(mux), s.showRefusal)
 }
@@ -193,22 +213,6 @@ func isLoopback(host string) bool {
 	return name == "localhost" || strings.HasSuffix(name, ".localhost") || err == nil && addr.IsLoopback()
 }
 
-// wellKnown are the addresses of the metadata. If the issuer has a path, OpenID Connect
-// Discovery 1.0 §4.1 adds /.well-known after it, and RFC 8414 §3.1 before it. Clients use
-// both.
-func (s *server) wellKnown() []string {
-	routes := []string{
-		s.path + "/.well-known/openid-configuration",
-		s.path + "/.well-known/oauth-authorization-server",
-	}
-	if s.path != "" {
-		routes = append(routes,
-			"/.well-known/openid-configuration"+s.path,
-			"/.well-known/oauth-authorization-server"+s.path)
-	}
-	return routes
-}
-
 // metadata is added to the metadata of the authorization endpoint.
 func (s *server) metadata() map[string]any {
 	base := s.origin + s.path
@@ -216,8 +220,6 @@ func (s *server) metadata() map[string]any {
 		"token_endpoint":                        base + "/token",
 		"userinfo_endpoint":                     base + "/userinfo",
 		"jwks_uri":                              base + "/jwks",
-		"grant_types_supported":                 []string{"authorization_code"},
-		"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post", "none"},
 		"subject_types_supported":               []string{"public"},
 		"id_token_signing_alg_values_supported": []string{"RS256"},
 		"acr_values_supported":                  []string{passwordACR},

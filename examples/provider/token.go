@@ -1,94 +1,46 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
-	"errors"
-	"io"
-	"mime"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/tokenendpoint"
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// unsupportedGrantType is the only code of RFC 6749 §5.2 that an authorization endpoint
-// does not use.
-const unsupportedGrantType oautherr.Code = "unsupported_grant_type"
-
-// tokenResponse is the successful response (RFC 6749 §5.1, OpenID Connect Core 1.0
-// §3.1.3.3).
-type tokenResponse struct {
-	AccessToken string `json:"access_token"`
-	TokenType   string `json:"token_type"`
-	ExpiresIn   int64  `json:"expires_in"`
-	Scope       string `json:"scope"`
-	IDToken     string `json:"id_token,omitempty"`
-}
-
-// token is the token endpoint (RFC 6749 §3.2).
-func (s *server) token(w http.ResponseWriter, r *http.Request) {
-	response, err := s.exchange(w, r)
-	if err != nil {
-		s.refuseToken(w, r, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, response)
-}
-
-// exchange returns tokens for a code.
-func (s *server) exchange(w http.ResponseWriter, r *http.Request) (*tokenResponse, error) {
-	form, err := readTokenForm(w, r)
-	if err != nil {
-		return nil, err
-	}
-	c, err := s.authenticate(r, form)
-	if err != nil {
-		return nil, err
-	}
-	switch form.Get("grant_type") {
-	case "authorization_code":
-	case "":
-		return nil, oautherr.InvalidRequest.With("grant_type is missing.")
-	default:
-		return nil, unsupportedGrantType.With("Only authorization_code is supported.")
-	}
-	if form.Get("code") == "" {
-		return nil, oautherr.InvalidRequest.With("code is missing.")
-	}
-	grant := hash(form.Get("code"))
-	code, err := s.endpoint.Redeem(r.Context(), authorize.Redemption{
-		Code:        form.Get("code"),
-		ClientID:    c.id,
-		RedirectURI: form.Get("redirect_uri"),
-		Verifier:    form.Get("code_verifier"),
+// newTokenEndpoint is the token endpoint (RFC 6749 §3.2): what comes in and how it is answered
+// is the library's, the tokens are ours.
+func (s *server) newTokenEndpoint(clients authorize.ClientStore) (*tokenendpoint.Handler, error) {
+	return tokenendpoint.New(tokenendpoint.Config{
+		Clients: clients,
+		Redeem:  s.endpoint.Redeem,
+		Secret: func(_ context.Context, c *authorize.Client, secret string) (bool, error) {
+			return tokenendpoint.SecretMatches(secret, s.clients[c.ID].secretHash), nil
+		},
+		Issue:    s.issue,
+		Replayed: s.replayed,
+		Grants:   map[string]tokenendpoint.Grant{"refresh_token": s.refresh},
+		Logger:   s.log,
 	})
-	var replay *authorize.ReplayError
-	if errors.As(err, &replay) {
-		s.tokens.revoke(grant)
-		s.log.Warn("a code was redeemed twice: its token is revoked", "client", c.id, "subject",
-			replay.Code.Subject)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return s.issue(grant, code)
 }
 
-func (s *server) issue(grant string, code *authorize.Code) (*tokenResponse, error) {
-	access, err := s.tokens.issue(grant, accessToken{
-		clientID: code.ClientID, subject: code.Subject, scopes: code.Scopes, claims: agreedClaims(code, "userinfo"),
-	})
+// issue makes the tokens for a code. A refresh token comes only with offline_access.
+func (s *server) issue(
+	_ context.Context, _ *tokenendpoint.Request, code *authorize.Code,
+) (*tokenendpoint.Response, error) {
+	access, refresh, err := s.tokens.issue(grant{
+		id: code.GrantID, clientID: code.ClientID, subject: code.Subject, scopes: code.Scopes,
+		claims: agreedClaims(code, "userinfo"), resources: code.GrantedResources,
+	}, code.Resources, slices.Contains(code.Scopes, "offline_access"))
 	if err != nil {
 		return nil, err
 	}
-	response := &tokenResponse{
-		AccessToken: access,
-		TokenType:   "Bearer",
-		ExpiresIn:   int64(accessTokenLifetime.Seconds()),
-		Scope:       strings.Join(code.Scopes, " "),
+	response := &tokenendpoint.Response{
+		AccessToken: access, RefreshToken: refresh, ExpiresIn: accessTokenLifetime, Scopes: code.Scopes,
 	}
 	if slices.Contains(code.Scopes, "openid") {
 		response.IDToken, err = s.idToken(code, access)
@@ -96,51 +48,47 @@ func (s *server) issue(grant string, code *authorize.Code) (*tokenResponse, erro
 	return response, err
 }
 
-// readTokenForm reads the body strictly: it refuses malformed forms and repeated parameters
-// (RFC 6749 §3.2). Only resource may be repeated (RFC 8707 §2).
-func readTokenForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/x-www-form-urlencoded" {
-		return nil, oautherr.InvalidRequest.With("The body has to be of type application/x-www-form-urlencoded.")
-	}
-	if r.Body == nil { // nil if no http.Server called the handler
-		r.Body = http.NoBody
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
-	if err != nil {
-		return nil, oautherr.InvalidRequest.Because(err)
-	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		return nil, oautherr.InvalidRequest.Because(err)
-	}
-	for name, values := range form {
-		if len(values) > 1 && name != "resource" {
-			return nil, oautherr.InvalidRequest.With("A parameter is repeated.")
-		}
-	}
-	return form, nil
+// replayed ends what came of a code that was redeemed twice.
+func (s *server) replayed(_ context.Context, r *tokenendpoint.Request, code *authorize.Code) error {
+	s.tokens.end(code.GrantID)
+	s.log.Warn("a code was redeemed twice: its tokens are revoked", "client", r.Client.ID, "subject", code.Subject)
+	return nil
 }
 
-// refuseToken writes an error (RFC 6749 §5.2).
-func (s *server) refuseToken(w http.ResponseWriter, r *http.Request, err error) {
-	refusal := oautherr.Of(err)
-	s.log.Info("no token", "error", refusal)
-	status := http.StatusBadRequest
-	switch refusal.Code {
-	case oautherr.InvalidClient:
-		status = http.StatusUnauthorized
-		w.Header().Set("WWW-Authenticate", `Basic realm="token"`)
-	case oautherr.ServerError, oautherr.TemporarilyUnavailable:
-		status = http.StatusServiceUnavailable
-	}
-	if after := refusal.RetryAfterHeader(); after != "" {
-		w.Header().Set("Retry-After", after)
-	}
-	writeJSON(w, status, map[string]string{
-		"error":             string(refusal.Code),
-		"error_description": refusal.Text(),
+// refresh makes the next tokens of a refresh token (RFC 6749 §6): for the same scopes and
+// resources or for fewer. There is no ID token with them (OpenID Connect Core 1.0 §12.2).
+func (s *server) refresh(_ context.Context, r *tokenendpoint.Request) (*tokenendpoint.Response, error) {
+	scopes := strings.Fields(r.Get("scope"))
+	used, err := s.tokens.take(r.Get("refresh_token"), r.Client.ID, func(g *grant) error {
+		if _, known := s.users[g.subject]; !known {
+			return errRefreshToken
+		}
+		for _, scope := range scopes {
+			if !slices.Contains(g.scopes, scope) {
+				return oautherr.InvalidScope.With("A scope was not granted.")
+			}
+		}
+		for _, resource := range r.Resources {
+			if !slices.ContainsFunc(g.resources, func(id string) bool { return authorize.SameResource(id, resource) }) {
+				return oautherr.InvalidTarget.With("A resource was not granted.")
+			}
+		}
+		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	resources := r.Resources
+	if len(scopes) == 0 {
+		scopes = used.grant.scopes
+	}
+	if len(resources) == 0 {
+		resources = used.grant.resources
+	}
+	access, refresh := s.tokens.renew(used, scopes, resources)
+	return &tokenendpoint.Response{
+		AccessToken: access, RefreshToken: refresh, ExpiresIn: accessTokenLifetime, Scopes: scopes,
+	}, nil
 }
 
 // writeJSON writes a response that must not be cached.

@@ -62,10 +62,10 @@ func TestTokenErrors(t *testing.T) {
 		"public client, secret in Basic": {same, basic("app", "x"), 401, "invalid_client"},
 		"client switched off":            {same, basic("off", "off-secret"), 401, "invalid_client"},
 		"another scheme":                 {same, header("Authorization", "Bearer abc"), 401, "invalid_client"},
-		"Basic twice":                    {same, func(r *http.Request) { own(r); r.Header.Add("Authorization", r.Header.Get("Authorization")) }, 401, "invalid_client"},
+		"Basic twice":                    {same, func(r *http.Request) { own(r); r.Header.Add("Authorization", r.Header.Get("Authorization")) }, 400, "invalid_request"},
 		"Basic that is no base64":        {same, header("Authorization", "Basic ???"), 401, "invalid_client"},
 		"Basic with a broken escape":     {same, func(r *http.Request) { r.SetBasicAuth("own", "%zz") }, 401, "invalid_client"},
-		"two clients":                    {set("client_id", "web"), own, 401, "invalid_client"},
+		"two clients":                    {set("client_id", "web"), own, 400, "invalid_request"},
 		"two ways":                       {set("client_secret", "own-secret"), own, 400, "invalid_request"},
 		"no grant_type":                  {set("grant_type", ""), own, 400, "invalid_request"},
 		"another grant_type":             {set("grant_type", "password"), own, 400, "unsupported_grant_type"},
@@ -80,13 +80,13 @@ func TestTokenErrors(t *testing.T) {
 			p := newProvider(t)
 			p.signInAs("alice")
 			flow, code := p.authorizeOwn()
-			form := grant(flow, code)
+			form := codeGrant(flow, code)
 			test.form(form)
 			a := p.tokenRequest(form, test.auth)
 			if a.status != test.status || a.json["error"] != test.code || a.json["error_description"] == "" {
 				t.Errorf("got %d %v, want %d %s", a.status, a.json, test.status, test.code)
 			}
-			if text, _ := a.json["error_description"].(string); (test.code == "invalid_client") != strings.Contains(text, "unknown client or wrong secret") {
+			if text, _ := a.json["error_description"].(string); test.code != "invalid_client" && strings.Contains(text, "wrong secret") {
 				t.Errorf("the client reads %q", text)
 			}
 			if a.header.Get("Cache-Control") != "no-store" || a.header.Get("Access-Control-Allow-Origin") != "*" {
@@ -137,21 +137,6 @@ func TestFormsWithoutABody(t *testing.T) {
 	}
 }
 
-// If a temporary error has a time, the response has Retry-After.
-func TestTokenRetryAfter(t *testing.T) {
-	p := newProvider(t)
-	for after, want := range map[time.Duration]string{0: "", 90 * time.Second: "90"} {
-		t.Run(after.String(), func(t *testing.T) {
-			w := httptest.NewRecorder()
-			err := &oautherr.Error{Code: oautherr.TemporarilyUnavailable, RetryAfter: after}
-			p.server.refuseToken(w, httptest.NewRequest(http.MethodPost, "/token", nil), err)
-			if got := w.Header().Get("Retry-After"); got != want || w.Code != http.StatusServiceUnavailable {
-				t.Errorf("status %d, Retry-After %q", w.Code, got)
-			}
-		})
-	}
-}
-
 // All ways in which a client may authenticate, and what it may send with each.
 func TestClientAuthentication(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -176,7 +161,7 @@ func TestClientAuthentication(t *testing.T) {
 			if err == nil && !page.Left {
 				page, err = page.Submit(nil, "allow")
 			}
-			form := grant(flow, p.expect(flow, nil)(page, err))
+			form := codeGrant(flow, p.expect(flow, nil)(page, err))
 			for parameter, values := range test.form {
 				form[parameter] = values
 			}
@@ -214,7 +199,7 @@ func TestReplayRevokesTheTokens(t *testing.T) {
 	other := "Bearer " + p.redeem(otherFlow, otherCode).json["access_token"].(string)
 
 	// Without the verifier it is no replay. Otherwise anybody who saw the code could revoke the token.
-	form := grant(flow, code)
+	form := codeGrant(flow, code)
 	form.Set("code_verifier", strings.Repeat("x", 43))
 	if a := p.tokenRequest(form, own); a.json["error"] != "invalid_grant" {
 		t.Fatalf("got %d %v, want invalid_grant", a.status, a.json)
@@ -223,7 +208,7 @@ func TestReplayRevokesTheTokens(t *testing.T) {
 		t.Fatalf("a code without its verifier ended the token: %d", a.status)
 	}
 
-	if a := p.tokenRequest(grant(flow, code), own); a.status != 400 || a.json["error"] != "invalid_grant" {
+	if a := p.tokenRequest(codeGrant(flow, code), own); a.status != 400 || a.json["error"] != "invalid_grant" {
 		t.Fatalf("replay: got %d %v, want invalid_grant", a.status, a.json)
 	}
 	if a := p.userinfoWith(token); a.status != 401 {
@@ -242,50 +227,162 @@ func TestCodeExpires(t *testing.T) {
 	p.redeem(flow, code)
 	flow, code = p.authorizeOwn()
 	p.clock = p.clock.Add(30 * time.Second)
-	if a := p.tokenRequest(grant(flow, code), own); a.json["error"] != "invalid_grant" {
+	if a := p.tokenRequest(codeGrant(flow, code), own); a.json["error"] != "invalid_grant" {
 		t.Errorf("got %d %v, want invalid_grant", a.status, a.json)
 	}
 }
 
-func TestAccessTokens(t *testing.T) {
+func TestTokensAreBounded(t *testing.T) {
 	now := time.Now()
-	tokens := newAccessTokens(func() time.Time { return now })
-	tokens.max = 2
+	tokens := newTokenStore(func() time.Time { return now })
+	tokens.max = 4
 
 	// A replay can come before the redemption of its code is complete.
-	tokens.revoke("overtaken")
-	if _, err := tokens.issue("overtaken", accessToken{}); !errors.Is(err, oautherr.InvalidGrant) {
+	tokens.end("overtaken")
+	if _, _, err := tokens.issue(grant{id: "overtaken"}, nil, false); !errors.Is(err, oautherr.InvalidGrant) {
 		t.Errorf("overtaken: got %v, want invalid_grant", err)
 	}
 
-	token, err := tokens.issue("one", accessToken{subject: "alice"})
+	access, _, err := tokens.issue(grant{id: "one", subject: "alice"}, nil, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := tokens.find(token); !ok || got.subject != "alice" {
+	if got, ok := tokens.find(access); !ok || got.subject != "alice" {
 		t.Errorf("found %v, %v", got, ok)
 	}
-	if _, ok := tokens.find(token + "x"); ok {
+	if _, ok := tokens.find(access + "x"); ok {
 		t.Error("another token is found")
 	}
-	if _, err := tokens.issue("two", accessToken{}); !errors.Is(err, oautherr.TemporarilyUnavailable) {
+	if _, _, err := tokens.issue(grant{id: "two"}, nil, false); !errors.Is(err, oautherr.TemporarilyUnavailable) {
 		t.Errorf("full: got %v, want temporarily_unavailable", err)
 	}
-	tokens.revoke("three") // there is no room, and it must not make more
-	if len(tokens.byGrant) != 2 {
-		t.Errorf("%d are kept, want 2", len(tokens.byGrant))
+	tokens.end("three")
+	tokens.end("four") // there is no room, and it must not make more
+	if len(tokens.grants) != 3 {
+		t.Errorf("%d are kept, want 3", len(tokens.grants))
 	}
 
 	now = now.Add(accessTokenLifetime)
-	if _, ok := tokens.find(token); ok {
+	if _, ok := tokens.find(access); ok {
 		t.Error("the token is found after its time")
 	}
-	if _, err := tokens.issue("two", accessToken{}); err != nil {
+	if _, _, err := tokens.issue(grant{id: "two"}, nil, false); err != nil {
 		t.Errorf("what has expired makes no room: %v", err)
 	}
-	if len(tokens.byGrant) != 1 || len(tokens.byToken) != 1 {
-		t.Errorf("%d and %d are kept, want 1 and 1", len(tokens.byGrant), len(tokens.byToken))
+	if len(tokens.grants) != 1 || len(tokens.tokens) != 1 {
+		t.Errorf("%d and %d are kept, want 1 and 1", len(tokens.grants), len(tokens.tokens))
 	}
+}
+
+// offline signs alice in for the client own and returns her refresh token.
+func (p *provider) offline(scope string) string {
+	p.t.Helper()
+	p.signInAs("alice")
+	flow, code := p.authorizeOwn(url.Values{"scope": {scope}})
+	a := p.redeem(flow, code)
+	refresh, _ := a.json["refresh_token"].(string)
+	if refresh == "" {
+		p.t.Fatalf("no refresh token: %v", a.json)
+	}
+	return refresh
+}
+
+func (p *provider) refresh(token string, auth func(*http.Request), more ...string) answer {
+	p.t.Helper()
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}}
+	for i := 0; i < len(more); i += 2 {
+		form.Set(more[i], more[i+1])
+	}
+	return p.tokenRequest(form, auth)
+}
+
+func TestRefreshTokens(t *testing.T) {
+	const scope = "openid email offline_access"
+	for _, c := range []struct {
+		rule string
+		do   func(p *provider, first string) answer
+		want string // error, or the scope of the new tokens
+	}{
+		{"gives new tokens for the same scopes", func(p *provider, first string) answer { return p.refresh(first, own) }, scope},
+		{"for fewer scopes", func(p *provider, first string) answer { return p.refresh(first, own, "scope", "email") }, "email"},
+		{"for more scopes", func(p *provider, first string) answer { return p.refresh(first, own, "scope", "email profile") }, "invalid_scope"},
+		{"for a resource that was not granted", func(p *provider, first string) answer {
+			return p.refresh(first, own, "resource", "https://api.example/")
+		}, "invalid_target"},
+		{"a refusal does not use it up", func(p *provider, first string) answer {
+			p.refresh(first, own, "scope", "profile")
+			p.clock = p.clock.Add(time.Hour)
+			return p.refresh(first, own)
+		}, scope},
+		{"of another client", func(p *provider, first string) answer { return p.refresh(first, auth["web"]) }, "invalid_grant"},
+		{"an access token", func(p *provider, _ string) answer {
+			flow, code := p.authorizeOwn(url.Values{"scope": {"openid"}})
+			return p.refresh(p.redeem(flow, code).json["access_token"].(string), own)
+		}, "invalid_grant"},
+		{"that nobody knows", func(p *provider, _ string) answer { return p.refresh("x", own) }, "invalid_grant"},
+		{"that is missing", func(p *provider, _ string) answer { return p.refresh("", own) }, "invalid_grant"},
+		{"after its time", func(p *provider, first string) answer {
+			p.clock = p.clock.Add(refreshTokenLifetime)
+			return p.refresh(first, own)
+		}, "invalid_grant"},
+		{"used again by another process of the client", func(p *provider, first string) answer {
+			p.refresh(first, own)
+			p.clock = p.clock.Add(refreshGrace)
+			return p.refresh(first, own)
+		}, scope},
+		{"used again later", func(p *provider, first string) answer {
+			p.refresh(first, own)
+			p.clock = p.clock.Add(refreshGrace + time.Millisecond)
+			return p.refresh(first, own)
+		}, "invalid_grant"},
+		{"the next one, once the first has come back late", func(p *provider, first string) answer {
+			next := p.refresh(first, own).json["refresh_token"].(string)
+			p.clock = p.clock.Add(refreshGrace + time.Millisecond)
+			p.refresh(first, own)
+			return p.refresh(next, own)
+		}, "invalid_grant"},
+		{"the next one", func(p *provider, first string) answer {
+			return p.refresh(p.refresh(first, own).json["refresh_token"].(string), own)
+		}, scope},
+		{"of a user who is gone", func(p *provider, first string) answer {
+			delete(p.server.users, "alice")
+			return p.refresh(first, own)
+		}, "invalid_grant"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			p := newProvider(t)
+			a := c.do(p, p.offline(scope))
+			got, _ := a.json["error"].(string)
+			if a.status == 200 {
+				got, _ = a.json["scope"].(string)
+			}
+			if got != c.want {
+				t.Errorf("got %q, want %q: %v", got, c.want, a.json)
+			}
+			access, _ := a.json["access_token"].(string)
+			if _, ok := p.server.tokens.find(access); ok != (a.status == 200) {
+				t.Errorf("the access token is known: %t", ok)
+			}
+		})
+	}
+	t.Run("a code that comes twice ends them", func(t *testing.T) {
+		p := newProvider(t)
+		p.signInAs("alice")
+		flow, code := p.authorizeOwn(url.Values{"scope": {scope}})
+		first := p.redeem(flow, code).json["refresh_token"].(string)
+		p.tokenRequest(codeGrant(flow, code), own)
+		if a := p.refresh(first, own); a.json["error"] != "invalid_grant" {
+			t.Errorf("got %v", a.json)
+		}
+	})
+	t.Run("without offline_access there is none", func(t *testing.T) {
+		p := newProvider(t)
+		p.signInAs("alice")
+		flow, code := p.authorizeOwn(url.Values{"scope": {"openid"}})
+		if a := p.redeem(flow, code); a.json["refresh_token"] != nil {
+			t.Errorf("got %v", a.json)
+		}
+	})
 }
 
 func TestUserinfo(t *testing.T) {
