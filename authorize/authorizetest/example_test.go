@@ -175,7 +175,7 @@ func ExampleFlow_Expect() {
 	fmt.Println(silent.Redemption(code))
 }
 
-// An answer that comes as a form, which a browser with scripts would submit by
+// A response that comes as a form, which a browser with scripts would submit by
 // itself.
 func ExamplePage_Submit() {
 	mux, _ := newProgram()

@@ -91,13 +91,13 @@ func (h *Host) missing() string {
 func (h *Host) visit(t *testing.T) *visitor {
 	b := NewBrowser()
 	h.Open(t, b)
-	b.leaves = h.isAnswer
+	b.leaves = h.isResponse
 	return &visitor{h, b}
 }
 
-// isAnswer reports whether an address is that of an answer to the client. The host may have
+// isResponse reports whether an address is that of a response to the client. The host may have
 // the client's pages too, and they would use the code up.
-func (h *Host) isAnswer(u *url.URL) bool {
+func (h *Host) isResponse(u *url.URL) bool {
 	for _, c := range []Client{h.Client, h.Other} {
 		to, err := url.Parse(c.RedirectURI)
 		if err == nil && samePlace(u, to) && u.Query().Has("iss") {
@@ -163,7 +163,7 @@ func (v *visitor) signIn(flow *Flow, login *Page) (code string, err error) {
 	return v.code(flow, page)
 }
 
-// code reads the answer that the client gets.
+// code reads the response that the client gets.
 func (v *visitor) code(flow *Flow, page *Page) (code string, err error) {
 	if !page.Left {
 		return "", fmt.Errorf("the browser does not go back to the client:\n%s", page)
@@ -290,7 +290,7 @@ func waitingRequest(login *Page) string {
 	return ""
 }
 
-// doubleClick sends the first form twice and drops the first answer, as a browser does.
+// doubleClick sends the first form twice and drops the first response, as a browser does.
 type doubleClick struct {
 	http.RoundTripper
 	clicked *bool

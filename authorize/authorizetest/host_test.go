@@ -309,7 +309,7 @@ func TestTheHostRulesFindEveryFault(t *testing.T) {
 		otherClient = "the code of another client is invalid_grant and not used up"
 		once        = "a code is redeemed once"
 		double      = "a double click on the login form ends with a code"
-		back        = "the login form can be sent again after the answer"
+		back        = "the login form can be sent again after the response"
 		forged      = "the login form of another site signs nobody in"
 		consent     = "prompt=consent asks the user to agree"
 		cancel      = "a no on the login page is access_denied"
@@ -385,7 +385,7 @@ func TestTheHostRulesFindEveryFault(t *testing.T) {
 			return &session.Session{ID: "of alice", Subject: s.Subject, AuthTime: began}
 		})), "max_age=0 asks a user who is signed in"},
 		{"who signs in does so for every browser", open(signsInTheRequest), other},
-		{"the login page knows one request", open(knowsOneRequest), "two tabs end each with its own answer"},
+		{"the login page knows one request", open(knowsOneRequest), "two tabs end each with its own response"},
 		{"a form is good for one click", open(takesAFormOnce), double},
 		{"who is signed in cannot sign in", open(unless("POST /login", func(p *program, r *http.Request) bool {
 			s, _ := p.sessions.Session(r)

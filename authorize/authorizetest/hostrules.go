@@ -39,9 +39,9 @@ func hostRules(h *Host) (rules []rule[*visitor], leftOut string) {
 		hostRule("prompt=login asks a user who is signed in", hostPromptLogin),
 		hostRule("max_age=0 asks a user who is signed in", hostMaxAge),
 		hostRule("a request in another browser needs a sign-in there", hostOtherBrowser),
-		hostRule("two tabs end each with its own answer", hostTabs),
+		hostRule("two tabs end each with its own response", hostTabs),
 		hostRule("a double click on the login form ends with a code", hostDoubleClick),
-		hostRule("the login form can be sent again after the answer", hostBack),
+		hostRule("the login form can be sent again after the response", hostBack),
 		hostRule("the login form of another site signs nobody in", hostForgedLogin),
 	)
 	redeems := h.Client.TokenEndpoint != ""
