@@ -47,7 +47,8 @@ type Host struct {
 	Deny   func(page *Page) (*Page, error)
 
 	// Claims are what the consent page says of claims that no scope of the client releases, such
-	// as "phone_number": "See your phone number". The client asks for them by the parameter claims.
+	// as "phone_number": "See your phone number". An empty text is the name itself. The client asks
+	// for them by the parameter claims.
 	Claims map[string]string
 }
 

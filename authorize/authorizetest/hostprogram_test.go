@@ -186,7 +186,7 @@ func hostOf(faults ...func(p *program)) Host {
 		Agree:  submit(nil, "Allow"),
 		Cancel: submit(nil, "Cancel"),
 		Deny:   submit(nil, "Deny"),
-		Claims: map[string]string{"phone_number": "phone_number", "<shoe size>": "<shoe size>"},
+		Claims: map[string]string{"phone_number": "", "<shoe size>": "<shoe size>"},
 
 		WrongPassword: submit(url.Values{"user": {"alice"}, "password": {"guessed"}}, "Sign in"),
 	}

@@ -1,6 +1,7 @@
 package authorizetest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -372,6 +373,7 @@ func hostClaims(v *visitor) error {
 			return err
 		}
 		for name, text := range v.host.Claims {
+			text = cmp.Or(text, name)
 			if strings.Count(html.UnescapeString(page.Body), text) <= strings.Count(usual, text) {
 				return fmt.Errorf("claims asks for %s in %s, and the consent page does not say %q "+
 					"(see Request.ClaimsBeyondScopes):\n%s", name, place, text, page)
