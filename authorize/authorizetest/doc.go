@@ -17,11 +17,12 @@
 //			SignIn: func(page *authorizetest.Page) (*authorizetest.Page, error) {
 //				return page.Submit(url.Values{"username": {"alice"}, "password": {"secret"}})
 //			},
-//			Cancel: func(page *authorizetest.Page) (*authorizetest.Page, error) {
-//				return page.Submit(nil, "Cancel")
-//			},
 //		})
 //	}
+//
+// Each further field adds rules, such as Host.Agree for the consent page and Client.TokenEndpoint
+// for codes. The log of the test names the rules that are left out and the fields that add them;
+// the Example of [TestHost] sets all fields.
 //
 // Everything else about a host is tested with the parts that follow.
 //

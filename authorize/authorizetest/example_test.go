@@ -175,7 +175,7 @@ func ExampleFlow_Expect() {
 	fmt.Println(silent.Redemption(code))
 }
 
-// An answer that comes as a form, which a browser with scripts would submit by
+// A response that comes as a form, which a browser with scripts would submit by
 // itself.
 func ExamplePage_Submit() {
 	mux, _ := newProgram()
@@ -226,20 +226,32 @@ func ExampleBrowser_PostFrom() {
 	// 43 <nil>
 }
 
-// The standard cases of a sign-in, each as a subtest with a host of its own.
+// A host with all fields, so that no rule is left out. The log of the test says which are.
 func ExampleTestHost() {
-	var t *testing.T // of the test
+	var t *testing.T         // of the test
+	var program http.Handler // under test
+	client := authorizetest.Client{
+		Issuer:        "https://accounts.example",
+		ID:            "forum",
+		RedirectURI:   "https://forum.example/callback",
+		Scopes:        []string{"openid", "profile"},
+		TokenEndpoint: "https://accounts.example/token",
+		Secret:        "the secret of the forum",
+	}
+	submit := func(values url.Values, button string) func(*authorizetest.Page) (*authorizetest.Page, error) {
+		return func(page *authorizetest.Page) (*authorizetest.Page, error) { return page.Submit(values, button) }
+	}
 	authorizetest.TestHost(t, authorizetest.Host{
-		Client: wiki,
+		Client: client,
+		Other:  wiki,
 		Open: func(t *testing.T, browser *authorizetest.Browser) {
-			mux, _ := newProgram()
-			browser.Handle("https://accounts.example", mux)
+			browser.Handle("https://accounts.example", program)
 		},
-		SignIn: func(page *authorizetest.Page) (*authorizetest.Page, error) {
-			return page.Submit(url.Values{"username": {"alice"}, "password": {"correct horse"}}, "Sign in")
-		},
-		Cancel: func(page *authorizetest.Page) (*authorizetest.Page, error) {
-			return page.Submit(nil, "Cancel")
-		},
+		SignIn:        submit(url.Values{"username": {"alice"}, "password": {"correct horse"}}, "Sign in"),
+		WrongPassword: submit(url.Values{"username": {"alice"}, "password": {"wrong horse"}}, "Sign in"),
+		Cancel:        submit(nil, "Cancel"),
+		Agree:         submit(nil, "Allow"),
+		Deny:          submit(nil, "Deny"),
+		Claims:        map[string]string{"phone_number": "See your phone number"},
 	})
 }

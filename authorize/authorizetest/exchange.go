@@ -27,9 +27,9 @@ import (
 //	_, err = flow.Exchange(mux, code, url.Values{"code_verifier": {pkce.NewVerifier()}})
 //	errors.Is(err, oautherr.InvalidGrant)
 //
-// It returns the JSON object that the endpoint answers with, such as tokens["access_token"].
+// It returns the JSON object of the response, such as tokens["access_token"].
 // A refusal (RFC 6749 §5.2) comes back as an *oautherr.Error. An error that is none says what
-// in the answer breaks the RFC, such as a missing token_type or Cache-Control: no-store.
+// in the response breaks the RFC, such as a missing token_type or Cache-Control: no-store.
 // No error has the code, the verifier or a token in its text.
 func (f *Flow) Exchange(h http.Handler, code string, changes ...url.Values) (map[string]any, error) {
 	return f.exchange(inProcess{h}, code, changes...)
@@ -57,7 +57,7 @@ func (f *Flow) askForTokens(t http.RoundTripper, code string, changes []url.Valu
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody))
 	if err != nil {
-		return nil, fmt.Errorf("reading the answer: %w", err)
+		return nil, fmt.Errorf("reading the response: %w", err)
 	}
 	return readTokens(res, body, f.secret != "")
 }
@@ -93,45 +93,45 @@ func (f *Flow) tokenRequest(ctx context.Context, code string, changes []url.Valu
 	return r, nil
 }
 
-// readTokens returns the object of a good answer (RFC 6749 §5.1) and the error of a refusal.
+// readTokens returns the object of a good response (RFC 6749 §5.1) and the error of a refusal.
 // The header Pragma, which RFC 6749 wants too, is of no use and OAuth 2.1 has dropped it.
 func readTokens(res *http.Response, body []byte, basic bool) (map[string]any, error) {
 	contentType := res.Header.Get("Content-Type")
 	if mediaType, _, _ := mime.ParseMediaType(contentType); mediaType != "application/json" {
-		return nil, wrongAnswer(res, "has the Content-Type %q, and RFC 6749 §5 wants application/json", contentType)
+		return nil, wrongResponse(res, "has the Content-Type %q, and RFC 6749 §5 wants application/json", contentType)
 	}
-	var answer map[string]any
-	if err := json.Unmarshal(body, &answer); err != nil || answer == nil {
-		return nil, wrongAnswer(res, "is no JSON object, which RFC 6749 §5 wants")
+	var response map[string]any
+	if err := json.Unmarshal(body, &response); err != nil || response == nil {
+		return nil, wrongResponse(res, "is no JSON object, which RFC 6749 §5 wants")
 	}
 	if res.StatusCode != http.StatusOK {
-		return nil, refusedTokens(res, answer, basic)
+		return nil, refusedTokens(res, response, basic)
 	}
 	switch {
-	case answer["error"] != nil:
-		return nil, wrongAnswer(res, "has an error, and RFC 6749 §5.2 wants the status 400 for that")
+	case response["error"] != nil:
+		return nil, wrongResponse(res, "has an error, and RFC 6749 §5.2 wants the status 400 for that")
 	case !noStore(res.Header):
-		return nil, wrongAnswer(res, "may be stored, and RFC 6749 §5.1 wants Cache-Control: no-store")
+		return nil, wrongResponse(res, "may be stored, and RFC 6749 §5.1 wants Cache-Control: no-store")
 	}
 	for _, name := range []string{"access_token", "token_type"} {
-		if answer[name] == nil || answer[name] == "" {
-			return nil, wrongAnswer(res, "has no %s, which RFC 6749 §5.1 wants", name)
+		if response[name] == nil || response[name] == "" {
+			return nil, wrongResponse(res, "has no %s, which RFC 6749 §5.1 wants", name)
 		}
 	}
 	for _, name := range []string{"access_token", "token_type", "refresh_token", "scope", "id_token"} {
-		if _, ok := answer[name].(string); answer[name] != nil && !ok {
-			return nil, wrongAnswer(res, "has a member %s that is no string", name)
+		if _, ok := response[name].(string); response[name] != nil && !ok {
+			return nil, wrongResponse(res, "has a member %s that is no string", name)
 		}
 	}
-	if _, ok := answer["expires_in"].(float64); answer["expires_in"] != nil && !ok {
-		return nil, wrongAnswer(res, "has an expires_in that is no number, which RFC 6749 §5.1 wants")
+	if _, ok := response["expires_in"].(float64); response["expires_in"] != nil && !ok {
+		return nil, wrongResponse(res, "has an expires_in that is no number, which RFC 6749 §5.1 wants")
 	}
-	return answer, nil
+	return response, nil
 }
 
-// wrongAnswer is the error for an answer that a client cannot use.
-func wrongAnswer(res *http.Response, format string, args ...any) error {
-	return fmt.Errorf("the answer, with status %d, "+format, append([]any{res.StatusCode}, args...)...)
+// wrongResponse is the error for a response that a client cannot use.
+func wrongResponse(res *http.Response, format string, args ...any) error {
+	return fmt.Errorf("the response, with status %d, "+format, append([]any{res.StatusCode}, args...)...)
 }
 
 func noStore(h http.Header) bool {
@@ -139,24 +139,24 @@ func noStore(h http.Header) bool {
 	return slices.ContainsFunc(directives, func(d string) bool { return strings.TrimSpace(d) == "no-store" })
 }
 
-// refusedTokens returns the error that a token endpoint answers with (RFC 6749 §5.2). A
+// refusedTokens returns the error that a response is about (RFC 6749 §5.2). A
 // server may also have failed or be busy, with a status of its own.
-func refusedTokens(res *http.Response, answer map[string]any, basic bool) error {
-	code, _ := answer["error"].(string)
-	text, isText := answer["error_description"].(string)
+func refusedTokens(res *http.Response, response map[string]any, basic bool) error {
+	code, _ := response["error"].(string)
+	text, isText := response["error_description"].(string)
 	status := res.StatusCode
 	switch {
 	case code == "" || !printable(code):
-		return wrongAnswer(res, "has no error code, which RFC 6749 §5.2 wants")
-	case answer["error_description"] != nil && !isText || !printable(text):
-		return wrongAnswer(res, "has an error_description with characters that RFC 6749 §5.2 does not allow")
+		return wrongResponse(res, "has no error code, which RFC 6749 §5.2 wants")
+	case response["error_description"] != nil && !isText || !printable(text):
+		return wrongResponse(res, "has an error_description with characters that RFC 6749 §5.2 does not allow")
 	case status == http.StatusUnauthorized && code == string(oautherr.InvalidClient):
 		if basic && res.Header.Get("WWW-Authenticate") == "" {
-			return wrongAnswer(res,
+			return wrongResponse(res,
 				"has no WWW-Authenticate, which RFC 6749 §5.2 wants where the client has used HTTP Basic")
 		}
 	case status != http.StatusBadRequest && status != http.StatusTooManyRequests && status < 500:
-		return wrongAnswer(res, "has the error %s, and RFC 6749 §5.2 wants the status 400 for that", code)
+		return wrongResponse(res, "has the error %s, and RFC 6749 §5.2 wants the status 400 for that", code)
 	}
 	refused := &oautherr.Error{Code: oautherr.Code(code), Description: text}
 	if seconds, err := strconv.ParseUint(res.Header.Get("Retry-After"), 10, 31); err == nil {

@@ -16,7 +16,7 @@ import (
 )
 
 // answersTokens is a token endpoint that answers the same each time. headers are added to
-// those of a good answer, and an empty value takes one away.
+// those of a good response, and an empty value takes one away.
 func answersTokens(status int, body string, headers ...string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -88,11 +88,11 @@ func TestWhatExchangeTakes(t *testing.T) {
 		h     http.Handler
 		wrong string // in the error, empty for none
 	}{
-		{"a good answer", answersTokens(200, good), ""},
+		{"a good response", answersTokens(200, good), ""},
 		{"a type with a charset", answersTokens(200, good, "Content-Type", "application/json; charset=UTF-8"), ""},
 		{"more than no-store", answersTokens(200, good, "Cache-Control", "private, No-Store"), ""},
 		{"another type", answersTokens(200, good, "Content-Type", "text/json"), `the Content-Type "text/json"`},
-		{"no page", http.NotFoundHandler(), "https://as.example/token: the answer, with status 404, has the Content-Type"},
+		{"no page", http.NotFoundHandler(), "https://as.example/token: the response, with status 404, has the Content-Type"},
 		{"a redirect", http.RedirectHandler("/login", http.StatusFound), "status 302"},
 		{"no JSON", answersTokens(200, "secret"), "no JSON object"},
 		{"an object and more", answersTokens(200, good+"{}"), "no JSON object"},

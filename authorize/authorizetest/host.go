@@ -29,10 +29,13 @@ type Host struct {
 	Open func(t *testing.T, b *Browser)
 
 	// SignIn fills in the login page, and a second factor if there is one, as a user who may
-	// use the client: the same one every time. The consent page is for Agree. It returns
-	// where that leads. A page may be
-	// left out where the user is signed in already.
+	// use the client: the same one every time. It returns where that leads. The consent page is
+	// for Agree. A page may be left out where the user is signed in already.
 	SignIn func(page *Page) (*Page, error)
+
+	// WrongPassword fills in the login page with a password, or a second factor, that is wrong. It
+	// returns the page where the user tries again, which is for SignIn.
+	WrongPassword func(page *Page) (*Page, error)
 
 	// Agree passes the consent page, and all other pages after the sign-in. It is called
 	// where there is one: a host may remember what was agreed to. Nil: no such page is shown
@@ -42,21 +45,30 @@ type Host struct {
 	// Cancel says no on the login page, and Deny on the consent page.
 	Cancel func(page *Page) (*Page, error)
 	Deny   func(page *Page) (*Page, error)
+
+	// Claims are what the consent page says of claims that no scope of the client releases, such
+	// as "phone_number": "See your phone number". An empty text is the name itself. The client asks
+	// for them by the parameter claims.
+	Claims map[string]string
 }
 
 // TestHost holds a host to what its users and clients rely on in a sign-in, in one subtest for
 // each rule: who asks twice, says no, comes back, clicks twice or works in two tabs, and what
 // other sites, other browsers and other clients must not get. It is no test of the endpoint
-// but of what the host has built around it.
+// but of what the host has built around it. The log of t says which rules are left out.
 //
-// The user signs in about 25 times, which a rate limit has to let through, and each sign-in
+// The user signs in about 30 times, which a rate limit has to let through, and each sign-in
 // has to be told from the one before, by Session.ID or by an AuthTime with milliseconds.
 func TestHost(t *testing.T, host Host) {
 	t.Helper()
 	if missing := host.missing(); missing != "" {
 		t.Fatalf("authorizetest: Host.%s is not set", missing)
 	}
-	testRules(t, hostRules(&host), host.visit)
+	rules, leftOut := hostRules(&host)
+	if leftOut != "" {
+		t.Log("authorizetest: some rules are left out. To have them, set" + leftOut)
+	}
+	testRules(t, rules, host.visit)
 }
 
 // missing names a field that has to be set and is not.
@@ -80,13 +92,13 @@ func (h *Host) missing() string {
 func (h *Host) visit(t *testing.T) *visitor {
 	b := NewBrowser()
 	h.Open(t, b)
-	b.leaves = h.isAnswer
+	b.leaves = h.isResponse
 	return &visitor{h, b}
 }
 
-// isAnswer reports whether an address is that of an answer to the client. The host may have
+// isResponse reports whether an address is that of a response to the client. The host may have
 // the client's pages too, and they would use the code up.
-func (h *Host) isAnswer(u *url.URL) bool {
+func (h *Host) isResponse(u *url.URL) bool {
 	for _, c := range []Client{h.Client, h.Other} {
 		to, err := url.Parse(c.RedirectURI)
 		if err == nil && samePlace(u, to) && u.Query().Has("iss") {
@@ -152,7 +164,7 @@ func (v *visitor) signIn(flow *Flow, login *Page) (code string, err error) {
 	return v.code(flow, page)
 }
 
-// code reads the answer that the client gets.
+// code reads the response that the client gets.
 func (v *visitor) code(flow *Flow, page *Page) (code string, err error) {
 	if !page.Left {
 		return "", fmt.Errorf("the browser does not go back to the client:\n%s", page)
@@ -163,6 +175,17 @@ func (v *visitor) code(flow *Flow, page *Page) (code string, err error) {
 	return code, nil
 }
 
+// consentPage brings the user to the consent page.
+func (v *visitor) consentPage(changes ...url.Values) (*Flow, *Page, error) {
+	flow, login, err := v.begin(append(changes, url.Values{"prompt": {"consent"}})...)
+	if err != nil {
+		return nil, nil, err
+	}
+	page, err := act("SignIn", v.host.SignIn, login)
+	return flow, page, first(err, wantPage(page,
+		"the user is not asked to agree, or Host.SignIn has done so, which is for Host.Agree"))
+}
+
 // signedIn signs the user in for a code.
 func (v *visitor) signedIn() (flow *Flow, code string, err error) {
 	flow, login, err := v.begin()
@@ -171,6 +194,21 @@ func (v *visitor) signedIn() (flow *Flow, code string, err error) {
 	}
 	code, err = v.signIn(flow, login)
 	return flow, code, err
+}
+
+// signsInAnew wants a user who is signed in to sign in once more.
+func (v *visitor) signsInAnew(changes url.Values) error {
+	if _, _, err := v.signedIn(); err != nil {
+		return err
+	}
+	flow, login, err := v.begin(changes)
+	if err != nil {
+		return err
+	}
+	if _, err := v.signIn(flow, login); err != nil {
+		return fmt.Errorf("%w\n(Session.ID or Session.AuthTime has to tell this sign-in from the one before)", err)
+	}
+	return nil
 }
 
 // refused wants the client to get an error.
@@ -224,6 +262,22 @@ func (v *visitor) redeem(flow *Flow, code string, want oautherr.Code, changes ..
 	return nil
 }
 
+// redeemsAfter wants a redemption with the changes to be refused and one without them to be
+// good.
+func (v *visitor) redeemsAfter(changes url.Values) error {
+	flow, code, err := v.signedIn()
+	if err != nil {
+		return err
+	}
+	if err := v.redeem(flow, code, oautherr.InvalidGrant, changes); err != nil {
+		return err
+	}
+	if err := v.redeem(flow, code, ""); err != nil {
+		return fmt.Errorf("after one that was refused: %w", err)
+	}
+	return nil
+}
+
 // waitingRequest finds it on a login page; a host may have put something else in its place.
 func waitingRequest(login *Page) string {
 	if req := login.URL.Query().Get("req"); req != "" {
@@ -237,7 +291,7 @@ func waitingRequest(login *Page) string {
 	return ""
 }
 
-// doubleClick sends the first form twice and drops the first answer, as a browser does.
+// doubleClick sends the first form twice and drops the first response, as a browser does.
 type doubleClick struct {
 	http.RoundTripper
 	clicked *bool

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/usher-auth/usher/authorize"
 	"github.com/usher-auth/usher/session"
 )
@@ -22,37 +23,54 @@ func TestASoundHost(t *testing.T) { TestHost(t, hostOf()) }
 func TestAHostThatIsItsOwnClient(t *testing.T) {
 	host := hostOf()
 	host.Client.ID, host.Client.Secret, host.Client.RedirectURI = "desk", "", "https://as.example/desk"
-	host.Agree, host.Deny = nil, nil
+	host.Agree, host.Deny, host.Claims = nil, nil, nil
 	TestHost(t, host)
 }
 
-// What a host does not have is no subtest.
+// What a host does not have is no subtest, and the log says which field would add it.
 func TestRulesForALittleHost(t *testing.T) {
-	names := func(h Host) (names []string) {
-		for _, r := range hostRules(&h) {
-			names = append(names, r.name)
-		}
-		return names
+	whole := hostOf()
+	all, leftOut := hostRules(&whole)
+	if leftOut != "" {
+		t.Errorf("for a whole host these rules are left out:%s", leftOut)
 	}
-	all, little := names(hostOf()), Host{Client: wiki}
+	little := Host{Client: wiki}
+	_, least := hostRules(&little)
+	if diff := cmp.Diff(`
+	Host.Client.TokenEndpoint for: a code is redeemed once; a wrong verifier is invalid_grant and does not use the code up; another redirect_uri is invalid_grant and does not use the code up
+	Host.Client.TokenEndpoint and Host.Other for: the code of another client is invalid_grant and not used up
+	Host.WrongPassword for: a wrong password signs nobody in and then the right one ends with a code
+	Host.Cancel for: a no on the login page is access_denied
+	Host.Agree for: prompt=consent asks the user to agree
+	Host.Deny for: a no on the consent page is access_denied
+	Host.Claims for: the consent page shows what the parameter claims asks for`, least); diff != "" {
+		t.Errorf("the log of the least host (-want +got):\n%s", diff)
+	}
 	for _, tt := range []struct {
 		rule  string
 		give  func(h *Host)
-		rules int // more than those for the least
+		rules int    // more than those for the least
+		named string // fields that the log names no more
 	}{
-		{"the least", func(*Host) {}, 0},
-		{"a token endpoint", func(h *Host) { h.Client.TokenEndpoint = "x" }, 3},
-		{"two clients and a token endpoint", func(h *Host) { h.Client.TokenEndpoint, h.Other.ID = "x", "y" }, 4},
-		{"two clients", func(h *Host) { h.Other.ID = "y" }, 0},
-		{"a consent page", func(h *Host) { h.Agree = hostOf().Agree }, 1},
-		{"a button on the consent page", func(h *Host) { h.Deny = hostOf().Deny }, 1},
-		{"a button on the login page", func(h *Host) { h.Cancel = hostOf().Cancel }, 1},
+		{"the least", func(*Host) {}, 0, ""},
+		{"a token endpoint", func(h *Host) { h.Client.TokenEndpoint = "x" }, 3, "Client.TokenEndpoint"},
+		{"two clients and a token endpoint", func(h *Host) { h.Client.TokenEndpoint, h.Other.ID = "x", "y" }, 4, "Client.TokenEndpoint and Host.Other"},
+		{"two clients", func(h *Host) { h.Other.ID = "y" }, 0, ""},
+		{"a wrong password", func(h *Host) { h.WrongPassword = whole.WrongPassword }, 1, "WrongPassword"},
+		{"a consent page", func(h *Host) { h.Agree = whole.Agree }, 1, "Agree"},
+		{"a button on the consent page", func(h *Host) { h.Deny = whole.Deny }, 1, "Deny"},
+		{"a button on the login page", func(h *Host) { h.Cancel = whole.Cancel }, 1, "Cancel"},
+		{"claims", func(h *Host) { h.Claims = whole.Claims }, 1, "Claims"},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
 			h := little
 			tt.give(&h)
-			if got, want := len(names(h)), len(all)-7+tt.rules; got != want {
-				t.Errorf("%d rules, want %d of %q", got, want, all)
+			rules, leftOut := hostRules(&h)
+			if want := len(all) - 9 + tt.rules; len(rules) != want {
+				t.Errorf("%d rules, want %d", len(rules), want)
+			}
+			if tt.named != "" && strings.Contains(leftOut, "Host."+tt.named+" for") {
+				t.Errorf("the log still wants %s:%s", tt.named, leftOut)
 			}
 		})
 	}
@@ -229,6 +247,19 @@ func takesAFormOnce(p *program) {
 	})(p)
 }
 
+// afterWrongPassword makes a fault of the login page.
+func afterWrongPassword(answer func(p *program, w http.ResponseWriter, r *http.Request)) func(p *program) {
+	return with("POST /login", func(p *program, sound http.HandlerFunc) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if r.PostFormValue("password") == "guessed" {
+				answer(p, w, r)
+				return
+			}
+			sound(w, r)
+		}
+	})
+}
+
 // sendsErrorsOn tells the address of the request what the endpoint would show to the user.
 func sendsErrorsOn(p *program) {
 	changed("/authorize", func(r *http.Request, w *httptest.ResponseRecorder) {
@@ -278,11 +309,13 @@ func TestTheHostRulesFindEveryFault(t *testing.T) {
 		otherClient = "the code of another client is invalid_grant and not used up"
 		once        = "a code is redeemed once"
 		double      = "a double click on the login form ends with a code"
-		back        = "the login form can be sent again after the answer"
+		back        = "the login form can be sent again after the response"
 		forged      = "the login form of another site signs nobody in"
 		consent     = "prompt=consent asks the user to agree"
 		cancel      = "a no on the login page is access_denied"
 		deny        = "a no on the consent page is access_denied"
+		wrong       = "a wrong password signs nobody in and then the right one ends with a code"
+		claims      = "the consent page shows what the parameter claims asks for"
 	)
 	began := time.Now()
 	open := func(faults ...func(p *program)) func() *visitor {
@@ -293,7 +326,8 @@ func TestTheHostRulesFindEveryFault(t *testing.T) {
 		return open(func(p *program) { p.pages[pattern] = h })
 	}
 	host := hostOf()
-	testBroken(t, hostRules(&host), open(), []broken[*visitor]{
+	rules, _ := hostRules(&host)
+	testBroken(t, rules, open(), []broken[*visitor]{
 		{"the login page forgets Resume", page("POST /login", home), signsIn},
 		{"the login page drops req", open(changed("GET /login", func(_ *http.Request, w *httptest.ResponseRecorder) {
 			page := strings.Replace(w.Body.String(), `method="post"`, `method="post" action="/login"`, 1)
@@ -351,7 +385,7 @@ func TestTheHostRulesFindEveryFault(t *testing.T) {
 			return &session.Session{ID: "of alice", Subject: s.Subject, AuthTime: began}
 		})), "max_age=0 asks a user who is signed in"},
 		{"who signs in does so for every browser", open(signsInTheRequest), other},
-		{"the login page knows one request", open(knowsOneRequest), "two tabs end each with its own answer"},
+		{"the login page knows one request", open(knowsOneRequest), "two tabs end each with its own response"},
 		{"a form is good for one click", open(takesAFormOnce), double},
 		{"who is signed in cannot sign in", open(unless("POST /login", func(p *program, r *http.Request) bool {
 			s, _ := p.sessions.Session(r)
@@ -386,5 +420,39 @@ func TestTheHostRulesFindEveryFault(t *testing.T) {
 				sound(w, r)
 			}
 		})), deny},
+		{"a wrong password loses the request", open(afterWrongPassword(func(_ *program, w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/login", http.StatusSeeOther)
+		})), wrong},
+		{"a wrong password leads to a page without a form", open(afterWrongPassword(func(_ *program, w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "wrong password", http.StatusForbidden)
+		})), wrong},
+		{"a wrong password is as good as no", open(afterWrongPassword(func(p *program, w http.ResponseWriter, r *http.Request) {
+			p.Deny(w, r)
+		})), wrong},
+		{"a wrong password signs the user in", open(afterWrongPassword(func(p *program, w http.ResponseWriter, r *http.Request) {
+			p.sessions.SignIn(w, r, session.Session{Subject: "alice"})
+			p.showLogin(w, r)
+		})), wrong},
+		{"claims are not shown", open(changed("GET /consent", func(_ *http.Request, w *httptest.ResponseRecorder) {
+			page := strings.ReplaceAll(w.Body.String(), "phone_number", "")
+			w.Body.Reset()
+			w.Body.WriteString(page)
+		})), claims},
+		{"a page always says the same", open(changed("GET /consent", func(_ *http.Request, w *httptest.ResponseRecorder) {
+			page := strings.ReplaceAll(w.Body.String(), "phone_number", "")
+			w.Body.Reset()
+			w.Body.WriteString(page + "phone_number")
+		})), claims},
+		{"claims for the ID token are not shown", open(with("GET /consent", func(p *program, _ http.HandlerFunc) http.HandlerFunc {
+			return func(w http.ResponseWriter, r *http.Request) {
+				pending, err := p.Pending(r)
+				if err != nil {
+					p.ShowError(w, r, err)
+					return
+				}
+				_, userInfo := pending.Request.ClaimsBeyondScopes()
+				p.ask(w, pending, userInfo)
+			}
+		})), claims},
 	})
 }

@@ -28,7 +28,7 @@ var hostPages = template.Must(template.New("").Parse(`
 {{define "login"}}<!DOCTYPE html><title>Sign in</title><form method="post">
 <input type="hidden" name="req" value="{{.}}"><input name="user"><input name="password" type="password">
 <button>Sign in</button><button name="no" value="1">Cancel</button></form>{{end}}
-{{define "consent"}}<!DOCTYPE html><title>Allow?</title><form method="post">{{.Request.Client.ID}} wants {{.Request.Scopes}}
+{{define "consent"}}<!DOCTYPE html><title>Allow?</title><form method="post">{{.Request.Client.ID}} wants {{.Request.Scopes}} {{.Claims}}
 <button>Allow</button><button name="no" value="1">Deny</button></form>{{end}}`))
 
 // newProgram starts a host with the faults.
@@ -104,7 +104,15 @@ func (p *program) showConsent(w http.ResponseWriter, r *http.Request) {
 		p.ShowError(w, r, err)
 		return
 	}
-	hostPages.ExecuteTemplate(w, "consent", pending)
+	idToken, userInfo := pending.Request.ClaimsBeyondScopes()
+	p.ask(w, pending, append(idToken, userInfo...))
+}
+
+func (p *program) ask(w http.ResponseWriter, pending *authorize.Pending, claims []string) {
+	hostPages.ExecuteTemplate(w, "consent", struct {
+		*authorize.Pending
+		Claims []string
+	}{pending, claims})
 }
 
 func (p *program) consent(w http.ResponseWriter, r *http.Request) {
@@ -178,5 +186,8 @@ func hostOf(faults ...func(p *program)) Host {
 		Agree:  submit(nil, "Allow"),
 		Cancel: submit(nil, "Cancel"),
 		Deny:   submit(nil, "Deny"),
+		Claims: map[string]string{"phone_number": "", "<shoe size>": "<shoe size>"},
+
+		WrongPassword: submit(url.Values{"user": {"alice"}, "password": {"guessed"}}, "Sign in"),
 	}
 }

@@ -1,9 +1,12 @@
 package authorizetest
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"net/http"
 	"net/url"
 	"strings"
@@ -12,9 +15,21 @@ import (
 	"github.com/usher-auth/usher/pkce"
 )
 
-// hostRules are the rules for what the host has.
-func hostRules(h *Host) []rule[*visitor] {
-	rules := []rule[*visitor]{
+// hostRules are the rules for what the host has. leftOut names the others after the fields that
+// they need.
+func hostRules(h *Host) (rules []rule[*visitor], leftOut string) {
+	add := func(fields string, set bool, more ...rule[*visitor]) {
+		if set {
+			rules = append(rules, more...)
+			return
+		}
+		names := make([]string, len(more))
+		for i, r := range more {
+			names[i] = r.name
+		}
+		leftOut += "\n\tHost." + fields + " for: " + strings.Join(names, "; ")
+	}
+	add("", true,
 		hostRule("a user signs in and the client gets a code", hostSignsIn),
 		hostRule("the endpoint answers GET and POST at its very address", hostMount),
 		hostRule("an unknown client is an error page", hostUnknownClient),
@@ -25,31 +40,27 @@ func hostRules(h *Host) []rule[*visitor] {
 		hostRule("prompt=login asks a user who is signed in", hostPromptLogin),
 		hostRule("max_age=0 asks a user who is signed in", hostMaxAge),
 		hostRule("a request in another browser needs a sign-in there", hostOtherBrowser),
-		hostRule("two tabs end each with its own answer", hostTabs),
+		hostRule("two tabs end each with its own response", hostTabs),
 		hostRule("a double click on the login form ends with a code", hostDoubleClick),
-		hostRule("the login form can be sent again after the answer", hostBack),
+		hostRule("the login form can be sent again after the response", hostBack),
 		hostRule("the login form of another site signs nobody in", hostForgedLogin),
-	}
-	if h.Client.TokenEndpoint != "" {
-		rules = append(rules,
-			hostRule("a code is redeemed once", hostRedeem),
-			hostRule("a wrong verifier is invalid_grant and does not use the code up", hostVerifier),
-			hostRule("another redirect_uri is invalid_grant and does not use the code up", hostOtherURI),
-		)
-	}
-	if h.Client.TokenEndpoint != "" && h.Other.ID != "" {
-		rules = append(rules, hostRule("the code of another client is invalid_grant and not used up", hostOtherClient))
-	}
-	if h.Agree != nil {
-		rules = append(rules, hostRule("prompt=consent asks the user to agree", hostConsent))
-	}
-	if h.Cancel != nil {
-		rules = append(rules, hostRule("a no on the login page is access_denied", hostCancel))
-	}
-	if h.Deny != nil {
-		rules = append(rules, hostRule("a no on the consent page is access_denied", hostDeny))
-	}
-	return rules
+	)
+	redeems := h.Client.TokenEndpoint != ""
+	add("Client.TokenEndpoint", redeems,
+		hostRule("a code is redeemed once", hostRedeem),
+		hostRule("a wrong verifier is invalid_grant and does not use the code up", hostVerifier),
+		hostRule("another redirect_uri is invalid_grant and does not use the code up", hostOtherURI),
+	)
+	add("Client.TokenEndpoint and Host.Other", redeems && h.Other.ID != "",
+		hostRule("the code of another client is invalid_grant and not used up", hostOtherClient))
+	add("WrongPassword", h.WrongPassword != nil,
+		hostRule("a wrong password signs nobody in and then the right one ends with a code", hostWrongPassword))
+	add("Cancel", h.Cancel != nil, hostRule("a no on the login page is access_denied", hostCancel))
+	add("Agree", h.Agree != nil, hostRule("prompt=consent asks the user to agree", hostConsent))
+	add("Deny", h.Deny != nil, hostRule("a no on the consent page is access_denied", hostDeny))
+	add("Claims", len(h.Claims) > 0,
+		hostRule("the consent page shows what the parameter claims asks for", hostClaims))
+	return rules, leftOut
 }
 
 func hostSignsIn(v *visitor) error {
@@ -141,20 +152,6 @@ func hostArrival(v *visitor) error {
 func hostPromptLogin(v *visitor) error { return v.signsInAnew(url.Values{"prompt": {"login"}}) }
 
 func hostMaxAge(v *visitor) error { return v.signsInAnew(url.Values{"max_age": {"0"}}) }
-
-func (v *visitor) signsInAnew(changes url.Values) error {
-	if _, _, err := v.signedIn(); err != nil {
-		return err
-	}
-	flow, login, err := v.begin(changes)
-	if err != nil {
-		return err
-	}
-	if _, err := v.signIn(flow, login); err != nil {
-		return fmt.Errorf("%w\n(Session.ID or Session.AuthTime has to tell this sign-in from the one before)", err)
-	}
-	return nil
-}
 
 func hostOtherBrowser(v *visitor) error {
 	flow, login, err := v.begin()
@@ -284,22 +281,6 @@ func hostOtherURI(v *visitor) error {
 	return v.redeemsAfter(url.Values{"redirect_uri": {elsewhere + "callback"}})
 }
 
-// redeemsAfter wants a redemption with the changes to be refused and one without them to be
-// good.
-func (v *visitor) redeemsAfter(changes url.Values) error {
-	flow, code, err := v.signedIn()
-	if err != nil {
-		return err
-	}
-	if err := v.redeem(flow, code, oautherr.InvalidGrant, changes); err != nil {
-		return err
-	}
-	if err := v.redeem(flow, code, ""); err != nil {
-		return fmt.Errorf("after one that was refused: %w", err)
-	}
-	return nil
-}
-
 func hostOtherClient(v *visitor) error {
 	flow, code, err := v.signedIn()
 	if err != nil {
@@ -314,17 +295,6 @@ func hostOtherClient(v *visitor) error {
 		return fmt.Errorf("after another client: %w", err)
 	}
 	return nil
-}
-
-// consentPage brings the user to the consent page.
-func (v *visitor) consentPage() (*Flow, *Page, error) {
-	flow, login, err := v.begin(url.Values{"prompt": {"consent"}})
-	if err != nil {
-		return nil, nil, err
-	}
-	page, err := act("SignIn", v.host.SignIn, login)
-	return flow, page, first(err, wantPage(page,
-		"the user is not asked to agree, or Host.SignIn has done so, which is for Host.Agree"))
 }
 
 func hostConsent(v *visitor) error {
@@ -351,6 +321,27 @@ func hostCancel(v *visitor) error {
 	return v.refused(flow, page, oautherr.AccessDenied)
 }
 
+func hostWrongPassword(v *visitor) error {
+	flow, login, err := v.begin()
+	if err != nil {
+		return err
+	}
+	page, err := act("WrongPassword", v.host.WrongPassword, login)
+	switch {
+	case err != nil:
+		return err
+	case page.Left:
+		return fmt.Errorf("a wrong password leads the browser on:\n%s", page)
+	}
+	if err := v.silently("", oautherr.LoginRequired); err != nil {
+		return fmt.Errorf("a wrong password has signed the browser in: %w", err)
+	}
+	if _, err := v.signIn(flow, page); err != nil {
+		return fmt.Errorf("%w\n(the page after a wrong password has to keep req, the waiting request)", err)
+	}
+	return nil
+}
+
 func hostDeny(v *visitor) error {
 	flow, page, err := v.consentPage()
 	if err != nil {
@@ -360,4 +351,34 @@ func hostDeny(v *visitor) error {
 		return err
 	}
 	return v.refused(flow, page, oautherr.AccessDenied)
+}
+
+// hostClaims compares consent pages: what such a page always says tells nothing of a claim.
+func hostClaims(v *visitor) error {
+	_, page, err := v.consentPage()
+	if err != nil {
+		return err
+	}
+	usual, asked := html.UnescapeString(page.Body), map[string]any{}
+	for name := range v.host.Claims {
+		asked[name] = nil
+	}
+	for _, place := range []string{"id_token", "userinfo"} {
+		claims, err := json.Marshal(map[string]any{place: asked})
+		if err != nil {
+			return err
+		}
+		again := &visitor{v.host, v.browser.another()}
+		if _, page, err = again.consentPage(url.Values{"claims": {string(claims)}}); err != nil {
+			return err
+		}
+		for name, text := range v.host.Claims {
+			text = cmp.Or(text, name)
+			if strings.Count(html.UnescapeString(page.Body), text) <= strings.Count(usual, text) {
+				return fmt.Errorf("claims asks for %s in %s, and the consent page does not say %q "+
+					"(see Request.ClaimsBeyondScopes):\n%s", name, place, text, page)
+			}
+		}
+	}
+	return nil
 }

@@ -425,5 +425,9 @@ func TestHost(t *testing.T) {
 		Agree:  func(page *authorizetest.Page) (*authorizetest.Page, error) { return page.Submit(nil, "Allow") },
 		Cancel: func(page *authorizetest.Page) (*authorizetest.Page, error) { return page.Submit(nil, "Cancel") },
 		Deny:   func(page *authorizetest.Page) (*authorizetest.Page, error) { return page.Submit(nil, "Deny") },
+		WrongPassword: func(page *authorizetest.Page) (*authorizetest.Page, error) {
+			return page.Submit(url.Values{"username": {"alice"}, "password": {"bob-password"}}, "Sign in")
+		},
+		Claims: map[string]string{"phone_number": claimMeanings["phone_number"], "shoe_size": "shoe_size"},
 	})
 }

@@ -16,6 +16,9 @@ func TestHost(t *testing.T) {
 		SignIn: func(page *authorizetest.Page) (*authorizetest.Page, error) {
 			return page.Submit(alice)
 		},
+		WrongPassword: func(page *authorizetest.Page) (*authorizetest.Page, error) {
+			return page.Submit(url.Values{"username": {"alice"}, "password": {"wrong"}})
+		},
 		Cancel: func(page *authorizetest.Page) (*authorizetest.Page, error) {
 			return page.Submit(url.Values{}, "Cancel")
 		},

@@ -17,6 +17,7 @@ import (
 	"os"
 
 	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/tokenendpoint"
 	oautherr "github.com/usher-auth/usher/errors"
 	"github.com/usher-auth/usher/session"
 )
@@ -97,7 +98,8 @@ func main() {
 	sessions := must(session.NewCookies(session.Config{Insecure: true, Name: cookieName}))
 	config := configure(base, app, sessions)
 	config.Logger = slog.Default()
-	s := &server{must(authorize.New(config)), sessions, base, app}
+	endpoint := must(authorize.New(config))
+	s := &server{endpoint, must(newTokens(config, endpoint)), sessions, base, app}
 	fmt.Println("listening on", base)
 	fmt.Println("open", app, "in a browser and sign in as alice with alice-password")
 	log.Fatal(http.Serve(listener, s.routes()))
@@ -113,6 +115,7 @@ func must[T any](value T, err error) T {
 // server is the host of the endpoint.
 type server struct {
 	endpoint  *authorize.Handler
+	tokens    *tokenendpoint.Handler
 	sessions  *session.Cookies
 	base, app string
 }

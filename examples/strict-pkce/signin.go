@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/usher-auth/usher/authorize"
 	"github.com/usher-auth/usher/session"
@@ -46,8 +47,8 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 // consentPage is what consent.html shows.
 type consentPage struct {
 	Client, Subject string
-	Host            string // where the response goes
-	Scopes          []scopeLine
+	Host            string      // where the response goes
+	Scopes          []scopeLine // and claims
 	Req             string
 }
 
@@ -90,6 +91,12 @@ func consentPageFor(pending *authorize.Pending, current *session.Session) consen
 	}
 	for _, scope := range request.Scopes {
 		page.Scopes = append(page.Scopes, scopeLine{scope, meanings[scope]})
+	}
+	idToken, userInfo := request.ClaimsBeyondScopes()
+	claims := append(idToken, userInfo...)
+	slices.Sort(claims)
+	for _, claim := range slices.Compact(claims) { // the user agrees to these with the scopes
+		page.Scopes = append(page.Scopes, scopeLine{claim, "See something else about you"})
 	}
 	return page
 }

@@ -21,7 +21,7 @@ const (
 
 // The clients of the tests. Only the policy under test applies to lax; see newSite.
 var (
-	appClient     = authorizetest.Client{Issuer: base, Endpoint: base + path, ID: "app", RedirectURI: app + "/", Scopes: []string{"profile"}}
+	appClient     = authorizetest.Client{Issuer: base, Endpoint: base + path, ID: "app", RedirectURI: app + "/", Scopes: []string{"profile"}, TokenEndpoint: base + "/token"}
 	partnerClient = authorizetest.Client{Issuer: base, Endpoint: base + path, ID: "partner", RedirectURI: "https://partner.example/callback", Scopes: []string{"profile"}}
 	laxClient     = authorizetest.Client{Issuer: base, Endpoint: base + path, ID: "lax", RedirectURI: "https://lax.example/callback", Scopes: []string{"profile"}}
 
@@ -60,7 +60,11 @@ func newSite(t *testing.T, changes ...policy) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, server: &server{endpoint, sessions, base, app}, browser: authorizetest.NewBrowser()}
+	tokens, err := newTokens(config, endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{t: t, server: &server{endpoint, tokens, sessions, base, app}, browser: authorizetest.NewBrowser()}
 	s.handler = s.server.routes()
 	s.browser.Handle(base, s.handler)
 	return s

@@ -60,10 +60,14 @@ func newWorld(t *testing.T) *world {
 // at a response.
 func (w *world) newBrowser() {
 	w.browser = authorizetest.NewBrowser()
+	w.connect(w.browser)
+}
+
+func (w *world) connect(browser *authorizetest.Browser) {
 	for _, t := range w.server.tenants {
-		w.browser.Handle(t.issuer, w.server.sites)
+		browser.Handle(t.issuer, w.server.sites)
 		if t.OwnLogin != "" {
-			w.browser.Handle(urlOf(t.host(), ownPort), w.own)
+			browser.Handle(urlOf(t.host(), ownPort), w.own)
 		}
 	}
 }
@@ -126,10 +130,14 @@ func byThemselves(values ...string) map[string]string {
 	return cases
 }
 
+// clientOf is the tenant's client.
+func clientOf(on *tenant) *authorizetest.Client {
+	return &authorizetest.Client{Issuer: on.issuer, ID: "notes-" + on.Name, RedirectURI: callback, Scopes: []string{"openid"}}
+}
+
 // ask is a request of the tenant's client; changes replace parameters.
 func ask(on *tenant, changes ...url.Values) *authorizetest.Flow {
-	client := authorizetest.Client{Issuer: on.issuer, ID: "notes-" + on.Name, RedirectURI: callback, Scopes: []string{"openid"}}
-	return client.Start(changes...)
+	return clientOf(on).Start(changes...)
 }
 
 func (w *world) page(page *authorizetest.Page, err error) *authorizetest.Page {

@@ -74,7 +74,7 @@ async function finish(answer) {
     show(token.error, "wrong");
     return;
   }
-  user.set(`Signed in as ${token.sub}, for ${token.scopes.join(" and ")}.`);
+  user.set(`Signed in as ${token.sub}, for ${token.scope.replaceAll(" ", " and ")}.`);
   showUser();
 }
 
