@@ -177,6 +177,25 @@ func TestARefusedScopeIsNotAskedForAgain(t *testing.T) {
 	})
 }
 
+func TestARefusalStaysThroughOtherRequests(t *testing.T) {
+	v := newSite(t, withConsent).visitor(alice())
+	v.grant(v.get(ask("scope=openid+profile")).want("consent"), "openid").want("code")
+	v.grant(v.get(ask("scope=openid+email")).want("consent"), "openid", "email").want("code")
+	v.get(ask("scope=openid+profile")).want("code", "profile was refused before the second request")
+}
+
+func TestCoversIsAskedOnlyAboutData(t *testing.T) {
+	s := newSite(t, withConsent, func(s *site) {
+		s.config.Consent.Covers = func(_ context.Context, c *ConsentRecord, _ *Request) (bool, error) {
+			t.Errorf("asked about %+v", c)
+			return false, nil
+		}
+	})
+	v := s.visitor(alice())
+	v.grant(v.get(ask()).want("consent", "nothing is stored"), "openid").want("code")
+	v.get(ask()).want("code", "what is stored has no data")
+}
+
 func TestAGrantHasOneIDFromTheCodeToTheReplay(t *testing.T) {
 	s := newSite(t)
 	got := s.visitor(alice()).get(ask()).want("code")
@@ -221,6 +240,8 @@ func TestFactsOfTheClient(t *testing.T) {
 			ClientFacts{ClientName: "A", ClientHost: "a.example", SelfDescribed: true, RedirectHost: "A.example:8443"}},
 		{"on loopback only", Client{ID: "https://a.example/client", Name: "A", Public: true, RedirectURIs: []string{"http://127.0.0.1/cb", "http://localhost/cb"}}, "http://127.0.0.1:8080/cb",
 			ClientFacts{ClientName: "A", ClientHost: "a.example", LoopbackOnly: true, RedirectHost: "127.0.0.1:8080", RedirectDiffers: true}},
+		{"with a scheme that has localhost behind it", Client{ID: "a", Public: true, PrivateUseSchemes: []string{"cursor"}, RedirectURIs: []string{"cursor://localhost/cb"}}, "cursor://localhost/cb",
+			ClientFacts{ClientName: "a", RedirectHost: "cursor:"}},
 		{"on loopback and elsewhere", Client{ID: "a", Public: true, RedirectURIs: []string{"http://127.0.0.1/cb", "https://a.example/cb"}}, "http://127.0.0.1/cb",
 			ClientFacts{ClientName: "a", RedirectHost: "127.0.0.1"}},
 		{"with an app scheme", Client{ID: "a", Public: true, RedirectURIs: []string{"com.example.app:/cb"}}, "com.example.app:/cb",
@@ -288,6 +309,22 @@ func TestFactsOfWhatWasGrantedBefore(t *testing.T) {
 		store.findErr = errors.New("down")
 		if _, err := v.pending(at); !errors.Is(err, oautherr.ServerError) {
 			t.Errorf("Pending says %v", err)
+		}
+	})
+	t.Run("a resource that is gone, and two spellings of one", func(t *testing.T) {
+		gone := false
+		s := newSite(t, withConsent, withResources(ResourceFunc(func(ctx context.Context, c *Client, id string) (*Resource, error) {
+			if gone && id == "urn:api" {
+				return nil, nil
+			}
+			return testResources.Resource(ctx, c, id)
+		})))
+		v := s.visitor(alice())
+		at := v.get(ask("resource=https://api.example", "+resource=urn:api", "+resource=HTTPS://api.example/")).want("consent")
+		gone = true
+		p, err := v.pending(at)
+		if err != nil || len(p.Resources) != 1 || !slices.Equal(p.Request.Resources, []string{"https://API.example/"}) {
+			t.Errorf("the resources are %v, %v", p.Resources, err)
 		}
 	})
 	t.Run("a page in another process learns nothing of the user", func(t *testing.T) {

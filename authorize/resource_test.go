@@ -162,6 +162,15 @@ func TestARedemptionForFewerResources(t *testing.T) {
 	}
 }
 
+func TestAnEndpointWithoutResourcesIgnoresThem(t *testing.T) {
+	s := newSite(t, withResources(nil))
+	got := s.visitor(alice()).get(ask("resource=https://api.example/")).want("code")
+	code, err := s.redeem(got.params["code"], func(r *Redemption) { r.Resources = []string{"https://api.example/"} })
+	if err != nil || len(code.Resources)+len(code.GrantedResources) != 0 {
+		t.Errorf("the code is for %q, %v", code.Resources, err)
+	}
+}
+
 func TestMetadataOfAResource(t *testing.T) {
 	s := newSite(t)
 	for _, c := range []struct {
@@ -183,6 +192,8 @@ func TestMetadataOfAResource(t *testing.T) {
 			[]string{"/.well-known/oauth-protected-resource/a", "/.well-known/oauth-protected-resource"},
 			map[string]any{"resource": "https://api.example/a?t=1"},
 			`resource_metadata="https://api.example/.well-known/oauth-protected-resource/a?t=1"`},
+		{"of another scheme", Resource{ID: "ftp://api.example/a"}, nil, map[string]any{"resource": "ftp://api.example/a"}, ""},
+		{"without a host", Resource{ID: "https:api"}, nil, map[string]any{"resource": "https:api"}, ""},
 		{"no URL", Resource{ID: "urn:api"}, nil, map[string]any{"resource": "urn:api"}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
