@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"net/http"
+	"time"
 
 	"github.com/usher-auth/usher/authorize"
 	"github.com/usher-auth/usher/authorize/tokenendpoint"
@@ -25,6 +26,7 @@ func newTokens(config authorize.Config, endpoint *authorize.Handler) (*tokenendp
 func issue(_ context.Context, _ *tokenendpoint.Request, code *authorize.Code) (*tokenendpoint.Response, error) {
 	return &tokenendpoint.Response{
 		AccessToken: rand.Text(),
+		ExpiresIn:   10 * time.Minute,
 		Members:     map[string]any{"sub": code.Subject},
 	}, nil
 }
