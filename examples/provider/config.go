@@ -32,8 +32,8 @@ type config struct {
 
 	// Registration lets clients register themselves, MetadataDocuments lets them introduce
 	// themselves by the URL of a document. Absent: they cannot.
-	Registration      *openConfig `json:"registration"`
-	MetadataDocuments *openConfig `json:"metadata_documents"`
+	Registration      *openConfig `json:"registration"`       // feature dcr
+	MetadataDocuments *openConfig `json:"metadata_documents"` // feature cimd
 }
 
 // openConfig says what clients may do that nobody registered.
@@ -73,7 +73,7 @@ type clientConfig struct {
 	ResponseModes []string `json:"response_modes"`
 
 	// ReturnPage shows a page with a link when the response goes to an app's own scheme.
-	ReturnPage bool `json:"return_page"`
+	ReturnPage bool `json:"return_page"` // feature returnpage
 
 	// DefaultScopes are the scopes of a request without scope, some of Scopes. Absent
 	// or empty: such a request is refused with invalid_scope.
@@ -174,9 +174,7 @@ func (c *config) check() error {
 		client.check(p)
 	}
 	p.at = ""
-	for name, open := range map[string]*openConfig{
-		"registration": c.Registration, "metadata_documents": c.MetadataDocuments,
-	} {
+	for name, open := range c.open() {
 		if open != nil && len(open.Scopes) == 0 {
 			p.add(name+".scopes", "is missing: such clients could ask for nothing")
 		}
@@ -284,6 +282,14 @@ func (c *config) codeLifetime() time.Duration {
 	return time.Duration(*c.CodeLifetimeSeconds) * time.Second
 }
 
+// open are the members for clients that nobody registered, by their name.
+func (c *config) open() map[string]*openConfig {
+	return map[string]*openConfig{
+		"registration":       c.Registration,      // feature dcr
+		"metadata_documents": c.MetadataDocuments, // feature cimd
+	}
+}
+
 // resources are nil if the file has none.
 func (c *config) resources() authorize.Resources {
 	if c.Resources == nil {
@@ -302,7 +308,7 @@ func (c *config) scopes() []string {
 	for _, client := range c.Clients {
 		scopes = append(scopes, client.Scopes...)
 	}
-	for _, open := range []*openConfig{c.Registration, c.MetadataDocuments} {
+	for _, open := range c.open() {
 		if open != nil {
 			scopes = append(scopes, open.Scopes...)
 		}
@@ -344,7 +350,7 @@ func (c *clientConfig) registration() authorize.Client {
 		DefaultScopes:     c.DefaultScopes,
 		ResponseTypes:     responseTypes,
 		ResponseModes:     c.ResponseModes,
-		ReturnPage:        c.ReturnPage,
+		ReturnPage:        c.ReturnPage, // feature returnpage
 		PKCEOptional:      c.PKCE != nil && *c.PKCE == "optional",
 		Require:           require,
 		FirstParty:        c.FirstParty,

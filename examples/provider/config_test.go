@@ -97,8 +97,8 @@ func TestConfigIsRefusedWithTheFieldNamed(t *testing.T) {
 		"unknown pkce":                  {client1("pkce", "maybe"), "clients[0].pkce: "},
 		"empty pkce":                    {client1("pkce", ""), "clients[0].pkce: "},
 		"public without pkce":           {all(client1("public", true), without("clients", "secret"), client1("pkce", "optional")), "clients[0].pkce: "},
-		"registration without scopes":   {top("registration", map[string]any{}), "registration.scopes: "},
-		"documents without scopes":      {top("metadata_documents", map[string]any{}), "metadata_documents.scopes: "},
+		"registration without scopes":   {top("registration", map[string]any{}), "registration.scopes: "},             // feature dcr
+		"documents without scopes":      {top("metadata_documents", map[string]any{}), "metadata_documents.scopes: "}, // feature cimd
 		"user twice":                    {again("users"), "users[1].username: "},
 		"user without name":             {without("users", "username"), "users[0].username: "},
 		"user without password":         {user1("password", ""), "users[0].password: "},
@@ -254,8 +254,8 @@ func TestRegistration(t *testing.T) {
 func TestPartsNameTheirMember(t *testing.T) {
 	for member, text := range map[string]string{
 		"resources":          `"resources": [{"id": "api"}]`,
-		"registration":       `"registration": {"scopes": ["a"], "default_scopes": ["b"]}`,
-		"metadata_documents": `"metadata_documents": {"scopes": ["a"], "default_scopes": ["b"]}`,
+		"registration":       `"registration": {"scopes": ["a"], "default_scopes": ["b"]}`,       // feature dcr
+		"metadata_documents": `"metadata_documents": {"scopes": ["a"], "default_scopes": ["b"]}`, // feature cimd
 	} {
 		t.Run(member, func(t *testing.T) {
 			cfg, err := parseConfig([]byte(`{"clients": [], "users": [], ` + text + `}`))

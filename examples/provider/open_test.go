@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,13 +10,15 @@ import (
 	"github.com/usher-auth/usher/authorize/authorizetest"
 )
 
-// openTo is the file of a provider that is open to clients nobody registered, and to an API.
-const openTo = `{
-	"clients": [], "users": [{"username": "alice", "password": "alice-password"}],
-	"resources": [{"id": "https://api.example/", "name": "The API", "scopes": ["api:read"]}],
-	"registration": {"scopes": ["openid", "api:read", "offline_access"], "default_scopes": ["api:read"], "app_schemes": ["editor"]},
-	"metadata_documents": {"scopes": ["openid", "api:read", "offline_access"], "default_scopes": ["api:read"]}
-}`
+// openTo is the file of a provider with an API, and open to clients that nobody registered, by
+// the member that is given.
+func openTo(member string) []byte {
+	return []byte(`{
+		"clients": [], "users": [{"username": "alice", "password": "alice-password"}],
+		"resources": [{"id": "https://api.example/", "name": "The API", "scopes": ["api:read"]}],
+		"` + member + `": {"scopes": ["openid", "api:read", "offline_access"], "default_scopes": ["api:read"], "app_schemes": ["editor"]}
+	}`)
+}
 
 // signIn takes a client through login and consent to its tokens for the API.
 func (p *provider) signIn(id, redirectURI string) answer {
@@ -45,50 +45,6 @@ func (p *provider) wantTokens(a answer, id string) {
 	if next.status != http.StatusOK {
 		p.t.Errorf("refreshed: %d %v", next.status, next.json)
 	}
-}
-
-func TestAClientThatRegistersItself(t *testing.T) {
-	p := newProviderOf(t, []byte(openTo), testIssuer, false)
-	if got := p.get("/.well-known/oauth-authorization-server").json["registration_endpoint"]; got != testIssuer+"/register" {
-		t.Fatalf("the registration_endpoint is %v", got)
-	}
-	register := func(redirectURI string) answer {
-		r := httptest.NewRequest(http.MethodPost, testIssuer+"/register", strings.NewReader(
-			fmt.Sprintf(`{"client_name":"An agent","redirect_uris":[%q],"grant_types":["authorization_code","refresh_token"]}`, redirectURI)))
-		r.Header.Set("Content-Type", "application/json")
-		return p.call(r)
-	}
-	registered := register("http://127.0.0.1:4711/cb")
-	id, _ := registered.json["client_id"].(string)
-	if registered.status != http.StatusCreated || id == "" {
-		t.Fatalf("registered: %d %v", registered.status, registered.json)
-	}
-	p.wantTokens(p.signIn(id, "http://127.0.0.1:4712/cb"), id)
-	if a := register("editor://cb"); a.status != http.StatusCreated {
-		t.Errorf("a scheme of the file: %d %v", a.status, a.json)
-	}
-	if a := register("another://cb"); a.json["error"] != "invalid_redirect_uri" {
-		t.Errorf("another scheme: %d %v", a.status, a.json)
-	}
-}
-
-func TestAClientWithAMetadataDocument(t *testing.T) {
-	var served map[string]any
-	documents := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(served)
-	}))
-	defer documents.Close()
-	id := documents.URL + "/client.json"
-	served = map[string]any{
-		"client_id": id, "client_name": "An agent", "redirect_uris": []string{"http://127.0.0.1/cb"},
-		"grant_types": []string{"authorization_code", "refresh_token"}, "token_endpoint_auth_method": "none",
-	}
-	p := newProviderOf(t, []byte(openTo), "http://localhost:9999", false) // documents on loopback are for an issuer there
-	if got := p.get("/.well-known/oauth-authorization-server").json["client_id_metadata_document_supported"]; got != true {
-		t.Fatalf("client_id_metadata_document_supported is %v", got)
-	}
-	p.wantTokens(p.signIn(id, "http://127.0.0.1:4711/cb"), id)
 }
 
 func TestWhatIsOffIsRefused(t *testing.T) {
