@@ -268,8 +268,8 @@ func lookAtQuickstart(t *testing.T) {
 	g.looks("There is no page to show here")
 	g.forges("/login")
 	g.looks("This form was not accepted")
-	g.open(g.issuer + "/authorize") // shows the page of the library
-	g.isAccessible()
+	g.open(g.issuer + "/authorize?client_id=nobody")
+	g.looks("Sign-in cannot continue")
 }
 
 func lookAtProvider(t *testing.T) {
