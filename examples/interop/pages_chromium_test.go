@@ -243,6 +243,7 @@ func TestPagesInChromium(t *testing.T) {
 		"account-pages": lookAtAccountPages,
 		"tenants":       lookAtTenants,
 		"replicas":      lookAtReplicas,
+		"out-of-band":   lookAtOutOfBand,
 	} {
 		t.Run(name, look)
 	}
@@ -463,4 +464,14 @@ func lookAtReplicas(t *testing.T) {
 	g.looks("There is no page to show here")
 	g.forges("/kill")
 	g.looks("This form was not accepted")
+}
+
+func lookAtOutOfBand(t *testing.T) {
+	g := visit(t, "out-of-band")
+	g.open(g.issuer)
+	g.looks("Commands to try")
+	g.open(g.issuer + "/nowhere")
+	g.looks("There is no such page")
+	g.open(g.issuer + "/oauth/token")
+	g.looks("There is no page to show here")
 }
