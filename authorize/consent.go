@@ -179,7 +179,7 @@ func (c *Consent) needed(v *visit) bool { return !v.client.firstParty() && !c.co
 // offline_access where that scope can be left out. It covers scopes that were refused, as
 // long as another scope is left.
 func (c *Consent) covered(v *visit) bool {
-	if v.remembered == nil || !v.counts {
+	if v.remembered == nil || !v.dataCovered {
 		return false
 	}
 	r, granted, refused := v.request, v.remembered.Scopes, v.refusedBefore()

@@ -2,6 +2,7 @@ package authorize
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -155,10 +156,9 @@ func (h *Handler) pageError(v *visit) PageError {
 	if to.URI() == "" && !v.here {
 		to, params = v.destination, v.response
 	}
-	if way := to.Deliver(to.WithStateAndIssuer(h.config.Issuer, params...)); way.URL != "" {
-		p.Return = &Return{
-			URL: way.URL, Host: uri.Host(way.URL), Form: way.Form != nil, Vetted: !v.client.Unvetted,
-		}
+	way := to.Deliver(to.WithStateAndIssuer(h.config.Issuer, params...))
+	if url := cmp.Or(way.URL, way.Link); url != "" {
+		p.Return = &Return{URL: url, Host: uri.Host(url), Form: way.Form != nil, Vetted: !v.client.Unvetted}
 		for _, f := range way.Form {
 			p.Return.Fields = append(p.Return.Fields, Field(f))
 		}

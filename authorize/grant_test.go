@@ -217,6 +217,8 @@ func TestFactsOfTheClient(t *testing.T) {
 			ClientFacts{ClientName: "A", ClientHost: "a.example", SelfDescribed: true, RedirectHost: "a.example"}},
 		{"with a redirect URI of another host", Client{ID: "https://a.example/client", Name: "A", Unvetted: true, RedirectURIs: []string{"https://a.example/cb", "https://b.example/cb"}}, "https://b.example/cb",
 			ClientFacts{ClientName: "A", ClientHost: "a.example", SelfDescribed: true, RedirectHost: "b.example", RedirectDiffers: true}},
+		{"on another port of its host", Client{ID: "https://a.example/client", Name: "A", Unvetted: true, RedirectURIs: []string{"https://A.example:8443/cb"}}, "https://A.example:8443/cb",
+			ClientFacts{ClientName: "A", ClientHost: "a.example", SelfDescribed: true, RedirectHost: "A.example:8443"}},
 		{"on loopback only", Client{ID: "https://a.example/client", Name: "A", Public: true, RedirectURIs: []string{"http://127.0.0.1/cb", "http://localhost/cb"}}, "http://127.0.0.1:8080/cb",
 			ClientFacts{ClientName: "A", ClientHost: "a.example", LoopbackOnly: true, RedirectHost: "127.0.0.1:8080", RedirectDiffers: true}},
 		{"on loopback and elsewhere", Client{ID: "a", Public: true, RedirectURIs: []string{"http://127.0.0.1/cb", "https://a.example/cb"}}, "http://127.0.0.1/cb",

@@ -183,15 +183,15 @@ func (h *Handler) findConsent(v *visit) error {
 			return err
 		}
 		if stored.isFor(s.Subject, r.Client, r.Resources) {
-			v.remembered, v.counts = stored, len(stored.Data) == 0
+			v.remembered, v.dataCovered = stored, len(stored.Data) == 0
 		}
 	}
-	if v.remembered != nil && !v.counts && c.Covers != nil {
+	if v.remembered != nil && !v.dataCovered && c.Covers != nil {
 		covers, err := c.Covers(ctx, v.remembered.Clone(), r)
 		if err = hostError(ctx, "Consent.Covers", err); err != nil {
 			return err
 		}
-		v.counts = covers
+		v.dataCovered = covers
 	}
 	r.GrantData = c.grantData(v)
 	return nil

@@ -348,6 +348,81 @@ func FuzzParse(f *testing.F) {
 }
 
 // What is refused for its length costs no more than that length.
+// A client may have a parameter req of its own, which is not a request that waits.
+func TestAReqThatIsNotOurs(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		query  func(ours string) string
+		want   string
+		reason Reason
+	}{
+		{"alone: one of ours that is damaged", func(string) string { return "req=x" }, "page Bad Request invalid_request", ReasonExpired},
+		{"beside a client_id: ignored", func(string) string { return ask("req=x") }, "code", ReasonSatisfied},
+		{"beside a client_id that came twice", func(string) string { return ask("req=x", "+client_id=web") }, "page Bad Request invalid_request", ReasonUnknownClient},
+		{"two of them beside a client_id", func(string) string { return ask("req=x", "+req=y") }, "code", ReasonSatisfied},
+		{"beside one of ours: nobody can say which is meant", func(ours string) string { return "req=" + ours + "&req=x" }, "page Bad Request invalid_request", ReasonNoRequest},
+		{"in front of one of ours", func(ours string) string { return "req=x&req=" + ours }, "page Bad Request invalid_request", ReasonNoRequest},
+		{"the no of a request that is damaged", func(string) string { return "req=x&deny=1" }, "page Bad Request invalid_request", ReasonExpired},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t)
+			v := s.visitor(alice())
+			waiting := v.get(ask("prompt=login")).want("login")
+			v.get(c.query(waiting.req)).want(c.want)
+			if got := s.lastEvent().Reason; got != c.reason {
+				t.Errorf("the reason is %s, want %s", got, c.reason)
+			}
+		})
+	}
+}
+
+// The error page speaks the user's language and names the client also where the rest cannot
+// be read.
+func TestWhatCanBeReadOfAMalformedRequest(t *testing.T) {
+	for _, c := range []struct{ name, query, client, locales string }{
+		{"both", "a;b&ui_locales=sv&client_id=web", "web", "sv"},
+		{"empty first", "a;b&ui_locales=&ui_locales=sv&client_id=&client_id=web", "web", "sv"},
+		{"malformed first", "ui_locales=%zz&ui_locales=sv&client_id=%zz&client_id=web", "web", "sv"},
+		{"twice", "a;b&ui_locales=sv&ui_locales=de&client_id=web&client_id=spa", "", ""},
+		{"neither", "a;b&state=x", "", ""},
+		{"a req that is not ours", "a;b&req=x&client_id=web", "web", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			shown := PageError{}
+			s := newSite(t, func(s *site) {
+				s.config.ErrorPage = func(w http.ResponseWriter, r *http.Request, p PageError) {
+					shown = p
+					writePage(w, p.Status, errorTemplate, p)
+				}
+			})
+			s.visitor(alice()).get(c.query).want("page Bad Request invalid_request")
+			if got := strings.Join(shown.UILocales, " "); shown.Reason != ReasonUnreadable || shown.ClientID != c.client || got != c.locales {
+				t.Errorf("%s of %q in %q, want %q in %q", shown.Reason, shown.ClientID, got, c.client, c.locales)
+			}
+		})
+	}
+}
+
+func TestHeadersOfAPrefetch(t *testing.T) {
+	for _, c := range []struct{ name, value, want string }{
+		{"Sec-Purpose", "prefetch", "page Bad Request invalid_request"},
+		{"Sec-Purpose", "prefetch;prerender", "page Bad Request invalid_request"},
+		{"Sec-Purpose", "prerender", "page Bad Request invalid_request"},
+		{"Sec-Purpose", "", "code"},
+		{"Purpose", "Prefetch", "page Bad Request invalid_request"},
+		{"X-Purpose", "preview", "page Bad Request invalid_request"},
+		{"X-Moz", "prefetch", "page Bad Request invalid_request"},
+		{"X-Moz", "livebookmarks", "code"},
+	} {
+		t.Run(c.name+": "+c.value, func(t *testing.T) {
+			s := newSite(t)
+			r := httptest.NewRequest("GET", "/authorize?"+ask(), nil)
+			r.Header.Set(c.name, c.value)
+			s.visitor(alice()).send(s.handler, r).want(c.want)
+		})
+	}
+}
+
 func TestALongPostIsRefusedCheaply(t *testing.T) {
 	for _, c := range []struct{ rule, repeat string }{
 		{"resources", "&resource=https%3A%2F%2Fapi.example%2Fa"},

@@ -16,8 +16,8 @@ type ClientFacts struct {
 	// is only what the client calls itself.
 	ClientName string
 
-	// ClientHost is the host of a client_id that is an https URL, which the client controls.
-	// Show it before the name. Empty: the client_id is no URL.
+	// ClientHost is the host of a client_id that is a URL, which the client controls. Show it
+	// before the name. Empty: the client_id is no URL.
 	ClientHost string
 
 	// FirstParty: an application of the host's own. SelfDescribed: nobody of the host has
@@ -30,7 +30,7 @@ type ClientFacts struct {
 	LoopbackOnly bool
 
 	// RedirectHost is where the response goes, as [Request.RedirectHost] has it, and
-	// RedirectDiffers reports that ClientHost is another host.
+	// RedirectDiffers reports that ClientHost is another host, apart from the port.
 	RedirectHost    string
 	RedirectDiffers bool
 }
@@ -45,11 +45,20 @@ func (r *Request) clientFacts() ClientFacts {
 		LoopbackOnly:  len(c.RedirectURIs) > 0 && !slices.ContainsFunc(c.RedirectURIs, notOnLoopback),
 		RedirectHost:  r.RedirectHost(),
 	}
-	if strings.HasPrefix(c.ID, "https://") {
+	if uri.TakesForms(c.ID) {
 		f.ClientHost = uri.Host(c.ID)
-		f.RedirectDiffers = f.ClientHost != "" && f.ClientHost != f.RedirectHost
+		f.RedirectDiffers = withoutPort(c.ID) != withoutPort(r.RedirectURI)
 	}
 	return f
+}
+
+// withoutPort returns the host of a URL of the web; any other URI is returned as it is.
+func withoutPort(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || !uri.TakesForms(address) {
+		return address
+	}
+	return strings.ToLower(hostOf(u))
 }
 
 func notOnLoopback(redirectURI string) bool {

@@ -83,6 +83,12 @@ type Client struct {
 	// that does not read its query, add "response_mode" to Require.
 	ResponseModes []string
 
+	// ReturnPage is for a client with a private-use scheme: its responses are a page with a
+	// link to the app, which a script follows at once. After a bare redirect the browser
+	// shows nothing new, or wants a click first, and users press the last button again.
+	// Redirect URIs with http and https are redirected to all the same.
+	ReturnPage bool
+
 	// PKCEOptional lets a confidential client leave PKCE out (RFC 9700 §2.1.1 allows that
 	// if the client uses a nonce instead). Incomplete or malformed PKCE is always refused.
 	PKCEOptional bool

@@ -32,7 +32,7 @@ type visit struct {
 	request     *Request
 	session     *session.Session // never nil once the host was asked
 	remembered  *ConsentRecord   // for these resources; nil: none
-	counts      bool             // remembered, as far as its Data goes
+	dataCovered bool             // remembered has no Data, or Consent.Covers it
 	familiar    bool             // the user has dealt with the client
 	facts       facts
 

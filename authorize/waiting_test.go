@@ -520,6 +520,57 @@ func TestTheLimitIsThatOfTheLongestForm(t *testing.T) {
 
 // longestWaiting is the longest that a request can become: with all that it meets on its
 // way noted as the endpoint notes it.
+func TestAnInstantIsANumericDateInReach(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		want       instant
+		ok         bool
+	}{
+		{"whole seconds", "1772366400", 1772366400000, true},
+		{"milliseconds", "1772366400.125", 1772366400125, true},
+		{"the farthest", "1099511627776", 1099511627776000, true},
+		{"too far", "1099511627777", 0, false},
+		{"too early", "-1099511627777", 0, false},
+		{"no number", `"1"`, 0, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got instant
+			if err := got.UnmarshalJSON([]byte(c.text)); (err == nil) != c.ok || got != c.want {
+				t.Errorf("got %d, %v, want %d", got, err, c.want)
+			}
+		})
+	}
+}
+
+// Sign-ins under one ID are told apart by their time: what was found counts up to the latest.
+func TestTheLatestSignInFoundCounts(t *testing.T) {
+	s := newSite(t)
+	at := func(minutes int) *session.Session {
+		who := alice()
+		who.AuthTime = s.now.Add(time.Duration(minutes) * time.Minute)
+		return who
+	}
+	w := waiting{}
+	for _, minutes := range []int{1, 3, 2} {
+		w.find(at(minutes))
+	}
+	if len(w.Found) != 1 || w.Found[0].AuthTime != at(3).AuthTime.UnixMilli() {
+		t.Errorf("found are %v, want the one of minute 3", w.Found)
+	}
+}
+
+// A request that comes back is read in one order, whatever order a map has.
+func TestTheParametersOfAWaitingRequestHaveAnOrder(t *testing.T) {
+	w := waiting{Params: map[string][]string{}}
+	for _, name := range knownParameters {
+		w.Params[name] = []string{"b", "a"}
+	}
+	got := w.params().list
+	if !slices.IsSortedFunc(got, func(a, b param) int { return strings.Compare(a.name, b.name) }) || got[0].value != "b" {
+		t.Errorf("the order is %v", got)
+	}
+}
+
 func (s *site) longestWaiting(p params, scopes []string) *waiting {
 	h := s.handler
 	who := func(i int) *session.Session {

@@ -23,6 +23,7 @@ type Registration struct {
 	DefaultSingle     bool     // an absent redirect_uri may mean the only registered one
 	AnyLoopbackPort   bool     // any port for a loopback URI that is registered with one too
 	Modes             []string // that a request may name; nil: those that every client may name
+	ReturnPage        bool     // a URI that is not of http or https is a link on a page
 }
 
 // Destination is a proven redirect URI, or a proven out-of-band name, with the mode and the
@@ -31,6 +32,7 @@ type Destination struct {
 	uri   string
 	mode  *mode // never nil beside a uri
 	state string
+	link  bool // on a page, in place of a redirect
 }
 
 // MaxState is the longest state that is returned, in bytes.
@@ -67,6 +69,7 @@ func Match(requested string, reg Registration, mode, state string) (Destination,
 		requested = registered
 	}
 	to := Destination{uri: requested, mode: &modes[0], state: state}
+	to.link = reg.ReturnPage && !uri.TakesForms(requested)
 	if mode != "" {
 		if named, err := find(mode, requested, reg.Modes); err == nil {
 			to.mode = named
@@ -116,7 +119,11 @@ func (d Destination) Deliver(params []Param) Delivery {
 	if d.mode == nil {
 		return Delivery{}
 	}
-	return d.mode.deliver(d.uri, params)
+	delivery := d.mode.deliver(d.uri, params)
+	if d.link {
+		return Delivery{Link: delivery.URL}
+	}
+	return delivery
 }
 
 // ValidText reports whether the text can be returned byte for byte in every response mode:

@@ -13,12 +13,13 @@ import (
 type Param = uri.Param
 
 // Delivery is how a response is sent. It is a redirect to URL. If Form is not nil, it is a
-// form with these parameters that is posted to URL. If Body is not nil, these parameters
-// are in the response's body, and there is no URL. The zero value means that no destination
-// is proven.
+// form with these parameters that is posted to URL. If Link is not empty, it is a page with
+// this link to an app. If Body is not nil, these parameters are in the response's body. The
+// last two have no URL. The zero value means that no destination is proven.
 type Delivery struct {
 	URL  string
 	Form []Param
+	Link string
 	Body []Param
 }
 

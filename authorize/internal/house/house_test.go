@@ -188,6 +188,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"authorize/dcr": {
 			"errors", "authorize", "authorize/internal/clientmeta", "authorize/internal/jose", "authorize/internal/uri",
 		},
+		"authorize/cimd": {"authorize", "errors", "authorize/internal/clientmeta", "authorize/internal/uri"},
 	}
 	for path, file := range files {
 		dir := filepath.ToSlash(filepath.Dir(path))
