@@ -26,7 +26,6 @@ func accountsPage(endpoint *authorize.Handler, sessions *session.Cookies) http.H
 			return
 		}
 		if r.PostFormValue("account") != "" {
-			// region choose
 			chosen, err := sessions.Choose(w, r, r.PostFormValue("account"))
 			switch {
 			case err != nil:
@@ -36,7 +35,6 @@ func accountsPage(endpoint *authorize.Handler, sessions *session.Cookies) http.H
 				endpoint.Complete(w, r, "accounts")
 				return
 			}
-			// endregion
 		}
 		pending, err := endpoint.Pending(r)
 		if subject := r.PostFormValue("signout"); err == nil && subject != "" {
@@ -89,10 +87,8 @@ func Example_accountChoice() {
 	}
 	endpoint, err := authorize.New(authorize.Config{
 		Issuer: issuer, Clients: memory, Codes: memory, Sessions: sessions, Login: authorize.LoginURL("/login"),
-		// region accounts
 		Interactions: []authorize.Interaction{{Name: "accounts", Prompt: "select_account", Page: "/accounts"}},
-		// endregion
-		OnEvent: func(_ context.Context, e authorize.Event) { fmt.Printf("%s %q %q\n", e.Kind, e.Interaction, e.Subject) },
+		OnEvent:      func(_ context.Context, e authorize.Event) { fmt.Printf("%s %q %q\n", e.Kind, e.Interaction, e.Subject) },
 	})
 	if err != nil {
 		log.Fatal(err)

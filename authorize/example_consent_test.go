@@ -69,9 +69,7 @@ func Example_consentPage() {
 	})
 	endpoint, err := authorize.New(authorize.Config{
 		Issuer: issuer, Clients: memory, Codes: memory, Sessions: sessions, Login: authorize.LoginURL("/login"),
-		// region consent
 		Consent: &authorize.Consent{Page: "/consent", Store: memory},
-		// endregion
 	})
 	if err != nil {
 		log.Fatal(err)
