@@ -14,7 +14,7 @@ import (
 )
 
 // Clients, codes, consents and sessions in an SQLite file, and a key from the environment.
-// The program imports the driver too: _ "modernc.org/sqlite".
+// The program imports the driver too: _ "modernc.org/sqlite". Package servertest runs it.
 func Example() {
 	ctx := context.Background()
 	db, err := sql.Open("sqlite", "file:usher.db?_pragma=journal_mode(WAL)"+
