@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"testing"
 	"time"
 
@@ -82,4 +83,23 @@ func BenchmarkNew(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	b.StopTimer()
+	tenants := make([]*authorize.Handler, 10_000)
+	before := heap()
+	for i := range tenants {
+		var err error
+		if tenants[i], err = authorize.New(config); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(heap()-before)/float64(len(tenants)), "B/tenant") // what each keeps
+	runtime.KeepAlive(tenants)
+}
+
+// heap is how many bytes are in use.
+func heap() uint64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
 }

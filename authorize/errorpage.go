@@ -19,7 +19,9 @@ import (
 )
 
 // PageError is the argument of [Config].ErrorPage: an error for the user, because it cannot
-// be sent to the client. Escape all strings except Reason, Code and ErrorID.
+// be sent to the client. Escape all strings except Reason, Code and ErrorID. Give
+// Return.URL to html/template as a [template.URL]: it is checked, and of a string with the
+// scheme of an app, such as com.example.wiki:/callback, the template makes #ZgotmplZ.
 type PageError struct {
 	// Status is the HTTP status: 400 for a wrong request or an unknown client; 405, 413,
 	// 414 or 415 for a request that cannot be read; 503 if a store failed or the client

@@ -44,7 +44,6 @@ func languageOf(r *http.Request, p authorize.PageError) string {
 	return "en"
 }
 
-// region errorpage
 func errorPage(w http.ResponseWriter, r *http.Request, p authorize.PageError) {
 	if p.OutOfBand {
 		authorize.ErrorJSON(w, r, p) // a program reads it
@@ -56,8 +55,6 @@ func errorPage(w http.ResponseWriter, r *http.Request, p authorize.PageError) {
 	w.WriteHeader(p.Status)
 	errorHTML.Execute(w, map[string]any{"Language": language, "Text": text, "Page": p})
 }
-
-// endregion
 
 // A complete error page in the style and the languages of the host. It shows the id of the
 // error, which is in the log too, and a way to the client if there is one.

@@ -1,7 +1,6 @@
 package authorize_test
 
 import (
-	"cmp"
 	"fmt"
 	"html/template"
 	"log"
@@ -16,12 +15,11 @@ import (
 	"github.com/usher-auth/usher/session"
 )
 
-// The form has no action, so the browser sends it to the URL of the page, which has req in
-// it.
+// The form has no action, so the browser sends it to the page's URL, which has req in it.
 var loginHTML = template.Must(template.New("login").Parse(`<!DOCTYPE html>
 <h1>{{if .French}}Connexion{{else}}Sign in{{end}}</h1> {{with .Client}}<p>{{.}}</p>{{end}}
 {{if .Wrong}}<p role="alert">Wrong name or password.</p>{{end}} <form method="post">
-<input name="username" value="{{.Username}}"> <input name="password" type="password"> <button>OK</button>
+<input name="username" value="{{or .Username .Hint}}"> <input name="password" type="password"> <button>OK</button>
 {{if .Client}}<button name="decision" value="deny">Cancel</button>{{end}}</form>`))
 
 func loginPage(endpoint *authorize.Handler, sessions *session.Cookies) http.HandlerFunc {
@@ -38,8 +36,7 @@ func loginPage(endpoint *authorize.Handler, sessions *session.Cookies) http.Hand
 				endpoint.Resume(w, r) // signed in in another tab; other reasons need a new sign-in
 				return
 			}
-			page["Client"] = pending.Request.Client.DisplayName()
-			page["Username"] = cmp.Or(r.PostFormValue("username"), pending.Request.LoginHint)
+			page["Client"], page["Hint"] = pending.ClientName, pending.Request.LoginHint
 			page["French"] = slices.Contains(pending.Request.UILocales, "fr")
 		}
 		switch {

@@ -50,7 +50,6 @@ func ExampleHandler_MetadataHandler() {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/authorize", endpoint) // never in CORS
-	// region metadata
 	metadata := endpoint.MetadataHandler(map[string]any{
 		"token_endpoint":                        "https://accounts.example/token",
 		"jwks_uri":                              "https://accounts.example/jwks",
@@ -62,7 +61,6 @@ func ExampleHandler_MetadataHandler() {
 	mux.Handle("/.well-known/openid-configuration", metadata)
 	mux.Handle("/.well-known/oauth-authorization-server", metadata)
 	mux.Handle("/jwks", authorize.CORS(publicKeys(&key.PublicKey), http.MethodGet))
-	// endregion
 
 	for _, path := range []string{
 		"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/jwks", "/authorize",

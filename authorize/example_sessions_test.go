@@ -23,7 +23,6 @@ type signIns map[string]struct {
 	at   time.Time
 }
 
-// region table
 func (t signIns) ofCookie(r *http.Request) (*session.Session, error) {
 	cookie, err := r.Cookie("__Host-app")
 	if err != nil {
@@ -41,9 +40,6 @@ func (t signIns) find(_ context.Context, value string) (*session.Session, error)
 	return &session.Session{ID: id, Subject: row.user, AuthTime: row.at}, nil
 }
 
-// endregion
-
-// region token
 func (t signIns) ofToken(r *http.Request) (*session.Session, error) {
 	token, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !found {
@@ -52,9 +48,6 @@ func (t signIns) ofToken(r *http.Request) (*session.Session, error) {
 	return t.find(r.Context(), token)
 }
 
-// endregion
-
-// region signed
 func ofSignedCookie(r *http.Request) (*session.Session, error) {
 	cookie, err := r.Cookie("__Host-signed")
 	if err != nil {
@@ -77,8 +70,6 @@ func signed(user string, at time.Time) string {
 	mac.Write([]byte(text))
 	return fmt.Sprintf("%x.%x", text, mac.Sum(nil))
 }
-
-// endregion
 
 var cookieSecret = []byte("in a program: 32 random bytes")
 

@@ -92,7 +92,6 @@ func ExampleNew_misconfigured() {
 func ExampleInteraction() {
 	accepted := map[string]bool{}
 	config := exampleConfig()
-	// region terms
 	config.Interactions = []authorize.Interaction{{
 		Name: "terms",
 		Needed: func(_ context.Context, s *session.Session, _ *authorize.Request) (bool, error) {
@@ -100,7 +99,6 @@ func ExampleInteraction() {
 		},
 		Page: "/terms",
 	}}
-	// endregion
 	endpoint, err := authorize.New(config)
 	if err != nil {
 		fmt.Println(err)

@@ -45,7 +45,6 @@ func (t *tokenEndpoint) exchange(r *http.Request) (map[string]any, error) {
 	hash := sha256.Sum256([]byte(r.PostFormValue("code")))
 	t.mu.Lock() // so that no replay comes between a code and its token
 	defer t.mu.Unlock()
-	// region redeem
 	code, err := t.endpoint.Redeem(r.Context(), authorize.Redemption{
 		Code:        r.PostFormValue("code"),
 		ClientID:    client,
@@ -59,7 +58,6 @@ func (t *tokenEndpoint) exchange(r *http.Request) (map[string]any, error) {
 	if err != nil {
 		return nil, err // oautherr.InvalidGrant, or the store failed
 	}
-	// endregion
 	t.tokens[hash] = rand.Text()
 	return map[string]any{
 		"access_token": t.tokens[hash], "token_type": "Bearer", "expires_in": 600, "scope": strings.Join(code.Scopes, " "),

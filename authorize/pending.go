@@ -40,8 +40,9 @@ type Pending struct {
 	// carries the same sign-in. It is empty for the login, if Anew is true, and if the user
 	// has signed out or anew meanwhile. A page handles the user's refusal first, with
 	// [Handler.Deny]: a refusal counts, whoever is signed in. After that, every page but the
-	// login page calls [Handler.Resume] if Subject is empty, so that only the user who is
-	// shown can agree. A [PendingReader] sees no sign-in: it has the user who was sent.
+	// login page and a page for choosing an account calls [Handler.Resume] if Subject is
+	// empty, so that only the user who is shown can agree. A [PendingReader] sees no sign-in:
+	// it has the user who was sent.
 	Subject string
 
 	// ClientFacts, Resources and scopes are for a consent page; a [PendingReader] leaves them

@@ -86,7 +86,6 @@ var wiki = authorizetest.Client{
 // A whole sign-in, from the request of a client to the redemption of its code.
 func Example() {
 	mux, endpoint := newProgram()
-	// region browser
 	browser := authorizetest.NewBrowser()
 	browser.Handle("https://accounts.example", mux) // your program
 
@@ -107,7 +106,6 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// endregion
 	fmt.Println("the browser was at", login.URL.Path)
 	fmt.Println("the browser leaves for", back.URL.Host, back.Left)
 	fmt.Println(record.Subject, record.Scopes, record.Nonce == flow.Nonce)

@@ -19,7 +19,6 @@ func Example() {
 		Addrs:      []string{"sentinel-1:26379", "sentinel-2:26379", "sentinel-3:26379"},
 	})
 	defer client.Close()
-	// region redis
 	store, err := redisstore.New(context.Background(), redisstore.Config{
 		Client:   client,
 		Replicas: 1,
@@ -28,7 +27,6 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// endregion
 	_ = authorize.Config{
 		Codes:   store,
 		Consent: &authorize.Consent{Page: "/consent", Store: store},

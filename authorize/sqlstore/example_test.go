@@ -14,10 +14,9 @@ import (
 )
 
 // Clients, codes, consents and sessions in an SQLite file, and a key from the environment.
-// The program imports the driver too: _ "modernc.org/sqlite".
+// The program imports the driver too: _ "modernc.org/sqlite". Package servertest runs it.
 func Example() {
 	ctx := context.Background()
-	// region sql
 	db, err := sql.Open("sqlite", "file:usher.db?_pragma=journal_mode(WAL)"+
 		"&_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)&_txlock=immediate")
 	if err != nil {
@@ -32,12 +31,10 @@ func Example() {
 	if err := store.Migrate(ctx); err != nil { // creates missing tables; every replica may call it
 		log.Fatal(err)
 	}
-	// endregion
 	sessions, err := session.NewCookies(session.Config{Store: store})
 	if err != nil {
 		log.Fatal(err)
 	}
-	// region keys
 	secret, err := hex.DecodeString(os.Getenv("USHER_KEY")) // openssl rand -hex 32
 	if err != nil {
 		log.Fatal(err)
@@ -51,7 +48,6 @@ func Example() {
 		Consent:  &authorize.Consent{Page: "/consent", Store: store},
 		Keys:     []authorize.Key{{Secret: secret}},
 	})
-	// endregion
 	if err != nil {
 		log.Fatal(err)
 	}

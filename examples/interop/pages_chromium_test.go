@@ -243,6 +243,7 @@ func TestPagesInChromium(t *testing.T) {
 		"account-pages": lookAtAccountPages,
 		"tenants":       lookAtTenants,
 		"replicas":      lookAtReplicas,
+		"out-of-band":   lookAtOutOfBand,
 	} {
 		t.Run(name, look)
 	}
@@ -268,8 +269,8 @@ func lookAtQuickstart(t *testing.T) {
 	g.looks("There is no page to show here")
 	g.forges("/login")
 	g.looks("This form was not accepted")
-	g.open(g.issuer + "/authorize") // shows the page of the library
-	g.isAccessible()
+	g.open(g.issuer + "/authorize?client_id=nobody")
+	g.looks("Sign-in cannot continue")
 }
 
 func lookAtProvider(t *testing.T) {
@@ -463,4 +464,14 @@ func lookAtReplicas(t *testing.T) {
 	g.looks("There is no page to show here")
 	g.forges("/kill")
 	g.looks("This form was not accepted")
+}
+
+func lookAtOutOfBand(t *testing.T) {
+	g := visit(t, "out-of-band")
+	g.open(g.issuer)
+	g.looks("Commands to try")
+	g.open(g.issuer + "/nowhere")
+	g.looks("There is no such page")
+	g.open(g.issuer + "/oauth/token")
+	g.looks("There is no page to show here")
 }

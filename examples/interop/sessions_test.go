@@ -17,7 +17,6 @@ import (
 // Adapters for third-party session libraries, each with a typical login page.
 func TestSessionsOfOthers(t *testing.T) {
 	manager := scs.New()
-	// region scs
 	fromSCS := authorize.SessionFunc(func(r *http.Request) (*session.Session, error) {
 		user := manager.GetString(r.Context(), "user_id")
 		if user == "" {
@@ -26,9 +25,7 @@ func TestSessionsOfOthers(t *testing.T) {
 		signedInAt := time.Unix(manager.GetInt64(r.Context(), "auth_time"), 0)
 		return &session.Session{Subject: user, AuthTime: signedInAt}, nil
 	})
-	// endregion
 	store := sessions.NewCookieStore([]byte("0123456789abcdef0123456789abcdef"))
-	// region gorilla
 	fromGorilla := authorize.SessionFunc(func(r *http.Request) (*session.Session, error) {
 		s, err := store.Get(r, "app")
 		if err != nil {
@@ -38,7 +35,6 @@ func TestSessionsOfOthers(t *testing.T) {
 		signedInAt, _ := s.Values["auth_time"].(int64)
 		return &session.Session{Subject: user, AuthTime: time.Unix(signedInAt, 0)}, nil
 	})
-	// endregion
 	for name, host := range map[string]struct {
 		sessions authorize.SessionStore
 		signIn   func(w http.ResponseWriter, r *http.Request, user string) error

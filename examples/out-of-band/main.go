@@ -12,7 +12,7 @@
 //	token.go     the token endpoint
 //	refresh.go   refresh tokens, so that a client need not use the endpoint again
 //	jwt.go       how JWTs are made and checked
-//	shell.go     the commands that are printed at the start
+//	shell.go     the commands that are printed at the start, and a page that shows them
 package main
 
 import (
@@ -102,7 +102,7 @@ func (s *server) routes() http.Handler {
 	mux.Handle("/oauth/authorize", keys.required(s.endpoint))
 	mux.Handle("POST /oauth/token", keys.required(http.HandlerFunc(s.token)))
 	mux.HandleFunc("GET /{$}", s.howTo)
-	return mux
+	return inPages(mux, refusePage)
 }
 
 func main() {

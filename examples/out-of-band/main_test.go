@@ -237,8 +237,8 @@ func TestTheClientDoubtsAnswers(t *testing.T) {
 func TestHowTo(t *testing.T) {
 	s := newSite(t)
 	first, second := s.send("GET", "/", "", noKey), s.send("GET", "/", "", noKey)
-	if first.status != http.StatusOK || first.body == second.body || first.header.Get("Content-Type") != "text/plain; charset=utf-8" {
-		t.Errorf("status %d, %v", first.status, first.header)
+	if first.status != http.StatusOK || first.body == second.body || !strings.Contains(first.body, `<pre class="note"><code>  export API_KEY=demo-key-of-cli`) {
+		t.Errorf("status %d, %s", first.status, first.body)
 	}
 	for _, want := range []string{base + path + "?", base + "/oauth/token", "-client " + base, "demonstration"} {
 		if !strings.Contains(first.body, want) {
@@ -250,7 +250,7 @@ func TestHowTo(t *testing.T) {
 			t.Errorf("%s is not filled in:\n%s", name, first.body)
 		}
 	}
-	if a := s.send("GET", "/other", ""); a.status != http.StatusNotFound {
-		t.Errorf("elsewhere: status %d", a.status)
+	if a := s.send("GET", "/other", ""); a.status != http.StatusNotFound || !strings.Contains(a.body, "There is no such page") {
+		t.Errorf("elsewhere: status %d, %s", a.status, a.body)
 	}
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
-	"io"
+	"embed"
+	"html/template"
+	"log"
 	"net/http"
 	"net/url"
 	"strings"
@@ -10,12 +12,29 @@ import (
 	"github.com/usher-auth/usher/pkce"
 )
 
-// howTo is the page at the server's address.
+//go:embed pages
+var files embed.FS
+
+var pages = template.Must(template.ParseFS(files, "pages/*"))
+
+// howTo is the page at the server's address, with the commands. Each paragraph is text or
+// commands.
 func (s *server) howTo(w http.ResponseWriter, _ *http.Request) {
+	show(w, http.StatusOK, "commands.html", strings.Split(strings.Trim(s.commands(), "\n"), "\n\n"))
+}
+
+func refusePage(w http.ResponseWriter, status int, page refusal) {
+	show(w, status, "refused.html", page)
+}
+
+func show(w http.ResponseWriter, status int, page string, data any) {
 	noStore(w)
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	io.WriteString(w, s.commands())
+	w.WriteHeader(status)
+	if err := pages.ExecuteTemplate(w, page, data); err != nil {
+		log.Print(err)
+	}
 }
 
 // commands are the commands for a shell, in order. They have a new verifier and a new state,

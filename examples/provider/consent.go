@@ -1,22 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/usher-auth/usher/authorize"
-	"github.com/usher-auth/usher/session"
 )
 
-// consentPage is what consent.html shows.
+// consentPage is what consent.html shows: the facts of the request, and what it asks for.
 type consentPage struct {
-	Client  string
-	Subject string
-	Host    string // where the response goes
-	Local   bool   // it goes to a program on the user's own device
-	Asks    []askLine
-	Req     string
+	*authorize.Pending
+	Local  bool // the response goes to a program on the user's own device
+	Asks   []askLine
+	Before []askLine // allowed before
 }
 
 // askLine is a scope or a claim.
@@ -59,11 +57,9 @@ var claimMeanings = map[string]string{
 
 // showConsent asks the user to allow the client's request.
 func (s *server) showConsent(w http.ResponseWriter, r *http.Request) {
-	pending, current, ok := s.consentFor(w, r)
-	if !ok {
-		return
+	if pending, ok := s.consentFor(w, r); ok {
+		s.show(w, http.StatusOK, "consent", consentPageFor(pending))
 	}
-	s.show(w, http.StatusOK, "consent", consentPageFor(pending, current))
 }
 
 // decideConsent handles the form.
@@ -76,7 +72,7 @@ func (s *server) decideConsent(w http.ResponseWriter, r *http.Request) {
 		s.endpoint.Deny(w, r) // counts even if another user is signed in by now
 		return
 	}
-	pending, current, ok := s.consentFor(w, r)
+	pending, ok := s.consentFor(w, r)
 	if !ok {
 		return
 	}
@@ -84,60 +80,45 @@ func (s *server) decideConsent(w http.ResponseWriter, r *http.Request) {
 	case "allow":
 		s.endpoint.Grant(w, r, authorize.Granted{Scopes: pending.Request.Scopes})
 	default:
-		s.show(w, http.StatusBadRequest, "consent", consentPageFor(pending, current))
+		s.show(w, http.StatusBadRequest, "consent", consentPageFor(pending))
 	}
 }
 
-// consentFor returns the request and the user who is asked. If ok is false, it has written
-// the response: if nobody is signed in, or another user than the page is for, it returns to
-// the endpoint.
-func (s *server) consentFor(
-	w http.ResponseWriter, r *http.Request,
-) (p *authorize.Pending, current *session.Session, ok bool) {
+// consentFor returns the request. If ok is false, it has written the response: if nobody is
+// signed in, or another user than the page is for, it returns to the endpoint.
+func (s *server) consentFor(w http.ResponseWriter, r *http.Request) (pending *authorize.Pending, ok bool) {
 	pending, err := s.endpoint.Pending(r)
-	if err != nil {
+	switch {
+	case err != nil:
 		s.endpoint.ShowError(w, r, err)
-		return nil, nil, false
+	case pending.Subject == "":
+		s.endpoint.Resume(w, r) // the page must ask the user who is signed in now
+	default:
+		return pending, true
 	}
-	current, err = s.sessions.Session(r)
-	if err != nil {
-		s.endpoint.ShowError(w, r, err)
-		return nil, nil, false
-	}
-	if !current.SignedIn() || current.Subject != pending.Subject {
-		// The page must ask the user who is signed in now.
-		s.endpoint.Resume(w, r)
-		return nil, nil, false
-	}
-	return pending, current, true
+	return nil, false
 }
 
-func consentPageFor(pending *authorize.Pending, current *session.Session) consentPage {
+func consentPageFor(pending *authorize.Pending) consentPage {
 	request := pending.Request
 	page := consentPage{
-		Client:  request.Client.DisplayName(),
-		Subject: current.Subject,
-		Host:    request.RedirectHost(),
+		Pending: pending,
 		// http is allowed only for loopback, and schemes other than https only for apps.
-		Local: request.Client.Public && !strings.HasPrefix(request.RedirectURI, "https:"),
-		Req:   pending.JWT,
-	}
-	for _, scope := range request.Scopes {
-		meaning := meanings[scope]
-		if meaning == "" {
-			meaning = "Use another service on your behalf"
-		}
-		page.Asks = append(page.Asks, askLine{Name: scope, Meaning: meaning})
+		Local:  request.Client.Public && !strings.HasPrefix(request.RedirectURI, "https:"),
+		Asks:   askLines(pending.NewScopes, meanings, "Use another service on your behalf"),
+		Before: askLines(pending.GrantedScopes, meanings, "Use another service on your behalf"),
 	}
 	idToken, userInfo := request.ClaimsBeyondScopes()
 	claims := append(idToken, userInfo...)
 	slices.Sort(claims)
-	for _, claim := range slices.Compact(claims) {
-		meaning := claimMeanings[claim]
-		if meaning == "" {
-			meaning = "See something else about you"
-		}
-		page.Asks = append(page.Asks, askLine{Name: claim, Meaning: meaning})
-	}
+	page.Asks = append(page.Asks, askLines(slices.Compact(claims), claimMeanings, "See something else about you")...)
 	return page
+}
+
+// askLines gives names without a meaning of their own the other one.
+func askLines(names []string, meanings map[string]string, other string) (lines []askLine) {
+	for _, name := range names {
+		lines = append(lines, askLine{Name: name, Meaning: cmp.Or(meanings[name], other)})
+	}
+	return lines
 }

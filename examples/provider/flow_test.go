@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/usher-auth/usher/authorize"
 	"github.com/usher-auth/usher/authorize/authorizetest"
 	oautherr "github.com/usher-auth/usher/errors"
 )
@@ -81,8 +83,63 @@ func TestConsentIsRemembered(t *testing.T) {
 
 	more := p.client("web")
 	more.Scopes = []string{"openid", "profile"}
-	p.page(p.browser.Open(more.Start().URL))("Allow access?")
+	consent = p.page(p.browser.Open(more.Start().URL))("Allow access?")
+	asks, before, _ := strings.Cut(consent.Body, "You have allowed it before to:")
+	if !strings.Contains(asks, "<code>profile</code>") || !strings.Contains(before, "<code>openid</code>") {
+		t.Errorf("want the new scope, then the old one:\n%s", consent)
+	}
 	p.begins("web", "Allow access?", url.Values{"prompt": {"consent"}})
+}
+
+// A consent page says who asks, and who says so.
+func TestConsentShowsTheClient(t *testing.T) {
+	p := newProvider(t)
+	for _, c := range []struct {
+		name  string
+		facts authorize.ClientFacts
+		want  string // the text before the list
+	}{
+		{"registered here", authorize.ClientFacts{ClientName: "Wiki", LoopbackOnly: true}, "Allow “Wiki” access?"},
+		{"registered here, with a URL", authorize.ClientFacts{ClientName: "Wiki", ClientHost: "wiki.example"},
+			"Allow wiki.example access? This is Wiki."},
+		{"describes itself", authorize.ClientFacts{ClientName: "Wiki", SelfDescribed: true},
+			"Allow an unknown application access? It calls itself Wiki. Nobody has checked this."},
+		{"describes itself, on loopback", authorize.ClientFacts{ClientName: "Wiki", SelfDescribed: true, LoopbackOnly: true},
+			"Allow an unknown application access? It calls itself Wiki. Nobody has checked this. Any program on your device can say that it is this application."},
+		{"describes itself, with a URL",
+			authorize.ClientFacts{ClientName: "<Wiki>", ClientHost: "wiki.example", SelfDescribed: true},
+			"Allow wiki.example access? It calls itself &lt;Wiki&gt;. Nobody has checked this."},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.facts.RedirectHost, c.facts.RedirectDiffers = "app.example", c.facts.ClientHost != ""
+			page := p.consentPage(&authorize.Pending{ClientFacts: c.facts})
+			if !strings.HasPrefix(page, c.want+" You are signed in as ") {
+				t.Errorf("the page is\n%s\nwant\n%s", page, c.want)
+			}
+			differs := strings.Contains(page, "goes to app.example, which is not wiki.example.")
+			if differs != c.facts.RedirectDiffers || !strings.Contains(page, "goes to app.example") {
+				t.Errorf("where does the response go?\n%s", page)
+			}
+		})
+	}
+}
+
+func TestConsentShowsTheResources(t *testing.T) {
+	page := newProvider(t).consentPage(&authorize.Pending{Resources: []authorize.Resource{
+		{ID: "https://api.example/notes", Name: "Notes"}, {ID: "https://api.example/wiki"},
+	}})
+	if !strings.Contains(page, "It will use this at Notes, https://api.example/wiki.") {
+		t.Errorf("the page does not name the resources:\n%s", page)
+	}
+}
+
+// consentPage is the text of the consent page.
+func (p *provider) consentPage(pending *authorize.Pending) string {
+	pending.Request = &authorize.Request{Client: &authorize.Client{}}
+	rec := httptest.NewRecorder()
+	p.show(rec, http.StatusOK, "consent", consentPageFor(pending))
+	_, content, _ := strings.Cut(rec.Body.String(), "<main>")
+	return strings.Join(strings.Fields(regexp.MustCompile("<[^>]*>").ReplaceAllString(content, "")), " ")
 }
 
 // The user is asked about a native app every time, on any port.

@@ -24,6 +24,8 @@ var files embed.FS
 var pages = template.Must(template.ParseFS(files, "pages/*"))
 
 func show(w http.ResponseWriter, status int, page string, data any) {
+	// In place of the endpoint's own policy, which allows no style of ours.
+	w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'")
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "same-origin") // with no-referrer, forms send "Origin: null"
@@ -62,6 +64,9 @@ func main() {
 		Sessions: sessions,
 		Login:    authorize.LoginURL("/login"),
 		Logger:   slog.Default(),
+		ErrorPage: func(w http.ResponseWriter, _ *http.Request, p authorize.PageError) {
+			show(w, p.Status, "error.html", p)
+		},
 	}))
 	http.Handle("/authorize", endpoint)
 	login := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

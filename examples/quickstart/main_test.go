@@ -141,6 +141,17 @@ func TestClientChecksItsAnswer(t *testing.T) {
 	}
 }
 
+// The endpoint's errors are in the frame of all pages, and its policy does not block their style.
+func TestErrorPage(t *testing.T) {
+	wrong := page(t, http.StatusBadRequest)(newBrowser(nil).Open(start() + "/authorize?client_id=nobody"))
+	if !strings.Contains(wrong.Body, "invalid_client") || len(wrong.Links) != 1 {
+		t.Errorf("want the error and a way on:\n%s", wrong)
+	}
+	if got := wrong.Header.Get("Content-Security-Policy"); got != "frame-ancestors 'none'" {
+		t.Errorf("the policy is %q", got)
+	}
+}
+
 func TestOtherSitesCannotSignIn(t *testing.T) {
 	refused := page(t, http.StatusForbidden)(newBrowser(nil).PostFrom("https://attacker.example/", start()+"/login", alice))
 	if refused.Header.Get("Set-Cookie") != "" {

@@ -170,11 +170,13 @@ func (r *replica) consent(endpoint *authorize.Handler, w http.ResponseWriter, re
 		endpoint.ShowError(w, req, err)
 		return
 	}
-	switch req.PostFormValue("decision") {
-	case "allow":
-		endpoint.Grant(w, req, authorize.Granted{Scopes: pending.Request.Scopes})
-	case "deny":
+	switch decision := req.PostFormValue("decision"); {
+	case decision == "deny":
 		endpoint.Deny(w, req)
+	case pending.Subject == "":
+		endpoint.Resume(w, req) // another user is signed in: the endpoint asks that user
+	case decision == "allow":
+		endpoint.Grant(w, req, authorize.Granted{Scopes: pending.Request.Scopes})
 	default:
 		r.show(w, "consent.html", pending.Request, false)
 	}

@@ -62,34 +62,28 @@ var meanings = map[string]string{
 
 func (s *server) consent(w http.ResponseWriter, r *http.Request) {
 	pending, err := s.endpoint.Pending(r)
-	if err != nil {
-		s.endpoint.ShowError(w, r, err)
-		return
-	}
-	current, err := s.sessions.Session(r)
 	switch decision := r.PostFormValue("decision"); {
 	case err != nil:
 		s.endpoint.ShowError(w, r, err)
 	case decision == "deny":
 		s.endpoint.Deny(w, r) // counts even if another user is signed in by now
-	case !current.SignedIn() || current.Subject != pending.Subject:
+	case pending.Subject == "":
 		s.endpoint.Resume(w, r) // another user is signed in: the endpoint asks that user
 	case decision == "allow":
 		s.endpoint.Grant(w, r, authorize.Granted{Scopes: pending.Request.Scopes})
 	default:
-		s.show(w, http.StatusOK, "consent", consentPageFor(pending, current))
+		s.show(w, http.StatusOK, "consent", consentPageFor(pending))
 	}
 }
 
-func consentPageFor(pending *authorize.Pending, current *session.Session) consentPage {
-	request := pending.Request
+func consentPageFor(pending *authorize.Pending) consentPage {
 	page := consentPage{
-		Client:  request.Client.DisplayName(),
-		Subject: current.Subject,
-		Host:    request.RedirectHost(),
+		Client:  pending.ClientName,
+		Subject: pending.Subject,
+		Host:    pending.RedirectHost,
 		Req:     pending.JWT,
 	}
-	for _, scope := range request.Scopes {
+	for _, scope := range pending.Request.Scopes {
 		page.Scopes = append(page.Scopes, scopeLine{scope, meanings[scope]})
 	}
 	idToken, userInfo := request.ClaimsBeyondScopes()
