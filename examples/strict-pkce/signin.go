@@ -86,7 +86,7 @@ func consentPageFor(pending *authorize.Pending) consentPage {
 	for _, scope := range pending.Request.Scopes {
 		page.Scopes = append(page.Scopes, scopeLine{scope, meanings[scope]})
 	}
-	idToken, userInfo := request.ClaimsBeyondScopes()
+	idToken, userInfo := pending.Request.ClaimsBeyondScopes()
 	claims := append(idToken, userInfo...)
 	slices.Sort(claims)
 	for _, claim := range slices.Compact(claims) { // the user agrees to these with the scopes
