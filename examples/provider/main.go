@@ -10,9 +10,8 @@
 //	accounts.go   the page on which the user chooses among several accounts
 //	consent.go    the page on which the user agrees
 //	token.go      the token endpoint
-//	clientauth.go the authentication of clients
 //	idtoken.go    the key, ID tokens and the JWK Set
-//	accesstoken.go access tokens, until they expire or are revoked
+//	tokens.go     access and refresh tokens, until they expire or are revoked
 //	userinfo.go   claims about the user of a token
 //	explain.go    the page that says why a request is refused
 //	demo.go       the demo client, if there is no file

@@ -24,10 +24,11 @@ const testConfig = `{
 	"code_lifetime_seconds": 30,
 	"clients": [
 		{"id": "web", "secret": "web s3cret:%+é", "name": "The <web> & more", "redirect_uris": ["https://web.example/cb"],
-			"scopes": ["openid", "profile", "email", "api:read"]},
-		{"id": "own", "secret": "own-secret", "redirect_uris": ["https://own.example/cb"], "scopes": ["openid", "email"],
+			"scopes": ["openid", "profile", "email", "api:read", "offline_access"]},
+		{"id": "own", "secret": "own-secret", "redirect_uris": ["https://own.example/cb"], "scopes": ["openid", "email", "offline_access"],
 			"response_types": ["code", "none"], "response_modes": ["query", "form_post", "fragment"], "trusted": true},
-		{"id": "app", "public": true, "native": true, "redirect_uris": ["http://127.0.0.1/cb"], "scopes": ["openid", "profile"]},
+		{"id": "app", "public": true, "native": true, "redirect_uris": ["http://127.0.0.1/cb"],
+			"scopes": ["openid", "profile", "offline_access"]},
 		{"id": "named", "secret": "named-secret", "redirect_uris": ["https://named.example/cb"], "trusted": true,
 			"scopes": ["openid", "profile", "email"], "default_scopes": ["openid", "email"], "claims_in_id_token": true},
 		{"id": "off", "secret": "off-secret", "redirect_uris": ["https://off.example/cb"], "scopes": ["openid"], "disabled": true}
@@ -210,11 +211,11 @@ func basic(id, secret string) func(*http.Request) {
 	return func(r *http.Request) { r.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret)) }
 }
 
-// own authenticates the trusted client, auth any client with a secret.
+// own authenticates the trusted client, auth any client.
 var (
 	own  = basic("own", "own-secret")
 	auth = map[string]func(*http.Request){
-		"own": own, "web": basic("web", "web s3cret:%+é"), "named": basic("named", "named-secret"),
+		"own": own, "web": basic("web", "web s3cret:%+é"), "named": basic("named", "named-secret"), "app": basic("app", ""),
 	}
 )
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/tokenendpoint"
 	"github.com/usher-auth/usher/session"
 )
 
@@ -35,8 +36,10 @@ type server struct {
 	clients  map[string]client
 	users    map[string]user
 	endpoint *authorize.Handler
+	token    *tokenendpoint.Handler
+	store    *authorize.Memory // clients, codes and consent
 	sessions *session.Cookies
-	tokens   *accessTokens
+	tokens   *tokens
 	key      *signingKey
 	log      *slog.Logger
 	now      func() time.Time
@@ -44,12 +47,9 @@ type server struct {
 	explain  bool
 }
 
-// client is a client for the token endpoint.
+// client is what the authorization endpoint does not know of a client.
 type client struct {
-	id         string
-	disabled   bool
-	secretHash [sha256.Size]byte // of the empty secret for a public client
-
+	secretHash      string
 	claimsInIDToken bool
 }
 
@@ -68,7 +68,7 @@ func newServer(o options) (*server, error) {
 		path:    strings.TrimSuffix(issuer.Path, "/"),
 		clients: map[string]client{},
 		users:   map[string]user{},
-		tokens:  newAccessTokens(o.now),
+		tokens:  newTokens(o.now),
 		log:     o.log,
 		now:     o.now,
 		explain: o.explain,
@@ -77,10 +77,7 @@ func newServer(o options) (*server, error) {
 		s.demo = o.config.Users
 	}
 	for _, c := range o.config.Clients {
-		s.clients[c.ID] = client{
-			id: c.ID, disabled: c.Disabled, secretHash: sha256.Sum256([]byte(c.Secret)),
-			claimsInIDToken: c.ClaimsInIDToken,
-		}
+		s.clients[c.ID] = client{tokenendpoint.SecretHash(c.Secret), c.ClaimsInIDToken}
 	}
 	for _, u := range o.config.Users {
 		s.users[u.Username] = user{passwordHash: sha256.Sum256([]byte(u.Password)), claims: u.Claims}
@@ -101,22 +98,22 @@ func newServer(o options) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.newEndpoint(o)
+	return s, s.newEndpoints(o)
 }
 
-func (s *server) newEndpoint(o options) error {
+func (s *server) newEndpoints(o options) error {
 	var clients []authorize.Client
 	for _, c := range o.config.Clients {
 		clients = append(clients, c.registration())
 	}
-	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: clients, Now: o.now})
+	s.store = authorize.NewMemory(authorize.MemoryConfig{Clients: clients, Now: o.now})
 	endpoint, err := authorize.New(authorize.Config{
 		Issuer:        o.issuer,
-		Clients:       memory,
-		Codes:         memory,
+		Clients:       s.store,
+		Codes:         s.store,
 		Sessions:      s.sessions,
 		Login:         authorize.LoginURL(s.path + "/login"),
-		Consent:       &authorize.Consent{Page: s.path + "/consent", Store: memory},
+		Consent:       &authorize.Consent{Page: s.path + "/consent", Store: s.store},
 		Interactions:  []authorize.Interaction{s.accountChoice()},
 		IDTokenHint:   s.verifyHint,
 		ResponseTypes: o.config.responseTypes(),
@@ -131,7 +128,8 @@ func (s *server) newEndpoint(o options) error {
 		return fmt.Errorf("issuer: %w", err)
 	}
 	s.endpoint = endpoint
-	return nil
+	s.token, err = s.newTokenEndpoint()
+	return err
 }
 
 // routes mounts everything under the path of the issuer.
@@ -165,11 +163,11 @@ func (s *server) routes() http.Handler {
 	}
 
 	// Scripts of any origin may call these, because they use no cookies.
-	mux.Handle(s.path+"/token", authorize.CORS(http.HandlerFunc(s.token), "POST"))
+	mux.Handle(s.path+"/token", authorize.CORS(s.token, "POST"))
 	mux.Handle(s.path+"/userinfo", authorize.CORS(http.HandlerFunc(s.userinfo), "GET", "POST"))
 	mux.Handle(s.path+"/jwks", authorize.CORS(http.HandlerFunc(s.jwks), "GET"))
 	for _, route := range s.wellKnown() {
-		mux.Handle(route, s.endpoint.MetadataHandler(s.metadata()))
+		mux.Handle(route, s.endpoint.MetadataHandler(s.token.Metadata(), s.metadata()))
 	}
 	return inPages(onlyCleanPaths(mux), s.showRefusal)
 }
@@ -209,15 +207,13 @@ func (s *server) wellKnown() []string {
 	return routes
 }
 
-// metadata is added to the metadata of the authorization endpoint.
+// metadata is added to the metadata of the two endpoints.
 func (s *server) metadata() map[string]any {
 	base := s.origin + s.path
 	return map[string]any{
 		"token_endpoint":                        base + "/token",
 		"userinfo_endpoint":                     base + "/userinfo",
 		"jwks_uri":                              base + "/jwks",
-		"grant_types_supported":                 []string{"authorization_code"},
-		"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post", "none"},
 		"subject_types_supported":               []string{"public"},
 		"id_token_signing_alg_values_supported": []string{"RS256"},
 		"acr_values_supported":                  []string{passwordACR},

@@ -1,159 +1,126 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
-	"io"
-	"mime"
-	"net/http"
-	"net/url"
+	"context"
 	"slices"
 	"strings"
 
 	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/tokenendpoint"
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// unsupportedGrantType is the only code of RFC 6749 §5.2 that an authorization endpoint
-// does not use.
-const unsupportedGrantType oautherr.Code = "unsupported_grant_type"
-
-// tokenResponse is the successful response (RFC 6749 §5.1, OpenID Connect Core 1.0
-// §3.1.3.3).
-type tokenResponse struct {
-	AccessToken string `json:"access_token"`
-	TokenType   string `json:"token_type"`
-	ExpiresIn   int64  `json:"expires_in"`
-	Scope       string `json:"scope"`
-	IDToken     string `json:"id_token,omitempty"`
-}
-
-// token is the token endpoint (RFC 6749 §3.2).
-func (s *server) token(w http.ResponseWriter, r *http.Request) {
-	response, err := s.exchange(w, r)
-	if err != nil {
-		s.refuseToken(w, r, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, response)
-}
-
-// exchange returns tokens for a code.
-func (s *server) exchange(w http.ResponseWriter, r *http.Request) (*tokenResponse, error) {
-	form, err := readTokenForm(w, r)
-	if err != nil {
-		return nil, err
-	}
-	c, err := s.authenticate(r, form)
-	if err != nil {
-		return nil, err
-	}
-	switch form.Get("grant_type") {
-	case "authorization_code":
-	case "":
-		return nil, oautherr.InvalidRequest.With("grant_type is missing.")
-	default:
-		return nil, unsupportedGrantType.With("Only authorization_code is supported.")
-	}
-	if form.Get("code") == "" {
-		return nil, oautherr.InvalidRequest.With("code is missing.")
-	}
-	grant := hash(form.Get("code"))
-	code, err := s.endpoint.Redeem(r.Context(), authorize.Redemption{
-		Code:        form.Get("code"),
-		ClientID:    c.id,
-		RedirectURI: form.Get("redirect_uri"),
-		Verifier:    form.Get("code_verifier"),
+// newTokenEndpoint is the token endpoint (RFC 6749 §3.2).
+func (s *server) newTokenEndpoint() (*tokenendpoint.Handler, error) {
+	return tokenendpoint.New(tokenendpoint.Config{
+		Clients: s.store,
+		Redeem:  s.endpoint.Redeem,
+		Secret: func(_ context.Context, c *authorize.Client, secret string) (bool, error) {
+			return tokenendpoint.SecretMatches(secret, s.clients[c.ID].secretHash), nil
+		},
+		Issue: s.issue,
+		Replayed: func(_ context.Context, _ *tokenendpoint.Request, code *authorize.Code) error {
+			s.log.Warn("a code was redeemed twice: its tokens are revoked",
+				"client", code.ClientID, "subject", code.Subject)
+			s.tokens.revoke(code.GrantID)
+			return nil
+		},
+		Grants: map[string]tokenendpoint.Grant{"refresh_token": s.refresh},
+		Logger: s.log,
 	})
-	var replay *authorize.ReplayError
-	if errors.As(err, &replay) {
-		s.tokens.revoke(grant)
-		s.log.Warn("a code was redeemed twice: its token is revoked", "client", c.id, "subject",
-			replay.Code.Subject)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return s.issue(grant, code)
 }
 
-func (s *server) issue(grant string, code *authorize.Code) (*tokenResponse, error) {
-	access, err := s.tokens.issue(grant, accessToken{
-		clientID: code.ClientID, subject: code.Subject, scopes: code.Scopes, claims: agreedClaims(code, "userinfo"),
-	})
+// issue returns tokens for a code, and an ID token for an OpenID request.
+func (s *server) issue(
+	ctx context.Context, _ *tokenendpoint.Request, code *authorize.Code,
+) (*tokenendpoint.Response, error) {
+	remembered, err := s.remembers(ctx, code)
 	if err != nil {
 		return nil, err
 	}
-	response := &tokenResponse{
-		AccessToken: access,
-		TokenType:   "Bearer",
-		ExpiresIn:   int64(accessTokenLifetime.Seconds()),
-		Scope:       strings.Join(code.Scopes, " "),
+	first, err := s.tokens.issue(code, remembered)
+	if err != nil {
+		return nil, err
 	}
+	response := responseWith(first, code.Scopes)
 	if slices.Contains(code.Scopes, "openid") {
-		response.IDToken, err = s.idToken(code, access)
+		response.IDToken, err = s.idToken(code, first.access)
 	}
 	return response, err
 }
 
-// readTokenForm reads the body strictly: it refuses malformed forms and repeated parameters
-// (RFC 6749 §3.2). Only resource may be repeated (RFC 8707 §2).
-func readTokenForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/x-www-form-urlencoded" {
-		return nil, oautherr.InvalidRequest.With("The body has to be of type application/x-www-form-urlencoded.")
+// refresh returns new tokens for a refresh token (RFC 6749 §6). There is no ID token among
+// them, which OpenID Connect Core 1.0 §12.2 leaves open. If the request is refused for its
+// scope or resource, the refresh token is not used up.
+func (s *server) refresh(ctx context.Context, r *tokenendpoint.Request) (*tokenendpoint.Response, error) {
+	sent := r.Get("refresh_token")
+	if sent == "" {
+		return nil, oautherr.InvalidRequest.With("refresh_token is missing.")
 	}
-	if r.Body == nil { // nil if no http.Server called the handler
-		r.Body = http.NoBody
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
+	code, wasRemembered, err := s.tokens.refreshable(sent, r.Client.ID)
 	if err != nil {
-		return nil, oautherr.InvalidRequest.Because(err)
+		return nil, err
 	}
-	form, err := url.ParseQuery(string(body))
+	remembered, err := s.remembers(ctx, code)
 	if err != nil {
-		return nil, oautherr.InvalidRequest.Because(err)
+		return nil, err
 	}
-	for name, values := range form {
-		if len(values) > 1 && name != "resource" {
-			return nil, oautherr.InvalidRequest.With("A parameter is repeated.")
+	_, exists := s.users[code.Subject]
+	if !exists || wasRemembered && !remembered {
+		s.tokens.revoke(code.GrantID)
+		return nil, notGood("the user is gone, or has revoked the consent")
+	}
+	scopes, err := narrowed(code, r)
+	if err != nil {
+		return nil, err
+	}
+	next, err := s.tokens.rotate(sent, r.Client.ID, scopes)
+	if err != nil {
+		return nil, err
+	}
+	return responseWith(next, scopes), nil
+}
+
+func responseWith(i issued, scopes []string) *tokenendpoint.Response {
+	return &tokenendpoint.Response{
+		AccessToken: i.access, RefreshToken: i.refresh, ExpiresIn: accessTokenLifetime, Scopes: scopes,
+	}
+}
+
+// remembers reports whether the user's consent to all scopes is in the store. It never is for
+// a client that needs none, or that the user is asked about each time.
+func (s *server) remembers(ctx context.Context, code *authorize.Code) (bool, error) {
+	consent, err := s.store.FindConsent(ctx, code.Subject, code.ClientID)
+	if err != nil || consent == nil {
+		return false, err
+	}
+	return containsAll(consent.Scopes, code.Scopes), nil
+}
+
+// narrowed returns the scopes that the client names, which were all granted (RFC 6749 §6), or
+// those that were. The resources that it names were granted too (RFC 8707 §2.2). If the
+// endpoint knows no resources, the parameter is ignored, as it is with a code.
+func narrowed(code *authorize.Code, r *tokenendpoint.Request) (scopes []string, err error) {
+	for _, resource := range r.Resources {
+		granted := slices.ContainsFunc(code.GrantedResources, func(id string) bool {
+			return authorize.SameResource(id, resource)
+		})
+		if code.GrantedResources != nil && !granted {
+			return nil, oautherr.InvalidTarget
 		}
 	}
-	return form, nil
+	scopes = strings.Fields(r.Get("scope"))
+	switch {
+	case len(scopes) == 0:
+		return code.Scopes, nil
+	case !containsAll(code.Scopes, scopes):
+		return nil, oautherr.InvalidScope.With("The scope has more than was granted.")
+	}
+	return slices.DeleteFunc(slices.Clone(code.Scopes), func(granted string) bool {
+		return !slices.Contains(scopes, granted)
+	}), nil
 }
 
-// refuseToken writes an error (RFC 6749 §5.2).
-func (s *server) refuseToken(w http.ResponseWriter, r *http.Request, err error) {
-	refusal := oautherr.Of(err)
-	s.log.Info("no token", "error", refusal)
-	status := http.StatusBadRequest
-	switch refusal.Code {
-	case oautherr.InvalidClient:
-		status = http.StatusUnauthorized
-		w.Header().Set("WWW-Authenticate", `Basic realm="token"`)
-	case oautherr.ServerError, oautherr.TemporarilyUnavailable:
-		status = http.StatusServiceUnavailable
-	}
-	if after := refusal.RetryAfterHeader(); after != "" {
-		w.Header().Set("Retry-After", after)
-	}
-	writeJSON(w, status, map[string]string{
-		"error":             string(refusal.Code),
-		"error_description": refusal.Text(),
-	})
-}
-
-// writeJSON writes a response that must not be cached.
-func writeJSON(w http.ResponseWriter, status int, value any) {
-	body, err := json.Marshal(value)
-	if err != nil {
-		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Pragma", "no-cache")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	w.Write(body)
+func containsAll(all, some []string) bool {
+	return !slices.ContainsFunc(some, func(one string) bool { return !slices.Contains(all, one) })
 }
