@@ -38,13 +38,9 @@ func (s *server) issue(
 	if err != nil {
 		return nil, err
 	}
-	first, err := s.tokens.issue(code, remembered)
-	if err != nil {
-		return nil, err
-	}
-	response := responseWith(first, code.Scopes)
-	if slices.Contains(code.Scopes, "openid") {
-		response.IDToken, err = s.idToken(code, first.access)
+	response, err := s.tokens.issue(code, remembered)
+	if err == nil && slices.Contains(code.Scopes, "openid") {
+		response.IDToken, err = s.idToken(code, response.AccessToken)
 	}
 	return response, err
 }
@@ -74,17 +70,7 @@ func (s *server) refresh(ctx context.Context, r *tokenendpoint.Request) (*tokene
 	if err != nil {
 		return nil, err
 	}
-	next, err := s.tokens.rotate(sent, r.Client.ID, scopes)
-	if err != nil {
-		return nil, err
-	}
-	return responseWith(next, scopes), nil
-}
-
-func responseWith(i issued, scopes []string) *tokenendpoint.Response {
-	return &tokenendpoint.Response{
-		AccessToken: i.access, RefreshToken: i.refresh, ExpiresIn: accessTokenLifetime, Scopes: scopes,
-	}
+	return s.tokens.rotate(sent, r.Client.ID, scopes)
 }
 
 // remembers reports whether the user's consent to all scopes is in the store. It never is for

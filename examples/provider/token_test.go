@@ -326,7 +326,7 @@ func TestRefreshForFewerResources(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first.refresh}, "resource": c.named}
+			form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first.RefreshToken}, "resource": c.named}
 			if a := p.tokenRequest(form, own); a.json["error"] != c.want {
 				t.Errorf("got %d %v, want %v", a.status, a.json, c.want)
 			}
@@ -396,7 +396,7 @@ func TestTokensAreBounded(t *testing.T) {
 	// In one family, the oldest tokens give way.
 	last := first
 	for range maxInFamily {
-		if last, err = tokens.rotate(last.refresh, "own", nil); err != nil {
+		if last, err = tokens.rotate(last.RefreshToken, "own", nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -404,10 +404,10 @@ func TestTokensAreBounded(t *testing.T) {
 	if len(tokens.families) != 1 || len(one.access) != maxInFamily || len(one.refresh) != maxInFamily {
 		t.Errorf("%d families, %d and %d tokens are kept", len(tokens.families), len(one.access), len(one.refresh))
 	}
-	if found, _ := tokens.find(first.access); found != nil {
+	if found, _ := tokens.find(first.AccessToken); found != nil {
 		t.Error("the oldest access token is found")
 	}
-	if found, _ := tokens.find(last.access); found != code {
+	if found, _ := tokens.find(last.AccessToken); found != code {
 		t.Error("the last access token is not found")
 	}
 

@@ -53,23 +53,20 @@ type token struct {
 	expires time.Time
 }
 
-// issued are new tokens. refresh is empty without offline access.
-type issued struct{ access, refresh string }
-
 func newTokens(now func() time.Time) *tokens {
 	return &tokens{now: now, max: maxFamilies, families: map[string]*family{}}
 }
 
 // issue returns the first tokens for a code. If a replay of the code came first, it returns an
 // error.
-func (t *tokens) issue(code *authorize.Code, remembered bool) (issued, error) {
+func (t *tokens) issue(code *authorize.Code, remembered bool) (*tokenendpoint.Response, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.families[code.GrantID] != nil {
-		return issued{}, oautherr.InvalidGrant.Because(errors.New("the code was revoked while it was redeemed"))
+		return nil, oautherr.InvalidGrant.Because(errors.New("the code was revoked while it was redeemed"))
 	}
 	if !t.room() {
-		return issued{}, oautherr.TemporarilyUnavailable.Because(errors.New("the store of tokens is full"))
+		return nil, oautherr.TemporarilyUnavailable.Because(errors.New("the store of tokens is full"))
 	}
 	prefix := code.GrantID + separator + rand.Text()
 	f := &family{code: code, remembered: remembered, prefix: tokenendpoint.SecretHash(prefix)}
@@ -90,12 +87,12 @@ func (t *tokens) refreshable(sent, clientID string) (code *authorize.Code, remem
 }
 
 // rotate returns the next tokens after a refresh token. The access token is for the scopes.
-func (t *tokens) rotate(sent, clientID string, scopes []string) (issued, error) {
+func (t *tokens) rotate(sent, clientID string, scopes []string) (*tokenendpoint.Response, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f, used, err := t.findRefresh(sent, clientID)
 	if err != nil {
-		return issued{}, err
+		return nil, err
 	}
 	if end := t.now().Add(refreshGrace); end.Before(used.expires) {
 		used.expires = end
@@ -127,15 +124,12 @@ func (t *tokens) findRefresh(sent, clientID string) (*family, *token, error) {
 func (t *tokens) find(sent string) (*authorize.Code, []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f := t.family(sent)
-	if f == nil {
-		return nil, nil
+	if f := t.family(sent); f != nil {
+		if found := t.good(f.access, sent); found != nil {
+			return f.code, found.scopes
+		}
 	}
-	found := t.good(f.access, sent)
-	if found == nil {
-		return nil, nil
-	}
-	return f.code, found.scopes
+	return nil, nil
 }
 
 // revoke ends all tokens of a code. If there are none yet, none will be issued.
@@ -188,8 +182,8 @@ func (t *tokens) good(list []*token, sent string) *token {
 	return nil
 }
 
-// add puts new tokens into a family.
-func (t *tokens) add(f *family, prefix string, scopes []string) issued {
+// add puts new tokens into a family. There is a refresh token only for offline access.
+func (t *tokens) add(f *family, prefix string, scopes []string) *tokenendpoint.Response {
 	now := t.now()
 	keep := func(list *[]*token, text string, lifetime time.Duration) {
 		*list = slices.DeleteFunc(*list, func(one *token) bool { return !now.Before(one.expires) })
@@ -199,11 +193,13 @@ func (t *tokens) add(f *family, prefix string, scopes []string) issued {
 		*list = append(*list, &token{tokenendpoint.SecretHash(text), scopes, now.Add(lifetime)})
 		f.expires = now.Add(lifetime)
 	}
-	next := issued{access: f.code.GrantID + separator + rand.Text()}
-	keep(&f.access, next.access, accessTokenLifetime)
+	next := &tokenendpoint.Response{
+		AccessToken: f.code.GrantID + separator + rand.Text(), ExpiresIn: accessTokenLifetime, Scopes: scopes,
+	}
+	keep(&f.access, next.AccessToken, accessTokenLifetime)
 	if slices.Contains(f.code.Scopes, "offline_access") {
-		next.refresh = prefix + separator + rand.Text()
-		keep(&f.refresh, next.refresh, refreshTokenLifetime)
+		next.RefreshToken = prefix + separator + rand.Text()
+		keep(&f.refresh, next.RefreshToken, refreshTokenLifetime)
 	}
 	return next
 }
