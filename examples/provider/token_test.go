@@ -347,6 +347,9 @@ func TestWhatEndsRefreshTokens(t *testing.T) {
 		{"the user revokes the consent", func(p *provider, _ *authorizetest.Flow, _ string) {
 			p.store.DeleteConsent(p.t.Context(), "alice", "web")
 		}, "invalid_grant"},
+		{"the user agrees to less", func(p *provider, _ *authorizetest.Flow, _ string) {
+			p.store.SaveConsent(p.t.Context(), &authorize.ConsentRecord{Subject: "alice", ClientID: "web", Scopes: []string{"openid"}})
+		}, "invalid_grant"},
 		{"the user is gone", func(p *provider, _ *authorizetest.Flow, _ string) { delete(p.users, "alice") }, "invalid_grant"},
 		{"the client is gone", func(p *provider, _ *authorizetest.Flow, _ string) { p.store.DeleteClient("web") }, "invalid_client"},
 		{"the code comes again", func(p *provider, flow *authorizetest.Flow, code string) {

@@ -35,7 +35,7 @@ type tokens struct {
 	families map[string]*family // by Code.GrantID
 }
 
-// family is what was issued for one code.
+// family is what was issued for one code. One that has ended is empty, and stays so.
 type family struct {
 	code       *authorize.Code
 	remembered bool // the consent was in the store, and has to stay there
@@ -43,7 +43,6 @@ type family struct {
 	access, refresh []*token
 	prefix          string // the hash of what all its refresh tokens begin with
 
-	ended   bool
 	expires time.Time // the last of its tokens
 }
 
@@ -147,10 +146,8 @@ func (t *tokens) revoke(grantID string) {
 	t.end(f)
 }
 
-// end keeps the family in mind for longer than any code is good.
-func (t *tokens) end(f *family) {
-	*f = family{ended: true, expires: t.now().Add(accessTokenLifetime)}
-}
+// end keeps the empty family for longer than any code is good.
+func (t *tokens) end(f *family) { *f = family{expires: t.now().Add(accessTokenLifetime)} }
 
 // separator is in no GrantID and in no rand.Text.
 const separator = "~"
@@ -158,11 +155,7 @@ const separator = "~"
 // family returns the family of a token, or nil.
 func (t *tokens) family(sent string) *family {
 	grantID, _, _ := strings.Cut(sent, separator)
-	f := t.families[grantID]
-	if f == nil || f.ended {
-		return nil
-	}
-	return f
+	return t.families[grantID]
 }
 
 // prefixOf is all of a refresh token but its last part, which changes with each use.
