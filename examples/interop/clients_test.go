@@ -166,6 +166,28 @@ func TestCodeCountsOnceAndOnlyWithItsVerifier(t *testing.T) {
 	s.wantInvalidGrant(code, s.verifier)
 }
 
+// A client that may keep its access renews its token without the user.
+func TestRefreshWithOAuth2(t *testing.T) {
+	offline := webClient
+	offline.Scopes = append([]string{"offline_access"}, scopes...)
+	issuer := startProvider(t, offline)
+	s := newSignIn(t, issuer, offline, oauth2.AuthStyleInHeader)
+	s.config.Scopes = offline.Scopes
+	first, _ := s.redeem(s.code(newPerson(t, issuer).answer(s.url())))
+	expired := *first
+	expired.Expiry = time.Now().Add(-time.Minute)
+	next, err := s.config.TokenSource(t.Context(), &expired).Token()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next.AccessToken == first.AccessToken || next.RefreshToken == first.RefreshToken || next.RefreshToken == "" {
+		t.Errorf("%v became %v", first, next)
+	}
+	if _, err := s.provider.UserInfo(t.Context(), oauth2.StaticTokenSource(next)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSecondSignInAsksForNothing(t *testing.T) {
 	issuer := startProvider(t, webClient)
 	someone := newPerson(t, issuer)

@@ -165,7 +165,7 @@ func TestConfigThatIsRight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(cfg.scopes(), " "); got != "address email openid phone profile" {
+	if got := strings.Join(cfg.scopes(), " "); got != "address email offline_access openid phone profile" {
 		t.Errorf("scopes are %s", got)
 	}
 	if got := strings.Join(cfg.responseTypes(), " "); got != "code none" {

@@ -18,7 +18,7 @@ import (
 // that there is something to try. With your own file there is no demo.
 const demoClient = "demo-app"
 
-// demoScopes are all scopes of the client.
+// demoScopes are the scopes of the client, without offline_access: it shows claims, once.
 var demoScopes = []string{"openid", "profile", "email"}
 
 func (s *server) demoRedirectURI() string { return s.origin + s.path + "/callback" }

@@ -155,7 +155,7 @@ func TestNativeApp(t *testing.T) {
 			t.Errorf("the consent page does not say where the answer goes:\n%s", consent)
 		}
 		code := p.expect(flow, nil)(consent.Submit(nil, "allow"))
-		form := codeGrant(flow, code)
+		form := grant(flow, code)
 		form.Set("client_id", "app")
 		if a := p.tokenRequest(form); a.status != http.StatusOK {
 			t.Errorf("no tokens: %d %v", a.status, a.json)

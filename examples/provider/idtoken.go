@@ -49,7 +49,8 @@ func newSigningKey(private *rsa.PrivateKey) *signingKey {
 	if err != nil {
 		panic(err) // strings always marshal
 	}
-	k.id = hash(string(required))
+	sum := sha256.Sum256(required)
+	k.id = encode(sum[:])
 	return k
 }
 

@@ -13,7 +13,7 @@
 //	dcr.go        clients that register themselves
 //	cimd.go       clients that introduce themselves by a document
 //	idtoken.go    the key, ID tokens and the JWK Set
-//	accesstoken.go access and refresh tokens, until they expire or are revoked
+//	tokens.go     access and refresh tokens, until they expire or are revoked
 //	userinfo.go   claims about the user of a token
 //	explain.go    the page that says why a request is refused
 //	demo.go       the demo client, if there is no file

@@ -28,7 +28,7 @@ func (p *provider) signIn(id, redirectURI string) answer {
 	login := p.page(p.browser.Open(flow.URL))("Sign in")
 	consent := p.page(login.Submit(as("alice")))("Allow")
 	code := p.expect(flow, nil)(consent.Submit(nil, "Allow"))
-	form := codeGrant(flow, code)
+	form := grant(flow, code)
 	form.Set("client_id", id)
 	form.Set("resource", "https://api.example/")
 	return p.tokenRequest(form, func(*http.Request) {})
@@ -37,13 +37,18 @@ func (p *provider) signIn(id, redirectURI string) answer {
 func (p *provider) wantTokens(a answer, id string) {
 	p.t.Helper()
 	access, _ := a.json["access_token"].(string)
-	found, ok := p.server.tokens.find(access)
-	if !ok || found.clientID != id || strings.Join(found.resources, " ") != "https://api.example/" {
-		p.t.Fatalf("got %d %v, for %q at %q", a.status, a.json, found.clientID, found.resources)
+	code, found := p.server.tokens.find(access)
+	if code == nil || code.ClientID != id || strings.Join(found.resources, " ") != "https://api.example/" {
+		p.t.Fatalf("got %d %v, for %v", a.status, a.json, code)
 	}
-	next := p.refresh(a.json["refresh_token"].(string), func(*http.Request) {}, "client_id", id)
-	if next.status != http.StatusOK {
-		p.t.Errorf("refreshed: %d %v", next.status, next.json)
+	form := url.Values{"grant_type": {"refresh_token"}, "client_id": {id}, "refresh_token": {a.json["refresh_token"].(string)}}
+	for resource, want := range map[string]int{"": 200, "https://API.example": 200, "https://other.example/": 400} {
+		if form.Del("resource"); resource != "" {
+			form.Set("resource", resource)
+		}
+		if next := p.tokenRequest(form, func(*http.Request) {}); next.status != want {
+			p.t.Errorf("refreshed for %q: %d %v", resource, next.status, next.json)
+		}
 	}
 }
 

@@ -24,11 +24,11 @@ const testConfig = `{
 	"code_lifetime_seconds": 30,
 	"clients": [
 		{"id": "web", "secret": "web s3cret:%+é", "name": "The <web> & more", "redirect_uris": ["https://web.example/cb"],
-			"scopes": ["openid", "profile", "email", "api:read"]},
-		{"id": "own", "secret": "own-secret", "redirect_uris": ["https://own.example/cb"],
-			"scopes": ["openid", "email", "offline_access"],
+			"scopes": ["openid", "profile", "email", "api:read", "offline_access"]},
+		{"id": "own", "secret": "own-secret", "redirect_uris": ["https://own.example/cb"], "scopes": ["openid", "email", "offline_access"],
 			"response_types": ["code", "none"], "response_modes": ["query", "form_post", "fragment"], "trusted": true},
-		{"id": "app", "public": true, "native": true, "redirect_uris": ["http://127.0.0.1/cb"], "scopes": ["openid", "profile"]},
+		{"id": "app", "public": true, "native": true, "redirect_uris": ["http://127.0.0.1/cb"],
+			"scopes": ["openid", "profile", "offline_access"]},
 		{"id": "named", "secret": "named-secret", "redirect_uris": ["https://named.example/cb"], "trusted": true,
 			"scopes": ["openid", "profile", "email"], "default_scopes": ["openid", "email"], "claims_in_id_token": true},
 		{"id": "off", "secret": "off-secret", "redirect_uris": ["https://off.example/cb"], "scopes": ["openid"], "disabled": true}
@@ -211,15 +211,15 @@ func basic(id, secret string) func(*http.Request) {
 	return func(r *http.Request) { r.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret)) }
 }
 
-// own authenticates the trusted client, auth any client with a secret.
+// own authenticates the trusted client, auth any client.
 var (
 	own  = basic("own", "own-secret")
 	auth = map[string]func(*http.Request){
-		"own": own, "web": basic("web", "web s3cret:%+é"), "named": basic("named", "named-secret"),
+		"own": own, "web": basic("web", "web s3cret:%+é"), "named": basic("named", "named-secret"), "app": basic("app", ""),
 	}
 )
 
-func codeGrant(flow *authorizetest.Flow, code string) url.Values {
+func grant(flow *authorizetest.Flow, code string) url.Values {
 	redemption := flow.Redemption(code)
 	return url.Values{
 		"grant_type":    {"authorization_code"},
@@ -232,7 +232,7 @@ func codeGrant(flow *authorizetest.Flow, code string) url.Values {
 // tokens redeems a code and fails the test if that does not work.
 func (p *provider) redeem(flow *authorizetest.Flow, code string) answer {
 	p.t.Helper()
-	a := p.tokenRequest(codeGrant(flow, code), auth[flow.Params.Get("client_id")])
+	a := p.tokenRequest(grant(flow, code), auth[flow.Params.Get("client_id")])
 	if a.status != http.StatusOK {
 		p.t.Fatalf("no tokens: %d %v", a.status, a.json)
 	}

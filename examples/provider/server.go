@@ -37,8 +37,9 @@ type server struct {
 	users    map[string]user
 	endpoint *authorize.Handler
 	token    *tokenendpoint.Handler
+	store    *authorize.Memory // clients, codes and consent
 	sessions *session.Cookies
-	tokens   *tokenStore
+	tokens   *tokens
 	key      *signingKey
 	log      *slog.Logger
 	now      func() time.Time
@@ -49,7 +50,7 @@ type server struct {
 	discovered   []map[string]any // members of the metadata, of each part of the provider
 }
 
-// client is what the authorization endpoint need not know of a client.
+// client is what the authorization endpoint does not know of a client.
 type client struct {
 	secretHash      string
 	claimsInIDToken bool
@@ -70,7 +71,7 @@ func newServer(o options) (*server, error) {
 		path:    strings.TrimSuffix(issuer.Path, "/"),
 		clients: map[string]client{},
 		users:   map[string]user{},
-		tokens:  newTokenStore(o.now),
+		tokens:  newTokens(o.now),
 		log:     o.log,
 		now:     o.now,
 		explain: o.explain,
@@ -100,16 +101,16 @@ func newServer(o options) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.newEndpoint(o)
+	return s, s.newEndpoints(o)
 }
 
-func (s *server) newEndpoint(o options) error {
+func (s *server) newEndpoints(o options) error {
 	var clients []authorize.Client
 	for _, c := range o.config.Clients {
 		clients = append(clients, c.registration())
 	}
-	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: clients, Now: o.now})
-	known, err := authorize.ClientStore(memory), error(nil)
+	s.store = authorize.NewMemory(authorize.MemoryConfig{Clients: clients, Now: o.now})
+	known, err := authorize.ClientStore(s.store), error(nil)
 	for _, introduce := range []func(options, authorize.ClientStore) (authorize.ClientStore, error){
 		s.withRegistration, // feature dcr
 		s.withDocuments,    // feature cimd
@@ -121,10 +122,10 @@ func (s *server) newEndpoint(o options) error {
 	endpoint, err := authorize.New(authorize.Config{
 		Issuer:        o.issuer,
 		Clients:       known,
-		Codes:         memory,
+		Codes:         s.store,
 		Sessions:      s.sessions,
 		Login:         authorize.LoginURL(s.path + "/login"),
-		Consent:       &authorize.Consent{Page: s.path + "/consent", Store: memory},
+		Consent:       &authorize.Consent{Page: s.path + "/consent", Store: s.store},
 		Interactions:  []authorize.Interaction{s.accountChoice()},
 		IDTokenHint:   s.verifyHint,
 		ResponseTypes: o.config.responseTypes(),

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -12,8 +10,7 @@ import (
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
-// newTokenEndpoint is the token endpoint (RFC 6749 §3.2): what comes in and how it is answered
-// is the library's, the tokens are ours.
+// newTokenEndpoint is the token endpoint (RFC 6749 §3.2).
 func (s *server) newTokenEndpoint(clients authorize.ClientStore) (*tokenendpoint.Handler, error) {
 	return tokenendpoint.New(tokenendpoint.Config{
 		Clients: clients,
@@ -21,87 +18,100 @@ func (s *server) newTokenEndpoint(clients authorize.ClientStore) (*tokenendpoint
 		Secret: func(_ context.Context, c *authorize.Client, secret string) (bool, error) {
 			return tokenendpoint.SecretMatches(secret, s.clients[c.ID].secretHash), nil
 		},
-		Issue:    s.issue,
-		Replayed: s.replayed,
-		Grants:   map[string]tokenendpoint.Grant{"refresh_token": s.refresh},
-		Logger:   s.log,
+		Issue: s.issue,
+		Replayed: func(_ context.Context, _ *tokenendpoint.Request, code *authorize.Code) error {
+			s.log.Warn("a code was redeemed twice: its tokens are revoked",
+				"client", code.ClientID, "subject", code.Subject)
+			s.tokens.revoke(code.GrantID)
+			return nil
+		},
+		Grants: map[string]tokenendpoint.Grant{"refresh_token": s.refresh},
+		Logger: s.log,
 	})
 }
 
-// issue makes the tokens for a code. A refresh token comes only with offline_access.
+// issue returns tokens for a code, and an ID token for an OpenID request.
 func (s *server) issue(
-	_ context.Context, _ *tokenendpoint.Request, code *authorize.Code,
+	ctx context.Context, _ *tokenendpoint.Request, code *authorize.Code,
 ) (*tokenendpoint.Response, error) {
-	access, refresh, err := s.tokens.issue(grant{
-		id: code.GrantID, clientID: code.ClientID, subject: code.Subject, scopes: code.Scopes,
-		claims: agreedClaims(code, "userinfo"), resources: code.GrantedResources,
-	}, code.Resources, slices.Contains(code.Scopes, "offline_access"))
+	remembered, err := s.remembers(ctx, code)
 	if err != nil {
 		return nil, err
 	}
-	response := &tokenendpoint.Response{
-		AccessToken: access, RefreshToken: refresh, ExpiresIn: accessTokenLifetime, Scopes: code.Scopes,
-	}
-	if slices.Contains(code.Scopes, "openid") {
-		response.IDToken, err = s.idToken(code, access)
+	response, err := s.tokens.issue(code, remembered)
+	if err == nil && slices.Contains(code.Scopes, "openid") {
+		response.IDToken, err = s.idToken(code, response.AccessToken)
 	}
 	return response, err
 }
 
-// replayed ends what came of a code that was redeemed twice.
-func (s *server) replayed(_ context.Context, r *tokenendpoint.Request, code *authorize.Code) error {
-	s.tokens.end(code.GrantID)
-	s.log.Warn("a code was redeemed twice: its tokens are revoked", "client", r.Client.ID, "subject", code.Subject)
-	return nil
-}
-
-// refresh makes the next tokens of a refresh token (RFC 6749 §6): for the same scopes and
-// resources or for fewer. There is no ID token with them (OpenID Connect Core 1.0 §12.2).
-func (s *server) refresh(_ context.Context, r *tokenendpoint.Request) (*tokenendpoint.Response, error) {
-	scopes := strings.Fields(r.Get("scope"))
-	used, err := s.tokens.take(r.Get("refresh_token"), r.Client.ID, func(g *grant) error {
-		if _, known := s.users[g.subject]; !known {
-			return errRefreshToken
-		}
-		for _, scope := range scopes {
-			if !slices.Contains(g.scopes, scope) {
-				return oautherr.InvalidScope.With("A scope was not granted.")
-			}
-		}
-		for _, resource := range r.Resources {
-			if !slices.ContainsFunc(g.resources, func(id string) bool { return authorize.SameResource(id, resource) }) {
-				return oautherr.InvalidTarget.With("A resource was not granted.")
-			}
-		}
-		return nil
-	})
+// refresh returns new tokens for a refresh token (RFC 6749 §6). There is no ID token among
+// them, which OpenID Connect Core 1.0 §12.2 leaves open. If the request is refused for its
+// scope or resource, the refresh token is not used up.
+func (s *server) refresh(ctx context.Context, r *tokenendpoint.Request) (*tokenendpoint.Response, error) {
+	sent := r.Get("refresh_token")
+	if sent == "" {
+		return nil, oautherr.InvalidRequest.With("refresh_token is missing.")
+	}
+	code, wasRemembered, err := s.tokens.refreshable(sent, r.Client.ID)
 	if err != nil {
 		return nil, err
 	}
-	resources := r.Resources
-	if len(scopes) == 0 {
-		scopes = used.grant.scopes
+	remembered, err := s.remembers(ctx, code)
+	if err != nil {
+		return nil, err
 	}
-	if len(resources) == 0 {
-		resources = used.grant.resources
+	_, exists := s.users[code.Subject]
+	if !exists || wasRemembered && !remembered {
+		s.tokens.revoke(code.GrantID)
+		return nil, notGood("the user is gone, or has revoked the consent")
 	}
-	access, refresh := s.tokens.renew(used, scopes, resources)
-	return &tokenendpoint.Response{
-		AccessToken: access, RefreshToken: refresh, ExpiresIn: accessTokenLifetime, Scopes: scopes,
-	}, nil
+	scopes, resources, err := narrowed(code, r)
+	if err != nil {
+		return nil, err
+	}
+	return s.tokens.rotate(sent, r.Client.ID, scopes, resources)
 }
 
-// writeJSON writes a response that must not be cached.
-func writeJSON(w http.ResponseWriter, status int, value any) {
-	body, err := json.Marshal(value)
-	if err != nil {
-		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
-		return
+// remembers reports whether the user's consent to all scopes is in the store. It never is for
+// a client that needs none, or that the user is asked about each time.
+func (s *server) remembers(ctx context.Context, code *authorize.Code) (bool, error) {
+	consent, err := s.store.FindConsent(ctx, code.Subject, code.ClientID)
+	if err != nil || consent == nil {
+		return false, err
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Pragma", "no-cache")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	w.Write(body)
+	return containsAll(consent.Scopes, code.Scopes), nil
+}
+
+// narrowed returns the scopes that the client names, which were all granted (RFC 6749 §6), or
+// those that were. The resources that it names were granted too (RFC 8707 §2.2). If the
+// endpoint knows no resources, the parameter is ignored, as it is with a code.
+func narrowed(code *authorize.Code, r *tokenendpoint.Request) (scopes, resources []string, err error) {
+	resources = code.GrantedResources
+	if resources != nil && r.Resources != nil {
+		resources = nil
+		for _, wanted := range r.Resources {
+			i := slices.IndexFunc(code.GrantedResources, func(id string) bool {
+				return authorize.SameResource(id, wanted)
+			})
+			if i < 0 {
+				return nil, nil, oautherr.InvalidTarget
+			}
+			resources = append(resources, code.GrantedResources[i])
+		}
+	}
+	scopes = strings.Fields(r.Get("scope"))
+	switch {
+	case len(scopes) == 0:
+		return code.Scopes, resources, nil
+	case !containsAll(code.Scopes, scopes):
+		return nil, nil, oautherr.InvalidScope.With("The scope has more than was granted.")
+	}
+	return slices.DeleteFunc(slices.Clone(code.Scopes), func(granted string) bool {
+		return !slices.Contains(scopes, granted)
+	}), resources, nil
+}
+
+func containsAll(all, some []string) bool {
+	return !slices.ContainsFunc(some, func(one string) bool { return !slices.Contains(all, one) })
 }

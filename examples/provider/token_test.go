@@ -7,8 +7,11 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"maps"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -16,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/usher-auth/usher/authorize"
+	"github.com/usher-auth/usher/authorize/authorizetest"
 	oautherr "github.com/usher-auth/usher/errors"
 )
 
@@ -32,92 +37,35 @@ func (p *provider) get(path string) answer {
 	return p.call(httptest.NewRequest(http.MethodGet, p.origin+path, nil))
 }
 
+// The rules of the endpoint are tested in its package; these need the provider's file and store.
 func TestTokenErrors(t *testing.T) {
-	set := func(values ...string) func(url.Values) {
-		return func(form url.Values) {
-			for i := 0; i < len(values); i += 2 {
-				form.Set(values[i], values[i+1])
-			}
-		}
-	}
-	same := func(url.Values) {}
-	anyone := func(*http.Request) {}
-	header := func(name, value string) func(*http.Request) {
-		return func(r *http.Request) { r.Header.Set(name, value) }
-	}
-	twice := func(form url.Values) { form.Add("code", "another") }
-	for name, test := range map[string]struct {
-		form   func(url.Values)
-		auth   func(*http.Request)
+	for rule, test := range map[string]struct {
+		client func(*http.Request)
+		form   url.Values
 		status int
 		code   string
 	}{
-		"no client":                      {same, anyone, 401, "invalid_client"},
-		"unknown client":                 {same, basic("who", "own-secret"), 401, "invalid_client"},
-		"wrong secret":                   {same, basic("own", "wrong"), 401, "invalid_client"},
-		"empty secret":                   {same, basic("own", ""), 401, "invalid_client"},
-		"no secret":                      {set("client_id", "own"), anyone, 401, "invalid_client"},
-		"wrong secret in the body":       {set("client_id", "own", "client_secret", "wrong"), anyone, 401, "invalid_client"},
-		"public client with a secret":    {set("client_id", "app", "client_secret", "x"), anyone, 401, "invalid_client"},
-		"public client, secret in Basic": {same, basic("app", "x"), 401, "invalid_client"},
-		"client switched off":            {same, basic("off", "off-secret"), 401, "invalid_client"},
-		"another scheme":                 {same, header("Authorization", "Bearer abc"), 401, "invalid_client"},
-		"Basic twice":                    {same, func(r *http.Request) { own(r); r.Header.Add("Authorization", r.Header.Get("Authorization")) }, 400, "invalid_request"},
-		"Basic that is no base64":        {same, header("Authorization", "Basic ???"), 401, "invalid_client"},
-		"Basic with a broken escape":     {same, func(r *http.Request) { r.SetBasicAuth("own", "%zz") }, 401, "invalid_client"},
-		"two clients":                    {set("client_id", "web"), own, 400, "invalid_request"},
-		"two ways":                       {set("client_secret", "own-secret"), own, 400, "invalid_request"},
-		"no grant_type":                  {set("grant_type", ""), own, 400, "invalid_request"},
-		"another grant_type":             {set("grant_type", "password"), own, 400, "unsupported_grant_type"},
-		"no code":                        {set("code", ""), own, 400, "invalid_request"},
-		"a parameter twice":              {twice, own, 400, "invalid_request"},
-		"another media type":             {same, both(own, header("Content-Type", "application/json")), 400, "invalid_request"},
-		"no media type":                  {same, both(own, header("Content-Type", "")), 400, "invalid_request"},
-		"code of another client":         {set("client_id", "app"), anyone, 400, "invalid_grant"},
-		"another redirect_uri":           {set("redirect_uri", "https://own.example/cb2"), own, 400, "invalid_grant"},
+		"wrong secret":          {basic("own", "wrong"), nil, 401, "invalid_client"},
+		"no secret":             {basic("own", ""), nil, 401, "invalid_client"},
+		"secret of another":     {basic("own", "off-secret"), nil, 401, "invalid_client"},
+		"public, with a secret": {basic("app", "x"), nil, 401, "invalid_client"},
+		"unknown client":        {basic("who", "own-secret"), nil, 401, "invalid_client"},
+		"disabled client":       {basic("off", "off-secret"), nil, 401, "invalid_client"},
+		"another client":        {basic("app", ""), nil, 400, "invalid_grant"},
+		"another redirect_uri":  {own, url.Values{"redirect_uri": {"https://own.example/cb2"}}, 400, "invalid_grant"},
+		"another grant_type":    {own, url.Values{"grant_type": {"password"}}, 400, "unsupported_grant_type"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(rule, func(t *testing.T) {
 			p := newProvider(t)
 			p.signInAs("alice")
 			flow, code := p.authorizeOwn()
-			form := codeGrant(flow, code)
-			test.form(form)
-			a := p.tokenRequest(form, test.auth)
-			if a.status != test.status || a.json["error"] != test.code || a.json["error_description"] == "" {
+			form := grant(flow, code)
+			maps.Copy(form, test.form)
+			a := p.tokenRequest(form, test.client)
+			if a.status != test.status || a.json["error"] != test.code {
 				t.Errorf("got %d %v, want %d %s", a.status, a.json, test.status, test.code)
 			}
-			if text, _ := a.json["error_description"].(string); test.code != "invalid_client" && strings.Contains(text, "wrong secret") {
-				t.Errorf("the client reads %q", text)
-			}
-			if a.header.Get("Cache-Control") != "no-store" || a.header.Get("Access-Control-Allow-Origin") != "*" {
-				t.Errorf("headers are %v", a.header)
-			}
-			if challenged := strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Basic "); challenged != (a.status == 401) {
-				t.Errorf("WWW-Authenticate is %q", a.header.Get("WWW-Authenticate"))
-			}
 			p.redeem(flow, code) // a refused request does not use up the code
-		})
-	}
-}
-
-func both(a, b func(*http.Request)) func(*http.Request) {
-	return func(r *http.Request) { a(r); b(r) }
-}
-
-func TestTokenRequestIsReadStrictly(t *testing.T) {
-	for name, body := range map[string]string{
-		"broken escape": "grant_type=authorization_code&code=%zz",
-		"semicolon":     "grant_type=authorization_code;code=x",
-		"too long":      "code=" + strings.Repeat("x", maxForm),
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := newProvider(t)
-			r := httptest.NewRequest(http.MethodPost, testIssuer+"/token", strings.NewReader(body))
-			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-			own(r)
-			if a := p.call(r); a.status != 400 || a.json["error"] != "invalid_request" {
-				t.Errorf("got %d %v, want 400 invalid_request", a.status, a.json)
-			}
 		})
 	}
 }
@@ -132,45 +80,6 @@ func TestFormsWithoutABody(t *testing.T) {
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			if a := newProvider(t).call(r); a.status != status {
 				t.Errorf("status %d, want %d", a.status, status)
-			}
-		})
-	}
-}
-
-// All ways in which a client may authenticate, and what it may send with each.
-func TestClientAuthentication(t *testing.T) {
-	for name, test := range map[string]struct {
-		client, redirect string
-		form             url.Values
-		auth             func(*http.Request)
-	}{
-		"client_secret_basic":           {client: "own", auth: own},
-		"client_secret_basic, named":    {client: "own", auth: own, form: url.Values{"client_id": {"own"}}},
-		"client_secret_post":            {client: "own", form: url.Values{"client_id": {"own"}, "client_secret": {"own-secret"}}},
-		"none":                          {client: "app", form: url.Values{"client_id": {"app"}}},
-		"none with an empty secret":     {client: "app", form: url.Values{"client_id": {"app"}, "client_secret": {""}}},
-		"Basic with an empty secret":    {client: "app", auth: basic("app", "")},
-		"resource more than once":       {client: "own", auth: own, form: url.Values{"resource": {"https://a", "https://b"}}},
-		"a parameter that is not known": {client: "own", auth: own, form: url.Values{"x": {"y"}}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := newProvider(t)
-			p.signInAs("alice")
-			flow := p.client(test.client).Start()
-			page, err := p.browser.Open(flow.URL)
-			if err == nil && !page.Left {
-				page, err = page.Submit(nil, "allow")
-			}
-			form := codeGrant(flow, p.expect(flow, nil)(page, err))
-			for parameter, values := range test.form {
-				form[parameter] = values
-			}
-			auth := test.auth
-			if auth == nil {
-				auth = func(*http.Request) {}
-			}
-			if a := p.tokenRequest(form, auth); a.status != 200 {
-				t.Errorf("got %d %v, want tokens", a.status, a.json)
 			}
 		})
 	}
@@ -199,7 +108,7 @@ func TestReplayRevokesTheTokens(t *testing.T) {
 	other := "Bearer " + p.redeem(otherFlow, otherCode).json["access_token"].(string)
 
 	// Without the verifier it is no replay. Otherwise anybody who saw the code could revoke the token.
-	form := codeGrant(flow, code)
+	form := grant(flow, code)
 	form.Set("code_verifier", strings.Repeat("x", 43))
 	if a := p.tokenRequest(form, own); a.json["error"] != "invalid_grant" {
 		t.Fatalf("got %d %v, want invalid_grant", a.status, a.json)
@@ -208,7 +117,7 @@ func TestReplayRevokesTheTokens(t *testing.T) {
 		t.Fatalf("a code without its verifier ended the token: %d", a.status)
 	}
 
-	if a := p.tokenRequest(codeGrant(flow, code), own); a.status != 400 || a.json["error"] != "invalid_grant" {
+	if a := p.tokenRequest(grant(flow, code), own); a.status != 400 || a.json["error"] != "invalid_grant" {
 		t.Fatalf("replay: got %d %v, want invalid_grant", a.status, a.json)
 	}
 	if a := p.userinfoWith(token); a.status != 401 {
@@ -227,162 +136,291 @@ func TestCodeExpires(t *testing.T) {
 	p.redeem(flow, code)
 	flow, code = p.authorizeOwn()
 	p.clock = p.clock.Add(30 * time.Second)
-	if a := p.tokenRequest(codeGrant(flow, code), own); a.json["error"] != "invalid_grant" {
+	if a := p.tokenRequest(grant(flow, code), own); a.json["error"] != "invalid_grant" {
 		t.Errorf("got %d %v, want invalid_grant", a.status, a.json)
+	}
+}
+
+// offline signs alice in and returns the tokens of a code with offline access.
+func (p *provider) offline(scope string) (flow *authorizetest.Flow, code string, first answer) {
+	p.t.Helper()
+	p.signInAs("alice")
+	flow, code = p.authorizeOwn(url.Values{"scope": {scope}})
+	return flow, code, p.redeem(flow, code)
+}
+
+// refresh sends the refresh token of a response, with changes to the form.
+func (p *provider) refresh(from answer, changes ...url.Values) answer {
+	p.t.Helper()
+	token, _ := from.json["refresh_token"].(string)
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}}
+	for _, change := range changes {
+		maps.Copy(form, change)
+	}
+	return p.tokenRequest(form, own)
+}
+
+// refreshed fails the test unless there are new tokens, both other than before.
+func (p *provider) refreshed(from answer, changes ...url.Values) answer {
+	p.t.Helper()
+	a := p.refresh(from, changes...)
+	p.good(a, true)
+	for _, name := range []string{"access_token", "refresh_token"} {
+		if a.json[name] == nil || a.json[name] == from.json[name] {
+			p.t.Fatalf("%s is %v: %v", name, a.json[name], a.json)
+		}
+	}
+	return a
+}
+
+// refused fails the test unless the token endpoint answers with the error.
+func (p *provider) refused(a answer, code string) {
+	p.t.Helper()
+	if a.json["error"] != code || a.json["access_token"] != nil {
+		p.t.Errorf("got %d %v, want %s", a.status, a.json, code)
+	}
+}
+
+// good fails the test unless the access token of a response is good, or is not.
+func (p *provider) good(a answer, want bool) {
+	p.t.Helper()
+	token, _ := a.json["access_token"].(string)
+	if got := p.userinfoWith("Bearer "+token).status == http.StatusOK; got != want {
+		p.t.Errorf("the access token of %v is good: %v", a.json, got)
+	}
+}
+
+func TestWhoGetsARefreshToken(t *testing.T) {
+	for _, c := range []struct {
+		rule, client, scope string
+		want                bool
+	}{
+		{"offline_access, with consent", "web", "openid offline_access", true},
+		{"without it", "web", "openid email", false},
+		{"offline_access without openid", "web", "email offline_access", true},
+		{"a public client, about which the user is asked each time", "app", "openid offline_access", true},
+		{"a client that needs no consent", "own", "openid offline_access", true},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			p := newProvider(t)
+			p.signInAs("alice")
+			flow := p.client(c.client).Start(url.Values{"scope": {c.scope}})
+			page, err := p.browser.Open(flow.URL)
+			if err == nil && !page.Left {
+				page, err = page.Submit(nil, "allow")
+			}
+			a := p.redeem(flow, p.expect(flow, nil)(page, err))
+			token, got := a.json["refresh_token"].(string)
+			if got != c.want || a.json["scope"] != c.scope {
+				t.Fatalf("the tokens are %v", a.json)
+			}
+			next := p.tokenRequest(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}}, auth[c.client])
+			if (next.status == http.StatusOK) != c.want {
+				t.Errorf("refreshed: %d %v", next.status, next.json)
+			}
+		})
+	}
+}
+
+func TestRefreshTokensRotate(t *testing.T) {
+	p := newProvider(t)
+	_, _, first := p.offline("openid email offline_access")
+	last := first
+	for range 3 {
+		p.clock = p.clock.Add(refreshTokenLifetime - time.Second)
+		last = p.refreshed(last)
+		p.good(first, false)
+		if last.json["expires_in"] != 3600.0 || last.json["scope"] != "openid email offline_access" || last.json["id_token"] != nil {
+			t.Errorf("the tokens are %v", last.json)
+		}
+	}
+	p.clock = p.clock.Add(refreshTokenLifetime)
+	p.refused(p.refresh(last), "invalid_grant") // at its end
+}
+
+// Several processes share a token, and each can go on with its own next one.
+func TestAUsedRefreshTokenHasAGrace(t *testing.T) {
+	p := newProvider(t)
+	_, _, other := p.offline("openid offline_access")
+	_, _, first := p.offline("openid offline_access")
+	one := p.refreshed(first)
+	p.clock = p.clock.Add(refreshGrace - time.Millisecond)
+	two := p.refreshed(first)
+	p.refreshed(one)
+	p.refreshed(two)
+	p.good(first, true)
+
+	p.clock = p.clock.Add(time.Millisecond) // a second use does not make it longer
+	p.refused(p.refresh(first, url.Values{"scope": {"more"}}), "invalid_grant")
+	for _, a := range []answer{first, one, two} {
+		p.good(a, false)
+		p.refused(p.refresh(a), "invalid_grant")
+	}
+	p.refreshed(other)
+}
+
+// A refusal for any of these reasons leaves the token as it is.
+func TestRefreshTokensThatAreRefused(t *testing.T) {
+	p := newProvider(t)
+	_, _, first := p.offline("openid offline_access")
+	token := first.json["refresh_token"].(string)
+	grantID, _, _ := strings.Cut(token, separator)
+	for _, c := range []struct {
+		rule   string
+		change url.Values
+		want   string
+	}{
+		{"none", url.Values{"refresh_token": {""}}, "invalid_request"},
+		{"made up", url.Values{"refresh_token": {"token"}}, "invalid_grant"},
+		{"made up for a GrantID from the log", url.Values{"refresh_token": {grantID + separator + "x" + separator + "y"}}, "invalid_grant"},
+		{"its beginning", url.Values{"refresh_token": {prefixOf(token)}}, "invalid_grant"},
+		{"an access token", url.Values{"refresh_token": {first.json["access_token"].(string)}}, "invalid_grant"},
+		{"a scope that was not granted", url.Values{"scope": {"openid email"}}, "invalid_scope"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			p := p.in(t)
+			p.refused(p.refresh(first, c.change), c.want)
+			p.good(first, true)
+		})
+	}
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}}
+	t.Run("another client", func(t *testing.T) { p.in(t).refused(p.tokenRequest(form, auth["web"]), "invalid_grant") })
+	t.Run("as an access token", func(t *testing.T) {
+		if a := p.in(t).userinfoWith("Bearer " + token); a.status != http.StatusUnauthorized {
+			t.Errorf("status %d", a.status)
+		}
+	})
+	p.clock = p.clock.Add(2 * refreshGrace)
+	p.refreshed(first)
+}
+
+// A client may ask for less, and the next time for all again (RFC 6749 §6).
+func TestRefreshForFewerScopes(t *testing.T) {
+	p := newProvider(t)
+	_, _, first := p.offline("openid email offline_access")
+	less := p.refreshed(first, url.Values{"scope": {"openid openid"}})
+	if user := p.userinfoWith("Bearer " + less.json["access_token"].(string)); less.json["scope"] != "openid" || user.json["email"] != nil {
+		t.Errorf("the scope is %v, userinfo %v", less.json["scope"], user.json)
+	}
+	if all := p.refreshed(less); all.json["scope"] != first.json["scope"] {
+		t.Errorf("the scope stays %v", all.json["scope"])
+	}
+}
+
+func TestRefreshForFewerResources(t *testing.T) {
+	const files, notes = "https://files.example", "https://notes.example"
+	for _, c := range []struct {
+		rule           string
+		granted, named []string
+		want           any
+	}{
+		{"one of two", []string{files, notes}, []string{notes + "/"}, nil},
+		{"one that was not granted", []string{files}, []string{files, notes}, "invalid_target"},
+		{"any, at an endpoint that knows none", nil, []string{notes}, nil},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			p := newProvider(t)
+			first, err := p.tokens.issue(&authorize.Code{
+				GrantID: "1", ClientID: "own", Subject: "alice", Scopes: []string{"offline_access"}, GrantedResources: c.granted,
+			}, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first.RefreshToken}, "resource": c.named}
+			if a := p.tokenRequest(form, own); a.json["error"] != c.want {
+				t.Errorf("got %d %v, want %v", a.status, a.json, c.want)
+			}
+		})
+	}
+}
+
+func TestWhatEndsRefreshTokens(t *testing.T) {
+	for _, c := range []struct {
+		rule   string
+		change func(p *provider, flow *authorizetest.Flow, code string)
+		want   string // empty: nothing ends
+	}{
+		{"the user signs out", func(p *provider, _ *authorizetest.Flow, _ string) {
+			page := p.page(p.browser.Open(p.origin + "/logout"))("Sign out")
+			p.page(page.Submit(nil))("You are not signed in")
+		}, ""},
+		{"the user revokes the consent", func(p *provider, _ *authorizetest.Flow, _ string) {
+			p.store.DeleteConsent(p.t.Context(), "alice", "web")
+		}, "invalid_grant"},
+		{"the user agrees to less", func(p *provider, _ *authorizetest.Flow, _ string) {
+			p.store.SaveConsent(p.t.Context(), &authorize.ConsentRecord{Subject: "alice", ClientID: "web", Scopes: []string{"openid"}})
+		}, "invalid_grant"},
+		{"the user is gone", func(p *provider, _ *authorizetest.Flow, _ string) { delete(p.users, "alice") }, "invalid_grant"},
+		{"the client is gone", func(p *provider, _ *authorizetest.Flow, _ string) { p.store.DeleteClient("web") }, "invalid_client"},
+		{"the code comes again", func(p *provider, flow *authorizetest.Flow, code string) {
+			p.refused(p.tokenRequest(grant(flow, code), auth["web"]), "invalid_grant")
+		}, "invalid_grant"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			p := newProvider(t)
+			p.signInAs("alice")
+			flow, consent := p.begins("web", "Allow access?", url.Values{"scope": {"openid offline_access"}})
+			code := p.expect(flow, nil)(consent.Submit(nil, "allow"))
+			first := p.redeem(flow, code)
+			c.change(p, flow, code)
+			form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first.json["refresh_token"].(string)}}
+			a := p.tokenRequest(form, auth["web"])
+			if got, _ := a.json["error"].(string); got != c.want {
+				t.Errorf("got %d %v, want %q", a.status, a.json, c.want)
+			}
+			p.good(first, c.want != "invalid_grant") // all that came of the code ends
+		})
+	}
+}
+
+// A replay can come before the redemption of its code is complete.
+func TestAReplayCanOvertake(t *testing.T) {
+	tokens := newTokens(time.Now)
+	tokens.revoke("overtaken")
+	if _, err := tokens.issue(&authorize.Code{GrantID: "overtaken"}, false); !errors.Is(err, oautherr.InvalidGrant) {
+		t.Errorf("got %v, want invalid_grant", err)
 	}
 }
 
 func TestTokensAreBounded(t *testing.T) {
 	now := time.Now()
-	tokens := newTokenStore(func() time.Time { return now })
-	tokens.max = 4
-
-	// A replay can come before the redemption of its code is complete.
-	tokens.end("overtaken")
-	if _, _, err := tokens.issue(grant{id: "overtaken"}, nil, false); !errors.Is(err, oautherr.InvalidGrant) {
-		t.Errorf("overtaken: got %v, want invalid_grant", err)
-	}
-
-	access, _, err := tokens.issue(grant{id: "one", subject: "alice"}, nil, false)
+	tokens := newTokens(func() time.Time { return now })
+	tokens.max = 1
+	code := &authorize.Code{GrantID: "one", ClientID: "own", Scopes: []string{"offline_access"}}
+	first, err := tokens.issue(code, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := tokens.find(access); !ok || got.subject != "alice" {
-		t.Errorf("found %v, %v", got, ok)
-	}
-	if _, ok := tokens.find(access + "x"); ok {
-		t.Error("another token is found")
-	}
-	if _, _, err := tokens.issue(grant{id: "two"}, nil, false); !errors.Is(err, oautherr.TemporarilyUnavailable) {
+	if _, err := tokens.issue(&authorize.Code{GrantID: "two"}, false); !errors.Is(err, oautherr.TemporarilyUnavailable) {
 		t.Errorf("full: got %v, want temporarily_unavailable", err)
 	}
-	tokens.end("three")
-	tokens.end("four") // there is no room, and it must not make more
-	if len(tokens.grants) != 3 {
-		t.Errorf("%d are kept, want 3", len(tokens.grants))
+	tokens.revoke("three") // there is no room, and it must not make more
+
+	// In one family, the oldest tokens give way.
+	last := first
+	for range maxInFamily {
+		if last, err = tokens.rotate(last.RefreshToken, "own", nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one := tokens.families["one"]
+	if len(tokens.families) != 1 || len(one.access) != maxInFamily || len(one.refresh) != maxInFamily {
+		t.Errorf("%d families, %d and %d tokens are kept", len(tokens.families), len(one.access), len(one.refresh))
+	}
+	if found, _ := tokens.find(first.AccessToken); found != nil {
+		t.Error("the oldest access token is found")
+	}
+	if found, _ := tokens.find(last.AccessToken); found != code {
+		t.Error("the last access token is not found")
 	}
 
-	now = now.Add(accessTokenLifetime)
-	if _, ok := tokens.find(access); ok {
-		t.Error("the token is found after its time")
-	}
-	if _, _, err := tokens.issue(grant{id: "two"}, nil, false); err != nil {
+	now = now.Add(refreshTokenLifetime)
+	if _, err := tokens.issue(&authorize.Code{GrantID: "two"}, false); err != nil {
 		t.Errorf("what has expired makes no room: %v", err)
 	}
-	if len(tokens.grants) != 1 || len(tokens.tokens) != 1 {
-		t.Errorf("%d and %d are kept, want 1 and 1", len(tokens.grants), len(tokens.tokens))
+	if len(tokens.families) != 1 {
+		t.Errorf("%d families are kept, want 1", len(tokens.families))
 	}
-}
-
-// offline signs alice in for the client own and returns her refresh token.
-func (p *provider) offline(scope string) string {
-	p.t.Helper()
-	p.signInAs("alice")
-	flow, code := p.authorizeOwn(url.Values{"scope": {scope}})
-	a := p.redeem(flow, code)
-	refresh, _ := a.json["refresh_token"].(string)
-	if refresh == "" {
-		p.t.Fatalf("no refresh token: %v", a.json)
-	}
-	return refresh
-}
-
-func (p *provider) refresh(token string, auth func(*http.Request), more ...string) answer {
-	p.t.Helper()
-	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}}
-	for i := 0; i < len(more); i += 2 {
-		form.Set(more[i], more[i+1])
-	}
-	return p.tokenRequest(form, auth)
-}
-
-func TestRefreshTokens(t *testing.T) {
-	const scope = "openid email offline_access"
-	for _, c := range []struct {
-		rule string
-		do   func(p *provider, first string) answer
-		want string // error, or the scope of the new tokens
-	}{
-		{"gives new tokens for the same scopes", func(p *provider, first string) answer { return p.refresh(first, own) }, scope},
-		{"for fewer scopes", func(p *provider, first string) answer { return p.refresh(first, own, "scope", "email") }, "email"},
-		{"for more scopes", func(p *provider, first string) answer { return p.refresh(first, own, "scope", "email profile") }, "invalid_scope"},
-		{"for a resource that was not granted", func(p *provider, first string) answer {
-			return p.refresh(first, own, "resource", "https://api.example/")
-		}, "invalid_target"},
-		{"a refusal does not use it up", func(p *provider, first string) answer {
-			p.refresh(first, own, "scope", "profile")
-			p.clock = p.clock.Add(time.Hour)
-			return p.refresh(first, own)
-		}, scope},
-		{"of another client", func(p *provider, first string) answer { return p.refresh(first, auth["web"]) }, "invalid_grant"},
-		{"an access token", func(p *provider, _ string) answer {
-			flow, code := p.authorizeOwn(url.Values{"scope": {"openid"}})
-			return p.refresh(p.redeem(flow, code).json["access_token"].(string), own)
-		}, "invalid_grant"},
-		{"that nobody knows", func(p *provider, _ string) answer { return p.refresh("x", own) }, "invalid_grant"},
-		{"that is missing", func(p *provider, _ string) answer { return p.refresh("", own) }, "invalid_grant"},
-		{"after its time", func(p *provider, first string) answer {
-			p.clock = p.clock.Add(refreshTokenLifetime)
-			return p.refresh(first, own)
-		}, "invalid_grant"},
-		{"used again by another process of the client", func(p *provider, first string) answer {
-			p.refresh(first, own)
-			p.clock = p.clock.Add(refreshGrace)
-			return p.refresh(first, own)
-		}, scope},
-		{"used again later", func(p *provider, first string) answer {
-			p.refresh(first, own)
-			p.clock = p.clock.Add(refreshGrace + time.Millisecond)
-			return p.refresh(first, own)
-		}, "invalid_grant"},
-		{"the next one, once the first has come back late", func(p *provider, first string) answer {
-			next := p.refresh(first, own).json["refresh_token"].(string)
-			p.clock = p.clock.Add(refreshGrace + time.Millisecond)
-			p.refresh(first, own)
-			return p.refresh(next, own)
-		}, "invalid_grant"},
-		{"the next one", func(p *provider, first string) answer {
-			return p.refresh(p.refresh(first, own).json["refresh_token"].(string), own)
-		}, scope},
-		{"of a user who is gone", func(p *provider, first string) answer {
-			delete(p.server.users, "alice")
-			return p.refresh(first, own)
-		}, "invalid_grant"},
-	} {
-		t.Run(c.rule, func(t *testing.T) {
-			p := newProvider(t)
-			a := c.do(p, p.offline(scope))
-			got, _ := a.json["error"].(string)
-			if a.status == 200 {
-				got, _ = a.json["scope"].(string)
-			}
-			if got != c.want {
-				t.Errorf("got %q, want %q: %v", got, c.want, a.json)
-			}
-			access, _ := a.json["access_token"].(string)
-			if _, ok := p.server.tokens.find(access); ok != (a.status == 200) {
-				t.Errorf("the access token is known: %t", ok)
-			}
-		})
-	}
-	t.Run("a code that comes twice ends them", func(t *testing.T) {
-		p := newProvider(t)
-		p.signInAs("alice")
-		flow, code := p.authorizeOwn(url.Values{"scope": {scope}})
-		first := p.redeem(flow, code).json["refresh_token"].(string)
-		p.tokenRequest(codeGrant(flow, code), own)
-		if a := p.refresh(first, own); a.json["error"] != "invalid_grant" {
-			t.Errorf("got %v", a.json)
-		}
-	})
-	t.Run("without offline_access there is none", func(t *testing.T) {
-		p := newProvider(t)
-		p.signInAs("alice")
-		flow, code := p.authorizeOwn(url.Values{"scope": {"openid"}})
-		if a := p.redeem(flow, code); a.json["refresh_token"] != nil {
-			t.Errorf("got %v", a.json)
-		}
-	})
 }
 
 func TestUserinfo(t *testing.T) {
@@ -496,9 +534,13 @@ func TestJWKS(t *testing.T) {
 		t.Errorf("the key is %v, want %v", key, want)
 	}
 	// RFC 7638 §3.1 has the thumbprint of a known key.
-	thumbprint := mustJSON(jwk{Type: "RSA", Exponent: "AQAB", Modulus: rfc7638Modulus})
-	if got := hash(string(thumbprint)); got != "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs" {
-		t.Errorf("the thumbprint is %s", got)
+	modulus, err := base64.RawURLEncoding.DecodeString(rfc7638Modulus)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := newSigningKey(&rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).SetBytes(modulus), E: 65537}})
+	if known.id != "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs" {
+		t.Errorf("the thumbprint is %s", known.id)
 	}
 }
 

@@ -77,8 +77,8 @@ func (s *server) userinfo(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusUnauthorized, struct{}{})
 		return
 	}
-	access, ok := s.tokens.find(token)
-	if !ok {
+	code, access := s.tokens.find(token)
+	if code == nil {
 		refuseBearer(w, http.StatusUnauthorized, "invalid_token")
 		return
 	}
@@ -86,8 +86,8 @@ func (s *server) userinfo(w http.ResponseWriter, r *http.Request) {
 		refuseBearer(w, http.StatusForbidden, "insufficient_scope")
 		return
 	}
-	answer := map[string]any{"sub": access.subject}
-	for claim, value := range s.users[access.subject].released(access.scopes, access.claims) {
+	answer := map[string]any{"sub": code.Subject}
+	for claim, value := range s.users[code.Subject].released(access.scopes, agreedClaims(code, "userinfo")) {
 		answer[claim] = value
 	}
 	writeJSON(w, http.StatusOK, answer)
@@ -107,6 +107,21 @@ func bearer(r *http.Request) (token string, ok bool) {
 func refuseBearer(w http.ResponseWriter, status int, code string) {
 	w.Header().Set("WWW-Authenticate", `Bearer realm="userinfo", error="`+code+`"`)
 	writeJSON(w, status, map[string]string{"error": code})
+}
+
+// writeJSON writes a response that must not be cached.
+func writeJSON(w http.ResponseWriter, status int, value any) {
+	body, err := json.Marshal(value)
+	if err != nil {
+		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Pragma", "no-cache")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	w.Write(body)
 }
 
 // claimsSupported are the claims of the protocol and those of all users.
