@@ -115,13 +115,13 @@ func (h *Handler) warnOfNobody(v *visit) {
 func (h *Handler) whatElseIsNeeded(v *visit) (err error) {
 	v.decision = v.facts.signIn()
 	asked := v.decision.Outcome == approve
-	if h.config.Consent != nil && asked || v.client.Unvetted {
+	if asked || v.client.Unvetted {
 		if err = h.findConsent(v); err != nil {
 			return err
 		}
 		v.familiar = h.familiar(v)
 	}
-	if !asked || h.config.Allow == nil && len(h.interactions) == 0 {
+	if !asked {
 		return nil
 	}
 	return h.askFurther(v)

@@ -117,7 +117,7 @@ func (h *Handler) readParams(r *http.Request) (p params, err error) {
 		return p, errMethod
 	}
 	for _, name := range prefetchHeaders {
-		if values := r.Header[name]; values != nil && isPrefetch(values) {
+		if isPrefetch(r.Header[name]) {
 			return p, errPrefetch
 		}
 	}
@@ -299,7 +299,7 @@ func (r *Request) fillIn(config *Config, c *Client, redirectURI string) {
 	if len(r.Scopes) == 0 {
 		r.Scopes = config.defaultScopes(c)
 	}
-	if config.IgnoreUnknownScopes && slices.ContainsFunc(r.Scopes, unknown) {
+	if config.IgnoreUnknownScopes {
 		for _, scope := range r.Scopes {
 			if unknown(scope) {
 				r.LeftOut = append(r.LeftOut, scope)
@@ -366,14 +366,10 @@ func tooManyValues(text string) bool {
 // maxAge reads ASCII digits that fit an int64. Anything else is an error, never
 // "no limit".
 func maxAge(text string) (*int64, error) {
-	for i := range len(text) {
-		if text[i] < '0' || text[i] > '9' {
-			return nil, strconv.ErrSyntax
-		}
-	}
-	seconds, err := strconv.ParseInt(text, 10, 64)
+	number, err := strconv.ParseUint(text, 10, 63)
 	if err != nil {
 		return nil, err
 	}
+	seconds := int64(number)
 	return &seconds, nil
 }

@@ -203,17 +203,12 @@ func (h *Handler) sign(w *waiting) (string, error) {
 	return req, nil
 }
 
-// params gives the parameters back in a fixed order, with what the hint has proven.
+// params gives the parameters back, with what the hint has proven.
 func (w *waiting) params() params {
 	p := params{hintSubject: string(w.HintSubject), hintUnverified: w.HintUnverified}
 	p.hinted = p.hintSubject != "" || p.hintUnverified
-	names := make([]string, 0, len(w.Params))
-	for name := range w.Params {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		for _, value := range w.Params[name] {
+	for name, values := range w.Params {
+		for _, value := range values {
 			p.list = append(p.list, param{name, value})
 		}
 	}
@@ -262,7 +257,7 @@ func (w *waiting) complete(now completed, by *session.Session) {
 
 // completion returns the record of an interaction if it counts for the session.
 func (w *waiting) completion(name string, by *session.Session) *completed {
-	if w == nil || len(w.Done) == 0 || !by.SignedIn() {
+	if w == nil || !by.SignedIn() {
 		return nil
 	}
 	signIn, subject := signInKey(by), subjectKey(by)
