@@ -253,6 +253,9 @@ func TestWhatTheClientStoreSays(t *testing.T) {
 				if w.Code != want || w.Body.String() != "{\"active\":false}\n" || w.Header().Get("Retry-After") != c.after {
 					t.Errorf("Introspection: %d %s %v", w.Code, w.Body, w.Header())
 				}
+				if logged := strings.Contains(s.log.String(), "authorize: PendingHandler"); logged != (want == 503) {
+					t.Errorf("Introspection: it is in the log: %t", logged)
+				}
 			})
 		}
 	}

@@ -422,6 +422,7 @@ func TestErrorPagesKnowTheRequest(t *testing.T) {
 		{"unreadable, with the languages twice", get(good + "&x=%zz&ui_locales=fr"), ReasonUnreadable, web, name, ""},
 		{"unreadable, with an unknown client", get(ask("client_id=gone", "ui_locales=sv+de") + "&x=%zz"), ReasonUnreadable, "", "", locales},
 		{"unreadable, with a req of the client's own", get(good + "&x=%zz&req=7"), ReasonUnreadable, web, name, locales},
+		{"unreadable, with empty values in front", get("ui_locales=&client_id=&x=%zz&" + good), ReasonUnreadable, web, name, locales},
 		{"unreadable, by POST", func(v *visitor, _ *reply) *reply { return v.post(good + "&x=%zz") }, ReasonUnreadable, web, name, locales},
 		{"unreadable, in the query of a POST", with("POST", "/authorize?x=%zz&"+good, "", "X", ""), ReasonUnreadable, web, name, locales},
 		{"the languages twice", get(ask("client_id=gone", "ui_locales=sv") + "&ui_locales=de"), ReasonUnknownClient, "", "", ""},
@@ -457,6 +458,11 @@ func TestErrorPagesKnowTheRequest(t *testing.T) {
 		{"damaged, with languages beside it", get2(func(_ *visitor, at *reply) string {
 			return "ui_locales=sv+de&req=" + flip(at.req, len(at.req)/2)
 		}), ReasonExpired, "", "", locales},
+		{"a req that is not ours, alone", get("req=7&ui_locales=sv+de"), ReasonExpired, "", "", locales},
+		{"a req that is not ours, with two clients", get("req=7&ui_locales=sv+de&client_id=web&client_id=spa"), ReasonUnknownClient, "", "", locales},
+		{"a req that is not ours, beside one of ours", get2(func(_ *visitor, at *reply) string {
+			return "ui_locales=sv+de&req=7&req=" + at.req
+		}), ReasonNoRequest, "", "", locales},
 		{"the client is gone", func(v *visitor, at *reply) *reply { v.site.memory.DeleteClient("web"); return v.resume(at) }, ReasonUnknownClient, "", "", locales},
 		{"a no without its cookie", (*visitor).deny, ReasonDenied, web, name, locales},
 		{"a browser without cookies", func(v *visitor, at *reply) *reply {

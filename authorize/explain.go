@@ -172,22 +172,15 @@ func (h *Handler) explain(v *visit, e *Explanation) (err error) {
 
 // explainRules checks every rule that it can check, and returns the first error.
 func (h *Handler) explainRules(v *visit, e *Explanation) (first error) {
-	asked := h.eachRule(v, func(r *rule, c *checked) error {
+	h.eachRule(v, func(r *rule, c *checked) error {
 		if r.asks && first != nil {
 			return first
 		}
-		err := e.check(r.name, r.section, r.kept(c))
-		if first == nil {
+		if err := e.check(r.name, r.section, r.kept(c)); first == nil {
 			first = err
-		}
-		if r.asks {
-			return err
 		}
 		return nil
 	})
-	if first == nil {
-		return asked
-	}
 	return first
 }
 

@@ -54,6 +54,7 @@ func TestExplain(t *testing.T) {
 		{"the whole URL", nil, testEndpoint + "?" + ask(), alice(), "-> approval satisfied https://app.example/cb", nil},
 		{"a question mark in front", nil, "?" + ask(), alice(), "-> approval satisfied https://app.example/cb", nil},
 		{"a question mark in a value", nil, ask("state=a?b"), alice(), "-> approval satisfied https://app.example/cb", nil},
+		{"a name that cannot be read", nil, "x%zz", alice(), "-> page invalid_request unreadable", []string{"the request can be read: invalid_request"}},
 		{"a waiting request", nil, "req=eyJ0eXAiOiJ1c2hlci1yZXF1ZXN0K2p3dCJ9.e30.x", alice(), "-> page invalid_request no_request", []string{"the request can be read: invalid_request"}},
 	} {
 		t.Run(c.rule, func(t *testing.T) {

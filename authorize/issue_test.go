@@ -193,6 +193,7 @@ func TestVerifiersAtRedemption(t *testing.T) {
 		{"none", testVerifier, "", "code_verifier is missing"},
 		{"another one", testVerifier, with("x"), "code_verifier is wrong"},
 		{"42 characters", testVerifier, testVerifier[:42], "code_verifier has 42 characters, and RFC 7636 wants 43 to 128"},
+		{"128 characters, and another one", testVerifier, strings.Repeat("~", 128), "code_verifier is wrong"},
 		{"129 characters that would prove", strings.Repeat("~", 129), strings.Repeat("~", 129), "code_verifier has 129 characters, and RFC 7636 wants 43 to 128"},
 		{"padding, and another one", testVerifier, with("="), "code_verifier has characters that RFC 7636 does not allow, and its hash is wrong"},
 		{"a space that would prove", with(" "), with(" "), "code_verifier has characters that RFC 7636 does not allow and that are not printable ASCII"},

@@ -302,7 +302,7 @@ func (r *Request) fillIn(config *Config, c *Client, redirectURI string) {
 	if len(r.Scopes) == 0 {
 		r.Scopes = config.defaultScopes(c)
 	}
-	if config.IgnoreUnknownScopes && slices.ContainsFunc(r.Scopes, unknown) {
+	if config.IgnoreUnknownScopes {
 		for _, scope := range r.Scopes {
 			if unknown(scope) {
 				r.LeftOut = append(r.LeftOut, scope)
@@ -369,14 +369,10 @@ func tooManyValues(text string) bool {
 // maxAge reads ASCII digits that fit an int64. Everything else is an error, and never means
 // that there is no limit.
 func maxAge(text string) (*int64, error) {
-	for i := range len(text) {
-		if text[i] < '0' || text[i] > '9' {
-			return nil, strconv.ErrSyntax
-		}
-	}
-	seconds, err := strconv.ParseInt(text, 10, 64)
+	number, err := strconv.ParseUint(text, 10, 63)
 	if err != nil {
 		return nil, err
 	}
+	seconds := int64(number)
 	return &seconds, nil
 }

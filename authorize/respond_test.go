@@ -312,7 +312,7 @@ func (s *site) forbid() {
 func TestAPrefetchIsNeverRedirected(t *testing.T) {
 	for _, change := range []func(*site){func(*site) {}, withErrorURL("/error")} {
 		for name, values := range map[string][]string{
-			"Sec-Purpose": {"prefetch", "prefetch;prerender", "prefetch;anonymous-client-ip", "Prefetch"},
+			"Sec-Purpose": {"prefetch", "prefetch;prerender", "prerender", "prefetch;anonymous-client-ip", "Prefetch"},
 			"Purpose":     {"prefetch", "preview"}, "X-Purpose": {"preview", "instant, preview"}, "X-Moz": {"prefetch"},
 		} {
 			for _, value := range values {

@@ -138,6 +138,8 @@ func TestTheLogSaysWhatToDo(t *testing.T) {
 		{"half of PKCE where it is optional", []string{"client_id=legacy", "-code_challenge"}, "invalid_request: code_challenge is missing."},
 		{"a response type that is not supported", []string{"response_type=id_token+code"}, `unsupported_response_type: The server does not support this response type.: the response_type "code id_token" is not among Config.ResponseTypes`},
 		{"a long response type", []string{"response_type=" + strings.Repeat("x", 5000)}, `unsupported_response_type: The server does not support this response type.: the response_type "` + strings.Repeat("x", 40) + `" is not among Config.ResponseTypes`},
+		{"a response type of 4096 bytes, whose values are sorted", []string{"response_type=zz" + strings.Repeat("+a", 2047)}, `unsupported_response_type: The server does not support this response type.: the response_type "` + strings.Repeat("a ", 20) + `" is not among Config.ResponseTypes`},
+		{"a response type of 4097 bytes, whose values stay as they are", []string{"response_type=zzz" + strings.Repeat("+a", 2047)}, `unsupported_response_type: The server does not support this response type.: the response_type "zzz ` + strings.Repeat("a ", 18) + `" is not among Config.ResponseTypes`},
 		{"a response type that is not the client's", []string{"client_id=spa", "response_type=none"}, `unauthorized_client: The client is not registered for this response_type.: the response_type "none" is not among the client's ResponseTypes`},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
@@ -661,7 +663,13 @@ func TestLimitsOfClaims(t *testing.T) {
 
 // Without a consent page there is room for the longest text while the request waits.
 func TestTheLongestTexts(t *testing.T) {
+	claims := func(idToken, userinfo int) string {
+		return "claims=" + url.QueryEscape(fmt.Sprintf(`{"id_token":{%s},"userinfo":{%s}}`, manyClaims("c", idToken), manyClaims("c", userinfo)))
+	}
 	for _, c := range []struct{ name, parameter, want string }{
+		{"claims just in", claims(100, 100), "code"},
+		{"claims for the ID token just out", claims(101, 0), "client invalid_request"},
+		{"claims for UserInfo just out", claims(0, 101), "client invalid_request"},
 		{"a hint just in", "login_hint=" + strings.Repeat("a", 4096), "code"},
 		{"a hint just out", "login_hint=" + strings.Repeat("a", 4097), "client invalid_request"},
 		{"a list just in", "ui_locales=" + strings.Repeat(strings.Repeat("a", 63)+"+", maxList/64), "code"},

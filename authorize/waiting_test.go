@@ -649,6 +649,12 @@ func TestReturnsFromTheLoginPage(t *testing.T) {
 			return &session.Session{ID: name, Subject: "alice", AuthTime: testStart.Add(-time.Hour)}
 		}
 	}
+	// at has an AuthTime within the clock skew, so that what was found decides.
+	at := func(seconds int, signedInAt time.Time) func(*site) *session.Session {
+		return func(*site) *session.Session {
+			return &session.Session{ID: "1", Subject: "alice", AuthTime: testStart.Add(time.Duration(seconds) * time.Second), SignedInAt: signedInAt}
+		}
+	}
 	nobody := func(*site) *session.Session { return nil }
 	half := func(s *site) *session.Session {
 		return &session.Session{ID: "h", Subject: "alice", AuthTime: s.now, SecondFactorPending: true}
@@ -667,6 +673,8 @@ func TestReturnsFromTheLoginPage(t *testing.T) {
 		{"another old one each time", "prompt=login", of(old("1"), old("2"), old("3")), []string{login, login, refused}, "Session.AuthTime is before the request"},
 		{"an old one where nobody was", "prompt=login", of(nobody, old("1"), old("1")), []string{login, login, refused}, "Session.AuthTime is before the request"},
 		{"an old one, then an older request's is chosen again", "max_age=60", of(old("1"), old("2"), old("1")), []string{login, login, refused}, "Session.AuthTime is before the request"},
+		{"found again with a later time, which counts from then on", "prompt=login", of(at(-4, time.Time{}), at(-2, testStart.Add(-time.Hour)), at(-3, time.Time{})), []string{login, login, refused}, "not later than when this sign-in was found"},
+		{"found again with an earlier time, which does not count", "prompt=login", of(at(-2, time.Time{}), at(-4, time.Time{}), at(-3, time.Time{})), []string{login, login, refused}, "not later than when this sign-in was found"},
 		{"nobody three times", "prompt=login", of(old("1"), nobody, nobody, nobody), []string{login, login, login, refused}, "found nobody each time"},
 		{"half signed in three times", "scope=openid", of(half, half, half, half), []string{login, login, login, refused}, "found nobody each time"},
 		{"nobody and half signed in are one", "scope=openid", of(nobody, half, nobody, half), []string{login, login, login, refused}, "found nobody each time"},
@@ -751,6 +759,9 @@ func TestReturnsFromOtherPagesAreNoRounds(t *testing.T) {
 			rounds("at first")
 			s.now = s.now.Add(time.Minute)
 			at = v.signIn(at, "alice").want("terms")
+			if claims := at.claims(); claims["stale"] != nil || claims["nobody"] != nil {
+				t.Errorf("rounds are counted beyond the login page: %v, %v", claims["stale"], claims["nobody"])
+			}
 			v.session = c.who
 			at = v.resume(at).want("login", "from the page after it")
 			rounds("after that")
@@ -767,6 +778,46 @@ func TestWhoIsFoundOnTheWayToAnotherPage(t *testing.T) {
 	at := v.get(ask("max_age=10")).want("consent", "young enough, and within the skew of the request")
 	s.now = s.now.Add(time.Minute)
 	v.grant(at, "openid").want("login", "too old by now")
+}
+
+// A sign-in that is found again is noted in the next form of the request only.
+func TestFindingASignInLeavesTheListBefore(t *testing.T) {
+	w := waiting{}
+	w.find(alice())
+	next, again := w, alice()
+	again.AuthTime = again.AuthTime.Add(time.Second)
+	next.find(again)
+	if diff := cmp.Diff([]found{{signInKey(alice()), alice().AuthTime.UnixMilli()}}, w.Found); diff != "" {
+		t.Errorf("the list before was changed (-want +got)\n%s", diff)
+	}
+}
+
+// An instant is a number of seconds that fits, as MarshalJSON writes it.
+func TestInstantsThatCanBeRead(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want instant
+		ok   bool
+	}{
+		{"1.5", 1500, true},
+		{"-1.5", -1500, true},
+		{"1099511627776", 1 << 40 * 1000, true},
+		{"-1099511627776", -1 << 40 * 1000, true},
+		{"1099511627776.5", 0, false},
+		{"-1099511627776.5", 0, false},
+		{"1e999", 0, false},
+		{`"1"`, 0, false},
+		{"true", 0, false},
+		{"null", 0, false},
+	} {
+		t.Run(c.text, func(t *testing.T) {
+			var got instant
+			err := json.Unmarshal([]byte(c.text), &got)
+			if (err == nil) != c.ok || got != c.want {
+				t.Errorf("%d, %v", got, err)
+			}
+		})
+	}
 }
 
 // A request arrives in a millisecond, and what happened before is told from what follows.
