@@ -100,7 +100,7 @@
 //
 // An app on the user's machine is Public and has a redirect URI on loopback, with a scheme
 // of its own, or an https URL that it claims. Any other program there can take the first
-// two. So the user is asked for consent each time, even with a store (RFC 8252 §8.6).
+// two. For these the user is asked each time, even with a ConsentStore (RFC 8252 §8.6).
 // Client.ReturnPage leads back to an app with a scheme by a page with a link. The Example
 // (NativeApps) has four registrations.
 //
@@ -147,18 +147,17 @@
 //
 // [Config].Resources are the APIs and MCP servers that take the host's tokens. A client
 // names some by the parameter resource, Code.Resources has them, and the access token is for
-// them alone. The API itself serves [Handler.ResourceMetadataHandler] and refuses
-// requests with [Resource.Challenge]: so a client finds this endpoint, and learns which
-// scopes to ask for. The Example of Challenge does so, with a step-up to another scope.
+// them alone. The API itself serves [Handler.ResourceMetadataHandler] and refuses requests
+// with [Resource.Challenge]: so a client finds this endpoint, and learns which scopes to ask
+// for. The Example of Challenge does so, with a step-up to another scope.
 //
 // # Metadata
 //
 // [Handler.MetadataHandler] serves the documents of RFC 8414 and OpenID Connect Discovery
 // from the running configuration, so that they always match the behaviour. Mount it at each
 // of [Handler.MetadataPaths]. The host adds what only it knows, such as token_endpoint and
-// jwks_uri. [CORS] is for documents and
-// endpoints that scripts of other origins read, never for the authorization endpoint. The
-// Example of MetadataHandler shows both, and the addresses.
+// jwks_uri. [CORS] is for documents and endpoints that scripts of other origins read, never
+// for the authorization endpoint. The Example of MetadataHandler shows both.
 //
 // # Mounting and proxies
 //
