@@ -88,6 +88,35 @@
 // for requests. In a test, [Handler.Explain] shows how these and all other rules judge a
 // request. Its Example is such a test.
 //
+// # What the user decides beside scopes
+//
+// A consent page can ask for more than scopes, such as the workspace that the client may
+// read. It passes the choice to [Handler.Grant] as [Granted].Data. [Config].Allow finds it
+// in Request.GrantData each time and says whether the user may still choose it, and
+// Code.GrantData has it at redemption. Consent.Covers says whether remembered consent with
+// that data counts for a new request. The Example (Workspace) shows all of it.
+//
+// # Native apps
+//
+// An app on the user's machine is Public and has a redirect URI on loopback, with a scheme
+// of its own, or an https URL that it claims. Any other program there can take the first
+// two. For these the user is asked each time, even with a ConsentStore (RFC 8252 §8.6).
+// Client.ReturnPage leads back to an app with a scheme by a page with a link. The Example
+// (NativeApps) has four registrations.
+//
+// # Clients that nobody registered
+//
+// Two packages put such clients in front of the host's own ClientStore. In package cimd the
+// client_id is the URL of a document, and in package dcr a client registers by itself. Both
+// are off until the host wires them, in this order:
+//
+//	registered, err := dcr.New(dcr.Config{Clients: own, Issuer: issuer, Keys: keys, Scopes: open})
+//	clients, err := cimd.New(cimd.Config{Clients: registered, Issuer: issuer, Scopes: open})
+//	metadata := endpoint.MetadataHandler(registered.Metadata(), clients.Metadata())
+//
+// [Config].Clients is then clients, and registered is mounted at /register. Such clients are
+// Unvetted: [Config].Consent has to be set. Each package has an Example.
+//
 // # Errors
 //
 // Until the client is known and its redirect URI is proven, an error is shown to the user
@@ -114,13 +143,21 @@
 // [ReplayError]: revoke what was issued for the code. The package tokenendpoint does all of
 // this except for the tokens.
 //
+// # Resources
+//
+// [Config].Resources are the APIs and MCP servers that take the host's tokens. A client
+// names some by the parameter resource, Code.Resources has them, and the access token is for
+// them alone. The API itself serves [Handler.ResourceMetadataHandler] and refuses requests
+// with [Resource.Challenge]: so a client finds this endpoint, and learns which scopes to ask
+// for. The Example of Challenge does so, with a step-up to another scope.
+//
 // # Metadata
 //
 // [Handler.MetadataHandler] serves the documents of RFC 8414 and OpenID Connect Discovery
-// from the running configuration, so that they always match the behaviour. The host adds
-// what only it knows, such as token_endpoint and jwks_uri. [CORS] is for documents and
-// endpoints that scripts of other origins read, never for the authorization endpoint. The
-// Example of MetadataHandler shows both, and the addresses.
+// from the running configuration, so that they always match the behaviour. Mount it at each
+// of [Handler.MetadataPaths]. The host adds what only it knows, such as token_endpoint and
+// jwks_uri. [CORS] is for documents and endpoints that scripts of other origins read, never
+// for the authorization endpoint. The Example of MetadataHandler shows both.
 //
 // # Mounting and proxies
 //

@@ -30,9 +30,7 @@ func publicKeys(key *rsa.PublicKey) http.HandlerFunc {
 }
 
 // The metadata of a host with a token endpoint and ID tokens, at the addresses where OpenID
-// Connect and OAuth clients look for it. For an issuer with a path, such as
-// https://accounts.example/eu, these are /eu/.well-known/openid-configuration and
-// /.well-known/oauth-authorization-server/eu.
+// Connect and OAuth clients look for it.
 func ExampleHandler_MetadataHandler() {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -58,8 +56,9 @@ func ExampleHandler_MetadataHandler() {
 		"subject_types_supported":               []string{"public"}, // this and the next for OpenID Connect
 		"id_token_signing_alg_values_supported": []string{"RS256"},
 	})
-	mux.Handle("/.well-known/openid-configuration", metadata)
-	mux.Handle("/.well-known/oauth-authorization-server", metadata)
+	for _, path := range endpoint.MetadataPaths() {
+		mux.Handle(path, metadata)
+	}
 	mux.Handle("/jwks", authorize.CORS(publicKeys(&key.PublicKey), http.MethodGet))
 
 	for _, path := range []string{

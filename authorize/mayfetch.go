@@ -38,5 +38,5 @@ var ErrClientNotFetched error = &oautherr.Error{
 	Code:        errClientUnreachable.err.Code,
 	Description: errClientUnreachable.err.Description,
 	RetryAfter:  errClientUnreachable.err.RetryAfter,
-	Cause:       fmt.Errorf("it may not be fetched now: %w", ErrClientUnreachable),
+	Cause:       fmt.Errorf("its document is not at hand, and may not be fetched now: %w", ErrClientUnreachable),
 }
