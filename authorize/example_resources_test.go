@@ -54,7 +54,7 @@ func notesConsent(w http.ResponseWriter, r *http.Request, endpoint *authorize.Ha
 	}
 }
 
-func must[T any](value T, err error) T {
+func orPanic[T any](value T, err error) T {
 	if err != nil {
 		panic(err)
 	}
@@ -67,7 +67,7 @@ func ExampleResource_Challenge() {
 	client := authorizetest.Client{Issuer: "https://accounts.example", ID: "app", RedirectURI: "https://app.example/callback"}
 	memory := authorize.NewMemory(authorize.MemoryConfig{Clients: []authorize.Client{
 		{ID: "app", Public: true, RedirectURIs: []string{client.RedirectURI}, Scopes: notes.Scopes}}})
-	endpoint := must(authorize.New(authorize.Config{
+	endpoint := orPanic(authorize.New(authorize.Config{
 		Issuer: client.Issuer, Clients: memory, Codes: memory, Login: authorize.LoginURL("/login"),
 		Sessions: authorize.SessionFunc(func(*http.Request) (*session.Session, error) {
 			return &session.Session{ID: "1", Subject: "alice", AuthTime: time.Now()}, nil
@@ -83,7 +83,7 @@ func ExampleResource_Challenge() {
 	browser.Handle("https://api.example", mux)
 	for _, path := range notes.MetadataPaths() {
 		mux.Handle("api.example"+path, endpoint.ResourceMetadataHandler(notes))
-		fmt.Println(path, must(browser.Open("https://api.example"+path)).Body)
+		fmt.Println(path, orPanic(browser.Open("https://api.example"+path)).Body)
 	}
 	for _, method := range []string{"GET", "GET", "POST", "POST"} {
 		r, w := httptest.NewRequest(method, notes.ID, nil), httptest.NewRecorder()
@@ -94,9 +94,9 @@ func ExampleResource_Challenge() {
 		if needs := regexp.MustCompile(` scope="([^"]*)"`).FindStringSubmatch(challenge); needs != nil {
 			scopes = append(scopes, strings.Fields(needs[1])...)
 			flow := client.Start(url.Values{"scope": {strings.Join(scopes, " ")}, "resource": {notes.ID}})
-			page := must(must(browser.Open(flow.URL)).Submit(nil))
-			value, code := rand.Text(), must(flow.Check(page.Request))
-			tokens[value] = must(endpoint.Redeem(context.Background(), flow.Redemption(code)))
+			page := orPanic(orPanic(browser.Open(flow.URL)).Submit(nil))
+			value, code := rand.Text(), orPanic(flow.Check(page.Request))
+			tokens[value] = orPanic(endpoint.Redeem(context.Background(), flow.Redemption(code)))
 			access = "Bearer " + value
 		}
 	}
