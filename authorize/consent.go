@@ -198,7 +198,7 @@ func (c *Consent) grantData(v *visit) []byte {
 	if consent := v.resumed.completion(ConsentInteraction, v.session); consent != nil {
 		return consent.Data
 	}
-	if c.covered(v) {
+	if c.covered(v) && !v.request.Prompts("consent") { // which asks for the data again
 		return v.remembered.Data
 	}
 	return nil

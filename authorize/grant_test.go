@@ -43,6 +43,20 @@ func TestWhatTheUserDecidesBesideTheScopesIsInTheCode(t *testing.T) {
 		want("client access_denied", "a workspace that Allow does not know")
 }
 
+// Who has left the workspace can choose another one.
+func TestAskedForConsentTheUserChoosesAnew(t *testing.T) {
+	s := newSite(t, withConsent, allowIn("other"), func(s *site) {
+		s.config.Consent.Covers = func(context.Context, *ConsentRecord, *Request) (bool, error) { return true, nil }
+	})
+	err := s.memory.SaveConsent(t.Context(), &ConsentRecord{Subject: "alice", ClientID: "web", Scopes: []string{"openid"}, Data: []byte("acme")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := s.visitor(alice())
+	v.get(ask()).want("client access_denied", "what is remembered is not allowed any more")
+	v.follow(v.allow(v.get(ask("prompt=consent")).want("consent"), inWorkspace("other", "openid"))).want("code")
+}
+
 func TestTheDataOfAGrantHasALimit(t *testing.T) {
 	for _, c := range []struct {
 		name   string
