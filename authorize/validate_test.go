@@ -2,7 +2,6 @@ package authorize
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -633,34 +632,6 @@ func TestDefaultScopes(t *testing.T) {
 }
 
 // Scopes count for the limit, wherever they come from.
-func TestLimitsOfClaims(t *testing.T) {
-	many := func(n int) string {
-		names := make([]string, n)
-		for i := range names {
-			names[i] = fmt.Sprintf(`"c%d":null`, i)
-		}
-		return "{" + strings.Join(names, ",") + "}"
-	}
-	for _, c := range []struct{ name, claims, want string }{
-		{"of the ID token just in", `{"id_token":` + many(maxValues) + `}`, "code"},
-		{"of the ID token just out", `{"id_token":` + many(maxValues+1) + `}`, "client invalid_request"},
-		{"of userinfo just in", `{"userinfo":` + many(maxValues) + `}`, "code"},
-		{"of userinfo just out", `{"userinfo":` + many(maxValues+1) + `}`, "client invalid_request"},
-		{"no UTF-8", "{\"\xff\":null}", "client invalid_request"},
-		{"the length just in", `{"x":"` + strings.Repeat("a", maxClaims-8) + `"}`, "read"},
-		{"the length just out", `{"x":"` + strings.Repeat("a", maxClaims-7) + `"}`, "not read"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			if _, err := readClaims(json.RawMessage(c.claims)); (err == nil) != (c.want == "code" || c.want == "read") {
-				t.Errorf("read: %v", err)
-			}
-			if c.want == "code" || strings.HasPrefix(c.want, "client") {
-				newSite(t).visitor(alice()).get(ask("claims=" + url.QueryEscape(c.claims))).want(c.want)
-			}
-		})
-	}
-}
-
 // Without a consent page there is room for the longest text while the request waits.
 func TestTheLongestTexts(t *testing.T) {
 	claims := func(idToken, userinfo int) string {

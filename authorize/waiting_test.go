@@ -520,28 +520,6 @@ func TestTheLimitIsThatOfTheLongestForm(t *testing.T) {
 
 // longestWaiting is the longest that a request can become: with all that it meets on its
 // way noted as the endpoint notes it.
-func TestAnInstantIsANumericDateInReach(t *testing.T) {
-	for _, c := range []struct {
-		name, text string
-		want       instant
-		ok         bool
-	}{
-		{"whole seconds", "1772366400", 1772366400000, true},
-		{"milliseconds", "1772366400.125", 1772366400125, true},
-		{"the farthest", "1099511627776", 1099511627776000, true},
-		{"too far", "1099511627777", 0, false},
-		{"too early", "-1099511627777", 0, false},
-		{"no number", `"1"`, 0, false},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			var got instant
-			if err := got.UnmarshalJSON([]byte(c.text)); (err == nil) != c.ok || got != c.want {
-				t.Errorf("got %d, %v, want %d", got, err, c.want)
-			}
-		})
-	}
-}
-
 // Sign-ins under one ID are told apart by their time: what was found counts up to the latest.
 func TestTheLatestSignInFoundCounts(t *testing.T) {
 	s := newSite(t)
