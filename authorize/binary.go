@@ -93,7 +93,7 @@ type clientMembers struct {
 	DefaultScopes      []string `json:"default_scopes,omitzero"`
 	ResponseTypes      []string `json:"response_types,omitzero"`
 	ResponseModes      []string `json:"response_modes,omitzero"`
-	ReturnPage         bool     `json:"return_page,omitempty"` // feature returnpage
+	ReturnPage         bool     `json:"return_page,omitempty"`
 	PKCEOptional       bool     `json:"pkce_optional,omitempty"`
 	Require            []string `json:"require,omitzero"`
 	RequirePushed      bool     `json:"require_pushed,omitempty"`

@@ -42,7 +42,7 @@ var forms = []struct {
 		`"client_id":"wiki","client_name":"Wiki","public":true,"redirect_uris":["https://wiki.example/cb"],` +
 		`"private_use_schemes":["wiki"],"out_of_band":"urn:x","default_redirect_uri":true,"any_loopback_port":true,` +
 		`"scopes":["openid","profile"],"default_scopes":["openid"],"response_types":[],"response_modes":["fragment"],` +
-		`"return_page":true,` + // feature returnpage
+		`"return_page":true,` +
 		`"pkce_optional":true,"require":["state"],"require_pushed":true,` +
 		`"offline_access":true,"first_party":true,"unvetted":true,"revision":"r1","disabled":true}`},
 }

@@ -82,7 +82,7 @@ func (h *Handler) prove(v *visit) error {
 		DefaultSingle:     c.DefaultRedirectURI && !asksForOpenID(p, &h.config, c),
 		AnyLoopbackPort:   c.AnyLoopbackPort,
 		Modes:             c.ResponseModes,
-		ReturnPage:        c.ReturnPage, // feature returnpage
+		ReturnPage:        c.ReturnPage,
 	}
 	to, err := destination.Match(p.get("redirect_uri"), registration, p.get("response_mode"), p.get("state"))
 	switch {

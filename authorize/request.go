@@ -87,7 +87,7 @@ type Client struct {
 	// link to the app, which a script follows at once. After a bare redirect the browser
 	// shows nothing new, or wants a click first, and users press the last button again.
 	// Redirect URIs with http and https are redirected to all the same.
-	ReturnPage bool // feature returnpage
+	ReturnPage bool
 
 	// PKCEOptional lets a confidential client leave PKCE out (RFC 9700 §2.1.1 allows that
 	// if the client uses a nonce instead). Incomplete or malformed PKCE is always refused.

@@ -73,8 +73,8 @@ func (h *Handler) respond(w http.ResponseWriter, v *visit) {
 		switch to := v.destination.Deliver(v.destination.WithStateAndIssuer(h.config.Issuer, v.response...)); {
 		case to.Form != nil:
 			writeFormPost(w, to, slices.Equal(list(v.params.get("prompt")), []string{"none"}))
-		case to.Link != "": // feature returnpage
-			writeReturnPage(w, to, v.client) // feature returnpage
+		case to.Link != "":
+			writeReturnPage(w, to, v.client)
 		case to.Body != nil:
 			writeJSON(w, http.StatusOK, to.Body)
 		default:
