@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +21,7 @@ var consentHTML = template.Must(template.New("consent").Parse(`<!DOCTYPE html>
 <h1>{{.ClientHost}} {{if .SelfDescribed}}calls itself{{end}} {{.ClientName}} asks {{.Subject}} for</h1> <form method="post">
 {{range .NewScopes}}<label><input type="checkbox" name="scope" value="{{.}}" checked> {{.}}</label> {{end}}
 {{range .GrantedScopes}}<label><input type="checkbox" name="scope" value="{{.}}" checked> {{.}}, as before</label> {{end}}
-{{range .Claims}}<p>and your {{.}}</p> {{end}}{{range .Resources}}<p>at {{.DisplayName}}</p> {{end}}
+{{range .ClaimsBeyondScopes}}<p>and your {{.}}</p> {{end}}{{range .Resources}}<p>at {{.DisplayName}}</p> {{end}}
 <p>The response goes to {{.RedirectHost}}.</p>
 <button name="decision" value="allow">Yes</button> <button name="decision" value="deny">No</button></form>`))
 
@@ -41,16 +40,11 @@ func consentPage(endpoint *authorize.Handler) http.HandlerFunc {
 		case r.PostFormValue("decision") == "allow":
 			endpoint.Grant(w, r, authorize.Granted{Scopes: r.PostForm["scope"]})
 		default:
-			idToken, userInfo := pending.Request.ClaimsBeyondScopes()
-			claims := slices.Compact(slices.Sorted(slices.Values(append(idToken, userInfo...))))
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			w.Header().Set("Cache-Control", "no-store")
 			w.Header().Set("Referrer-Policy", "same-origin")
 			w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'") // no form-action
-			consentHTML.Execute(w, struct {
-				*authorize.Pending
-				Claims []string
-			}{pending, claims})
+			consentHTML.Execute(w, pending)
 		}
 	}
 }

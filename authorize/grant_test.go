@@ -315,6 +315,14 @@ func TestFactsOfWhatWasGrantedBefore(t *testing.T) {
 			}
 		})
 	}
+	t.Run("claims beyond the scopes, once each", func(t *testing.T) {
+		v := newSite(t, withConsent).visitor(alice())
+		at := v.get(ask("claims=" + url.QueryEscape(`{"id_token":{"nickname":null,"email":null},"userinfo":{"email":null}}`))).want("consent")
+		p, err := v.pending(at)
+		if err != nil || !slices.Equal(p.ClaimsBeyondScopes, []string{"email", "nickname"}) {
+			t.Errorf("the claims are %q, %v", p.ClaimsBeyondScopes, err)
+		}
+	})
 	t.Run("a store that fails", func(t *testing.T) {
 		store := &consentStub{}
 		s := newSite(t, consentIn(store))

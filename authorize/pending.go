@@ -54,6 +54,11 @@ type Pending struct {
 	NewScopes     []string
 	GrantedScopes []string
 
+	// ClaimsBeyondScopes are the names of the claims that the request asks for beyond its
+	// scopes, for both places together, each once and sorted: see
+	// [Request.ClaimsBeyondScopes]. A user who agrees to the scopes agrees to these too.
+	ClaimsBeyondScopes []string
+
 	// IssuedAt is when the request first arrived. From ExpiresAt on, it is refused when it
 	// comes back.
 	IssuedAt  time.Time

@@ -75,6 +75,8 @@ func (h *Handler) addFacts(r *http.Request, p *Pending, w *waiting) (err error) 
 		return err
 	}
 	p.NewScopes = slices.Clone(p.Request.Scopes)
+	idToken, userInfo := p.Request.ClaimsBeyondScopes()
+	p.ClaimsBeyondScopes = slices.Compact(slices.Sorted(slices.Values(slices.Concat(idToken, userInfo))))
 	if p.Anew || w.For == nil {
 		p.Subject = ""
 		return nil

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/usher-auth/usher/authorize"
@@ -108,10 +107,8 @@ func consentPageFor(pending *authorize.Pending) consentPage {
 		Asks:   askLines(pending.NewScopes, meanings, "Use another service on your behalf"),
 		Before: askLines(pending.GrantedScopes, meanings, "Use another service on your behalf"),
 	}
-	idToken, userInfo := request.ClaimsBeyondScopes()
-	claims := append(idToken, userInfo...)
-	slices.Sort(claims)
-	page.Asks = append(page.Asks, askLines(slices.Compact(claims), claimMeanings, "See something else about you")...)
+	claims := askLines(pending.ClaimsBeyondScopes, claimMeanings, "See something else about you")
+	page.Asks = append(page.Asks, claims...)
 	return page
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"net/http"
-	"slices"
 
 	"github.com/usher-auth/usher/authorize"
 	"github.com/usher-auth/usher/session"
@@ -86,10 +85,7 @@ func consentPageFor(pending *authorize.Pending) consentPage {
 	for _, scope := range pending.Request.Scopes {
 		page.Scopes = append(page.Scopes, scopeLine{scope, meanings[scope]})
 	}
-	idToken, userInfo := pending.Request.ClaimsBeyondScopes()
-	claims := append(idToken, userInfo...)
-	slices.Sort(claims)
-	for _, claim := range slices.Compact(claims) { // the user agrees to these with the scopes
+	for _, claim := range pending.ClaimsBeyondScopes { // the user agrees to these with the scopes
 		page.Scopes = append(page.Scopes, scopeLine{claim, "See something else about you"})
 	}
 	return page
