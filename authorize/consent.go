@@ -184,11 +184,11 @@ func (c *Consent) covered(v *visit) bool {
 	}
 	r, granted, refused := v.request, v.remembered.Scopes, v.refusedBefore()
 	wanted := without(r.Scopes, refused...)
-	if len(wanted) == 0 {
-		return false
-	}
 	if r.Has("openid") && (v.client.OfflineAccess || !mayShowPages(r)) {
 		wanted = without(wanted, "offline_access")
+	}
+	if len(wanted) == 0 { // offline_access alone is nothing
+		return false
 	}
 	return containsAll(granted, wanted) && v.remembered.hasClaims(claimsBeyond(r, granted).drop(refused))
 }
@@ -208,7 +208,16 @@ func (c *Consent) grantData(v *visit) []byte {
 // consent is remembered, it counts as long as it is in the store, so that the user is asked
 // again after a revocation in the meantime. Otherwise the waiting request itself is the
 // proof.
+//
+// It never counts for another revision of the client, or if the store has other data by now.
 func (c *Consent) grantCounts(v *visit) bool {
+	consent := v.resumed.completion(ConsentInteraction, v.session)
+	if consent != nil && consent.Revision != revisionKey(v.client) {
+		return false
+	}
+	if consent != nil && v.remembered != nil && !bytes.Equal(consent.Data, v.remembered.Data) {
+		return false
+	}
 	if c.Store == nil || !rememberable(v.request) {
 		return true
 	}
@@ -286,6 +295,9 @@ func (h *Handler) remember(v *visit, given Granted) error {
 		return err
 	}
 	v.request = again.request
+	if revisionKey(client) != v.resumed.Revision {
+		return errNotShown
+	}
 	granted := given.Scopes
 	if len(given.Data) > maxGrantData {
 		return oautherr.ServerError.Because(
@@ -328,6 +340,18 @@ func (h *Handler) remember(v *visit, given Granted) error {
 	}
 	record.IDTokenClaims, record.UserInfoClaims = claims.idToken, claims.userInfo
 	return hostError(ctx, "ConsentStore.SaveConsent", consent.Store.SaveConsent(ctx, record))
+}
+
+// errNotShown says that the user has seen another revision of the client on the page than the
+// one that asks now.
+var errNotShown = errors.New("the client has changed since the page was shown")
+
+// revisionKey stands for the revision of the client; empty if it has none.
+func revisionKey(c *Client) string {
+	if c.Revision == "" {
+		return ""
+	}
+	return shortHash("revision " + c.Revision)
 }
 
 // maxKept is how many names of claims a record remembers for each place. It is limited

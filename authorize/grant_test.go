@@ -191,6 +191,67 @@ func TestARefusedScopeIsNotAskedForAgain(t *testing.T) {
 	})
 }
 
+// offline_access alone is nothing: who refused the rest is asked.
+func TestOfflineAccessIsNotLeftAlone(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		offline bool // Client.OfflineAccess
+		prompt  string
+		want    string
+	}{
+		{"granted by the host", true, "", "consent"},
+		{"granted by the host, and no page may be shown", true, "prompt=none", "client consent_required"},
+		{"granted by the user, and no page may be shown", false, "prompt=none", "client consent_required"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t, withConsent)
+			client := *s.memory.clients["web"]
+			client.OfflineAccess = c.offline
+			s.memory.PutClient(client)
+			v := s.visitor(alice())
+			v.grant(v.get(ask("scope=openid+profile")).want("consent"), "profile").want("code")
+			v.get(ask("scope=openid+offline_access", c.prompt)).want(c.want)
+		})
+	}
+}
+
+// Consent is to what the page has shown, and to what is still so.
+func TestConsentIsToTheRevisionThatWasShown(t *testing.T) {
+	change := func(s *site, revision string) {
+		client := *s.memory.clients["web"]
+		client.Revision = revision
+		s.memory.PutClient(client)
+	}
+	for name, store := range map[string]ConsentStore{"remembered": NewMemory(MemoryConfig{}), "not remembered": nil} {
+		t.Run(name+", changed on the page", func(t *testing.T) {
+			s := newSite(t, consentIn(store))
+			v := s.visitor(alice())
+			change(s, "one")
+			at := v.get(ask()).want("consent")
+			change(s, "two")
+			again := v.grant(at, "openid").want("consent", "the click was for revision one")
+			v.grant(again, "openid").want("code")
+		})
+		t.Run(name+", changed on a later page", func(t *testing.T) {
+			s := newSite(t, consentIn(store), withTerms)
+			v := s.visitor(bob())
+			change(s, "one")
+			at := v.grant(v.get(ask()).want("consent"), "openid").want("terms")
+			change(s, "two")
+			v.complete(at, "terms").want("consent")
+		})
+	}
+}
+
+func TestAWorkspaceThatWasRevokedMeanwhileIsInNoCode(t *testing.T) {
+	s := newSite(t, withConsent, withTerms)
+	v := s.visitor(alice())
+	first := v.follow(v.allow(v.get(ask()).want("consent"), inWorkspace("acme", "openid"))).want("terms")
+	s.memory.DeleteConsent(t.Context(), "alice", "web")
+	v.follow(v.allow(v.get(ask()).want("consent"), inWorkspace("other", "openid"))).want("terms")
+	v.complete(first, "terms").want("consent")
+}
+
 func TestARefusalStaysThroughOtherRequests(t *testing.T) {
 	v := newSite(t, withConsent).visitor(alice())
 	v.grant(v.get(ask("scope=openid+profile")).want("consent"), "openid").want("code")

@@ -11,11 +11,12 @@ import (
 // It is for stores such as that of package cimd, which ask it with the context of
 // ClientStore.Client, before the call returns.
 //
-// It is true only while the endpoint answers a navigation that has exactly one client_id
-// and one redirect_uri, or a request that it has signed itself. So nobody makes the host
-// fetch by a request that no user sees. It is false in [Handler.Explain] and in
-// [Handler.Pending], [Handler.Complete] and [Handler.Grant], at a token endpoint, and with
-// any other context. A store that needs to fetch then returns [ErrClientNotFetched].
+// It is true only while the endpoint answers a navigation of a whole tab that has exactly one
+// client_id and one redirect_uri, or a request that it has signed itself. So no page makes the
+// host fetch by a request that the user does not see; a program that is no browser can. It is
+// false in [Handler.Explain] and in [Handler.Pending], [Handler.Complete] and [Handler.Grant],
+// at a token endpoint, and with any other context. A store that needs to fetch then returns
+// [ErrClientNotFetched].
 func MayFetch(ctx context.Context) bool {
 	v, _ := ctx.Value(visitKey{}).(*visit)
 	if v == nil || !v.finding.Load() {
@@ -23,7 +24,9 @@ func MayFetch(ctx context.Context) bool {
 	}
 	// A parameter that came twice has no value.
 	once := v.params.get("client_id") != "" && v.params.get("redirect_uri") != ""
-	return v.signed || once && !fetched(v.http)
+	dest := v.http.Header.Get("Sec-Fetch-Dest")
+	inFrame := dest != "" && dest != "document"
+	return v.signed || once && !fetched(v.http) && !inFrame
 }
 
 // visitKey is for the one value that we put into a context: the *visit.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	oautherr "github.com/usher-auth/usher/errors"
@@ -44,11 +45,15 @@ func TestMayFetchIsTrueOnlyForANavigationOrASignedRequest(t *testing.T) {
 		{"a navigation with two redirect_uri", ask("+redirect_uri=https%3A%2F%2Fapp.example%2Fcb"), navigate, false},
 		{"a fetch by a page", ask(), fetch, false},
 		{"an image", ask(), "no-cors", false},
+		{"a frame", ask(), "navigate iframe", false},
+		{"a whole tab", ask(), "navigate document", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, asks := newFetchingSite(t)
 			r := httptest.NewRequest("GET", testEndpoint+"?"+c.query, nil)
-			r.Header.Set("Sec-Fetch-Mode", c.mode)
+			mode, dest, _ := strings.Cut(c.mode, " ")
+			r.Header.Set("Sec-Fetch-Mode", mode)
+			r.Header.Set("Sec-Fetch-Dest", dest)
 			s.visitor(alice()).send(s.handler, r)
 			if len(asks.said) == 0 || asks.said[0] != c.want {
 				t.Errorf("MayFetch said %v, want %t first", asks.said, c.want)

@@ -3,6 +3,7 @@ package authorize
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -199,12 +200,14 @@ func (h *Handler) record(v *visit, name string, granted Granted) (req string, er
 		return req, nil
 	}
 	if name == ConsentInteraction {
-		if err := h.remember(v, granted); err != nil {
+		if err := h.remember(v, granted); errors.Is(err, errNotShown) {
+			return req, nil
+		} else if err != nil {
 			return "", err
 		}
 	}
 	next := *w
-	done := completed{Name: name, By: signInKey(s), Scopes: granted.Scopes, Data: granted.Data}
+	done := completed{Name: name, By: signInKey(s), Scopes: granted.Scopes, Data: granted.Data, Revision: w.Revision}
 	if choosing {
 		done.By = subjectKey(s) // however often that user signs in
 	}
@@ -311,6 +314,7 @@ func (h *Handler) interact(v *visit) error {
 		v.cookies = h.pendingCookies(v.http, next.ID, secret, v.started)
 	}
 	next.sentTo(v.decision, v.session)
+	next.Revision = revisionKey(v.client)
 	req, err := h.sign(&next)
 	if err != nil {
 		return err

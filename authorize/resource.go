@@ -90,6 +90,8 @@ func wrongResourceID(id string) string {
 		return fmt.Sprintf("not an absolute URI of at most %d bytes", maxResourceID)
 	case strings.Contains(id, "#"):
 		return "a URI with a fragment"
+	case strings.Trim(id, scopeCharacters) != "":
+		return "not printable ASCII"
 	}
 	return ""
 }
@@ -127,12 +129,23 @@ func CanonicalResource(id string) string {
 		path = path[1:]
 	}
 	// User information has case. It is in no identifier that anybody should use.
-	if user, host, found := strings.Cut(authority, "@"); found {
-		authority = user + "@" + strings.ToLower(host)
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		user, host := authority[:i], authority[i+1:]
+		authority = user + "@" + lower(host)
 	} else {
-		authority = strings.ToLower(authority)
+		authority = lower(authority)
 	}
-	return strings.ToLower(scheme) + "://" + authority + path
+	return lower(scheme) + "://" + authority + path
+}
+
+// lower changes ASCII alone: other letters have no one lower case.
+func lower(text string) string {
+	return strings.Map(func(c rune) rune {
+		if c >= 'A' && c <= 'Z' {
+			return c + 'a' - 'A'
+		}
+		return c
+	}, text)
 }
 
 // DisplayName returns the name to show to the user: Name, or the ID without one.
@@ -209,8 +222,8 @@ func (h *Handler) ResourceMetadataHandler(r Resource, more ...map[string]any) ht
 func (r Resource) Challenge(code oautherr.Code, scopes ...string) string {
 	var parts []string
 	add := func(name, value string) {
-		// Neither a quote nor a backslash is in a URL, a code or a scope.
-		if value != "" && !strings.ContainsAny(value, "\"\\\r\n") {
+		// Nothing else is in a URL, a code or a scope.
+		if value != "" && strings.Trim(value, oautherr.NQSCHAR) == "" {
 			parts = append(parts, name+`="`+value+`"`)
 		}
 	}

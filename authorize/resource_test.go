@@ -80,6 +80,7 @@ func TestResourcesThatCannotBe(t *testing.T) {
 	}{
 		{"no URI", ResourceMap{"api": {}}, "absolute"},
 		{"a fragment", ResourceMap{"https://api.example/#a": {}}, "fragment"},
+		{"a letter that is not ASCII", ResourceMap{"https://\u212Aapi.example/": {}}, "ASCII"},
 		{"two spellings", ResourceMap{"https://api.example/": {}, "https://API.example": {}}, "two spellings"},
 		{"an ID that is not the key", ResourceMap{"urn:a": {ID: "urn:b"}}, "leave the ID empty"},
 		{"a nil function", ResourceFunc(nil), "leave it nil"},
@@ -113,6 +114,8 @@ func TestSameResource(t *testing.T) {
 		{"https://U@A.example/", "https://U@a.example/", true},
 		{"https://U@a.example/", "https://u@a.example/", false},
 		{"https://a.example//", "https://a.example/", false},
+		{"https://a@B@x.example", "https://a@b@x.example", false},
+		{"https://\u212Aapi.example", "https://kapi.example", false},
 		{"urn:A", "urn:a", false},
 		{"", "", true},
 	} {
@@ -225,6 +228,7 @@ func TestMetadataOfAResource(t *testing.T) {
 	}{
 		{"a token that is none", oautherr.InvalidToken, nil, `Bearer error="invalid_token"`},
 		{"more scopes are needed", oautherr.InsufficientScope, []string{"a", "b"}, `Bearer error="insufficient_scope", scope="a b"`},
+		{"a character that cannot be in a header", oautherr.InsufficientScope, []string{"a", "b\x7f"}, `Bearer error="insufficient_scope"`},
 		{"a scope that cannot be one", oautherr.InsufficientScope, []string{"a\"b\r\n"}, `Bearer error="insufficient_scope"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -48,6 +48,9 @@ type waiting struct {
 	Page   string `json:"page,omitempty"`
 	Reason Reason `json:"reason,omitempty"`
 
+	// Revision is the revisionKey of the client that the page shows.
+	Revision string `json:"revision,omitempty"`
+
 	// For is the sign-in that was sent to the page; nil for the login.
 	For *signIn `json:"for,omitempty"`
 
@@ -127,6 +130,8 @@ type completed struct {
 	By     string   `json:"by"`
 	Scopes []string `json:"scopes,omitempty"`
 	Data   []byte   `json:"data,omitempty"`
+
+	Revision string `json:"revision,omitempty"` // as in waiting
 }
 
 func subjectKey(s *session.Session) string { return shortHash("subject " + s.Subject) }
@@ -314,6 +319,7 @@ func (h *Handler) lenOfEmptyWaiting() (int, error) {
 		Params:         map[string][]string{},
 		HintUnverified: true,
 		Page:           LoginInteraction,
+		Revision:       key,
 		Reason:         ReasonPromptSelectAccount,
 		Browser:        hash(""),
 		Stale:          9,
@@ -328,7 +334,7 @@ func (h *Handler) lenOfEmptyWaiting() (int, error) {
 		w.For = &signIn{make([]byte, maxSubject), key, key}
 		done := completed{Name: x.Name, By: key}
 		if x.Name == ConsentInteraction {
-			done.Data = make([]byte, maxGrantData)
+			done.Data, done.Revision = make([]byte, maxGrantData), key
 		}
 		w.Done = append(w.Done, done)
 		if len(x.Name) > len(w.Page) {

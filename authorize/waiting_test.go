@@ -559,12 +559,12 @@ func (s *site) longestWaiting(p params, scopes []string) *waiting {
 	for i := 1; i < maxFound; i++ {
 		w.sentTo(decision{Interaction: LoginInteraction, Reason: ReasonPromptSelectAccount}, who(i))
 	}
-	w.Nobody = 2
+	w.Nobody, w.Revision = 2, shortHash("")
 	for _, x := range h.interactions {
 		w.sentTo(decision{Interaction: x.Name, Reason: ReasonPromptSelectAccount}, who(0))
 		done := completed{Name: x.Name, By: signInKey(who(0))}
 		if x.Name == ConsentInteraction {
-			done.Scopes, done.Data = scopes, make([]byte, maxGrantData)
+			done.Scopes, done.Data, done.Revision = scopes, make([]byte, maxGrantData), shortHash("")
 		}
 		w.complete(done, who(0))
 	}

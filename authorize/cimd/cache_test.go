@@ -226,6 +226,28 @@ func TestWhatFailedIsNotTriedAgainAtOnce(t *testing.T) {
 	})
 }
 
+// Whatever the host answers: it may be in trouble, or behind something that challenges robots.
+func TestAddressesThatHadNoDocumentCountHoweverTheyFailed(t *testing.T) {
+	for name, answer := range map[string]func(w *world){
+		"404":        func(w *world) { w.answers(status(404)) },
+		"500":        func(w *world) { w.answers(status(500)) },
+		"429":        func(w *world) { w.answers(status(429)) },
+		"403 page":   func(w *world) { w.answers(status(403, "Content-Type", "text/html")) },
+		"an address": func(w *world) { w.addresses = func(string) ([]netip.Addr, error) { return addrs("10.0.0.1"), nil } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			answer(w)
+			for i := range 3 * maxFailed {
+				w.get(fmt.Sprintf("https://client.example.com/missing/%d", i))
+			}
+			if w.fetches() > maxFailed {
+				t.Errorf("%d addresses were tried within a minute", w.fetches())
+			}
+		})
+	}
+}
+
 // Nobody makes us ask a host for ever new addresses, and nobody hinders its clients so.
 func TestAHostIsAskedForFewAddressesThatHaveNoDocument(t *testing.T) {
 	w := newWorld(t)

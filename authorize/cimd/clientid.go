@@ -2,6 +2,7 @@ package cimd
 
 import (
 	"errors"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -32,10 +33,24 @@ func (s *Store) address(id string) (*url.URL, error) {
 		return nil, errors.New("has no path")
 	case hasDotSegment(u.Path):
 		return nil, errors.New("has a dot segment in its path")
+	case u.Port() == "443" && u.Scheme == "https" || u.Port() == "80" && u.Scheme == "http":
+		return nil, errors.New("has the port that its scheme has anyway")
+	case !canonicalHost(u.Hostname()):
+		return nil, errors.New("has an address that is written in an unusual way")
 	case u.Host != strings.ToLower(u.Host) || strings.HasSuffix(u.Hostname(), "."):
 		return nil, errors.New("has a host that is not in lower case, or has a dot at its end")
 	}
 	return u, nil
+}
+
+// canonicalHost reports whether a host that is an address, or would be taken for one, is
+// written as everybody writes it.
+func canonicalHost(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.Unmap().String() == host
+	}
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	return last == "" || last[0] < '0' || last[0] > '9'
 }
 
 // hasDotSegment reports whether a path means another one, to us or to a server that takes

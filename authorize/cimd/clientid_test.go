@@ -50,6 +50,12 @@ func TestWhichClientIDsAreFetched(t *testing.T) {
 		{"an encoded host", "https://client%2eexample.com/client.json", "invalid"},
 		{"a port that is none", base + ":99999/client.json", "invalid"},
 		{"an empty port", base + ":/client.json", "invalid"},
+		{"the port that https has anyway", base + ":443/client.json", "invalid"},
+		{"an IPv4 address inside of IPv6", "https://[::ffff:8.8.8.8]/client.json", "invalid"},
+		{"an IPv6 address with zeros", "https://[2001:4860:4860:0::8888]/client.json", "invalid"},
+		{"an IPv4 address as one number", "https://134744072/client.json", "invalid"},
+		{"an IPv4 address in hexadecimal", "https://0x08080808/client.json", "invalid"},
+		{"an IPv4 address with octal numbers", "https://010.8.8.8/client.json", "invalid"},
 		{"an address with a zone", "https://[fe80::1%25eth0]/client.json", "invalid"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {

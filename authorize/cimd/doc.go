@@ -89,7 +89,9 @@
 // A fetch that failed is repeated after 10 seconds at the earliest, and of a host that
 // stays away after up to 5 minutes. Of one host and port, 30 addresses without a document are
 // tried a minute. Until then the last error is the answer, with Retry-After. How often one
-// visitor may ask is for the host's own rate limits, in front of the endpoint.
+// visitor may ask is for the host's own rate limits, in front of the endpoint. They matter:
+// somebody with many domains can use up MaxFetches by servers that do not answer, and push
+// documents of others out by documents of their own.
 //
 // All of this is in memory and bounded by [Config].MaxDocuments. Each process has its own: a
 // page of the host that asks about a request (Handler.Pending) needs the process that fetched

@@ -170,6 +170,7 @@ func (s *Store) settle(u *url.URL, f *flight, now time.Time) {
 		h.trouble = trouble{} // it is well
 		return
 	}
+	known := s.documents.get(id) != nil
 	t := s.troubles.get(id)
 	if t == nil {
 		t = &trouble{}
@@ -182,6 +183,8 @@ func (s *Store) settle(u *url.URL, f *flight, now time.Time) {
 	s.troubles.put(id, t)
 	if !f.fail.passing {
 		s.documents.remove(id)
+	}
+	if !known || !f.fail.passing {
 		if now.Sub(h.window) >= failedWindow {
 			h.window, h.failed = now, 0
 		}

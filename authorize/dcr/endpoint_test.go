@@ -3,6 +3,7 @@ package dcr_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -22,6 +23,16 @@ type host struct {
 	store    *dcr.Store
 	browser  *authorizetest.Browser
 	session  *session.Session // nil: nobody is signed in
+}
+
+func TestARequestWithoutABody(t *testing.T) {
+	h := openHost(t)
+	r, w := httptest.NewRequest("POST", issuer+"/register", nil), httptest.NewRecorder()
+	r.Body = nil // as in an adapter for functions
+	r.Header.Set("Content-Type", "application/json")
+	if h.store.ServeHTTP(w, r); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "invalid_client_metadata") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
 }
 
 func openHost(t *testing.T, changes ...func(*dcr.Config)) *host {

@@ -72,6 +72,9 @@ func readMetadata(r *http.Request) (*clientmeta.Metadata, error) {
 	if err != nil || mediaType != "application/json" {
 		return nil, oautherr.InvalidClientMetadata.With("The Content-Type is not application/json.")
 	}
+	if r.Body == nil { // as in an adapter for functions
+		return nil, oautherr.InvalidClientMetadata.With("There is no body.")
+	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	if err != nil {
 		return nil, &oautherr.Error{
