@@ -90,6 +90,9 @@ type userConfig struct {
 	Username string                     `json:"username"`
 	Password string                     `json:"password"`
 	Claims   map[string]json.RawMessage `json:"claims"`
+
+	// Workspaces are those of which the user chooses one at consent. Absent: there is no choice.
+	Workspaces []string `json:"workspaces"`
 }
 
 // parseConfig reads and checks a file. The error names every field that is wrong.
@@ -250,6 +253,11 @@ func (u *userConfig) check(p *problems) {
 	}
 	if u.Password == "" {
 		p.add("password", "is missing")
+	}
+	for i, workspace := range u.Workspaces {
+		if workspace == "" || len(workspace) > 512 {
+			p.add(fmt.Sprintf("workspaces[%d]", i), "is not 1 to 512 bytes")
+		}
 	}
 	for name := range u.Claims {
 		if slices.Contains(protocolClaims, name) {

@@ -102,6 +102,7 @@ func TestConfigIsRefusedWithTheFieldNamed(t *testing.T) {
 		"user twice":                    {again("users"), "users[1].username: "},
 		"user without name":             {without("users", "username"), "users[0].username: "},
 		"user without password":         {user1("password", ""), "users[0].password: "},
+		"workspace without a name":      {user1("workspaces", []any{"acme", ""}), "users[0].workspaces[1]: "},
 		"user with a protocol claim":    {user1("claims", map[string]any{"sub": "x"}), "users[0].claims.sub: "},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -14,6 +14,8 @@ type consentPage struct {
 	Local  bool // the response goes to a program on the user's own device
 	Asks   []askLine
 	Before []askLine // allowed before
+
+	Workspaces []string // of the user, to choose one
 }
 
 // askLine is a scope or a claim.
@@ -57,7 +59,7 @@ var claimMeanings = map[string]string{
 // showConsent asks the user to allow the client's request.
 func (s *server) showConsent(w http.ResponseWriter, r *http.Request) {
 	if pending, ok := s.consentFor(w, r); ok {
-		s.show(w, http.StatusOK, "consent", consentPageFor(pending))
+		s.show(w, http.StatusOK, "consent", s.consentPageFor(pending))
 	}
 }
 
@@ -75,12 +77,17 @@ func (s *server) decideConsent(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	switch r.PostForm.Get("decision") {
-	case "allow":
-		s.endpoint.Grant(w, r, authorize.Granted{Scopes: pending.Request.Scopes})
-	default:
-		s.show(w, http.StatusBadRequest, "consent", consentPageFor(pending))
+	granted := authorize.Granted{Scopes: pending.Request.Scopes}
+	chosen := true
+	if len(s.users[pending.Subject].workspaces) > 0 {
+		granted.Data = []byte(r.PostForm.Get("workspace"))
+		chosen = s.isIn(pending.Subject, granted.Data)
 	}
+	if r.PostForm.Get("decision") != "allow" || !chosen {
+		s.show(w, http.StatusBadRequest, "consent", s.consentPageFor(pending))
+		return
+	}
+	s.endpoint.Grant(w, r, granted)
 }
 
 // consentFor returns the request. If ok is false, it has written the response: if nobody is
@@ -98,7 +105,7 @@ func (s *server) consentFor(w http.ResponseWriter, r *http.Request) (pending *au
 	return nil, false
 }
 
-func consentPageFor(pending *authorize.Pending) consentPage {
+func (s *server) consentPageFor(pending *authorize.Pending) consentPage {
 	request := pending.Request
 	page := consentPage{
 		Pending: pending,
@@ -106,6 +113,8 @@ func consentPageFor(pending *authorize.Pending) consentPage {
 		Local:  request.Client.Public && !strings.HasPrefix(request.RedirectURI, "https:"),
 		Asks:   askLines(pending.NewScopes, meanings, "Use another service on your behalf"),
 		Before: askLines(pending.GrantedScopes, meanings, "Use another service on your behalf"),
+
+		Workspaces: s.users[pending.Subject].workspaces,
 	}
 	claims := askLines(pending.ClaimsBeyondScopes, claimMeanings, "See something else about you")
 	page.Asks = append(page.Asks, claims...)

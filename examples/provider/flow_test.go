@@ -137,7 +137,7 @@ func TestConsentShowsTheResources(t *testing.T) {
 func (p *provider) consentPage(pending *authorize.Pending) string {
 	pending.Request = &authorize.Request{Client: &authorize.Client{}}
 	rec := httptest.NewRecorder()
-	p.show(rec, http.StatusOK, "consent", consentPageFor(pending))
+	p.show(rec, http.StatusOK, "consent", p.consentPageFor(pending))
 	_, content, _ := strings.Cut(rec.Body.String(), "<main>")
 	return strings.Join(strings.Fields(regexp.MustCompile("<[^>]*>").ReplaceAllString(content, "")), " ")
 }

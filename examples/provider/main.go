@@ -9,6 +9,7 @@
 //	login.go      the pages for signing in and out
 //	accounts.go   the page on which the user chooses among several accounts
 //	consent.go    the page on which the user agrees
+//	workspace.go  the workspace that the user chooses there
 //	token.go      what the token endpoint issues
 //	dcr.go        clients that register themselves
 //	cimd.go       clients that introduce themselves by a document

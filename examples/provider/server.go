@@ -83,7 +83,9 @@ func newServer(o options) (*server, error) {
 		s.clients[c.ID] = client{tokenendpoint.SecretHash(c.Secret), c.ClaimsInIDToken}
 	}
 	for _, u := range o.config.Users {
-		s.users[u.Username] = user{passwordHash: sha256.Sum256([]byte(u.Password)), claims: u.Claims}
+		s.users[u.Username] = user{
+			passwordHash: sha256.Sum256([]byte(u.Password)), claims: u.Claims, workspaces: u.Workspaces,
+		}
 	}
 	if o.key == nil {
 		if o.key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
@@ -125,7 +127,8 @@ func (s *server) newEndpoints(o options) error {
 		Codes:         s.store,
 		Sessions:      s.sessions,
 		Login:         authorize.LoginURL(s.path + "/login"),
-		Consent:       &authorize.Consent{Page: s.path + "/consent", Store: s.store},
+		Consent:       &authorize.Consent{Page: s.path + "/consent", Store: s.store, Covers: s.stillIn},
+		Allow:         s.mayUse,
 		Interactions:  []authorize.Interaction{s.accountChoice()},
 		IDTokenHint:   s.verifyHint,
 		ResponseTypes: o.config.responseTypes(),

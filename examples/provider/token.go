@@ -62,9 +62,10 @@ func (s *server) refresh(ctx context.Context, r *tokenendpoint.Request) (*tokene
 		return nil, err
 	}
 	_, exists := s.users[code.Subject]
-	if !exists || wasRemembered && !remembered {
+	left := code.GrantData != nil && !s.isIn(code.Subject, code.GrantData)
+	if !exists || left || wasRemembered && !remembered {
 		s.tokens.revoke(code.GrantID)
-		return nil, notGood("the user is gone, or has revoked the consent")
+		return nil, notGood("the user is gone, has left the workspace, or has revoked the consent")
 	}
 	scopes, resources, err := narrowed(code, r)
 	if err != nil {

@@ -191,6 +191,9 @@ func (t *tokens) add(f *family, prefix string, scopes, resources []string) *toke
 	next := &tokenendpoint.Response{
 		AccessToken: f.code.GrantID + separator + rand.Text(), ExpiresIn: accessTokenLifetime, Scopes: scopes,
 	}
+	if f.code.GrantData != nil {
+		next.Members = map[string]any{"workspace": string(f.code.GrantData)}
+	}
 	keep(&f.access, next.AccessToken, accessTokenLifetime)
 	if slices.Contains(f.code.Scopes, "offline_access") {
 		next.RefreshToken = prefix + separator + rand.Text()

@@ -15,6 +15,7 @@ import (
 type user struct {
 	passwordHash [sha256.Size]byte
 	claims       map[string]json.RawMessage
+	workspaces   []string
 }
 
 // scopeClaims are the claims of each scope (OpenID Connect Core 1.0 §5.4). Any other claim
