@@ -51,10 +51,10 @@ func TestTheUserChoosesAWorkspace(t *testing.T) {
 	})
 	t.Run("another one needs a choice", func(t *testing.T) {
 		p := p.in(t)
-		flow, page := p.begins("web", "Allow access?", url.Values{"prompt": {"consent"}})
+		_, page := p.begins("web", "Allow access?", url.Values{"prompt": {"consent"}})
 		page.Forms[0].Fields.Set("workspace", "a workspace of others")
 		p.page(page.Forms[0].Submit(nil, "Allow"))("Allow access?")
-		flow, page = p.begins("web", "Allow access?", url.Values{"prompt": {"consent"}})
+		flow, page := p.begins("web", "Allow access?", url.Values{"prompt": {"consent"}})
 		code := p.expect(flow, nil)(page.Submit(url.Values{"workspace": {"acme"}}, "Allow"))
 		if a := p.redeem(flow, code); a.json["workspace"] != "acme" {
 			t.Errorf("the response is %v", a.json)
